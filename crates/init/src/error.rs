@@ -1,0 +1,91 @@
+//! What can be wrong with an initializer or with what it is asked to fill.
+
+use candle_core::DType;
+
+/// An error of this crate. Each variant's text is the condition that does not hold and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The shape has fewer than two dimensions, so fans are not defined for it.
+    #[error("shape {shape:?} has no fans: {scheme} needs a weight of two or more dimensions [out, in, …]")]
+    NoFans {
+        /// The shape asked for.
+        shape: Vec<usize>,
+        /// The initializer that needed the fans.
+        scheme: String,
+    },
+    /// A parameter is NaN, infinite, or outside its range.
+    #[error("{parameter} = {value} is out of range: it must be {range}")]
+    Parameter {
+        /// Its name.
+        parameter: &'static str,
+        /// What it was.
+        value: f64,
+        /// What it may be, in words.
+        range: &'static str,
+    },
+    /// The text names no known initializer.
+    #[error("unknown initializer '{name}'; known: {known}")]
+    UnknownInitializer {
+        /// What was read.
+        name: String,
+        /// Every name there is.
+        known: String,
+    },
+    /// The text names a known initializer with a parameter that it does not have or that cannot be read.
+    #[error("cannot read initializer '{spec}': {reason}")]
+    Spec {
+        /// What was read.
+        spec: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Weights can only be drawn in a floating point type.
+    #[error("cannot draw weights of type {}: the types are f64, f32, bf16 and f16", .0.as_str())]
+    Type(DType),
+    /// The layer gave no hint of how to fill a weight, and no initializer was named for it.
+    #[error(
+        "no initializer for '{name}' {shape:?}: its layer asks for zeros, which is what candle's \
+         VarBuilder::get means by no hint; name one with InitMap::with_weights"
+    )]
+    NoInitializer {
+        /// The tensor's full name.
+        name: String,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+    /// A tensor was asked for again with another shape, type or device.
+    #[error("'{name}' was made {made} and is now asked for {asked}")]
+    Mismatch {
+        /// The tensor's full name.
+        name: String,
+        /// Shape, type and device at first.
+        made: String,
+        /// Shape, type and device now.
+        asked: String,
+    },
+    /// A tensor was asked for by name alone, and none of that name has been made.
+    #[error("no tensor '{0}' has been made, and its shape is not known")]
+    NoSuchTensor(String),
+    /// candle could not make or move a tensor.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+impl From<Error> for candle_core::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Candle(error) => error,
+            error => Self::wrap(error),
+        }
+    }
+}
+
+/// `Ok` if the parameter is finite and `holds`; the comparison is written so that NaN fails.
+pub(crate) fn check(
+    parameter: &'static str,
+    value: f64,
+    holds: bool,
+    range: &'static str,
+) -> Result<(), Error> {
+    if value.is_finite() && holds { Ok(()) } else { Err(Error::Parameter { parameter, value, range }) }
+}

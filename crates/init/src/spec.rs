@@ -1,0 +1,290 @@
+//! Initializers as text: `name` or `name:key=value,…`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use wick_theory::Activation;
+
+use crate::error::check;
+use crate::{Error, Family, FanMode, Initializer};
+
+type Make = fn(&mut Parameters) -> Result<Initializer, Error>;
+
+/// Every name that can be read, with the parameters it takes. A new scheme is a row here.
+const SCHEMES: [(&str, Make); 16] = [
+    ("zeros", |_| Ok(Initializer::zeros())),
+    ("ones", |_| Ok(Initializer::ones())),
+    ("constant", |p| Ok(Initializer::Constant(p.required("value")?))),
+    ("normal", normal),
+    ("uniform", uniform),
+    ("xavier_normal", |p| p.scaled(Initializer::xavier_normal())),
+    ("xavier_uniform", |p| p.scaled(Initializer::xavier_uniform())),
+    ("glorot_normal", |p| p.scaled(Initializer::xavier_normal())),
+    ("glorot_uniform", |p| p.scaled(Initializer::xavier_uniform())),
+    ("kaiming_normal", |p| p.scaled(Initializer::kaiming_normal())),
+    ("kaiming_uniform", |p| p.scaled(Initializer::kaiming_uniform())),
+    ("he_normal", |p| p.scaled(Initializer::kaiming_normal())),
+    ("he_uniform", |p| p.scaled(Initializer::kaiming_uniform())),
+    ("lecun_normal", |p| p.scaled(Initializer::lecun_normal())),
+    ("lecun_uniform", |p| p.scaled(Initializer::lecun_uniform())),
+    ("variance_scaling", variance_scaling),
+];
+
+fn normal(parameters: &mut Parameters) -> Result<Initializer, Error> {
+    let mean = parameters.number("mean")?.unwrap_or(0.0);
+    let std = match (parameters.number("std")?, parameters.number("variance")?) {
+        (Some(std), None) => std,
+        (None, Some(variance)) => {
+            check("variance", variance, variance >= 0.0, "finite and not negative")?;
+            variance.sqrt()
+        }
+        _ => return Err(parameters.error("it takes std= (standard deviation) or variance=, and one of them")),
+    };
+    Ok(Initializer::Normal { mean, std })
+}
+
+fn uniform(parameters: &mut Parameters) -> Result<Initializer, Error> {
+    match (parameters.number("bound")?, parameters.number("low")?, parameters.number("high")?) {
+        (Some(bound), None, None) => Ok(Initializer::uniform(bound)),
+        (None, Some(low), Some(high)) => Ok(Initializer::Uniform { low, high }),
+        _ => Err(parameters.error("it takes bound=, or low= and high=")),
+    }
+}
+
+fn variance_scaling(parameters: &mut Parameters) -> Result<Initializer, Error> {
+    let family = match parameters.take("family") {
+        None | Some("normal") => Family::Normal,
+        Some("uniform") => Family::Uniform,
+        Some(_) => return Err(parameters.error("family= is normal or uniform")),
+    };
+    let scale = parameters.number("scale")?.unwrap_or(1.0);
+    let mode = parameters.mode()?.unwrap_or_default();
+    Ok(Initializer::VarianceScaling { scale, mode, family })
+}
+
+/// The `key=value` pairs behind a name, taken out one by one; what is left over is an error.
+struct Parameters<'a> {
+    spec: &'a str,
+    pairs: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Parameters<'a> {
+    fn parse(spec: &'a str, text: Option<&'a str>) -> Result<Self, Error> {
+        let mut parameters = Self { spec, pairs: Vec::new() };
+        for pair in text.into_iter().flat_map(|text| text.split(',')) {
+            let (key, value) = pair
+                .split_once('=')
+                .ok_or_else(|| parameters.error(&format!("'{pair}' is not of the form key=value")))?;
+            if parameters.pairs.iter().any(|(known, _)| *known == key) {
+                return Err(parameters.error(&format!("{key}= is given twice")));
+            }
+            parameters.pairs.push((key, value));
+        }
+        Ok(parameters)
+    }
+
+    fn error(&self, reason: &str) -> Error {
+        Error::Spec { spec: self.spec.to_owned(), reason: reason.to_owned() }
+    }
+
+    fn take(&mut self, key: &str) -> Option<&'a str> {
+        let place = self.pairs.iter().position(|(known, _)| *known == key)?;
+        Some(self.pairs.remove(place).1)
+    }
+
+    fn number(&mut self, key: &str) -> Result<Option<f64>, Error> {
+        let Some(text) = self.take(key) else { return Ok(None) };
+        match text.parse::<f64>() {
+            Ok(number) if number.is_finite() => Ok(Some(number)),
+            _ => Err(self.error(&format!("{key}={text} is not a finite number"))),
+        }
+    }
+
+    fn required(&mut self, key: &str) -> Result<f64, Error> {
+        self.number(key)?.ok_or_else(|| self.error(&format!("it takes {key}=")))
+    }
+
+    fn mode(&mut self) -> Result<Option<FanMode>, Error> {
+        let Some(text) = self.take("mode") else { return Ok(None) };
+        let known = FanMode::ALL.into_iter().find(|mode| mode.name() == text);
+        known
+            .map(Some)
+            .ok_or_else(|| self.error(&format!("mode= is {}", FanMode::ALL.map(FanMode::name).join(", "))))
+    }
+
+    /// Applies `gain=` (a number, or an activation whose gain is meant) and `mode=` to a scheme.
+    fn scaled(&mut self, mut scheme: Initializer) -> Result<Initializer, Error> {
+        if let Some(text) = self.take("gain") {
+            let gain = match text.parse::<f64>() {
+                Ok(gain) => {
+                    check("gain", gain, gain >= 0.0, "finite and not negative")?;
+                    gain
+                }
+                Err(_) => text
+                    .parse::<Activation>()
+                    .map_err(|error| self.error(&format!("gain= is a number or an activation: {error}")))?
+                    .gain(),
+            };
+            scheme = scheme.with_gain(gain);
+        }
+        if let Some(mode) = self.mode()? {
+            scheme = scheme.with_mode(mode);
+        }
+        Ok(scheme)
+    }
+}
+
+impl Initializer {
+    /// Every name that can be read as a SPEC, in the order of the table in the docs.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        SCHEMES.iter().map(|(name, _)| *name)
+    }
+}
+
+/// Reads a SPEC:
+///
+/// | name | parameters |
+/// |---|---|
+/// | `zeros`, `ones` | |
+/// | `constant` | `value` |
+/// | `normal` | `std` or `variance`; `mean` (0) |
+/// | `uniform` | `bound`, or `low` and `high` |
+/// | `xavier_normal`, `xavier_uniform` (or `glorot_…`) | `gain` (1), `mode` (`fan_avg`) |
+/// | `kaiming_normal`, `kaiming_uniform` (or `he_…`) | `gain` (√2), `mode` (`fan_in`) |
+/// | `lecun_normal`, `lecun_uniform` | `gain` (1), `mode` (`fan_in`) |
+/// | `variance_scaling` | `scale` (1), `mode` (`fan_in`), `family` (`normal` or `uniform`) |
+///
+/// `gain` is a number or the name of an activation, whose computed gain it then is.
+///
+/// ```
+/// use wick_init::{FanMode, Initializer};
+///
+/// assert_eq!("normal:std=0.01".parse::<Initializer>()?, Initializer::normal(0.01));
+/// assert_eq!("normal:variance=0.01".parse::<Initializer>()?, Initializer::normal(0.1));
+/// let scheme: Initializer = "kaiming_normal:gain=tanh,mode=fan_out".parse()?;
+/// let by_hand = Initializer::kaiming_normal()
+///     .with_gain(wick_theory::Activation::Tanh.gain())
+///     .with_mode(FanMode::FanOut);
+/// assert_eq!(scheme, by_hand);
+/// # Ok::<(), wick_init::Error>(())
+/// ```
+impl FromStr for Initializer {
+    type Err = Error;
+
+    fn from_str(spec: &str) -> Result<Self, Error> {
+        let (name, rest) = match spec.split_once(':') {
+            Some((name, rest)) => (name, Some(rest)),
+            None => (spec, None),
+        };
+        let (_, make) = SCHEMES.iter().find(|(known, _)| *known == name).ok_or_else(|| {
+            let known = Self::names().collect::<Vec<_>>().join(", ");
+            Error::UnknownInitializer { name: name.to_owned(), known }
+        })?;
+        let mut parameters = Parameters::parse(spec, rest)?;
+        let scheme = make(&mut parameters)?;
+        if let Some((key, _)) = parameters.pairs.first() {
+            return Err(parameters.error(&format!("{name} takes no {key}=")));
+        }
+        // What needs no shape to be seen wrong is wrong now: bounds crossed, a negative std.
+        scheme.distribution(&[1, 1])?;
+        Ok(scheme)
+    }
+}
+
+/// Writes a SPEC that reads back as the same scheme.
+impl fmt::Display for Initializer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = [
+            (Self::zeros(), "zeros"),
+            (Self::ones(), "ones"),
+            (Self::xavier_normal(), "xavier_normal"),
+            (Self::xavier_uniform(), "xavier_uniform"),
+            (Self::kaiming_normal(), "kaiming_normal"),
+            (Self::kaiming_uniform(), "kaiming_uniform"),
+            (Self::lecun_normal(), "lecun_normal"),
+            (Self::lecun_uniform(), "lecun_uniform"),
+        ];
+        if let Some((_, name)) = named.iter().find(|(scheme, _)| scheme == self) {
+            return f.write_str(name);
+        }
+        match self {
+            Self::Constant(value) => write!(f, "constant:value={value}"),
+            Self::Normal { mean, std } if *mean == 0.0 => write!(f, "normal:std={std}"),
+            Self::Normal { mean, std } => write!(f, "normal:mean={mean},std={std}"),
+            Self::Uniform { low, high } => write!(f, "uniform:low={low},high={high}"),
+            Self::VarianceScaling { scale, mode, family } => {
+                let family = match family {
+                    Family::Normal => "normal",
+                    Family::Uniform => "uniform",
+                };
+                write!(f, "variance_scaling:scale={scale},mode={},family={family}", mode.name())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let schemes = [
+            Initializer::zeros(),
+            Initializer::Constant(-0.125),
+            Initializer::normal(1e-300),
+            Initializer::Normal { mean: 0.5, std: 0.1 },
+            Initializer::Uniform { low: -0.1, high: 1.0 / 3.0 },
+            Initializer::xavier_uniform(),
+            Initializer::xavier_uniform().with_gain(5.0 / 3.0),
+            Initializer::kaiming_normal().with_mode(FanMode::FanOut),
+            Initializer::lecun_uniform().with_mode(FanMode::FanGeoAvg),
+        ];
+        for scheme in schemes {
+            assert_eq!(scheme.to_string().parse::<Initializer>().unwrap(), scheme, "{scheme}");
+        }
+    }
+
+    #[test]
+    fn aliases_mean_the_same() {
+        for (one, other) in [
+            ("glorot_normal", "xavier_normal"),
+            ("glorot_uniform:gain=2", "xavier_uniform:gain=2"),
+            ("he_normal", "kaiming_normal"),
+            ("he_uniform:mode=fan_out", "kaiming_uniform:mode=fan_out"),
+            ("lecun_normal", "variance_scaling:scale=1"),
+            ("kaiming_uniform", "variance_scaling:scale=2,family=uniform"),
+        ] {
+            let read = |spec: &str| spec.parse::<Initializer>().unwrap();
+            assert_eq!(read(one), read(other), "{one} and {other}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_why() {
+        for (spec, part) in [
+            ("xavier", "known: zeros, ones, constant, normal"),
+            ("normal", "std= (standard deviation) or variance="),
+            ("normal:std=1,variance=1", "and one of them"),
+            ("normal:std=1,std=2", "std= is given twice"),
+            ("normal:std", "'std' is not of the form key=value"),
+            ("normal:std=wide", "std=wide is not a finite number"),
+            ("normal:std=inf", "std=inf is not a finite number"),
+            ("normal:std=-1", "std = -1 is out of range"),
+            ("normal:variance=-1", "variance = -1 is out of range"),
+            ("uniform:low=0", "it takes bound=, or low= and high="),
+            ("uniform:low=1,high=0", "must be finite and not above high"),
+            ("uniform:bound=-1", "must be finite and not above high"),
+            ("constant", "it takes value="),
+            ("zeros:std=1", "zeros takes no std="),
+            ("xavier_normal:gain=swoosh", "gain= is a number or an activation"),
+            ("xavier_normal:gain=-1", "gain = -1 is out of range"),
+            ("kaiming_normal:mode=fan", "mode= is fan_in, fan_out, fan_avg, fan_geo_avg"),
+            ("variance_scaling:family=cauchy", "family= is normal or uniform"),
+        ] {
+            let error = spec.parse::<Initializer>().unwrap_err().to_string();
+            assert!(error.contains(part), "{spec}: {error}");
+            assert!(!error.contains('\n'), "{spec}: {error}");
+        }
+    }
+}

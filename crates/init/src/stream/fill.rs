@@ -1,0 +1,223 @@
+//! From words to elements: normals and uniforms, sixty-four at a time, on every core.
+
+use candle_core::{DType, Device, Shape, Tensor};
+use half::{bf16, f16};
+use rayon::prelude::*;
+
+use super::math::{ln_f32, ln_f64, sin_cos_pi_f32, sin_cos_pi_f64};
+use super::{Domain, Key};
+use crate::{Distribution, Error};
+
+/// Elements in a group: four words of sixteen blocks.
+const GROUP: usize = 64;
+/// Groups that one task draws: 64 KiB of `f32`, small enough for the second-level cache.
+const TASK: usize = 256;
+
+/// Draws a tensor from a distribution whose parameters have been checked.
+pub(crate) fn tensor(
+    key: &Key,
+    distribution: Distribution,
+    shape: Shape,
+    dtype: DType,
+    device: &Device,
+) -> Result<Tensor, Error> {
+    let count = shape.elem_count();
+    let key = *key;
+    Ok(match dtype {
+        DType::F64 => Tensor::from_vec(
+            draw(count, |start, out| fill_f64(key, distribution, start, out)),
+            shape,
+            device,
+        )?,
+        DType::F32 => Tensor::from_vec(draw_f32(key, distribution, count), shape, device)?,
+        DType::BF16 => {
+            let values = draw_f32(key, distribution, count).into_par_iter().map(bf16::from_f32);
+            Tensor::from_vec(values.collect::<Vec<_>>(), shape, device)?
+        }
+        DType::F16 => {
+            let values = draw_f32(key, distribution, count).into_par_iter().map(f16::from_f32);
+            Tensor::from_vec(values.collect::<Vec<_>>(), shape, device)?
+        }
+        other => return Err(Error::Type(other)),
+    })
+}
+
+fn draw_f32(key: Key, distribution: Distribution, count: usize) -> Vec<f32> {
+    draw(count, |start, out| fill_f32(key, distribution, start, out))
+}
+
+/// `count` elements, each task filling its stretch from the number of its first group.
+fn draw<T: Copy + Default + Send>(count: usize, fill: impl Fn(u64, &mut [T]) + Sync) -> Vec<T> {
+    let mut out = vec![T::default(); count];
+    out.par_chunks_mut(GROUP * TASK).enumerate().for_each(|(task, chunk)| fill((task * TASK) as u64, chunk));
+    out
+}
+
+/// Runs the portable code, compiled again for the vector units that this processor has. The arithmetic is
+/// the same either way, and so are the bits.
+macro_rules! on_this_processor {
+    ($fill:ident, $portable:ident, $avx2:ident, $avx512:ident, $t:ty) => {
+        fn $fill(key: Key, distribution: Distribution, start: u64, out: &mut [$t]) {
+            #[cfg(target_arch = "x86_64")]
+            {
+                if is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+                {
+                    // SAFETY: the processor was just asked for the features that the function needs.
+                    return unsafe { $avx512(key, distribution, start, out) };
+                }
+                if is_x86_feature_detected!("avx2") {
+                    // SAFETY: the processor was just asked for the feature that the function needs.
+                    return unsafe { $avx2(key, distribution, start, out) };
+                }
+            }
+            $portable(key, distribution, start, out);
+        }
+
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx512f,avx512dq,avx512vl")]
+        fn $avx512(key: Key, distribution: Distribution, start: u64, out: &mut [$t]) {
+            $portable(key, distribution, start, out);
+        }
+
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx2")]
+        fn $avx2(key: Key, distribution: Distribution, start: u64, out: &mut [$t]) {
+            $portable(key, distribution, start, out);
+        }
+    };
+}
+
+on_this_processor!(fill_f32, fill_f32_portable, fill_f32_avx2, fill_f32_avx512, f32);
+on_this_processor!(fill_f64, fill_f64_portable, fill_f64_avx2, fill_f64_avx512, f64);
+
+#[inline(always)]
+fn fill_f32_portable(key: Key, distribution: Distribution, start: u64, out: &mut [f32]) {
+    match distribution {
+        Distribution::Constant(value) => out.fill(value as f32),
+        Distribution::Normal { mean, std } => {
+            let (mean, std) = (mean as f32, std as f32);
+            by_groups(start, out, |group| {
+                let words = key.group(Domain::Elements, group);
+                let mut values = [0.0; GROUP];
+                for (pair, out) in values.chunks_exact_mut(32).enumerate() {
+                    for lane in 0..16 {
+                        let (a, b) = normal_pair_f32(words[2 * pair][lane], words[2 * pair + 1][lane]);
+                        out[lane] = mean + std * a;
+                        out[16 + lane] = mean + std * b;
+                    }
+                }
+                values
+            });
+        }
+        Distribution::Uniform { low, high } => {
+            let (middle, half) = ((0.5 * (low + high)) as f32, (0.5 * (high - low)) as f32);
+            let (low, high) = (low as f32, high as f32);
+            by_groups(start, out, |group| {
+                let words = key.group(Domain::Elements, group);
+                let mut values = [0.0; GROUP];
+                for (out, words) in values.chunks_exact_mut(16).zip(&words) {
+                    for lane in 0..16 {
+                        out[lane] = (middle + half * signed_f32(words[lane])).max(low).min(high);
+                    }
+                }
+                values
+            });
+        }
+    }
+}
+
+#[inline(always)]
+fn fill_f64_portable(key: Key, distribution: Distribution, start: u64, out: &mut [f64]) {
+    // The same words as for f32 with 32 bits more behind them, so that f32 is f64 rounded, almost always.
+    let wide_words = |group| {
+        let (high, low) = (key.group(Domain::Elements, group), key.group(Domain::Extension, group));
+        let mut words = [[0u64; 16]; 4];
+        for (word, out) in words.iter_mut().enumerate() {
+            for (lane, out) in out.iter_mut().enumerate() {
+                *out = u64::from(high[word][lane]) << 32 | u64::from(low[word][lane]);
+            }
+        }
+        words
+    };
+    match distribution {
+        Distribution::Constant(value) => out.fill(value),
+        Distribution::Normal { mean, std } => by_groups(start, out, |group| {
+            let words = wide_words(group);
+            let mut values = [0.0; GROUP];
+            for (pair, out) in values.chunks_exact_mut(32).enumerate() {
+                for lane in 0..16 {
+                    let (a, b) = normal_pair_f64(words[2 * pair][lane], words[2 * pair + 1][lane]);
+                    out[lane] = mean + std * a;
+                    out[16 + lane] = mean + std * b;
+                }
+            }
+            values
+        }),
+        Distribution::Uniform { low, high } => {
+            let (middle, half) = (0.5 * low + 0.5 * high, 0.5 * high - 0.5 * low);
+            by_groups(start, out, |group| {
+                let words = wide_words(group);
+                let mut values = [0.0; GROUP];
+                for (out, words) in values.chunks_exact_mut(16).zip(&words) {
+                    for lane in 0..16 {
+                        out[lane] = (middle + half * signed_f64(words[lane])).max(low).min(high);
+                    }
+                }
+                values
+            });
+        }
+    }
+}
+
+/// Fills group after group, the last one as far as it goes.
+#[inline(always)]
+fn by_groups<T: Copy>(start: u64, out: &mut [T], group: impl Fn(u64) -> [T; GROUP]) {
+    let (whole, rest) = out.as_chunks_mut::<GROUP>();
+    let after = start + whole.len() as u64;
+    for (number, out) in (start..).zip(whole) {
+        *out = group(number);
+    }
+    if !rest.is_empty() {
+        rest.copy_from_slice(&group(after)[..rest.len()]);
+    }
+}
+
+/// A word as a number in `[-1, 1]`, evenly.
+#[inline(always)]
+fn signed_f32(word: u32) -> f32 {
+    const SCALE: f32 = 1.0 / (1u32 << 31) as f32;
+    word as i32 as f32 * SCALE
+}
+
+#[inline(always)]
+fn signed_f64(word: u64) -> f64 {
+    const SCALE: f64 = 1.0 / (1u64 << 63) as f64;
+    word as i64 as f64 * SCALE
+}
+
+/// Two independent standard normals from two words, by Box and Muller 1958. The first word, half a step
+/// above zero, is never 0, so the largest value is `√(66 ln 2)` = 6.76, and nothing is infinite.
+#[inline(always)]
+fn normal_pair_f32(radius: u32, angle: u32) -> (f32, f32) {
+    const SCALE: f32 = 1.0 / (1u64 << 32) as f32;
+    let u = (radius as f32 + 0.5) * SCALE;
+    let r = (-2.0 * ln_f32(u)).sqrt();
+    let (sin, cos) = sin_cos_pi_f32(signed_f32(angle));
+    (r * cos, r * sin)
+}
+
+/// As [`normal_pair_f32`], with 64 bits for each of the two: up to `√(130 ln 2)` = 9.49.
+#[inline(always)]
+fn normal_pair_f64(radius: u64, angle: u64) -> (f64, f64) {
+    const SCALE: f64 = 1.0 / (1u128 << 64) as f64;
+    let u = (radius as f64 + 0.5) * SCALE;
+    let r = (-2.0 * ln_f64(u)).sqrt();
+    let (sin, cos) = sin_cos_pi_f64(signed_f64(angle));
+    (r * cos, r * sin)
+}
+
+#[cfg(test)]
+#[path = "fill_tests.rs"]
+mod tests;

@@ -1,0 +1,188 @@
+//! Keyed, stateless streams of random numbers.
+
+pub(crate) mod fill;
+mod math;
+mod philox;
+
+use std::convert::Infallible;
+use std::hash::Hasher;
+
+use rand::TryRng;
+use siphasher::sip::SipHasher24;
+
+/// The first version of the keyed stream, fixed for ever: the same seed and name give the same bits in
+/// every later release. Another definition will be another type.
+///
+/// The definition:
+/// 1. `h` = SipHash-2-4 (64 bits, both keys 0) of the name's UTF-8 bytes.
+/// 2. Block `b` = Philox4x32-10 (Salmon et al. 2011, *Parallel random numbers: as easy as 1, 2, 3*) with the
+///    key `(h mod 2³², h div 2³²)` and the counter `(b mod 2³², b div 2³² + d·2²⁸, seed mod 2³²,
+///    seed div 2³²)`, where the domain `d` is 0 for the words of the elements, 1 for the 32 further bits
+///    that `f64` needs, and 2 for [`Key::rng`].
+/// 3. Element `i` takes word `(i mod 64) div 16` of block `16·(i div 64) + i mod 16`: sixteen blocks make 64
+///    elements, a vector register for each of the four words.
+///
+/// Names keep apart what seeds do not, and seeds what names do not: two streams are the same only if the
+/// seeds are equal and the names' hashes collide, with a chance of 2⁻⁶⁴ a pair.
+///
+/// ```
+/// use wick_init::KeyedV1;
+///
+/// let stream = KeyedV1::new(42);
+/// assert_eq!(stream.key("fc.weight"), stream.key("fc.weight"));
+/// assert_ne!(stream.key("fc.weight"), stream.key("fc.bias"));
+/// assert_ne!(stream.key("fc.weight"), KeyedV1::new(43).key("fc.weight"));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyedV1 {
+    seed: u64,
+}
+
+impl KeyedV1 {
+    /// The streams of a seed.
+    pub fn new(seed: u64) -> Self {
+        Self { seed }
+    }
+
+    /// The seed.
+    pub fn seed(self) -> u64 {
+        self.seed
+    }
+
+    /// The key of a tensor by its full name (`encoder.layers.0.attn.q.weight`).
+    pub fn key(self, name: &str) -> Key {
+        let mut hasher = SipHasher24::new();
+        hasher.write(name.as_bytes());
+        Key { seed: self.seed, name: hasher.finish() }
+    }
+}
+
+/// What the numbers of one tensor depend on: the seed, and the hash of the tensor's full name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Key {
+    seed: u64,
+    name: u64,
+}
+
+/// What a block is drawn for; the top four bits of its number.
+#[derive(Clone, Copy)]
+enum Domain {
+    Elements = 0,
+    Extension = 1,
+    Generator = 2,
+}
+
+impl Key {
+    /// The words of one block.
+    fn block(self, domain: Domain, number: u64) -> [u32; 4] {
+        let counter = [
+            number as u32,
+            (number >> 32) as u32 | (domain as u32) << 28,
+            self.seed as u32,
+            (self.seed >> 32) as u32,
+        ];
+        philox::block(counter, [self.name as u32, (self.name >> 32) as u32])
+    }
+
+    /// The words of elements `64·group` to `64·group + 63`, in their order.
+    #[inline(always)]
+    fn group(self, domain: Domain, group: u64) -> [[u32; 16]; 4] {
+        let first = group * 16;
+        let high = (first >> 32) as u32 | (domain as u32) << 28;
+        philox::sixteen_blocks(
+            [first as u32, high, self.seed as u32, (self.seed >> 32) as u32],
+            [self.name as u32, (self.name >> 32) as u32],
+        )
+    }
+
+    /// A generator for whatever takes one of `rand`'s: shuffles, other distributions, tests. Its words
+    /// share none with the tensor's of the same key.
+    ///
+    /// ```
+    /// use rand::RngExt;
+    /// use wick_init::KeyedV1;
+    ///
+    /// let mut rng = KeyedV1::new(42).key("shuffle").rng();
+    /// let die = rng.random_range(1..=6);
+    /// assert!((1..=6).contains(&die));
+    /// ```
+    pub fn rng(self) -> KeyRng {
+        KeyRng { key: self, next_block: 0, words: [0; 4], used: 4 }
+    }
+}
+
+/// The words of a key as a [`rand`] generator. Made by [`Key::rng`].
+#[derive(Debug, Clone)]
+pub struct KeyRng {
+    key: Key,
+    next_block: u64,
+    words: [u32; 4],
+    used: usize,
+}
+
+impl TryRng for KeyRng {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        if self.used == 4 {
+            self.words = self.key.block(Domain::Generator, self.next_block);
+            self.next_block += 1;
+            self.used = 0;
+        }
+        self.used += 1;
+        Ok(self.words[self.used - 1])
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        let low = self.try_next_u32()?;
+        let high = self.try_next_u32()?;
+        Ok(u64::from(low) | u64::from(high) << 32)
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        for chunk in bytes.chunks_mut(4) {
+            let word = self.try_next_u32()?.to_le_bytes();
+            chunk.copy_from_slice(&word[..chunk.len()]);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::Rng;
+
+    #[test]
+    fn sixteen_blocks_are_sixteen_blocks() {
+        let key = KeyedV1::new(0x0123_4567_89ab_cdef).key("fc.weight");
+        for group in [0, 1, 77, (1 << 28) - 1, 1 << 28] {
+            let words = key.group(Domain::Extension, group);
+            for lane in 0..16 {
+                let one = key.block(Domain::Extension, group * 16 + lane as u64);
+                assert_eq!(one, [0, 1, 2, 3].map(|word| words[word][lane]), "group {group}, lane {lane}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_hash_of_a_name_is_fixed() {
+        // From the reference implementation of SipHash-2-4 with a key of zeros, over the bytes of the name.
+        assert_eq!(KeyedV1::new(0).key("").name, 0x1e92_4b9d_7377_00d7);
+    }
+
+    #[test]
+    fn generator_words_are_not_element_words() {
+        let key = KeyedV1::new(3).key("x");
+        let mut rng = key.rng();
+        let drawn: Vec<u32> = (0..8).map(|_| rng.next_u32()).collect();
+        let elements = key.group(Domain::Elements, 0);
+        assert!(drawn.iter().all(|word| !elements.as_flattened().contains(word)));
+        assert_eq!(&drawn[4..], key.block(Domain::Generator, 1));
+
+        let mut bytes = [0; 7];
+        key.rng().fill_bytes(&mut bytes);
+        assert_eq!(bytes[..4], drawn[0].to_le_bytes());
+        assert_eq!(bytes[4..], drawn[1].to_le_bytes()[..3]);
+    }
+}

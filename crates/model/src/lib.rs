@@ -1,0 +1,32 @@
+//! Multilayer perceptrons on candle tensors.
+//!
+//! - [`Mlp`]: any widths, with or without biases, any activation and another one at the end, built from a
+//!   plain [`VarBuilder`](candle_nn::VarBuilder). [`Mlp::forward_with`] hands every layer's signals to who
+//!   wants to see them.
+//! - [`activate`]: the tensor op of every [`Activation`], with its exact derivative.
+//! - [`loss`]: squared error, cross entropy, and the L2 penalty.
+//! - [`fit`]: full-batch gradient descent with any candle optimizer.
+//!
+//! ```
+//! use candle_core::{DType, Device, Tensor};
+//! use candle_nn::{Module, VarBuilder, VarMap};
+//! use wick_model::{Activation, Mlp, MlpConfig};
+//!
+//! let vars = VarMap::new();
+//! let vb = VarBuilder::from_varmap(&vars, DType::F32, &Device::Cpu);
+//! let mlp = Mlp::new(&MlpConfig::new(8, [16, 16, 3], Activation::Tanh), vb)?;
+//! let output = mlp.forward(&Tensor::ones((5, 8), DType::F32, &Device::Cpu)?)?;
+//! assert_eq!(output.dims(), [5, 3]);
+//! assert!(output.abs()?.max_all()?.to_scalar::<f32>()? <= 1.0);
+//! # Ok::<(), candle_core::Error>(())
+//! ```
+
+mod activation;
+pub mod loss;
+mod mlp;
+mod train;
+
+pub use activation::{activate, activation_gradient};
+pub use mlp::{Mlp, MlpConfig, Signal};
+pub use train::fit;
+pub use wick_theory::Activation;

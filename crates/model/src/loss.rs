@@ -1,0 +1,162 @@
+//! Losses, each a mean over the batch, and the penalty on the weights.
+
+use std::fmt;
+use std::str::FromStr;
+
+use candle_core::{D, Result, Tensor, bail};
+
+/// A loss of outputs `o` against targets `y`, both of shape `[batch, outputs]`.
+///
+/// | name | `L` |
+/// |---|---|
+/// | `squared` | `1/(2B) Σ_b ‖o_b - y_b‖²` |
+/// | `cross_entropy` | `-1/B Σ_b Σ_k y_bk ln softmax(o_b)_k`, the rows of `y` being probabilities |
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use wick_model::loss::Loss;
+///
+/// let o = Tensor::new(&[[1.0f64, 2.0], [3.0, 5.0]], &Device::Cpu)?;
+/// let y = Tensor::new(&[[1.0f64, 0.0], [0.0, 1.0]], &Device::Cpu)?;
+/// let squared = Loss::Squared.forward(&o, &y)?.to_scalar::<f64>()?;
+/// assert_eq!(squared, (4.0 + 9.0 + 16.0) / 4.0);
+/// let entropy = Loss::CrossEntropy.forward(&o, &y)?.to_scalar::<f64>()?;
+/// assert!((entropy - ((1f64.exp() + 1.0).ln() + ((-2f64).exp() + 1.0).ln()) / 2.0).abs() < 1e-15);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// Half the squared error.
+    Squared,
+    /// Cross entropy of the softmax, computed from logits.
+    CrossEntropy,
+}
+
+impl Loss {
+    /// Every loss.
+    pub const ALL: [Self; 2] = [Self::Squared, Self::CrossEntropy];
+
+    /// The name: `squared` or `cross_entropy`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Squared => "squared",
+            Self::CrossEntropy => "cross_entropy",
+        }
+    }
+
+    /// `L`, a scalar.
+    ///
+    /// # Errors
+    /// If the shapes differ or are not `[batch, outputs]`.
+    pub fn forward(self, outputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
+        let batch = batch(outputs, targets)?;
+        match self {
+            Self::Squared => (outputs - targets)?.sqr()?.sum_all()? * (0.5 / batch),
+            Self::CrossEntropy => {
+                let log_softmax = candle_nn::ops::log_softmax(outputs, D::Minus1)?;
+                (targets * log_softmax)?.sum_all()? * (-1.0 / batch)
+            }
+        }
+    }
+
+    /// `∂L/∂o` by its formula, of the shape of `o`: `(o - y)/B` for squared error, and
+    /// `(softmax(o)·Σ_k y_k - y)/B` for cross entropy.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn gradient(self, outputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
+        let batch = batch(outputs, targets)?;
+        let difference = match self {
+            Self::Squared => (outputs - targets)?,
+            Self::CrossEntropy => {
+                let softmax = candle_nn::ops::softmax(outputs, D::Minus1)?;
+                (softmax.broadcast_mul(&targets.sum_keepdim(D::Minus1)?)? - targets)?
+            }
+        };
+        difference / batch
+    }
+}
+
+fn batch(outputs: &Tensor, targets: &Tensor) -> Result<f64> {
+    match outputs.dims() {
+        [batch, _] if outputs.shape() == targets.shape() => Ok(*batch as f64),
+        _ => bail!(
+            "a loss takes outputs and targets of one shape [batch, outputs], not {:?} and {:?}",
+            outputs.dims(),
+            targets.dims()
+        ),
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What was read is no loss's name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown loss '{0}'; known: squared, cross_entropy")]
+pub struct UnknownLoss(pub String);
+
+impl FromStr for Loss {
+    type Err = UnknownLoss;
+
+    fn from_str(text: &str) -> std::result::Result<Self, UnknownLoss> {
+        Self::ALL.into_iter().find(|loss| loss.name() == text).ok_or_else(|| UnknownLoss(text.to_owned()))
+    }
+}
+
+/// The L2 penalty `s = λ/2 Σ‖W‖_F²` over some weights, a scalar. Its gradient is `λW`.
+///
+/// # Errors
+/// If there are no weights.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use wick_model::loss::l2_penalty;
+///
+/// let w = Tensor::new(&[[3.0f64, 0.0], [0.0, 4.0]], &Device::Cpu)?;
+/// assert_eq!(l2_penalty([&w, &w], 0.1)?.to_scalar::<f64>()?, 2.5);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn l2_penalty<'a>(weights: impl IntoIterator<Item = &'a Tensor>, lambda: f64) -> Result<Tensor> {
+    let mut sum: Option<Tensor> = None;
+    for weight in weights {
+        let norm = weight.sqr()?.sum_all()?;
+        sum = Some(match sum {
+            Some(sum) => (sum + norm)?,
+            None => norm,
+        });
+    }
+    match sum {
+        Some(sum) => sum * (0.5 * lambda),
+        None => bail!("a penalty of no weights"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{Device, Var};
+
+    #[test]
+    fn gradients_are_those_of_the_backward_pass() {
+        let o = Var::new(&[[0.3f64, -1.0, 2.0], [50.0, 0.1, -0.2]], &Device::Cpu).unwrap();
+        let y = Tensor::new(&[[0.2f64, 0.5, 0.3], [0.0, 1.0, 0.0]], &Device::Cpu).unwrap();
+        for loss in Loss::ALL {
+            let gradients = loss.forward(&o, &y).unwrap().backward().unwrap();
+            let difference = (gradients.get(&o).unwrap() - loss.gradient(&o, &y).unwrap()).unwrap();
+            let largest = difference.abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
+            assert!(largest < 1e-15, "{loss}: {largest}");
+        }
+    }
+
+    #[test]
+    fn shapes_that_differ_are_named() {
+        let (o, y) =
+            (Tensor::new(&[[1.0f64]], &Device::Cpu).unwrap(), Tensor::new(&[1.0f64], &Device::Cpu).unwrap());
+        let error = Loss::Squared.forward(&o, &y).unwrap_err().to_string();
+        assert!(error.contains("not [1, 1] and [1]"), "{error}");
+    }
+}

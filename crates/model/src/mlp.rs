@@ -1,0 +1,185 @@
+//! The multilayer perceptron.
+
+use candle_core::{Result, Tensor};
+use candle_nn::{Linear, Module, VarBuilder, linear_b};
+use wick_theory::Activation;
+
+use crate::activate;
+
+/// The shape of an [`Mlp`].
+///
+/// ```
+/// use wick_model::{Activation, MlpConfig};
+///
+/// let config = MlpConfig::new(800, [750, 700, 10], Activation::Relu)
+///     .with_bias(true)
+///     .with_output_activation(Activation::Identity);
+/// assert_eq!(config.parameters(), 800 * 750 + 750 + 750 * 700 + 700 + 700 * 10 + 10);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct MlpConfig {
+    /// Inputs of the first layer.
+    pub features: usize,
+    /// Outputs of each layer, the last one's included.
+    pub widths: Vec<usize>,
+    /// Whether layers add a bias.
+    pub bias: bool,
+    /// What every layer but the last applies.
+    pub activation: Activation,
+    /// What the last layer applies.
+    pub output_activation: Activation,
+}
+
+impl MlpConfig {
+    /// Layers of these widths, without biases, the same activation behind each, the last one too.
+    pub fn new(features: usize, widths: impl Into<Vec<usize>>, activation: Activation) -> Self {
+        Self { features, widths: widths.into(), bias: false, activation, output_activation: activation }
+    }
+
+    /// The same with or without biases.
+    pub fn with_bias(self, bias: bool) -> Self {
+        Self { bias, ..self }
+    }
+
+    /// The same with another activation behind the last layer.
+    pub fn with_output_activation(self, output_activation: Activation) -> Self {
+        Self { output_activation, ..self }
+    }
+
+    /// `(inputs, outputs)` of each layer.
+    pub fn layers(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let inputs = std::iter::once(self.features).chain(self.widths.iter().copied());
+        inputs.zip(self.widths.iter().copied())
+    }
+
+    /// How many numbers there are to train.
+    pub fn parameters(&self) -> usize {
+        self.layers().map(|(inputs, outputs)| inputs * outputs + if self.bias { outputs } else { 0 }).sum()
+    }
+}
+
+/// What one layer hands to who looks at it, in [`Mlp::forward_with`].
+#[derive(Debug)]
+pub struct Signal<'a> {
+    /// `layer_0`, `layer_1`, …: the prefix of the layer's weights in the `VarBuilder`, too.
+    pub name: &'a str,
+    /// What `pre_activation` goes through.
+    pub activation: Activation,
+    /// `z = x Wᵀ + b`, of shape `[…, out]`.
+    pub pre_activation: &'a Tensor,
+    /// `h = φ(z)`, of the same shape.
+    pub output: Tensor,
+}
+
+/// A multilayer perceptron: `h ← φ(h Wᵀ + b)`, layer after layer.
+///
+/// The weights are `layer_0.weight` (`[out, in]`), `layer_0.bias` and so on, taken from a plain
+/// `VarBuilder` through [`candle_nn::linear_b`]: from a checkpoint, from candle's `VarMap`, or from Wick's
+/// own seeded map.
+#[derive(Debug, Clone)]
+pub struct Mlp {
+    layers: Vec<Layer>,
+}
+
+#[derive(Debug, Clone)]
+struct Layer {
+    name: String,
+    linear: Linear,
+    activation: Activation,
+}
+
+impl Mlp {
+    /// Takes the weights from the builder.
+    ///
+    /// # Errors
+    /// Those of the builder: a missing tensor, a wrong shape, no memory.
+    pub fn new(config: &MlpConfig, vb: VarBuilder) -> Result<Self> {
+        let last = config.widths.len().saturating_sub(1);
+        let layers = config.layers().enumerate().map(|(index, (inputs, outputs))| {
+            let name = format!("layer_{index}");
+            let linear = linear_b(inputs, outputs, config.bias, vb.pp(&name))?;
+            let activation = if index == last { config.output_activation } else { config.activation };
+            Ok(Layer { name, linear, activation })
+        });
+        Ok(Self { layers: layers.collect::<Result<_>>()? })
+    }
+
+    /// The forward pass, with `see` between the layers: it gets each layer's [`Signal`] and returns the
+    /// tensor to go on with, which is `signal.output` itself, or that with a tap on it.
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Tensor};
+    /// use candle_nn::{VarBuilder, VarMap};
+    /// use wick_model::{Activation, Mlp, MlpConfig};
+    ///
+    /// let vb = VarBuilder::from_varmap(&VarMap::new(), DType::F32, &Device::Cpu);
+    /// let mlp = Mlp::new(&MlpConfig::new(4, [6, 2], Activation::Relu), vb)?;
+    /// let mut seen = Vec::new();
+    /// mlp.forward_with(&Tensor::ones((1, 4), DType::F32, &Device::Cpu)?, |signal| {
+    ///     seen.push((signal.name.to_owned(), signal.output.dims().to_vec()));
+    ///     Ok(signal.output)
+    /// })?;
+    /// assert_eq!(seen, [("layer_0".to_owned(), vec![1, 6]), ("layer_1".to_owned(), vec![1, 2])]);
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    pub fn forward_with(&self, xs: &Tensor, mut see: impl FnMut(Signal) -> Result<Tensor>) -> Result<Tensor> {
+        let mut h = xs.clone();
+        for Layer { name, linear, activation } in &self.layers {
+            let z = linear.forward(&h)?;
+            let output = activate(*activation, &z)?;
+            h = see(Signal { name, activation: *activation, pre_activation: &z, output })?;
+        }
+        Ok(h)
+    }
+
+    /// The linear maps, first to last.
+    pub fn layers(&self) -> impl Iterator<Item = &Linear> {
+        self.layers.iter().map(|layer| &layer.linear)
+    }
+}
+
+impl Module for Mlp {
+    fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+        self.forward_with(xs, |signal| Ok(signal.output))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Device};
+    use candle_nn::VarMap;
+
+    #[test]
+    fn layers_are_products_biases_and_activations() {
+        let vars = VarMap::new();
+        let vb = VarBuilder::from_varmap(&vars, DType::F64, &Device::Cpu);
+        let config = MlpConfig::new(3, [4, 2], Activation::Tanh)
+            .with_bias(true)
+            .with_output_activation(Activation::Identity);
+        let mlp = Mlp::new(&config, vb).unwrap();
+        let weight = |name: &str| vars.data().lock().unwrap()[name].as_tensor().clone();
+        let x = Tensor::new(&[[0.3f64, -1.0, 2.0]], &Device::Cpu).unwrap();
+        let by_hand = |x: &Tensor, layer: &str| {
+            let product = x.matmul(&weight(&format!("{layer}.weight")).t().unwrap()).unwrap();
+            product.broadcast_add(&weight(&format!("{layer}.bias"))).unwrap()
+        };
+        let expected = by_hand(&by_hand(&x, "layer_0").tanh().unwrap(), "layer_1");
+        let got = mlp.forward(&x).unwrap();
+        let difference = (got - expected).unwrap().abs().unwrap().max_all().unwrap();
+        assert!(difference.to_scalar::<f64>().unwrap() < 1e-15);
+        assert_eq!(vars.all_vars().len(), 4);
+    }
+
+    #[test]
+    fn without_bias_zero_in_is_zero_out_and_what_see_returns_goes_on() {
+        let vb = VarBuilder::from_varmap(&VarMap::new(), DType::F32, &Device::Cpu);
+        let mlp = Mlp::new(&MlpConfig::new(3, [4, 2], Activation::Sin), vb).unwrap();
+        let zero = Tensor::zeros((2, 3), DType::F32, &Device::Cpu).unwrap();
+        assert_eq!(mlp.forward(&zero).unwrap().to_vec2::<f32>().unwrap(), [[0.0; 2]; 2]);
+        let one = Tensor::ones((2, 3), DType::F32, &Device::Cpu).unwrap();
+        let cut = mlp.forward_with(&one, |signal| signal.output.zeros_like()).unwrap();
+        assert_eq!(cut.to_vec2::<f32>().unwrap(), [[0.0; 2]; 2]);
+        assert_ne!(mlp.forward(&one).unwrap().to_vec2::<f32>().unwrap(), [[0.0; 2]; 2]);
+    }
+}

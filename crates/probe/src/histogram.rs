@@ -1,0 +1,93 @@
+//! Histograms of a fixed range.
+
+use serde::Serialize;
+
+/// Counts in bins of equal width over `[low, high]`. A bin holds its lower edge, and the last one its upper
+/// edge too.
+///
+/// ```
+/// use wick_probe::Histogram;
+///
+/// let mut histogram = Histogram::new(0.0, 1.0, 4);
+/// histogram.add(&[0.0f64, 0.25, 0.3, 1.0, 7.0, f64::NAN]);
+/// assert_eq!(histogram.counts, [1, 2, 0, 1]);
+/// assert_eq!(histogram.outside, 2);
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Histogram {
+    /// The lower edge of the first bin.
+    pub low: f64,
+    /// The upper edge of the last bin.
+    pub high: f64,
+    /// How many numbers fell into each bin.
+    pub counts: Vec<u64>,
+    /// How many fell into none: those outside the range, and NaN.
+    #[serde(skip)]
+    pub outside: u64,
+}
+
+impl Histogram {
+    /// An empty histogram. A range without width, or without order, is widened to one around `low`, as NumPy
+    /// does.
+    pub fn new(low: f64, high: f64, bins: usize) -> Self {
+        let (low, high) = if low < high { (low, high) } else { (low - 0.5, low + 0.5) };
+        Self { low, high, counts: vec![0; bins.max(1)], outside: 0 }
+    }
+
+    /// Counts numbers.
+    pub fn add<T: Copy + Into<f64>>(&mut self, values: &[T]) {
+        let last = self.counts.len() - 1;
+        let scale = self.counts.len() as f64 / (self.high - self.low);
+        for &x in values {
+            let x: f64 = x.into();
+            if self.low <= x && x <= self.high {
+                let bin = ((x - self.low) * scale) as usize;
+                self.counts[bin.min(last)] += 1;
+            } else {
+                self.outside += 1;
+            }
+        }
+    }
+
+    /// Adds the counts of another histogram of the same range and bins; others are not added and give
+    /// `false`.
+    pub fn merge(&mut self, other: &Self) -> bool {
+        let same = (self.low, self.high, self.counts.len()) == (other.low, other.high, other.counts.len());
+        if same {
+            for (count, more) in self.counts.iter_mut().zip(&other.counts) {
+                *count += more;
+            }
+            self.outside += other.outside;
+        }
+        same
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merging_counts_what_adding_counts() {
+        let values: Vec<f64> = (0..1000).map(|i| (f64::from(i) * 0.37).sin() * 1.2).collect();
+        let mut all = Histogram::new(-1.0, 1.0, 30);
+        all.add(&values);
+        assert_eq!(all.counts.iter().sum::<u64>() + all.outside, 1000);
+        assert!(all.outside > 0);
+        let mut merged = Histogram::new(-1.0, 1.0, 30);
+        for part in values.chunks(123) {
+            let mut one = Histogram::new(-1.0, 1.0, 30);
+            one.add(part);
+            assert!(merged.merge(&one));
+        }
+        assert_eq!(merged, all);
+        assert!(!merged.merge(&Histogram::new(-1.0, 2.0, 30)));
+    }
+
+    #[test]
+    fn a_range_without_width_is_widened() {
+        let mut histogram = Histogram::new(3.0, 3.0, 2);
+        histogram.add(&[3.0f32]);
+        assert_eq!((histogram.low, histogram.high, &histogram.counts[..]), (2.5, 3.5, &[0, 1][..]));
+    }
+}

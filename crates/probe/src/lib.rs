@@ -1,0 +1,38 @@
+//! What each layer of a candle model does, forward and backward.
+//!
+//! - [`Probe`]: taps that sit in any forward pass, one line each, and record statistics of the value that
+//!   passes and of the gradient that comes back. They change neither outputs nor parameter gradients by a bit.
+//! - [`tap`]: the bare tap, for whoever wants the gradient itself.
+//! - [`summarize`]: mean, std, rms, min, max and histogram of a tensor; [`share_outside`]: how much of it is
+//!   saturated. The same bits with any number of threads.
+//! - [`Moments`] and [`Histogram`]: what these are made of; both merge.
+//!
+//! ```
+//! use candle_core::{Device, Tensor, Var};
+//! use wick_probe::Probe;
+//!
+//! let w = Var::new(&[[1.0f32, 2.0], [3.0, 4.0]], &Device::Cpu)?;
+//! let x = Tensor::new(&[[1.0f32, -1.0]], &Device::Cpu)?;
+//!
+//! let probe = Probe::new();
+//! let h = probe.tap("hidden", &x.matmul(&w)?)?; // [[-2, -2]]
+//! h.sqr()?.sum_all()?.backward()?;
+//!
+//! let records = probe.records();
+//! assert_eq!(records[0].name, "hidden");
+//! assert_eq!(records[0].forward.mean, -2.0);
+//! assert_eq!(records[0].backward.as_ref().map(|gradient| gradient.rms), Some(4.0));
+//! # Ok::<(), candle_core::Error>(())
+//! ```
+
+mod histogram;
+mod moments;
+mod probe;
+mod summary;
+mod tap;
+
+pub use histogram::Histogram;
+pub use moments::Moments;
+pub use probe::{Probe, Record};
+pub use summary::{Summary, share_outside, summarize};
+pub use tap::tap;

@@ -1,0 +1,18 @@
+//! What signal propagation theory says of a network, in plain `f64`: no tensors, no randomness.
+//!
+//! - [`Activation`]: every activation of the workspace with its value, derivative, gain and flat tails.
+//!   There is one such enum in Wick; the tensor ops and the programs are keyed on it.
+//! - [`gaussian::expectation`]: integrals `E[f(√q z)]`, `z ~ N(0, 1)`, split at the kinks of `f`.
+//!
+//! ```
+//! use wick_theory::Activation;
+//!
+//! // The gain that keeps the variance of a ReLU net is √2 (He et al. 2015, equation 10).
+//! assert!((Activation::Relu.gain() - 2f64.sqrt()).abs() < 1e-12);
+//! ```
+
+mod activation;
+pub mod gaussian;
+mod special;
+
+pub use activation::{Activation, UnknownActivation};
