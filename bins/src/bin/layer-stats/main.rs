@@ -1,0 +1,163 @@
+//! What every layer's output and gradient look like, for several ways to start the weights.
+
+mod picture;
+mod report;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use candle_core::Tensor;
+use clap::Parser;
+use wick::args::{Common, Float, Place};
+use wick::data::Matrix;
+use wick::failure::usage;
+use wick::{failure, files, memory, output, progress};
+use wick_init::{InitMap, Initializer, KeyedV1};
+use wick_model::{Activation, Mlp, MlpConfig};
+use wick_probe::Probe;
+
+use report::{Experiment, LayerStats, Run};
+
+/// Sends data through a deep net and shows every layer's outputs and gradients, for several ways to start the
+/// weights. The default is the lecture's experiment: 2000 samples of 800 features through ten tanh layers.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLE)]
+struct Args {
+    /// Samples of the random input, or how many of the data's rows to take [default: 2000, or all]
+    #[arg(long, value_name = "N")]
+    samples: Option<usize>,
+    /// Features of the random input [default: 800]
+    #[arg(long, value_name = "N", conflicts_with = "data")]
+    features: Option<usize>,
+    /// Outputs of each layer
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',',
+        default_values_t = [750, 700, 650, 600, 550, 500, 450, 400, 350, 300])]
+    widths: Vec<usize>,
+    /// What each layer applies: tanh, relu, gelu, … (an unknown name lists them)
+    #[arg(long, value_name = "NAME", default_value = "tanh")]
+    activation: Activation,
+    /// How to start the weights, `name` or `name:key=value,…`; give it again for another run (an unknown name
+    /// lists them)
+    #[arg(long, value_name = "SPEC", default_values = ["normal:std=0.01", "normal:std=1", "xavier_normal"])]
+    init: Vec<Spec>,
+    /// Data instead of the random input: `digits`, or a .csv, .npy or .safetensors file
+    #[arg(long, value_name = "FILE")]
+    data: Option<String>,
+    /// Shift and scale each of the data's columns to mean 0 and standard deviation 1
+    #[arg(long, requires = "data")]
+    standardize: bool,
+    /// Bins of each histogram
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    bins: u16,
+    #[command(flatten)]
+    common: Common,
+}
+
+const EXAMPLE: &str = "\
+Examples:
+  layer-stats
+  layer-stats --activation relu --init xavier_normal --init kaiming_normal
+  layer-stats --init normal:variance=0.01 --init uniform:bound=0.1 --format csv
+  layer-stats --data digits --standardize --widths 64,64,64,10 --format json";
+
+/// An initializer, and the text that it was read from.
+#[derive(Debug, Clone)]
+struct Spec {
+    text: String,
+    initializer: Initializer,
+}
+
+impl std::str::FromStr for Spec {
+    type Err = wick_init::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self { text: text.to_owned(), initializer: text.parse()? })
+    }
+}
+
+fn main() -> ExitCode {
+    failure::run(layer_stats)
+}
+
+fn layer_stats(args: Args) -> Result<()> {
+    if args.widths.contains(&0) || args.features == Some(0) || args.samples == Some(0) {
+        return Err(usage("a size is zero: --widths, --features and --samples are 1 or more"));
+    }
+    let place = args.common.place(Float::F32)?;
+    if let Some(folder) = args.common.pictures() {
+        files::check_folder(folder)?;
+    }
+    let data = read_data(&args)?;
+    let (samples, features) = match &data {
+        Some(data) => (data.rows, data.columns),
+        None => (args.samples.unwrap_or(2000), args.features.unwrap_or(800)),
+    };
+    let config = MlpConfig::new(features, args.widths.clone(), args.activation);
+    check_memory(samples, &config, place.dtype.size_in_bytes())?;
+
+    let input = match &data {
+        Some(data) => data.tensor(&place)?,
+        None => normal(&args, &place, "layer-stats/input", (samples, features))?,
+    };
+    let bar = progress::bar(args.init.len(), "layer-stats");
+    let mut runs = Vec::new();
+    for spec in &args.init {
+        bar.set_message(spec.text.clone());
+        runs.push(run(spec, &config, &input, &args, &place).with_context(|| spec.text.clone())?);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+
+    let experiment = Experiment {
+        samples,
+        features,
+        activation: args.activation,
+        dtype: place.dtype.as_str(),
+        device: place.name.clone(),
+        seed: args.common.seed,
+        data: args.data.clone().unwrap_or_else(|| "normal".into()),
+        standardized: args.standardize,
+    };
+    let report = LayerStats { experiment, runs };
+    if let Some(folder) = args.common.pictures() {
+        picture::draw(&report)?.save(folder, "layer-stats")?;
+    }
+    output::print(&report, args.common.format)
+}
+
+/// One way to start the weights: the forward pass, then the gradients of `J = Σ g⊙o`.
+fn run(spec: &Spec, config: &MlpConfig, input: &Tensor, args: &Args, place: &Place) -> Result<Run> {
+    let map = InitMap::new(args.common.seed).with_weights(spec.initializer);
+    let mlp = Mlp::new(config, map.var_builder(place.dtype, &place.device))?;
+    let probe = Probe::new().with_bins(args.bins.into());
+    let output = mlp.forward_with(input, |signal| {
+        probe.tap_activation(signal.name, signal.activation, signal.pre_activation, &signal.output)
+    })?;
+    let cotangent = normal(args, place, "layer-stats/cotangent", output.dims2()?)?;
+    (output * cotangent)?.sum_all()?.backward()?;
+    Ok(Run::new(&spec.text, config, probe.records()))
+}
+
+/// Standard normal numbers, whose place in the program is their name.
+fn normal(args: &Args, place: &Place, name: &str, shape: (usize, usize)) -> Result<Tensor> {
+    let key = KeyedV1::new(args.common.seed).key(name);
+    Ok(Initializer::normal(1.0).tensor(&key, shape, place.dtype, &place.device)?)
+}
+
+fn read_data(args: &Args) -> Result<Option<Matrix>> {
+    let Some(source) = &args.data else { return Ok(None) };
+    let mut data = Matrix::load(source)?;
+    if let Some(samples) = args.samples {
+        data = data.take(samples);
+    }
+    Ok(Some(if args.standardize { data.standardize() } else { data }))
+}
+
+/// The backward pass holds each layer's pre-activation, output, tapped output and gradient; and each weight
+/// with its gradient.
+fn check_memory(samples: usize, config: &MlpConfig, bytes: usize) -> Result<()> {
+    let units: f64 = config.widths.iter().map(|&width| width as f64).sum();
+    let weights: f64 = config.layers().map(|(inputs, outputs)| inputs as f64 * outputs as f64).sum();
+    let numbers = samples as f64 * (config.features as f64 + 4.0 * units) + 2.0 * weights;
+    memory::check(numbers, bytes, "ask for fewer --samples, --features or --widths")
+}

@@ -1,0 +1,114 @@
+//! A histogram per layer and a row per run; beside them, outputs and gradients against depth.
+
+use anyhow::Result;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use wick::output::short;
+use wick::picture::chart::{Chart, Series};
+use wick::picture::style::{GREY, colour, grey_text, text};
+use wick::picture::{Area, Picture, cannot_draw};
+
+use crate::report::{Layer, LayerStats, Run};
+
+const PANEL: (i32, i32) = (112, 170);
+const CHARTS: i32 = 480;
+const TOP: i32 = 40;
+const LEFT: i32 = 12;
+/// More layers than these are shown by some, evenly chosen, the first and the last among them.
+const MOST_PANELS: usize = 10;
+
+pub(crate) fn draw(report: &LayerStats) -> Result<Picture> {
+    let shown = shown_layers(report.runs[0].layers.len());
+    let histograms = LEFT + PANEL.0 * (shown.len().max(3) as i32);
+    let rows = (PANEL.1 * report.runs.len() as i32).max(3 * PANEL.1);
+    let size = ((histograms + CHARTS) as u32, (TOP + rows + 10) as u32);
+    Picture::draw(size, |area| {
+        let e = &report.experiment;
+        let title = format!(
+            "What each of {} {} layers puts out: {}×{} {} input",
+            report.runs[0].layers.len(),
+            e.activation,
+            e.samples,
+            e.features,
+            e.data
+        );
+        area.draw_text(&title, &text(18), (LEFT, 10)).map_err(cannot_draw)?;
+        let (left, right) = area.split_horizontally(histograms);
+        let (_, left) = left.split_vertically(TOP);
+        for (number, run) in report.runs.iter().enumerate() {
+            let top = PANEL.1 * number as i32;
+            row(&left, run, number, &shown, top)?;
+        }
+        let (upper, lower) = right.split_vertically((TOP + rows) / 2);
+        let runs = || report.runs.iter().enumerate();
+        let against_depth = |value: fn(&Layer) -> f64| {
+            runs()
+                .map(|(number, run)| {
+                    let points = run.layers.iter().enumerate().map(|(i, layer)| (i as f64, value(layer)));
+                    Series::new(run.init.as_str(), number, points).with_markers()
+                })
+                .collect()
+        };
+        let chart = |title: &str, y_label: &str, series| Chart {
+            title: title.into(),
+            x_label: "layer".into(),
+            y_label: y_label.into(),
+            log: true,
+            series,
+        };
+        chart("Outputs against depth", "std of the output", against_depth(|layer| layer.forward.std))
+            .draw(&upper)?;
+        chart("Gradients against depth", "rms of the gradient", against_depth(|layer| layer.backward.rms))
+            .draw(&lower)
+    })
+}
+
+/// One run: its name, and a histogram for each layer shown.
+fn row(area: &Area, run: &Run, number: usize, shown: &[usize], top: i32) -> Result<()> {
+    area.draw_text(&run.init, &text(15), (LEFT, top)).map_err(cannot_draw)?;
+    for (place, &index) in shown.iter().enumerate() {
+        histogram(area, &run.layers[index], number, (LEFT + PANEL.0 * place as i32, top + 20))?;
+    }
+    Ok(())
+}
+
+/// One histogram, scaled to its tallest bin, with what it is above and its range below.
+fn histogram(area: &Area, layer: &Layer, number: usize, (x, y): (i32, i32)) -> Result<()> {
+    const WIDTH: i32 = PANEL.0 - 14;
+    const HEIGHT: i32 = 86;
+    let bins = &layer.forward.histogram;
+    let base = y + 34 + HEIGHT;
+    let middle = |text: TextStyle<'static>| text.pos(Pos::new(HPos::Center, VPos::Top));
+    let centre = x + WIDTH / 2;
+    area.draw_text(&layer.name, &middle(text(12)), (centre, y)).map_err(cannot_draw)?;
+    let std = format!("σ {}", short(layer.forward.std));
+    area.draw_text(&std, &middle(grey_text(12)), (centre, y + 15)).map_err(cannot_draw)?;
+
+    let tallest = bins.counts.iter().copied().max().unwrap_or(0).max(1) as f64;
+    let edge = |bin: usize| x + (bin as i32 * WIDTH) / bins.counts.len() as i32;
+    for (bin, &count) in bins.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+        // What is there at all is at least a hair high.
+        let height = ((count as f64 / tallest) * f64::from(HEIGHT)).ceil() as i32;
+        let bar =
+            Rectangle::new([(edge(bin), base - height), (edge(bin + 1), base)], colour(number).filled());
+        area.draw(&bar).map_err(cannot_draw)?;
+    }
+    area.draw(&PathElement::new([(x, base), (x + WIDTH, base)], GREY)).map_err(cannot_draw)?;
+    let below = |text: &str, at: HPos, x: i32| {
+        area.draw_text(text, &grey_text(11).pos(Pos::new(at, VPos::Top)), (x, base + 4)).map_err(cannot_draw)
+    };
+    below(&edge_text(bins.low), HPos::Left, x)?;
+    below(&edge_text(bins.high), HPos::Right, x + WIDTH)
+}
+
+/// A short number for the end of an axis.
+fn edge_text(x: f64) -> String {
+    if x == x.round() && x.abs() < 1e4 { format!("{x}") } else { format!("{x:.1e}") }
+}
+
+fn shown_layers(count: usize) -> Vec<usize> {
+    if count <= MOST_PANELS {
+        return (0..count).collect();
+    }
+    (0..MOST_PANELS).map(|i| i * (count - 1) / (MOST_PANELS - 1)).collect()
+}

@@ -1,0 +1,103 @@
+//! The choice of a device.
+
+use std::fmt;
+use std::str::FromStr;
+
+use anyhow::{Context, Result};
+use candle_core::Device;
+
+use crate::failure::usage;
+
+/// What `--device` can say.
+///
+/// ```
+/// use wick::device::DeviceChoice;
+///
+/// assert_eq!("cuda:1".parse(), Ok(DeviceChoice::Cuda(1)));
+/// assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(0)));
+/// assert!("tpu".parse::<DeviceChoice>().is_err());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The first CUDA or Metal device that this build can use, else the CPU.
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// A CUDA device by its number.
+    Cuda(usize),
+    /// A Metal device by its number.
+    Metal(usize),
+}
+
+impl DeviceChoice {
+    /// Opens the device, and says its name.
+    ///
+    /// # Errors
+    /// A usage error that names the feature if this build has not got that kind of device; a failed run if the
+    /// device does not answer.
+    pub fn open(self) -> Result<(Device, String)> {
+        match self {
+            Self::Cpu => Ok((Device::Cpu, "cpu".into())),
+            Self::Cuda(_) if !cfg!(feature = "cuda") => Err(missing(self, "cuda")),
+            Self::Metal(_) if !cfg!(feature = "metal") => Err(missing(self, "metal")),
+            Self::Cuda(number) => {
+                let device =
+                    Device::new_cuda(number).context(format!("CUDA device {number} does not answer"))?;
+                Ok((device, self.to_string()))
+            }
+            Self::Metal(number) => {
+                let device =
+                    Device::new_metal(number).context(format!("Metal device {number} does not answer"))?;
+                Ok((device, self.to_string()))
+            }
+            Self::Auto => {
+                let accelerators =
+                    [(cfg!(feature = "cuda"), Self::Cuda(0)), (cfg!(feature = "metal"), Self::Metal(0))];
+                let first =
+                    accelerators.into_iter().filter(|(built, _)| *built).find_map(|(_, d)| d.open().ok());
+                first.map_or_else(|| Self::Cpu.open(), Ok)
+            }
+        }
+    }
+}
+
+fn missing(choice: DeviceChoice, feature: &str) -> anyhow::Error {
+    usage(format!(
+        "this build has no device '{choice}': build it with `--features {feature}`, or use --device cpu"
+    ))
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(number) => write!(f, "cuda:{number}"),
+            Self::Metal(number) => write!(f, "metal:{number}"),
+        }
+    }
+}
+
+/// What was read names no device.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown device; known: auto, cpu, cuda, cuda:N, metal, metal:N")]
+pub struct UnknownDevice;
+
+impl FromStr for DeviceChoice {
+    type Err = UnknownDevice;
+
+    fn from_str(text: &str) -> Result<Self, UnknownDevice> {
+        let (kind, number) = match text.split_once(':') {
+            Some((kind, number)) => (kind, number.parse().map_err(|_| UnknownDevice)?),
+            None => (text, 0),
+        };
+        match kind {
+            "cuda" => Ok(Self::Cuda(number)),
+            "metal" => Ok(Self::Metal(number)),
+            _ if kind.len() < text.len() => Err(UnknownDevice),
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            _ => Err(UnknownDevice),
+        }
+    }
+}

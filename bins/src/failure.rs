@@ -1,0 +1,103 @@
+//! From a result to an exit code and one line on stderr.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use clap::error::ErrorKind;
+
+/// What was asked for cannot be meant: exit code 2. Everything else that fails is a failed run: exit code 1.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(String);
+
+/// An error that says what is wrong with the arguments.
+pub fn usage(message: impl Into<String>) -> anyhow::Error {
+    Usage(message.into()).into()
+}
+
+/// Reads the arguments, runs the program, and turns what comes of it into an exit code: 0, 1 for a failed run,
+/// 2 for arguments that cannot be meant. An error is one line on stderr.
+pub fn run<A: Parser>(program: impl FnOnce(A) -> Result<()>) -> ExitCode {
+    let arguments = match A::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            // A reader that has gone away is no failure.
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => return complain(&one_line(&error.render().to_string()), 2),
+    };
+    match program(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let code = if error.downcast_ref::<Usage>().is_some() { 2 } else { 1 };
+            complain(&format!("error: {}", chain(&error)), code)
+        }
+    }
+}
+
+fn complain(line: &str, code: u8) -> ExitCode {
+    let mut stderr = io::stderr().lock();
+    let coloured = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let line = match line.strip_prefix("error:") {
+        Some(rest) if coloured => format!("\x1b[1;31merror:\x1b[0m{rest}"),
+        _ => line.to_owned(),
+    };
+    let _ = writeln!(stderr, "{line}");
+    ExitCode::from(code)
+}
+
+/// clap's message without its usage and hints, on one line.
+fn one_line(rendered: &str) -> String {
+    let message = rendered.split("\n\nUsage:").next().unwrap_or(rendered);
+    let message = message.split("\n\nFor more information").next().unwrap_or(message);
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The error and its causes on one line. Of each, the first line only: candle puts backtraces behind it.
+fn chain(error: &anyhow::Error) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        let line = text.lines().next().unwrap_or_default().trim().to_owned();
+        // A transparent error repeats what it wraps.
+        if !line.is_empty() && !parts.iter().any(|part| part.contains(&line)) {
+            parts.push(line);
+        }
+    }
+    parts.join(": ")
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let direct = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        let csv = cause.downcast_ref::<csv::Error>().and_then(|error| match error.kind() {
+            csv::ErrorKind::Io(error) => Some(error.kind()),
+            _ => None,
+        });
+        let json = cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
+        direct.or(csv).or(json) == Some(io::ErrorKind::BrokenPipe)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_line_without_usage() {
+        let rendered = "error: invalid value 'x'\n  for '--seed'\n\nUsage: p [OPTIONS]\n\nFor more information, try '--help'.\n";
+        assert_eq!(one_line(rendered), "error: invalid value 'x' for '--seed'");
+    }
+
+    #[test]
+    fn causes_are_joined_once() {
+        let error = anyhow::anyhow!("root\n  0: backtrace").context("middle").context("middle: root");
+        assert_eq!(chain(&error), "middle: root");
+        let error = anyhow::anyhow!("root").context("top");
+        assert_eq!(chain(&error), "top: root");
+    }
+}

@@ -1,0 +1,195 @@
+//! Line charts.
+
+use anyhow::Result;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use super::style::{GREY, LIGHT, colour, grey_text, marker, text};
+use super::{Area, cannot_draw};
+use crate::output::short;
+
+/// One line of a chart.
+#[derive(Debug, Clone)]
+pub struct Series {
+    /// What the legend calls it; empty for none.
+    pub label: String,
+    /// Points from left to right. Where one is not finite, or not positive on a log axis, the line breaks.
+    pub points: Vec<(f64, f64)>,
+    /// Which colour and marker.
+    pub number: usize,
+    /// Whether each point has a marker.
+    pub markers: bool,
+    /// Whether the line is dashed.
+    pub dashed: bool,
+    /// The line's opacity, for many lines over each other.
+    pub opacity: f64,
+}
+
+impl Series {
+    /// A solid line without markers.
+    pub fn new(
+        label: impl Into<String>,
+        number: usize,
+        points: impl IntoIterator<Item = (f64, f64)>,
+    ) -> Self {
+        let points = points.into_iter().collect();
+        Self { label: label.into(), points, number, markers: false, dashed: false, opacity: 1.0 }
+    }
+
+    /// The same with a marker at each point.
+    pub fn with_markers(self) -> Self {
+        Self { markers: true, ..self }
+    }
+
+    /// The same as a dashed line.
+    pub fn dashed(self) -> Self {
+        Self { dashed: true, ..self }
+    }
+
+    /// The same with this opacity.
+    pub fn with_opacity(self, opacity: f64) -> Self {
+        Self { opacity, ..self }
+    }
+}
+
+/// A line chart.
+#[derive(Debug, Clone, Default)]
+pub struct Chart {
+    /// Above it.
+    pub title: String,
+    /// Below the horizontal axis.
+    pub x_label: String,
+    /// Beside the vertical axis.
+    pub y_label: String,
+    /// Whether the vertical axis is logarithmic.
+    pub log: bool,
+    /// The lines, later ones above earlier ones.
+    pub series: Vec<Series>,
+}
+
+const TITLE: i32 = 26;
+const LEGEND_ROW: i32 = 20;
+
+impl Chart {
+    /// Draws it over the whole area.
+    ///
+    /// # Errors
+    /// If the backend fails.
+    pub fn draw(&self, area: &Area) -> Result<()> {
+        let (width, _) = area.dim_in_pixel();
+        area.draw_text(&self.title, &text(16), (8, 4)).map_err(cannot_draw)?;
+        let below = TITLE + self.legend(area, width as i32)?;
+        let (_, body) = area.split_vertically(below);
+        let (x, y) = self.ranges();
+        let mut chart = ChartBuilder::on(&body)
+            .margin(8)
+            .margin_right(18)
+            .x_label_area_size(42)
+            .y_label_area_size(70)
+            .build_cartesian_2d(x, y.clone())
+            .map_err(cannot_draw)?;
+        // On a log axis no more ticks than decades, so that each stands at a power of ten.
+        let decades = (y.end - y.start).floor() as usize;
+        let ticks = if self.log && decades >= 2 { decades.min(8) } else { 8 };
+        chart
+            .configure_mesh()
+            .light_line_style(WHITE.mix(0.0))
+            .bold_line_style(LIGHT)
+            .axis_style(GREY)
+            .x_desc(&self.x_label)
+            .y_desc(&self.y_label)
+            .axis_desc_style(text(14))
+            .label_style(grey_text(12))
+            .x_labels(10)
+            .y_labels(ticks)
+            .x_label_formatter(&|x| short(*x))
+            .y_label_formatter(&|y| self.y_text(*y))
+            .draw()
+            .map_err(cannot_draw)?;
+        for series in &self.series {
+            let style = colour(series.number).mix(series.opacity).stroke_width(2);
+            for part in self.parts(series) {
+                if series.dashed {
+                    chart
+                        .draw_series(DashedLineSeries::new(part.clone(), 7, 5, style))
+                        .map_err(cannot_draw)?;
+                } else {
+                    chart.draw_series([PathElement::new(part.clone(), style)]).map_err(cannot_draw)?;
+                }
+                if series.markers {
+                    let (left, top) = area.get_base_pixel();
+                    for point in &part {
+                        let (x, y) = chart.backend_coord(point);
+                        area.draw(&marker(series.number, (x - left, y - top))).map_err(cannot_draw)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Draws the legend under the title, in rows, and returns its height.
+    fn legend(&self, area: &Area, width: i32) -> Result<i32> {
+        const LINE: i32 = 26;
+        let style = text(13).pos(Pos::new(HPos::Left, VPos::Center));
+        let (mut x, mut y, mut any) = (10, TITLE + LEGEND_ROW / 2, false);
+        for series in self.series.iter().filter(|series| !series.label.is_empty()) {
+            let (length, _) = area.estimate_text_size(&series.label, &style).map_err(cannot_draw)?;
+            let length = LINE + 6 + length as i32 + 18;
+            if any && x + length > width {
+                (x, y) = (10, y + LEGEND_ROW);
+            }
+            let line_style = colour(series.number).stroke_width(2);
+            let dashes: &[_] =
+                if series.dashed { &[(x, x + 10), (x + 16, x + LINE)] } else { &[(x, x + LINE)] };
+            for &(from, to) in dashes {
+                area.draw(&PathElement::new([(from, y), (to, y)], line_style)).map_err(cannot_draw)?;
+            }
+            if series.markers {
+                area.draw(&marker(series.number, (x + LINE / 2, y))).map_err(cannot_draw)?;
+            }
+            area.draw_text(&series.label, &style, (x + LINE + 6, y)).map_err(cannot_draw)?;
+            x += length;
+            any = true;
+        }
+        Ok(if any { y + LEGEND_ROW / 2 - TITLE } else { 0 })
+    }
+
+    fn height_of(&self, y: f64) -> f64 {
+        if self.log { y.log10() } else { y }
+    }
+
+    fn y_text(&self, y: f64) -> String {
+        if !self.log {
+            short(y)
+        } else if (y - y.round()).abs() < 1e-9 && !(-3.0..=3.0).contains(&y) {
+            format!("1e{}", y.round())
+        } else {
+            short(10f64.powf(y))
+        }
+    }
+
+    /// The unbroken parts of a line, in the axis's own heights.
+    fn parts(&self, series: &Series) -> Vec<Vec<(f64, f64)>> {
+        let points = series.points.iter().map(|&(x, y)| (x, self.height_of(y))).collect::<Vec<_>>();
+        points.split(|(_, y)| !y.is_finite()).filter(|part| !part.is_empty()).map(<[_]>::to_vec).collect()
+    }
+
+    /// The ranges of the axes, a little wider than the data.
+    fn ranges(&self) -> (std::ops::Range<f64>, std::ops::Range<f64>) {
+        let points = || self.series.iter().flat_map(|series| self.parts(series)).flatten();
+        let range = |values: &mut dyn Iterator<Item = f64>| {
+            values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
+        };
+        let widen = |(low, high): (f64, f64), share: f64| {
+            if low > high {
+                return 0.0..1.0;
+            }
+            let width = if high > low { high - low } else { high.abs().max(1.0) * 0.1 };
+            low - share * width..high + share * width
+        };
+        let x = widen(range(&mut points().map(|(x, _)| x)), 0.02);
+        let y = widen(range(&mut points().map(|(_, y)| y)), 0.06);
+        (x, y)
+    }
+}

@@ -1,0 +1,103 @@
+//! Pictures: drawn once with plotters as SVG, and the same SVG made into pixels for the PNG. The font ships with
+//! Wick, so nothing of the system's is needed and the PNG looks the same everywhere.
+
+pub mod chart;
+pub mod style;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow};
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::register_font;
+use resvg::{tiny_skia, usvg};
+
+/// Where a picture or a part of it is drawn.
+pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+const FONT: &[u8] = include_bytes!("../../../assets/font/DejaVuSans.subset.ttf");
+/// The name under which the font is known to plotters, and what the SVG asks its viewer for.
+const FAMILY: &str = "sans-serif";
+/// Pixels of the PNG for each unit of the SVG.
+const PNG_SCALE: f32 = 1.5;
+
+/// A finished picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Picture {
+    svg: String,
+}
+
+impl Picture {
+    /// Draws a picture of `size` (width, height) on white.
+    ///
+    /// # Errors
+    /// Those of `draw`.
+    pub fn draw(size: (u32, u32), draw: impl FnOnce(&Area) -> Result<()>) -> Result<Self> {
+        register_font(FAMILY, FontStyle::Normal, FONT).map_err(|_| anyhow!("the font cannot be read"))?;
+        let mut svg = String::new();
+        {
+            let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+            area.fill(&WHITE).map_err(cannot_draw)?;
+            draw(&area)?;
+            area.present().map_err(cannot_draw)?;
+        }
+        Ok(Self { svg })
+    }
+
+    /// Writes `NAME.svg` and `NAME.png` in a folder, and says so on stderr.
+    ///
+    /// # Errors
+    /// Names the file that cannot be written.
+    pub fn save(&self, folder: &Path, name: &str) -> Result<()> {
+        let files: [(PathBuf, Vec<u8>); 2] = [
+            (folder.join(format!("{name}.svg")), self.svg.as_bytes().to_vec()),
+            (folder.join(format!("{name}.png")), self.png()?),
+        ];
+        for (path, bytes) in &files {
+            crate::files::write(path, bytes)?;
+        }
+        eprintln!("picture: {} and .svg", files[1].0.display());
+        Ok(())
+    }
+
+    fn png(&self) -> Result<Vec<u8>> {
+        let mut options = usvg::Options::default();
+        let fonts = Arc::make_mut(&mut options.fontdb);
+        fonts.load_font_data(FONT.to_vec());
+        fonts.set_sans_serif_family("DejaVu Sans");
+        let tree = usvg::Tree::from_str(&self.svg, &options)?;
+        let size = tree.size().to_int_size().scale_by(PNG_SCALE).context("an empty picture")?;
+        let mut pixels = tiny_skia::Pixmap::new(size.width(), size.height()).context("an empty picture")?;
+        resvg::render(&tree, tiny_skia::Transform::from_scale(PNG_SCALE, PNG_SCALE), &mut pixels.as_mut());
+        pixels.encode_png().map_err(|error| anyhow!("cannot make a PNG: {error}"))
+    }
+}
+
+/// plotters' errors borrow the drawing area; this is what they say.
+pub fn cannot_draw(error: impl std::fmt::Display) -> anyhow::Error {
+    anyhow!("cannot draw the picture: {error}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_files_are_whole_and_the_text_is_drawn() {
+        let folder = tempfile::tempdir().unwrap();
+        let with = |text: &'static str| {
+            Picture::draw((60, 30), |area| {
+                area.draw_text(text, &style::text(14), (5, 5)).map_err(cannot_draw)
+            })
+            .unwrap()
+        };
+        let picture = with("Wσ∂");
+        picture.save(folder.path(), "p").unwrap();
+        let png = std::fs::read(folder.path().join("p.png")).unwrap();
+        assert!(png.starts_with(b"\x89PNG"));
+        assert_ne!(png, with("").png().unwrap(), "no glyph was drawn");
+        assert!(std::fs::read_to_string(folder.path().join("p.svg")).unwrap().contains("Wσ∂"));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "nothing else is left behind");
+    }
+}
