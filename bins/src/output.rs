@@ -118,7 +118,8 @@ fn render(table: &Table) -> String {
 }
 
 fn looks_numeric(cell: &str) -> bool {
-    cell.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '–' || c == '.')
+    // Several numbers in a cell are read from their beginning.
+    !cell.contains("  ") && cell.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '–' || c == '.')
         || cell == "NaN"
         || cell == "inf"
 }
@@ -131,18 +132,37 @@ fn looks_numeric(cell: &str) -> bool {
 /// assert_eq!(short(0.26359), "0.2636");
 /// assert_eq!(short(-12.3456), "-12.35");
 /// assert_eq!(short(4.937e-7), "4.937e-7");
+/// assert_eq!(short(0.099_999_99), "0.1000");
 /// assert_eq!(short(0.0), "0");
 /// ```
 pub fn short(x: f64) -> String {
-    let magnitude = x.abs();
-    if x == 0.0 {
-        "0".into()
-    } else if !x.is_finite() || !(1e-3..1e5).contains(&magnitude) {
-        format!("{x:.3e}")
-    } else {
-        let decimals = (3 - magnitude.log10().floor() as i32).max(0) as usize;
-        format!("{x:.decimals$}")
+    let scientific = format!("{x:.3e}");
+    // The exponent after rounding: 0.99999 is 1.000.
+    match scientific.split_once('e').and_then(|(_, exponent)| exponent.parse::<i32>().ok()) {
+        _ if x == 0.0 => "0".into(),
+        Some(exponent) if (-3..5).contains(&exponent) => {
+            let decimals = (3 - exponent).max(0) as usize;
+            format!("{x:.decimals$}")
+        }
+        _ => scientific,
     }
+}
+
+/// Which of `count` things to show in a table of about ten rows: every 1st, 2nd, 5th, 10th, …, and the last.
+///
+/// ```
+/// use wick::output::rows_to_show;
+///
+/// assert_eq!(rows_to_show(4), [0, 1, 2, 3]);
+/// assert_eq!(rows_to_show(38), [0, 5, 10, 15, 20, 25, 30, 35, 37]);
+/// ```
+pub fn rows_to_show(count: usize) -> Vec<usize> {
+    const ABOUT: usize = 12;
+    let steps = (0..).flat_map(|power| [1, 2, 5].map(|digit| digit * 10usize.pow(power)));
+    let step = steps.into_iter().find(|step| count <= step * ABOUT).unwrap_or(1);
+    let mut rows: Vec<usize> = (0..count).step_by(step).collect();
+    rows.extend(count.checked_sub(1).filter(|last| last % step != 0));
+    rows
 }
 
 #[cfg(test)]

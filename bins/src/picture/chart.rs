@@ -67,6 +67,19 @@ pub struct Chart {
     pub series: Vec<Series>,
 }
 
+/// A number beside an axis: as short as it can be.
+fn tick(x: f64) -> String {
+    // A tick that should be zero may miss it by a rounding.
+    let text = if x.abs() < 1e-12 { "0".into() } else { short(x) };
+    match text.split_once('e') {
+        None if text.contains('.') => text.trim_end_matches('0').trim_end_matches('.').into(),
+        None => text,
+        Some((digits, exponent)) => {
+            format!("{}e{exponent}", digits.trim_end_matches('0').trim_end_matches('.'))
+        }
+    }
+}
+
 const TITLE: i32 = 26;
 const LEGEND_ROW: i32 = 20;
 
@@ -102,7 +115,7 @@ impl Chart {
             .label_style(grey_text(12))
             .x_labels(10)
             .y_labels(ticks)
-            .x_label_formatter(&|x| short(*x))
+            .x_label_formatter(&|x| tick(*x))
             .y_label_formatter(&|y| self.y_text(*y))
             .draw()
             .map_err(cannot_draw)?;
@@ -161,11 +174,11 @@ impl Chart {
 
     fn y_text(&self, y: f64) -> String {
         if !self.log {
-            short(y)
+            tick(y)
         } else if (y - y.round()).abs() < 1e-9 && !(-3.0..=3.0).contains(&y) {
             format!("1e{}", y.round())
         } else {
-            short(10f64.powf(y))
+            tick(10f64.powf(y))
         }
     }
 
@@ -191,5 +204,24 @@ impl Chart {
         let x = widen(range(&mut points().map(|(x, _)| x)), 0.02);
         let y = widen(range(&mut points().map(|(_, y)| y)), 0.06);
         (x, y)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_short() {
+        let texts = [0.0, -1e-17, 1.0, 0.5, -2.25, 100.0, 2e-4, 1.5e7].map(tick);
+        assert_eq!(texts, ["0", "0", "1", "0.5", "-2.25", "100", "2e-4", "1.5e7"]);
+    }
+
+    #[test]
+    fn lines_break_where_a_log_axis_cannot_go() {
+        let points = [(0.0, 1.0), (1.0, 0.0), (2.0, 10.0), (3.0, f64::NAN), (4.0, f64::INFINITY)];
+        let chart = Chart { log: true, series: vec![Series::new("", 0, points)], ..Chart::default() };
+        assert_eq!(chart.parts(&chart.series[0]), [vec![(0.0, 0.0)], vec![(2.0, 1.0)]]);
+        assert!(chart.ranges().0.end < 3.0);
     }
 }

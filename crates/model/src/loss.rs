@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use candle_core::{D, Result, Tensor, bail};
+use candle_core::{D, DType, Result, Tensor, bail};
 
 /// A loss of outputs `o` against targets `y`, both of shape `[batch, outputs]`.
 ///
@@ -44,12 +44,13 @@ impl Loss {
         }
     }
 
-    /// `L`, a scalar.
+    /// `L`, a scalar; of `bf16` and `f16`, whose sums would drown in their rounding, in `f32`.
     ///
     /// # Errors
     /// If the shapes differ or are not `[batch, outputs]`.
     pub fn forward(self, outputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
         let batch = batch(outputs, targets)?;
+        let (outputs, targets) = (&widen(outputs)?, &widen(targets)?);
         match self {
             Self::Squared => (outputs - targets)?.sqr()?.sum_all()? * (0.5 / batch),
             Self::CrossEntropy => {
@@ -88,6 +89,14 @@ fn batch(outputs: &Tensor, targets: &Tensor) -> Result<f64> {
     }
 }
 
+/// The tensor in a type that sums can be trusted in.
+fn widen(xs: &Tensor) -> Result<Tensor> {
+    match xs.dtype() {
+        DType::BF16 | DType::F16 => xs.to_dtype(DType::F32),
+        _ => Ok(xs.clone()),
+    }
+}
+
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -107,7 +116,8 @@ impl FromStr for Loss {
     }
 }
 
-/// The L2 penalty `s = λ/2 Σ‖W‖_F²` over some weights, a scalar. Its gradient is `λW`.
+/// The L2 penalty `s = λ/2 Σ‖W‖_F²` over some weights, a scalar (in `f32` for `bf16` and `f16`). Its gradient
+/// is `λW`.
 ///
 /// # Errors
 /// If there are no weights.
@@ -123,7 +133,7 @@ impl FromStr for Loss {
 pub fn l2_penalty<'a>(weights: impl IntoIterator<Item = &'a Tensor>, lambda: f64) -> Result<Tensor> {
     let mut sum: Option<Tensor> = None;
     for weight in weights {
-        let norm = weight.sqr()?.sum_all()?;
+        let norm = widen(weight)?.sqr()?.sum_all()?;
         sum = Some(match sum {
             Some(sum) => (sum + norm)?,
             None => norm,
@@ -150,6 +160,18 @@ mod tests {
             let largest = difference.abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
             assert!(largest < 1e-15, "{loss}: {largest}");
         }
+    }
+
+    /// A thousand equal terms, which bf16 would stop adding up at 256.
+    #[test]
+    fn half_types_are_summed_in_f32() {
+        let o = Var::from_tensor(&Tensor::ones((2000, 1), DType::BF16, &Device::Cpu).unwrap()).unwrap();
+        let loss = Loss::Squared.forward(&o, &o.zeros_like().unwrap()).unwrap();
+        assert_eq!(loss.to_scalar::<f32>().unwrap(), 0.5);
+        let penalty = l2_penalty([o.as_tensor()], 1.0).unwrap();
+        assert_eq!(penalty.to_scalar::<f32>().unwrap(), 1000.0);
+        let gradients = penalty.backward().unwrap();
+        assert_eq!(gradients.get(&o).unwrap().dtype(), DType::BF16);
     }
 
     #[test]

@@ -1,0 +1,106 @@
+//! An activation and its gradient, from candle's backward pass, checked against the closed form.
+
+mod picture;
+mod report;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use candle_core::{DType, Device, Tensor, Var};
+use clap::Parser;
+use wick::args::{Common, Float, Place};
+use wick::failure::usage;
+use wick::output::short;
+use wick::{failure, files, memory, output};
+use wick_model::{Activation, activate};
+
+use report::{ActivationGradient, Curve};
+
+/// Draws activations and their gradients from candle's backward pass, checked against the closed form. The
+/// default is the lecture's figure: sigmoid on [-8, 8) in steps of 0.1.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLE)]
+struct Args {
+    /// The activation; give it again for another in the same picture (an unknown name lists them)
+    #[arg(long, value_name = "NAME", default_value = "sigmoid")]
+    activation: Vec<Activation>,
+    /// The first x
+    #[arg(long, value_name = "X", default_value_t = -8.0, allow_negative_numbers = true)]
+    low: f64,
+    /// The x before which to stop
+    #[arg(long, value_name = "X", default_value_t = 8.0, allow_negative_numbers = true)]
+    high: f64,
+    /// From one x to the next
+    #[arg(long, value_name = "DX", default_value_t = 0.1)]
+    step: f64,
+    #[command(flatten)]
+    common: Common,
+}
+
+const EXAMPLE: &str = "\
+Examples:
+  activation-gradient
+  activation-gradient --activation tanh --activation relu --activation gelu
+  activation-gradient --activation leaky_relu:0.2 --low -2 --high 2 --format csv";
+
+fn main() -> ExitCode {
+    failure::run(activation_gradient)
+}
+
+fn activation_gradient(args: Args) -> Result<()> {
+    let steps = ((args.high - args.low) / args.step - 1e-9).ceil();
+    if !(steps >= 1.0 && args.step > 0.0 && steps.is_finite()) {
+        return Err(usage(
+            "--low, --high and --step leave no x: --low is below --high, and --step is above 0",
+        ));
+    }
+    memory::check(steps * 12.0, 8, "take a larger --step")?;
+    let place = args.common.place(Float::F32)?;
+    if let Some(folder) = args.common.pictures() {
+        files::check_folder(folder)?;
+    }
+    let x: Vec<f64> = (0..steps as usize).map(|i| args.low + i as f64 * args.step).collect();
+    let curves =
+        args.activation.iter().map(|&activation| curve(activation, &x, &place)).collect::<Result<_>>()?;
+    let report = ActivationGradient { dtype: place.dtype.as_str(), device: place.name.clone(), curves };
+    if let Some(folder) = args.common.pictures() {
+        picture::draw(&report)?.save(folder, "activation-gradient")?;
+    }
+    output::print(&report, args.common.format)?;
+
+    // What rounding explains: some units in the last place of the largest number about. candle's erf is good
+    // to 1e-6 only where it stands in for ours, on a GPU.
+    let unit = match place.dtype {
+        DType::F64 if place.device.is_cpu() => 1e-15,
+        DType::F64 | DType::F32 => 2e-6,
+        DType::F16 => 4e-3,
+        _ => 3e-2,
+    };
+    for curve in &report.curves {
+        let largest = curve.value.iter().chain(&curve.gradient).fold(1.0, |m: f64, v| m.max(v.abs()));
+        if !(curve.max_difference <= unit * largest) {
+            bail!("{}: {} from the closed form", curve.activation, short(curve.max_difference));
+        }
+    }
+    Ok(())
+}
+
+/// Forward and backward over all x, and how far the two are from the closed form.
+fn curve(activation: Activation, x: &[f64], place: &Place) -> Result<Curve> {
+    let input = Tensor::new(x, &Device::Cpu)?.to_dtype(place.dtype)?.to_device(&place.device)?;
+    let input = Var::from_tensor(&input)?;
+    let output = activate(activation, &input)?;
+    let gradients = output.sum_all()?.backward()?;
+    let gradient = gradients.get(&input).cloned().unwrap_or(input.zeros_like()?);
+    let numbers = |tensor: &Tensor| -> Result<Vec<f64>> {
+        Ok(tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_vec1()?)
+    };
+    let (x, value, gradient) = (numbers(&input)?, numbers(&output)?, numbers(&gradient)?);
+    let max_difference = x
+        .iter()
+        .zip(value.iter().zip(&gradient))
+        .map(|(&x, (v, g))| (v - activation.value(x)).abs().max((g - activation.derivative(x)).abs()))
+        // `f64::max` would pass over a NaN.
+        .fold(0.0, |largest: f64, d| if d.is_nan() { d } else { largest.max(d) });
+    Ok(Curve { activation, x, value, gradient, max_difference })
+}

@@ -1,0 +1,212 @@
+//! Forward and backward through a small net with an L2 penalty, every gradient three ways.
+
+mod differences;
+mod net;
+mod picture;
+mod report;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use candle_core::{DType, Device, Tensor};
+use clap::Parser;
+use rand::RngExt;
+use wick::args::{Common, Float, Place};
+use wick::failure::usage;
+use wick::output::short;
+use wick::{failure, files, memory, output};
+use wick_init::{Initializer, KeyedV1};
+use wick_model::Activation;
+use wick_model::loss::Loss;
+
+use net::Net;
+use report::{Check, ForwardBackward, Network, Value};
+
+/// The lecture's net without biases: z = W1 x, h = φ(z), o = W2 h, L = l(o, y), s = λ/2 (‖W1‖² + ‖W2‖²),
+/// J = L + s. Prints every intermediate value, and every gradient three ways: by the lecture's formulas, by
+/// candle's backward pass, and by central differences in f64. Fails if they differ by more than rounding
+/// explains.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLE)]
+struct Args {
+    /// Inputs
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    features: usize,
+    /// Hidden units
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    hidden: usize,
+    /// Outputs
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    outputs: usize,
+    /// Samples, over which the loss is a mean
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    batch: usize,
+    /// φ (an unknown name lists them)
+    #[arg(long, value_name = "NAME", default_value = "tanh")]
+    activation: Activation,
+    /// l: squared or cross_entropy
+    #[arg(long, value_name = "NAME", default_value = "squared")]
+    loss: Loss,
+    /// λ, the weight of the penalty
+    #[arg(long, value_name = "LAMBDA", default_value_t = 0.1)]
+    lambda: f64,
+    /// How the weights start, `name` or `name:key=value,…` (an unknown name lists them)
+    #[arg(long, value_name = "SPEC", default_value = "xavier_normal")]
+    init: Initializer,
+    /// Entries of each gradient that are checked by central differences, evenly chosen if there are more
+    #[arg(long, value_name = "N", default_value_t = 2000)]
+    max_differences: usize,
+    #[command(flatten)]
+    common: Common,
+}
+
+const EXAMPLE: &str = "\
+Examples:
+  forward-backward
+  forward-backward --activation relu --loss cross_entropy --lambda 0.5
+  forward-backward --features 100 --hidden 50 --batch 32 --dtype f32 --format json";
+
+fn main() -> ExitCode {
+    failure::run(forward_backward)
+}
+
+fn forward_backward(args: Args) -> Result<()> {
+    if [args.features, args.hidden, args.outputs, args.batch].contains(&0) {
+        return Err(usage("a size is zero: --features, --hidden, --outputs and --batch are 1 or more"));
+    }
+    if !(args.lambda >= 0.0 && args.lambda.is_finite()) {
+        return Err(usage(format!("--lambda is {}, and must be finite and not negative", args.lambda)));
+    }
+    let [features, hidden, outputs, batch] =
+        [args.features, args.hidden, args.outputs, args.batch].map(|n| n as f64);
+    let weights = hidden * (features + outputs);
+    let activations = batch * (features + 2.0 * hidden + 2.0 * outputs);
+    memory::check(8.0 * (weights + activations), 8, "ask for a smaller net or --batch")?;
+    // The checks are about digits, so the type with the most of them is the default.
+    let place = args.common.place(Float::F64)?;
+    if let Some(folder) = args.common.pictures() {
+        files::check_folder(folder)?;
+    }
+
+    let net = net(&args, &place)?;
+    let forward = net.forward()?;
+    let formulas = net.by_formulas(&forward)?;
+    let autograd = net.by_backward_pass()?;
+    let differences = differences::all(&net, &forward, args.max_differences)?;
+
+    let numbers = |tensor: &Tensor| -> Result<Vec<f64>> {
+        Ok(tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
+    };
+    let mut checks = Vec::new();
+    for ((gradient, by_pass), by_difference) in formulas.iter().zip(&autograd).zip(&differences) {
+        let (formula, by_pass) = (numbers(&gradient.value)?, numbers(&by_pass.value)?);
+        let all = formula.iter().copied().zip(by_pass);
+        let sampled = by_difference.iter().map(|&(place, slope)| (formula[place], slope));
+        let largest = formula.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
+        checks.push(Check {
+            name: gradient.name,
+            shape: gradient.value.dims().to_vec(),
+            autograd: relative(all, largest),
+            finite_difference: relative(sampled, largest),
+            compared: by_difference.len(),
+        });
+    }
+    let values = forward.named(&net).into_iter().map(|(name, formula, tensor)| {
+        Ok(Value { name, formula, shape: tensor.dims().to_vec(), values: numbers(tensor)? })
+    });
+    let report = ForwardBackward {
+        network: Network {
+            features: args.features,
+            hidden: args.hidden,
+            outputs: args.outputs,
+            batch: args.batch,
+            activation: args.activation,
+            loss: args.loss.name(),
+            lambda: args.lambda,
+            init: args.init.to_string(),
+            dtype: place.dtype.as_str(),
+            device: place.name.clone(),
+            seed: args.common.seed,
+        },
+        values: values.collect::<Result<_>>()?,
+        checks,
+        loss: numbers(&forward.loss)?[0],
+        penalty: numbers(&forward.penalty)?[0],
+        objective: numbers(&forward.objective)?[0],
+    };
+    if let Some(folder) = args.common.pictures() {
+        picture::draw(&report.network)?.save(folder, "forward-backward")?;
+    }
+    output::print(&report, args.common.format)?;
+    judge(&report, place.dtype)
+}
+
+/// Fails if any two of the three ways differ by more than rounding explains: for the backward pass, some units
+/// in the last place, more in longer sums; for central differences, 1e-7 more.
+fn judge(report: &ForwardBackward, dtype: DType) -> Result<()> {
+    let epsilon = match dtype {
+        DType::F64 => f64::EPSILON,
+        DType::F32 => f64::from(f32::EPSILON),
+        DType::F16 => 2f64.powi(-10),
+        _ => 2f64.powi(-7),
+    };
+    let n = &report.network;
+    let longest = [n.features, n.hidden, n.outputs, n.batch].into_iter().max().unwrap_or(1) as f64;
+    let rounding = 16.0 * epsilon * longest.sqrt();
+    for check in &report.checks {
+        for (way, difference, bound) in [
+            ("the backward pass", check.autograd, rounding),
+            ("central differences", check.finite_difference, rounding + 1e-7),
+        ] {
+            // Written so that a NaN fails.
+            if !(difference <= bound) {
+                bail!(
+                    "{}: the formula and {way} differ by {}, and rounding explains {}",
+                    check.name,
+                    short(difference),
+                    short(bound)
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The net with its weights, inputs and targets, each drawn from the stream of its name.
+fn net(args: &Args, place: &Place) -> Result<Net> {
+    let stream = KeyedV1::new(args.common.seed);
+    let draw = |init: Initializer, name: &str, shape: (usize, usize)| {
+        init.tensor(&stream.key(&format!("forward-backward/{name}")), shape, place.dtype, &place.device)
+    };
+    let normal = Initializer::normal(1.0);
+    let y = match args.loss {
+        Loss::Squared => draw(normal, "y", (args.batch, args.outputs))?,
+        Loss::CrossEntropy => {
+            // A class at random for each sample, one-hot.
+            let mut rng = stream.key("forward-backward/classes").rng();
+            let mut rows = vec![0f64; args.batch * args.outputs];
+            for row in rows.chunks_mut(args.outputs) {
+                row[rng.random_range(0..args.outputs)] = 1.0;
+            }
+            let rows = Tensor::from_vec(rows, (args.batch, args.outputs), &Device::Cpu)?;
+            rows.to_dtype(place.dtype)?.to_device(&place.device)?
+        }
+    };
+    Ok(Net {
+        x: draw(normal, "x", (args.batch, args.features))?,
+        y,
+        w1: draw(args.init, "W1", (args.hidden, args.features))?,
+        w2: draw(args.init, "W2", (args.outputs, args.hidden))?,
+        activation: args.activation,
+        loss: args.loss,
+        lambda: args.lambda,
+    })
+}
+
+/// The largest difference of the pairs, relative to the largest entry of the gradient.
+fn relative(pairs: impl Iterator<Item = (f64, f64)>, largest: f64) -> f64 {
+    // `f64::max` would pass over a NaN.
+    let difference =
+        pairs.map(|(a, b)| (a - b).abs()).fold(0.0, |m: f64, d| if d.is_nan() { d } else { m.max(d) });
+    if difference == 0.0 { 0.0 } else { difference / largest }
+}

@@ -1,0 +1,124 @@
+//! What forward-backward prints.
+
+use serde::Serialize;
+use wick::output::{Report, Table, short};
+use wick_model::Activation;
+
+#[derive(Debug, Serialize)]
+pub(crate) struct ForwardBackward {
+    pub(crate) network: Network,
+    pub(crate) values: Vec<Value>,
+    pub(crate) checks: Vec<Check>,
+    pub(crate) loss: f64,
+    pub(crate) penalty: f64,
+    pub(crate) objective: f64,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Network {
+    pub(crate) features: usize,
+    pub(crate) hidden: usize,
+    pub(crate) outputs: usize,
+    pub(crate) batch: usize,
+    pub(crate) activation: Activation,
+    pub(crate) loss: &'static str,
+    pub(crate) lambda: f64,
+    pub(crate) init: String,
+    pub(crate) dtype: &'static str,
+    pub(crate) device: String,
+    pub(crate) seed: u64,
+}
+
+/// An intermediate value, row by row.
+#[derive(Debug, Serialize)]
+pub(crate) struct Value {
+    pub(crate) name: &'static str,
+    #[serde(skip)]
+    pub(crate) formula: &'static str,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) values: Vec<f64>,
+}
+
+/// How far a gradient's formula is from the other two ways, relative to the gradient's largest entry.
+#[derive(Debug, Serialize)]
+pub(crate) struct Check {
+    pub(crate) name: &'static str,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) autograd: f64,
+    pub(crate) finite_difference: f64,
+    /// How many entries were compared with central differences.
+    pub(crate) compared: usize,
+}
+
+fn shape_text(shape: &[usize]) -> String {
+    if shape.is_empty() {
+        return "scalar".into();
+    }
+    shape.iter().map(usize::to_string).collect::<Vec<_>>().join("×")
+}
+
+/// The values themselves, as far as they fit on a line.
+fn values_text(value: &Value) -> String {
+    const MOST: usize = 6;
+    let mut text = value.values.iter().take(MOST).map(|x| short(*x)).collect::<Vec<_>>().join("  ");
+    if value.values.len() > MOST {
+        text += "  …";
+    }
+    text
+}
+
+impl Report for ForwardBackward {
+    fn tables(&self) -> Vec<Table> {
+        let n = &self.network;
+        let title = format!(
+            "{} features, {} hidden {} units, {} outputs, batch {}, {} loss, λ = {}, {}, {} on {}, seed {}",
+            n.features,
+            n.hidden,
+            n.activation,
+            n.outputs,
+            n.batch,
+            n.loss,
+            n.lambda,
+            n.init,
+            n.dtype,
+            n.device,
+            n.seed
+        );
+        let mut values = Table::new("Forward", ["name", "formula", "shape", "values"]);
+        for value in &self.values {
+            let text = [value.name.to_owned(), value.formula.to_owned(), shape_text(&value.shape)];
+            values.row(text.into_iter().chain([values_text(value)]));
+        }
+        values.note =
+            format!("J = L + s: {} = {} + {}", short(self.objective), short(self.loss), short(self.penalty));
+        let mut checks = Table::new(
+            "Backward: the formula's largest relative difference from",
+            ["gradient", "shape", "backward pass", "central differences", "entries compared"],
+        );
+        for check in &self.checks {
+            let entries: usize = check.shape.iter().product();
+            checks.row([
+                check.name.to_owned(),
+                shape_text(&check.shape),
+                short(check.autograd),
+                short(check.finite_difference),
+                format!("{} of {entries}", check.compared),
+            ]);
+        }
+        vec![Table { title, ..Table::default() }, values, checks]
+    }
+
+    fn csv(&self) -> Table {
+        let mut table = Table::new("", ["gradient", "shape", "autograd", "finite_difference", "compared"]);
+        for check in &self.checks {
+            table.row([
+                check.name.to_owned(),
+                shape_text(&check.shape),
+                check.autograd.to_string(),
+                check.finite_difference.to_string(),
+                check.compared.to_string(),
+            ]);
+        }
+        table
+    }
+}

@@ -1,0 +1,39 @@
+//! The norm against the number of factors, a line per trial.
+
+use anyhow::Result;
+use wick::picture::Picture;
+use wick::picture::chart::{Chart, Series};
+
+use crate::report::MatrixProduct;
+
+/// More lines than these only make the picture black.
+const MOST_LINES: usize = 200;
+
+pub(crate) fn draw(report: &MatrixProduct) -> Result<Picture> {
+    let trials = report.trials.len().min(MOST_LINES);
+    let opacity = (4.0 / trials as f64).clamp(0.12, 1.0);
+    let lines = report.trials.iter().take(MOST_LINES).enumerate().map(|(number, trial)| {
+        let label = if number == 0 { "log10 of the norm of the product" } else { "" };
+        let points = trial.log10_norm.iter().enumerate().map(|(i, &y)| (i as f64, y));
+        Series::new(label, 0, points).with_opacity(opacity)
+    });
+    let mut series: Vec<Series> = lines.collect();
+    if report.overflow_at.is_some() {
+        let limit = [(0.0, report.largest_log10), (report.factors as f64, report.largest_log10)];
+        series.push(Series::new(format!("the largest {}", report.dtype), 1, limit).dashed());
+    }
+    let chart = Chart {
+        title: format!(
+            "A {n}×{n} matrix N(0, {sigma}²) times {factors} more, {trials} {word}",
+            n = report.n,
+            sigma = report.sigma,
+            factors = report.factors,
+            word = if trials == 1 { "trial" } else { "trials" }
+        ),
+        x_label: "factors".into(),
+        y_label: "log10 of the Frobenius norm".into(),
+        log: false,
+        series,
+    };
+    Picture::draw((760, 480), |area| chart.draw(area))
+}

@@ -1,0 +1,100 @@
+//! What matrix-product prints.
+
+use serde::Serialize;
+use wick::output::{Report, Table, rows_to_show, short};
+
+#[derive(Debug, Serialize)]
+pub(crate) struct MatrixProduct {
+    pub(crate) n: usize,
+    pub(crate) factors: usize,
+    pub(crate) sigma: f64,
+    pub(crate) dtype: &'static str,
+    pub(crate) device: String,
+    pub(crate) seed: u64,
+    /// The first matrix of the first trial, and the product at its end.
+    pub(crate) first: Scaled,
+    pub(crate) product: Scaled,
+    /// The first factor, of any trial, after which an entry is beyond the type's largest number.
+    pub(crate) overflow_at: Option<usize>,
+    #[serde(skip)]
+    pub(crate) largest_log10: f64,
+    pub(crate) trials: Vec<Trial>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Trial {
+    pub(crate) log10_norm: Vec<f64>,
+    pub(crate) overflow_at: Option<usize>,
+}
+
+/// A matrix `10^exponent · matrix`; without the matrix where it is too large to look at.
+#[derive(Debug, Serialize)]
+pub(crate) struct Scaled {
+    pub(crate) exponent: i64,
+    pub(crate) matrix: Option<Vec<Vec<f64>>>,
+}
+
+const MOST_SHOWN: usize = 8;
+
+impl Scaled {
+    /// From the first `n·n` entries, times a power of two.
+    pub(crate) fn of(entries: &[f64], n: usize, exponent_of_two: i64) -> Self {
+        let entries = &entries[..n * n];
+        let largest = entries.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
+        let log = largest.log10() + exponent_of_two as f64 * 2f64.log10();
+        // Numbers that read well as they are keep no exponent.
+        let exponent = if log.abs() < 4.0 || !log.is_finite() { 0 } else { log.floor() as i64 };
+        let factor = exponent_of_two as f64 * 2f64.log10() - exponent as f64;
+        let scale = 10f64.powf(factor);
+        let matrix = (n <= MOST_SHOWN)
+            .then(|| entries.chunks(n).map(|row| row.iter().map(|x| x * scale).collect()).collect());
+        Self { exponent, matrix }
+    }
+
+    fn table(&self, title: &str) -> Option<Table> {
+        let matrix = self.matrix.as_ref()?;
+        let power = if self.exponent == 0 { String::new() } else { format!(", times 1e{}", self.exponent) };
+        let header = (1..=matrix.len()).map(|column| column.to_string()).collect();
+        let rows = matrix.iter().map(|row| row.iter().map(|x| short(*x)).collect()).collect();
+        Some(Table { title: format!("{title}{power}"), header, rows, note: String::new() })
+    }
+}
+
+impl Report for MatrixProduct {
+    fn tables(&self) -> Vec<Table> {
+        let (n, sigma) = (self.n, self.sigma);
+        let title = format!(
+            "Products of {n}×{n} matrices N(0, {sigma}²), {} on {}, seed {}",
+            self.dtype, self.device, self.seed
+        );
+        let mut norms = Table::new(
+            "log10 of the Frobenius norm after each factor, over the trials",
+            ["factors", "first trial", "lowest", "mean", "highest"],
+        );
+        for index in rows_to_show(self.factors + 1) {
+            let at = || self.trials.iter().map(|trial| trial.log10_norm[index]);
+            let mean = at().sum::<f64>() / self.trials.len() as f64;
+            let (low, high) = (at().fold(f64::INFINITY, f64::min), at().fold(f64::NEG_INFINITY, f64::max));
+            let numbers = [self.trials[0].log10_norm[index], low, mean, high];
+            norms.row(std::iter::once(index.to_string()).chain(numbers.map(short)));
+        }
+        norms.note = match self.overflow_at {
+            Some(factor) => format!("{} would have overflowed at factor {factor}", self.dtype),
+            None => format!("{} would not have overflowed", self.dtype),
+        };
+        let matrices =
+            [self.first.table("The first matrix"), self.product.table("The product of the first trial")];
+        let title = Table { title, ..Table::default() };
+        std::iter::once(title).chain(matrices.into_iter().flatten()).chain([norms]).collect()
+    }
+
+    fn csv(&self) -> Table {
+        let mut table = Table::new("", ["trial", "factor", "log10_norm"]);
+        for (number, trial) in self.trials.iter().enumerate() {
+            for (factor, norm) in trial.log10_norm.iter().enumerate() {
+                table.row([number.to_string(), factor.to_string(), norm.to_string()]);
+            }
+        }
+        table
+    }
+}

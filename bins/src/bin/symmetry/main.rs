@@ -1,0 +1,151 @@
+//! A net with equal weights trained beside one with random weights.
+
+mod picture;
+mod report;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use candle_core::{D, DType, Tensor};
+use candle_nn::{Module, Optimizer, SGD};
+use clap::Parser;
+use wick::args::{Common, Float, Place};
+use wick::data::digits;
+use wick::failure::usage;
+use wick::{failure, files, memory, output, progress};
+use wick_init::{InitMap, Initializer};
+use wick_model::loss::Loss;
+use wick_model::{Activation, Mlp, MlpConfig, fit};
+
+use report::{Experiment, Run, Symmetry};
+
+/// Trains a net whose weights are all equal beside one with random weights, on 1797 handwritten digits. The
+/// hidden units of the first stay equal to the bit, step after step: it is a net of one hidden unit.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLE)]
+struct Args {
+    /// Hidden units
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    hidden: usize,
+    /// What the hidden layer applies (an unknown name lists them)
+    #[arg(long, value_name = "NAME", default_value = "tanh")]
+    activation: Activation,
+    /// Steps of gradient descent over all digits
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    steps: usize,
+    /// The learning rate
+    #[arg(long, value_name = "RATE", default_value_t = 0.5)]
+    learning_rate: f64,
+    /// The weight that the net with equal weights starts from
+    #[arg(long, value_name = "W", default_value_t = 0.01, allow_negative_numbers = true)]
+    equal: f64,
+    /// How the other net starts, `name` or `name:key=value,…` (an unknown name lists them)
+    #[arg(long, value_name = "SPEC", default_value = "xavier_normal")]
+    init: Initializer,
+    #[command(flatten)]
+    common: Common,
+}
+
+const EXAMPLE: &str = "\
+Examples:
+  symmetry
+  symmetry --hidden 64 --steps 500 --activation relu --init kaiming_normal
+  symmetry --equal 0 --format json";
+
+fn main() -> ExitCode {
+    failure::run(symmetry)
+}
+
+fn symmetry(args: Args) -> Result<()> {
+    if args.hidden == 0 {
+        return Err(usage("--hidden is 0, and must be 1 or more"));
+    }
+    for (name, value) in [("--learning-rate", args.learning_rate), ("--equal", args.equal)] {
+        if !value.is_finite() {
+            return Err(usage(format!("{name} is {value}, and must be finite")));
+        }
+    }
+    let place = args.common.place(Float::F32)?;
+    if let Some(folder) = args.common.pictures() {
+        files::check_folder(folder)?;
+    }
+    let (inputs, targets) = task(&place)?;
+    let (samples, features) = inputs.dims2()?;
+    let outputs = targets.dim(D::Minus1)?;
+    let numbers = args.hidden as f64 * (4.0 * samples as f64 + 3.0 * (features + outputs) as f64);
+    memory::check(numbers, place.dtype.size_in_bytes(), "ask for fewer --hidden units")?;
+    memory::check(4.0 * args.steps as f64, 8, "ask for fewer --steps")?;
+
+    let config = MlpConfig::new(features, [args.hidden, outputs], args.activation)
+        .with_output_activation(Activation::Identity);
+    let bar = progress::bar(2 * args.steps, "symmetry");
+    let train = |init: Initializer| run(init, &config, &inputs, &targets, &args, &place, &bar);
+    let runs = vec![train(Initializer::Constant(args.equal))?, train(args.init)?];
+    bar.finish_and_clear();
+
+    let experiment = Experiment {
+        samples,
+        features,
+        hidden: args.hidden,
+        outputs,
+        activation: args.activation,
+        steps: args.steps,
+        learning_rate: args.learning_rate,
+        dtype: place.dtype.as_str(),
+        device: place.name.clone(),
+        seed: args.common.seed,
+    };
+    let report = Symmetry { experiment, runs };
+    if let Some(folder) = args.common.pictures() {
+        picture::draw(&report)?.save(folder, "symmetry")?;
+    }
+    output::print(&report, args.common.format)
+}
+
+/// The digits with pixels in [0, 1], and what they are, one-hot.
+fn task(place: &Place) -> Result<(Tensor, Tensor)> {
+    let (pixels, labels) = digits()?;
+    let targets: Vec<f32> = labels
+        .iter()
+        .flat_map(|&label| (0..10).map(move |digit| f32::from(u8::from(digit == label))))
+        .collect();
+    let targets = Tensor::from_vec(targets, (labels.len(), 10), &candle_core::Device::Cpu)?;
+    let inputs = (pixels.tensor(place)? * (1.0 / 16.0))?;
+    Ok((inputs, targets.to_dtype(place.dtype)?.to_device(&place.device)?))
+}
+
+fn run(
+    init: Initializer,
+    config: &MlpConfig,
+    inputs: &Tensor,
+    targets: &Tensor,
+    args: &Args,
+    place: &Place,
+    bar: &indicatif::ProgressBar,
+) -> Result<Run> {
+    let map = InitMap::new(args.common.seed).with_weights(init);
+    let mlp = Mlp::new(config, map.var_builder(place.dtype, &place.device))?;
+    let mut run = Run { init: init.to_string(), loss: Vec::new(), spread: Vec::new(), accuracy: 0.0 };
+    let objective = || Loss::CrossEntropy.forward(&mlp.forward(inputs)?, targets);
+    fit(SGD::new(map.vars(), args.learning_rate)?, args.steps, objective, |_, loss| {
+        run.loss.push(loss);
+        run.spread.push(spread(&mlp)?);
+        bar.inc(1);
+        Ok(())
+    })?;
+    let right = mlp.forward(inputs)?.argmax(D::Minus1)?.eq(&targets.argmax(D::Minus1)?)?;
+    run.accuracy = right.to_dtype(DType::F64)?.mean_all()?.to_scalar()?;
+    Ok(run)
+}
+
+/// How far any hidden unit is from the first: the largest difference of a weight into it, or out of it, from
+/// the first unit's. Zero means that all are equal to the bit.
+fn spread(mlp: &Mlp) -> candle_core::Result<f64> {
+    let mut largest: f64 = 0.0;
+    for (layer, dim) in mlp.layers().zip([0, 1]) {
+        let weight = layer.weight();
+        let difference = weight.broadcast_sub(&weight.narrow(dim, 0, 1)?)?;
+        largest = largest.max(difference.abs()?.max_all()?.to_dtype(DType::F64)?.to_scalar()?);
+    }
+    Ok(largest)
+}

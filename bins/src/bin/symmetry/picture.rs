@@ -1,0 +1,33 @@
+//! Loss and spread against the step.
+
+use anyhow::Result;
+use wick::picture::Picture;
+use wick::picture::chart::{Chart, Series};
+
+use crate::report::{Run, Symmetry};
+
+pub(crate) fn draw(report: &Symmetry) -> Result<Picture> {
+    let lines = |values: fn(&Run) -> &[f64]| -> Vec<Series> {
+        let runs = report.runs.iter().enumerate();
+        runs.map(|(number, run)| {
+            let points = values(run).iter().enumerate().map(|(step, &y)| (step as f64, y));
+            let line = Series::new(run.init.as_str(), number, points);
+            if number == 0 { line } else { line.dashed() }
+        })
+        .collect()
+    };
+    let chart = |title: &str, y_label: &str, series| Chart {
+        title: title.into(),
+        x_label: "step".into(),
+        y_label: y_label.into(),
+        log: false,
+        series,
+    };
+    let loss = chart("What is learned", "cross entropy", lines(|run| &run.loss));
+    let spread = chart("How far the hidden units are apart", "largest difference", lines(|run| &run.spread));
+    Picture::draw((1100, 440), |area| {
+        let (left, right) = area.split_horizontally(550);
+        loss.draw(&left)?;
+        spread.draw(&right)
+    })
+}
