@@ -177,10 +177,10 @@ mod tests {
         table.note = "note".into();
         insta::assert_snapshot!(render(&table), @r"
         title
-         name        std
+         name         std
         ──────────────────
-         layer_0     0.5
-         layer_10  12.25
+         layer_0      0.5
+         layer_10   12.25
         note
         ");
     }

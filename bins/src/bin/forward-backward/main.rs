@@ -158,8 +158,7 @@ fn judge(report: &ForwardBackward, dtype: DType) -> Result<()> {
             ("the backward pass", check.autograd, rounding),
             ("central differences", check.finite_difference, rounding + 1e-7),
         ] {
-            // Written so that a NaN fails.
-            if !(difference <= bound) {
+            if difference.is_nan() || difference > bound {
                 bail!(
                     "{}: the formula and {way} differ by {}, and rounding explains {}",
                     check.name,

@@ -84,9 +84,6 @@ fn layer_stats(args: Args) -> Result<()> {
         return Err(usage("a size is zero: --widths, --features and --samples are 1 or more"));
     }
     let place = args.common.place(Float::F32)?;
-    if let Some(folder) = args.common.pictures() {
-        files::check_folder(folder)?;
-    }
     let data = read_data(&args)?;
     let (samples, features) = match &data {
         Some(data) => (data.rows, data.columns),
@@ -94,6 +91,9 @@ fn layer_stats(args: Args) -> Result<()> {
     };
     let config = MlpConfig::new(features, args.widths.clone(), args.activation);
     check_memory(samples, &config, place.dtype.size_in_bytes())?;
+    if let Some(folder) = args.common.pictures() {
+        files::check_folder(folder)?;
+    }
 
     let input = match &data {
         Some(data) => data.tensor(&place)?,

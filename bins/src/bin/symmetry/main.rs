@@ -66,15 +66,15 @@ fn symmetry(args: Args) -> Result<()> {
         }
     }
     let place = args.common.place(Float::F32)?;
-    if let Some(folder) = args.common.pictures() {
-        files::check_folder(folder)?;
-    }
     let (inputs, targets) = task(&place)?;
     let (samples, features) = inputs.dims2()?;
     let outputs = targets.dim(D::Minus1)?;
     let numbers = args.hidden as f64 * (4.0 * samples as f64 + 3.0 * (features + outputs) as f64);
     memory::check(numbers, place.dtype.size_in_bytes(), "ask for fewer --hidden units")?;
     memory::check(4.0 * args.steps as f64, 8, "ask for fewer --steps")?;
+    if let Some(folder) = args.common.pictures() {
+        files::check_folder(folder)?;
+    }
 
     let config = MlpConfig::new(features, [args.hidden, outputs], args.activation)
         .with_output_activation(Activation::Identity);

@@ -158,9 +158,9 @@ mod tests {
         let key = KeyedV1::new(0x0123_4567_89ab_cdef).key("fc.weight");
         for group in [0, 1, 77, (1 << 28) - 1, 1 << 28] {
             let words = key.group(Domain::Extension, group);
-            for lane in 0..16 {
-                let one = key.block(Domain::Extension, group * 16 + lane as u64);
-                assert_eq!(one, [0, 1, 2, 3].map(|word| words[word][lane]), "group {group}, lane {lane}");
+            for lane in 0..16u8 {
+                let one = key.block(Domain::Extension, group * 16 + u64::from(lane));
+                assert_eq!(one, words.map(|word| word[usize::from(lane)]), "group {group}, lane {lane}");
             }
         }
     }

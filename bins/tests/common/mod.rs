@@ -1,0 +1,46 @@
+//! Running the programs.
+
+#![allow(dead_code)] // Each test file uses some of these.
+
+use std::path::Path;
+use std::process::Output;
+
+use assert_cmd::Command;
+use serde_json::Value;
+
+/// Where each program was built.
+fn path(program: &str) -> &'static str {
+    match program {
+        "layer-stats" => env!("CARGO_BIN_EXE_layer-stats"),
+        "forward-backward" => env!("CARGO_BIN_EXE_forward-backward"),
+        "activation-gradient" => env!("CARGO_BIN_EXE_activation-gradient"),
+        "matrix-product" => env!("CARGO_BIN_EXE_matrix-product"),
+        "symmetry" => env!("CARGO_BIN_EXE_symmetry"),
+        _ => panic!("no program {program}"),
+    }
+}
+
+pub(crate) fn command(program: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(path(program));
+    command.args(arguments).env_remove("RUST_BACKTRACE");
+    command
+}
+
+/// Runs a program on the CPU without pictures, and returns its stdout, if it succeeds.
+pub(crate) fn stdout(program: &str, arguments: &[&str]) -> String {
+    let assert = command(program, arguments).args(["--device", "cpu", "--no-pictures"]).assert().success();
+    String::from_utf8(assert.get_output().stdout.clone()).unwrap()
+}
+
+pub(crate) fn json(program: &str, arguments: &[&str]) -> Value {
+    let text = stdout(program, &[arguments, &["--format", "json"]].concat());
+    serde_json::from_str(&text).unwrap()
+}
+
+pub(crate) fn failure(program: &str, arguments: &[&str], folder: &Path) -> Output {
+    command(program, arguments).current_dir(folder).assert().failure().get_output().clone()
+}
+
+pub(crate) fn numbers(value: &Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
+}

@@ -1,0 +1,155 @@
+//! The lecture's numbers, from the programs' own output.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
+
+mod common;
+
+use common::{json, numbers};
+use serde_json::Value;
+
+fn stds(run: &Value) -> Vec<f64> {
+    run["layers"].as_array().unwrap().iter().map(|layer| layer["forward"]["std"].as_f64().unwrap()).collect()
+}
+
+/// What the lecture printed for σ = 0.01 (its later digits are rounding) and for σ = 1; and the std that
+/// the length map q' = n_in σ² E[tanh²(√q z)] predicts for Xavier.
+#[test]
+fn layer_stats_are_the_lectures() {
+    let result = json("layer-stats", &[]);
+    let runs = result["runs"].as_array().unwrap();
+    let specs: Vec<_> = runs.iter().map(|run| run["init"].as_str().unwrap()).collect();
+    assert_eq!(specs, ["normal:std=0.01", "normal:std=1", "xavier_normal"]);
+
+    let dying = [0.263598, 0.071868, 0.019059, 0.004843, 0.001191, 0.000280, 0.000063];
+    let saturated =
+        [0.985804, 0.985147, 0.984583, 0.984043, 0.983436, 0.982512, 0.981745, 0.980658, 0.979448, 0.978073];
+    let living = [0.6325, 0.4938, 0.4183, 0.3700, 0.3364, 0.3117, 0.2930, 0.2786, 0.2675, 0.2593];
+    for (run, expected, tolerance) in
+        [(0, &dying[..], 0.03), (1, &saturated[..], 0.005), (2, &living[..], 0.02)]
+    {
+        for (layer, (got, expected)) in stds(&runs[run]).into_iter().zip(expected).enumerate() {
+            assert!((got / expected - 1.0).abs() < tolerance, "{}, layer {layer}: {got}", specs[run]);
+        }
+    }
+    let last = |run: usize, side: &str, figure: &str| {
+        runs[run]["layers"].as_array().unwrap().last().unwrap()[side][figure].as_f64().unwrap()
+    };
+    // The gradient at the last output is g itself, N(0, 1), of 600,000 numbers: 1 within 4/√(2n).
+    assert!((last(0, "backward", "rms") - 1.0).abs() < 4.0 / 1.2e6f64.sqrt());
+    assert_eq!(last(0, "forward", "saturated"), 0.0);
+    assert!(last(1, "forward", "saturated") > 0.9);
+}
+
+/// dJ/dh of a linear net is g Wᵀ…: with Var W = 1/n_out of the layer above, its rms stays that of g.
+#[test]
+fn gradients_of_a_linear_net_keep_their_size() {
+    let arguments = ["--activation", "identity", "--init", "lecun_normal:mode=fan_out"];
+    let result =
+        json("layer-stats", &[&arguments[..], &["--samples", "200", "--widths", "400,400,400"]].concat());
+    for layer in result["runs"][0]["layers"].as_array().unwrap() {
+        let rms = layer["backward"]["rms"].as_f64().unwrap();
+        assert!((rms - 1.0).abs() < 0.02, "{rms}");
+    }
+}
+
+#[test]
+fn the_digits_are_real_data() {
+    let result = json("layer-stats", &["--data", "digits", "--widths", "32,10", "--init", "xavier_normal"]);
+    let experiment = &result["experiment"];
+    assert_eq!((experiment["samples"].as_u64(), experiment["features"].as_u64()), (Some(1797), Some(64)));
+    let saturated = |result: &Value| result["runs"][0]["layers"][0]["forward"]["saturated"].as_f64().unwrap();
+    // Raw pixels of 0 to 16 saturate the first layer; standardized ones do not.
+    assert!(saturated(&result) > 0.5);
+    let arguments = ["--data", "digits", "--standardize", "--widths", "32,10", "--init", "xavier_normal"];
+    assert!(saturated(&json("layer-stats", &arguments)) < 0.2);
+}
+
+/// In f64: formulas against the backward pass, and against central differences, for every activation and loss.
+#[test]
+fn gradients_agree_three_ways() {
+    for activation in wick_theory::Activation::ALL {
+        for loss in ["squared", "cross_entropy"] {
+            let result = json("forward-backward", &["--activation", activation.name(), "--loss", loss]);
+            let checks = result["checks"].as_array().unwrap();
+            let names: Vec<_> = checks.iter().map(|check| check["name"].as_str().unwrap()).collect();
+            assert_eq!(names, ["dJ/do", "ds/dW1", "ds/dW2", "dJ/dW2", "dJ/dh", "dJ/dz", "dJ/dW1"]);
+            for check in checks {
+                let figure = |key: &str| check[key].as_f64().unwrap();
+                assert!(figure("autograd") <= 1e-12, "{activation} {loss}: {check}");
+                assert!(figure("finite_difference") <= 1e-7, "{activation} {loss}: {check}");
+                assert!(figure("compared") >= 1.0, "{activation} {loss}: {check}");
+            }
+            let sum = result["loss"].as_f64().unwrap() + result["penalty"].as_f64().unwrap();
+            assert!((result["objective"].as_f64().unwrap() - sum).abs() < 1e-14);
+        }
+    }
+}
+
+/// Sigmoid's gradient is steepest at 0, a quarter, and vanishes to both sides.
+#[test]
+fn the_sigmoid_figure() {
+    let result = json("activation-gradient", &[]);
+    let curve = &result["curves"][0];
+    let (x, gradient) = (numbers(&curve["x"]), numbers(&curve["gradient"]));
+    assert_eq!((x.len(), x[0]), (160, -8.0));
+    assert!((x[159] - 7.9).abs() < 1e-6);
+    for (x, g) in x.iter().zip(&gradient) {
+        let exact = (-x).exp() / (1.0 + (-x).exp()).powi(2);
+        assert!((g - exact).abs() < 1e-7, "{x}: {g}");
+    }
+    assert!((gradient[80] - 0.25).abs() < 1e-7 && gradient[0] < 4e-4);
+}
+
+/// The norm of a product of L Gaussian n×n matrices grows by the Lyapunov exponent ½(ln 2 + ψ(n/2)) a factor:
+/// for n = 4, .557966. Over 100 trials of 400 factors the mean slope is normal with a standard deviation of
+/// √(ψ'(2)/4/400/100) = .0020 (ψ'(2) = .6449): alpha = 1e-4 is 3.9 of them. Twin: the exponent for n = 5.
+#[test]
+fn the_product_grows_by_its_lyapunov_exponent() {
+    let result = json("matrix-product", &["--trials", "100", "--factors", "400"]);
+    let trials = result["trials"].as_array().unwrap();
+    let slopes = trials.iter().map(|trial| {
+        let norms = numbers(&trial["log10_norm"]);
+        assert_eq!(norms.len(), 401);
+        (norms[400] - norms[0]) * std::f64::consts::LN_10 / 400.0
+    });
+    let mean = slopes.sum::<f64>() / 100.0;
+    assert!((mean - 0.557966).abs() < 3.9 * 0.0020, "{mean}");
+    let five = 0.5 * (2f64.ln() + 0.703157); // ψ(5/2)
+    assert!((mean - five).abs() > 3.9 * 0.0020);
+    let overflow = result["overflow_at"].as_u64().unwrap();
+    assert!(
+        (120..170).contains(&overflow),
+        "10^38.5 is reached after about 38.5/.2423 = 159 factors: {overflow}"
+    );
+}
+
+/// What the program says after carrying the scale is what plain f64 says where that can still say it.
+#[test]
+fn carrying_the_scale_changes_nothing() {
+    let result = json("matrix-product", &["--dtype", "f64", "--factors", "50"]);
+    let matrix = |value: &Value| -> Vec<f64> {
+        value["matrix"].as_array().unwrap().iter().flat_map(numbers).collect()
+    };
+    let norm = |entries: &[f64]| entries.iter().map(|x| x * x).sum::<f64>().sqrt().log10();
+    let norms = numbers(&result["trials"][0]["log10_norm"]);
+    assert!((norm(&matrix(&result["first"])) - norms[0]).abs() < 1e-12);
+    let exponent = result["product"]["exponent"].as_f64().unwrap();
+    assert!((norm(&matrix(&result["product"])) + exponent - norms[50]).abs() < 1e-9);
+    assert!(result["overflow_at"].is_null());
+    let dying = json("matrix-product", &["--sigma", "1e-30", "--factors", "50"]);
+    let norms = numbers(&dying["trials"][0]["log10_norm"]);
+    assert!(norms[50] < -1400.0 && norms[50].is_finite());
+}
+
+#[test]
+fn equal_weights_stay_equal_to_the_bit_and_random_ones_do_not() {
+    for activation in ["tanh", "relu", "gelu"] {
+        let result = json("symmetry", &["--steps", "60", "--activation", activation]);
+        let (equal, random) = (&result["runs"][0], &result["runs"][1]);
+        assert_eq!(numbers(&equal["spread"]), [0.0; 61], "{activation}");
+        let loss = numbers(&equal["loss"]);
+        assert!(loss[60] < loss[0], "{activation}: it learns what one hidden unit can");
+        assert!(numbers(&random["spread"]).iter().all(|&spread| spread > 0.1));
+        assert!(random["accuracy"].as_f64() > equal["accuracy"].as_f64());
+    }
+}

@@ -1,0 +1,159 @@
+//! Every program at small size: each format, the same bytes for the same seed, and its pictures.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
+
+mod common;
+
+use common::{command, json, stdout};
+use serde_json::Value;
+
+/// Each program with arguments that keep it small.
+const SMALL: [(&str, &[&str]); 5] = [
+    ("layer-stats", &["--samples", "300", "--features", "200", "--widths", "150,100,50"]),
+    ("forward-backward", &["--batch", "7", "--hidden", "9"]),
+    ("activation-gradient", &["--activation", "mish", "--activation", "hardtanh"]),
+    ("matrix-product", &["--trials", "3", "--factors", "20"]),
+    ("symmetry", &["--steps", "5", "--hidden", "4"]),
+];
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_with_one_thread_and_with_two() {
+    for (program, arguments) in SMALL {
+        let run = |threads: &str, seed: &str| {
+            let arguments =
+                [arguments, &["--device", "cpu", "--no-pictures", "--format", "json", "--seed", seed]]
+                    .concat();
+            let assert = command(program, &arguments).env("RAYON_NUM_THREADS", threads).assert().success();
+            assert.get_output().stdout.clone()
+        };
+        let two = run("2", "7");
+        assert_eq!(two, run("2", "7"), "{program}: twice");
+        assert_eq!(two, run("1", "7"), "{program}: one thread and two");
+        if program != "activation-gradient" {
+            assert_ne!(two, run("2", "8"), "{program}: another seed");
+        }
+    }
+}
+
+/// The full size of the first program, whose products are large enough to be split among threads.
+#[test]
+fn layer_stats_at_full_size_is_the_same_with_one_thread() {
+    let run = |threads: &str| {
+        let arguments = ["--device", "cpu", "--no-pictures", "--format", "json", "--init", "xavier_normal"];
+        let assert = command("layer-stats", &arguments).env("RAYON_NUM_THREADS", threads).assert().success();
+        assert.get_output().stdout.clone()
+    };
+    assert_eq!(run("1"), run("2"));
+}
+
+#[test]
+fn every_program_prints_csv_with_a_row_for_everything() {
+    let rows = [9, 7, 320, 63, 12];
+    for ((program, arguments), rows) in SMALL.into_iter().zip(rows) {
+        let text = stdout(program, &[arguments, &["--format", "csv"]].concat());
+        let mut reader = csv::Reader::from_reader(text.as_bytes());
+        let columns = reader.headers().unwrap().len();
+        let records: Vec<_> = reader.records().collect::<Result<_, _>>().unwrap();
+        assert_eq!(records.len(), rows, "{program}");
+        assert!(records.iter().all(|record| record.len() == columns), "{program}");
+    }
+}
+
+/// The keys of the JSON are promised in bins/README.md.
+#[test]
+fn the_json_has_the_keys_that_are_promised() {
+    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
+    let at = |program: &str, pointer: &str| {
+        let arguments = SMALL.iter().find(|(name, _)| *name == program).unwrap().1;
+        keys(json(program, arguments).pointer(pointer).unwrap())
+    };
+    for (program, pointer, expected) in [
+        ("layer-stats", "", "experiment runs"),
+        ("layer-stats", "/experiment", "activation data device dtype features samples seed standardized"),
+        ("layer-stats", "/runs/0", "init layers"),
+        ("layer-stats", "/runs/0/layers/0", "backward fan_in fan_out forward name"),
+        ("layer-stats", "/runs/0/layers/0/forward", "histogram max mean min saturated std"),
+        ("layer-stats", "/runs/0/layers/0/forward/histogram", "counts high low"),
+        ("layer-stats", "/runs/0/layers/0/backward", "mean rms std"),
+        ("forward-backward", "", "checks loss network objective penalty values"),
+        (
+            "forward-backward",
+            "/network",
+            "activation batch device dtype features hidden init lambda loss outputs seed",
+        ),
+        ("forward-backward", "/values/0", "name shape values"),
+        ("forward-backward", "/checks/0", "autograd compared finite_difference name shape"),
+        ("activation-gradient", "", "curves device dtype"),
+        ("activation-gradient", "/curves/0", "activation gradient max_difference value x"),
+        ("matrix-product", "", "device dtype factors first n overflow_at product seed sigma trials"),
+        ("matrix-product", "/product", "exponent matrix"),
+        ("matrix-product", "/trials/0", "log10_norm overflow_at"),
+        ("symmetry", "", "experiment runs"),
+        (
+            "symmetry",
+            "/experiment",
+            "activation device dtype features hidden learning_rate outputs samples seed steps",
+        ),
+        ("symmetry", "/runs/0", "accuracy init loss spread"),
+    ] {
+        assert_eq!(at(program, pointer), expected, "{program} {pointer}");
+    }
+    let layer = &json("layer-stats", SMALL[0].1)["runs"][0]["layers"][0];
+    assert_eq!((layer["name"].as_str(), layer["fan_in"].as_u64()), (Some("layer_0"), Some(200)));
+    let counts = layer["forward"]["histogram"]["counts"].as_array().unwrap();
+    assert_eq!(counts.iter().map(|count| count.as_u64().unwrap()).sum::<u64>(), 300 * 150);
+}
+
+#[test]
+fn every_program_draws_its_picture_where_it_is_told() {
+    for (program, arguments) in SMALL {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("a/b");
+        command(program, arguments).args(["--device", "cpu", "--out"]).arg(&out).assert().success();
+        let mut files: Vec<_> = std::fs::read_dir(&out)
+            .unwrap()
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .collect();
+        files.sort();
+        assert_eq!(files, [format!("{program}.png"), format!("{program}.svg")]);
+        let svg = std::fs::read_to_string(out.join(&files[1])).unwrap();
+        assert!(svg.ends_with("</svg>\n") && svg.contains("<text"), "{program}");
+
+        let nowhere = tempfile::tempdir().unwrap();
+        command(program, arguments)
+            .args(["--device", "cpu", "--no-pictures"])
+            .current_dir(nowhere.path())
+            .assert()
+            .success();
+        assert_eq!(std::fs::read_dir(nowhere.path()).unwrap().count(), 0, "{program}");
+    }
+}
+
+#[test]
+fn every_type_and_a_reader_that_goes_away() {
+    for dtype in ["f64", "bf16", "f16"] {
+        for (program, arguments) in SMALL {
+            stdout(program, &[arguments, &["--dtype", dtype]].concat());
+        }
+    }
+    // `program | true`: the pipe is closed before anything is written.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_activation-gradient"))
+        .args(["--no-pictures", "--format", "json"])
+        .stdout(writer)
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn help_has_an_example() {
+    for (program, _) in SMALL {
+        let assert = command(program, &["--help"]).assert().success();
+        let help = String::from_utf8(assert.get_output().stdout.clone()).unwrap();
+        assert!(help.contains("Examples:") && help.contains("--device"), "{program}: {help}");
+        command(program, &["--version"]).assert().success();
+    }
+}
