@@ -12,7 +12,7 @@ use crate::output::Format;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Common options")]
 pub struct Common {
-    /// Where to compute: auto, cpu, cuda[:N] or metal[:N]
+    /// Where to compute: auto, cpu, cuda, cuda:N, metal or metal:N
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
     /// Where all random numbers come from; the same seed gives the same result
