@@ -1,12 +1,16 @@
 //! The arguments that all programs take.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use candle_core::{DType, Device};
 use clap::{Args, ValueEnum};
+use wick_init::Initializer;
 
 use crate::device::DeviceChoice;
-use crate::output::Format;
+use crate::files;
+use crate::output::{self, Format, Report};
+use crate::picture::Picture;
 
 /// The arguments that all programs take.
 #[derive(Debug, Clone, Args)]
@@ -64,6 +68,23 @@ pub struct Place {
     pub dtype: DType,
 }
 
+/// An initializer, and the text that it was read from, which is how results name it.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// What the user wrote.
+    pub text: String,
+    /// What it means.
+    pub initializer: Initializer,
+}
+
+impl FromStr for Spec {
+    type Err = wick_init::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self { text: text.to_owned(), initializer: text.parse()? })
+    }
+}
+
 impl Common {
     /// Opens the device. `default` is the type where none was asked for.
     pub fn place(&self, default: Float) -> anyhow::Result<Place> {
@@ -71,8 +92,27 @@ impl Common {
         Ok(Place { device, name, dtype: self.dtype.unwrap_or(default).into() })
     }
 
-    /// The folder for pictures, unless none are wanted.
-    pub fn pictures(&self) -> Option<&std::path::Path> {
-        (!self.no_pictures).then_some(self.out.as_path())
+    /// Fails now if pictures are wanted and their folder cannot be written, and not after a long computation.
+    ///
+    /// # Errors
+    /// Names the folder.
+    pub fn check_out(&self) -> anyhow::Result<()> {
+        if self.no_pictures { Ok(()) } else { files::check_folder(&self.out) }
+    }
+
+    /// Draws and saves the picture, unless none is wanted, and prints the result.
+    ///
+    /// # Errors
+    /// Names the file that cannot be written.
+    pub fn finish(
+        &self,
+        name: &str,
+        report: &impl Report,
+        draw: impl FnOnce() -> anyhow::Result<Picture>,
+    ) -> anyhow::Result<()> {
+        if !self.no_pictures {
+            draw()?.save(&self.out, name)?;
+        }
+        output::print(report, self.format)
     }
 }

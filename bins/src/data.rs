@@ -30,15 +30,17 @@ impl Matrix {
         if source == "digits" {
             return Ok(digits()?.0);
         }
-        let (path, tensor) = match source.split_once('#') {
-            Some((path, tensor)) => (Path::new(path), Some(tensor)),
-            None => (Path::new(source), None),
+        let (path, tensor) = match source.rsplit_once('#') {
+            Some((path, tensor)) if path.ends_with(".safetensors") => (Path::new(path), Some(tensor)),
+            _ => (Path::new(source), None),
         };
         let name = path.display();
-        let matrix = match path.extension().and_then(|extension| extension.to_str()) {
+        let extension =
+            path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
+        let matrix = match extension.as_deref() {
             Some("csv") => {
                 let text = std::fs::read(path).with_context(|| format!("cannot read '{name}'"))?;
-                csv(&text, source)
+                csv(&text)
             }
             Some("npy") => npy(path),
             Some("safetensors") => safetensors(path, tensor),
@@ -90,12 +92,20 @@ impl Matrix {
     }
 }
 
+/// The elements of a tensor, row by row.
+///
+/// # Errors
+/// If the device cannot hand them over.
+pub fn numbers(tensor: &Tensor) -> Result<Vec<f64>> {
+    Ok(tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
+}
+
 /// The handwritten digits: 1797 images of 64 pixels from 0 to 16, and which digit each is.
 ///
 /// # Errors
 /// None that a test would not have found.
 pub fn digits() -> Result<(Matrix, Vec<usize>)> {
-    let all = csv(DIGITS.as_bytes(), "digits")?;
+    let all = csv(DIGITS.as_bytes())?;
     let pixels = all.columns - 1;
     let values = all.values.chunks(all.columns).flat_map(|row| row[..pixels].to_vec()).collect();
     let labels = all.values.chunks(all.columns).map(|row| row[pixels] as usize).collect();
@@ -103,13 +113,13 @@ pub fn digits() -> Result<(Matrix, Vec<usize>)> {
 }
 
 /// A first line without a single number is a header.
-fn csv(text: &[u8], name: &str) -> Result<Matrix> {
+fn csv(text: &[u8]) -> Result<Matrix> {
     let mut matrix = Matrix { rows: 0, columns: 0, values: Vec::new() };
     let mut reader =
         csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(text);
     for (index, record) in reader.records().enumerate() {
         let record = record?;
-        let line = record.position().map_or(0, csv::Position::line);
+        let line = record.position().map_or(0, |position| line_of(text, position.byte() as usize));
         if index == 0 && record.iter().all(|cell| cell.parse::<f64>().is_err()) {
             matrix.columns = record.len();
             continue;
@@ -118,17 +128,12 @@ fn csv(text: &[u8], name: &str) -> Result<Matrix> {
             matrix.columns = record.len();
         }
         if record.len() != matrix.columns {
-            bail!(
-                "{name}, line {line}: {} columns where the first line has {}",
-                record.len(),
-                matrix.columns
-            );
+            bail!("line {line}: {} columns where the first line has {}", record.len(), matrix.columns);
         }
         for (column, cell) in record.iter().enumerate() {
-            let number: f64 = cell
-                .parse()
-                .ok()
-                .with_context(|| format!("line {line}, column {}: '{cell}' is not a number", column + 1))?;
+            let number: f64 = cell.parse().ok().with_context(|| {
+                format!("line {line}, column {}: {} is not a number", column + 1, quoted(cell))
+            })?;
             if !number.is_finite() {
                 bail!("line {line}, column {}: {cell} is not a finite number", column + 1);
             }
@@ -137,6 +142,22 @@ fn csv(text: &[u8], name: &str) -> Result<Matrix> {
         matrix.rows += 1;
     }
     Ok(matrix)
+}
+
+/// The number of the line that the record at or after this byte stands on, blank lines before it counted.
+fn line_of(text: &[u8], byte: usize) -> usize {
+    let blank = text[byte..].iter().take_while(|&&c| c == b'\n' || c == b'\r').count();
+    text[..byte + blank].iter().filter(|&&c| c == b'\n').count() + 1
+}
+
+/// What a file says, on one line and short enough to be read.
+fn quoted(text: &str) -> String {
+    const MOST: usize = 40;
+    let mut short: String = text.chars().take(MOST).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    format!("'{}'", short.escape_debug())
 }
 
 fn npy(path: &Path) -> Result<Matrix> {
@@ -151,12 +172,18 @@ fn npy(path: &Path) -> Result<Matrix> {
     if rows.checked_mul(columns).is_none_or(|count| count > bytes.len()) {
         bail!("the header says {shape:?}, which is more than the file holds");
     }
-    let values: Vec<f64> = match dtype.trim_matches(['\'', '<', '|', '=']) {
+    let values: Vec<f64> = match dtype.trim_matches(['\'', '<', '>', '|', '=']) {
         "f8" => file.into_vec::<f64>()?,
         "f4" => file.into_vec::<f32>()?.into_iter().map(f64::from).collect(),
         "i8" => file.into_vec::<i64>()?.into_iter().map(|x| x as f64).collect(),
         "i4" => file.into_vec::<i32>()?.into_iter().map(f64::from).collect(),
+        "i2" => file.into_vec::<i16>()?.into_iter().map(f64::from).collect(),
+        "i1" => file.into_vec::<i8>()?.into_iter().map(f64::from).collect(),
+        "u8" => file.into_vec::<u64>()?.into_iter().map(|x| x as f64).collect(),
+        "u4" => file.into_vec::<u32>()?.into_iter().map(f64::from).collect(),
+        "u2" => file.into_vec::<u16>()?.into_iter().map(f64::from).collect(),
         "u1" => file.into_vec::<u8>()?.into_iter().map(f64::from).collect(),
+        "b1" => file.into_vec::<bool>()?.into_iter().map(|x| f64::from(u8::from(x))).collect(),
         _ => bail!("numbers of type {dtype} are not read; save them as float32 or float64"),
     };
     let values = match order {
@@ -175,16 +202,23 @@ fn safetensors(path: &Path, wanted: Option<&str>) -> Result<Matrix> {
     let name = match (wanted, &names[..]) {
         (Some(name), _) => name.to_owned(),
         (None, [only]) => only.clone(),
+        (None, []) => bail!("there is no tensor in it"),
         _ => bail!("name the tensor with FILE#TENSOR: there are {}", names.join(", ")),
     };
     let tensor = tensors
         .remove(&name)
         .with_context(|| format!("there is no tensor '{name}': there are {}", names.join(", ")))?;
+    if !matches!(
+        tensor.dtype(),
+        DType::F64 | DType::F32 | DType::F16 | DType::BF16 | DType::I64 | DType::U32 | DType::U8
+    ) {
+        bail!("'{name}' is of type {}, which is not read; save it as float32", tensor.dtype().as_str());
+    }
     let (rows, columns) = tensor
         .dims2()
         .ok()
         .with_context(|| format!("'{name}' is {:?}, and [samples, features] is needed", tensor.dims()))?;
-    let values = tensor.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?;
+    let values = numbers(&tensor)?;
     Ok(Matrix { rows, columns, values })
 }
 
@@ -203,9 +237,19 @@ mod tests {
     #[test]
     fn a_header_is_optional() {
         for text in ["a,b\n1, 2\n3,4\n", "1,2\n3,4"] {
-            let matrix = csv(text.as_bytes(), "t").unwrap();
+            let matrix = csv(text.as_bytes()).unwrap();
             assert_eq!(matrix, Matrix { rows: 2, columns: 2, values: vec![1.0, 2.0, 3.0, 4.0] });
         }
+    }
+
+    #[test]
+    fn lines_are_counted_with_the_blank_ones() {
+        for text in ["1,2\n\n\n3,nope\n", "1,2\r\n\r\n\r\n3,nope\r\n"] {
+            let error = csv(text.as_bytes()).unwrap_err().to_string();
+            assert_eq!(error, "line 4, column 2: 'nope' is not a number");
+        }
+        assert_eq!(quoted(&"é\n\x1b".repeat(40)).lines().count(), 1);
+        assert!(quoted(&"x".repeat(5000)).len() < 50);
     }
 
     #[test]

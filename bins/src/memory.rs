@@ -15,7 +15,8 @@ pub fn check(numbers: f64, bytes: usize, mend: &str) -> Result<()> {
     // A machine that does not tell is given the benefit of the doubt.
     let free = sysinfo::System::new().map_or(f64::INFINITY, |mut system| {
         system.refresh_memory();
-        system.available_memory() as f64
+        let limit = system.cgroup_limits().map_or(u64::MAX, |limits| limits.free_memory);
+        system.available_memory().min(limit) as f64
     });
     let wanted = numbers * bytes as f64;
     if wanted > free {

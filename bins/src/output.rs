@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, TableStyle};
 use serde::Serialize;
@@ -57,6 +57,10 @@ impl Table {
 /// # Errors
 /// If stdout cannot be written.
 pub fn print(report: &impl Report, format: Format) -> Result<()> {
+    write(report, format).context("cannot write the result")
+}
+
+fn write(report: &impl Report, format: Format) -> Result<()> {
     let mut out = io::stdout().lock();
     match format {
         Format::Json => {

@@ -76,6 +76,9 @@ fn sizes_and_numbers() {
     fails("matrix-product", &["--n", "0"], 2, &["--n"]);
     fails("matrix-product", &["--sigma", "0"], 2, &["--sigma is 0"]);
     fails("symmetry", &["--learning-rate", "inf"], 2, &["--learning-rate is inf"]);
+    fails("forward-backward", &["--lambda", "-1"], 2, &["--lambda is -1"]);
+    fails("matrix-product", &["--sigma", "-1"], 2, &["--sigma is -1"]);
+    fails("layer-stats", &["--widths", &vec!["3"; 3000].join(",")], 2, &["3000 layers"]);
     fails("activation-gradient", &["--step", "0"], 2, &["--step"]);
     fails("activation-gradient", &["--low", "3", "--high", "2"], 2, &["--low"]);
 }
@@ -90,6 +93,25 @@ fn absurd_sizes_say_how_much_memory_they_take() {
     fails("symmetry", &["--steps", &most], 2, &["EiB of memory", "--steps"]);
     fails("forward-backward", &["--features", "100000000000000"], 2, &["PiB of memory"]);
     fails("activation-gradient", &["--step", "1e-17"], 2, &["EiB of memory", "--step"]);
+}
+
+#[test]
+fn numbers_that_no_run_survives() {
+    for (program, arguments, parts) in [
+        (
+            "layer-stats",
+            ["--init", "normal:std=1e39", "--seed", "1"],
+            ["normal:std=1e39", "beyond the largest f32"],
+        ),
+        ("symmetry", ["--equal", "1e40", "--seed", "1"], ["constant:value=1", "beyond the largest f32"]),
+        (
+            "symmetry",
+            ["--learning-rate", "1e38", "--steps", "20"],
+            ["the training diverged", "--learning-rate"],
+        ),
+    ] {
+        fails(program, &[&arguments[..], &["--no-pictures"]].concat(), 1, &parts);
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use wick_probe::Probe;
 const CPU: Device = Device::Cpu;
 
 fn normal(name: &str, shape: (usize, usize)) -> Tensor {
-    Initializer::normal(1.0).tensor(&KeyedV1::new(1).key(name), shape, DType::F32, &CPU).unwrap()
+    Initializer::normal(1.0).tensor(KeyedV1::new(1).key(name), shape, DType::F32, &CPU).unwrap()
 }
 
 fn bits(tensor: &Tensor) -> Vec<u32> {

@@ -147,7 +147,9 @@ impl Chart {
         let style = text(13).pos(Pos::new(HPos::Left, VPos::Center));
         let (mut x, mut y, mut any) = (10, TITLE + LEGEND_ROW / 2, false);
         for series in self.series.iter().filter(|series| !series.label.is_empty()) {
-            let (length, _) = area.estimate_text_size(&series.label, &style).map_err(cannot_draw)?;
+            let nothing = self.parts(series).is_empty() && !series.points.is_empty();
+            let label = format!("{}{}", series.label, if nothing { " (zero or not finite)" } else { "" });
+            let (length, _) = area.estimate_text_size(&label, &style).map_err(cannot_draw)?;
             let length = LINE + 6 + length as i32 + 18;
             if any && x + length > width {
                 (x, y) = (10, y + LEGEND_ROW);
@@ -161,7 +163,7 @@ impl Chart {
             if series.markers {
                 area.draw(&marker(series.number, (x + LINE / 2, y))).map_err(cannot_draw)?;
             }
-            area.draw_text(&series.label, &style, (x + LINE + 6, y)).map_err(cannot_draw)?;
+            area.draw_text(&label, &style, (x + LINE + 6, y)).map_err(cannot_draw)?;
             x += length;
             any = true;
         }

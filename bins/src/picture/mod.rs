@@ -4,6 +4,7 @@
 pub mod chart;
 pub mod style;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -57,7 +58,8 @@ impl Picture {
         for (path, bytes) in &files {
             crate::files::write(path, bytes)?;
         }
-        eprintln!("picture: {} and .svg", files[1].0.display());
+        // Whoever does not listen on stderr still gets the picture.
+        let _ = writeln!(std::io::stderr(), "picture: {} and .svg", files[1].0.display());
         Ok(())
     }
 

@@ -13,6 +13,16 @@ pub enum Error {
         /// The initializer that needed the fans.
         scheme: String,
     },
+    /// The scheme puts a structure into the weight that a weight of this shape cannot have.
+    #[error("{scheme} cannot fill shape {shape:?}: it needs {needs}")]
+    Shape {
+        /// The shape asked for.
+        shape: Vec<usize>,
+        /// The initializer.
+        scheme: String,
+        /// What shapes it fills, in words.
+        needs: &'static str,
+    },
     /// A parameter is NaN, infinite, or outside its range.
     #[error("{parameter} = {value} is out of range: it must be {range}")]
     Parameter {
@@ -38,6 +48,14 @@ pub enum Error {
         spec: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A parameter is beyond the largest number of the tensor's type.
+    #[error("{value} is beyond the largest {}; weights would be infinite", .dtype.as_str())]
+    Overflow {
+        /// The parameter.
+        value: f64,
+        /// The type.
+        dtype: DType,
     },
     /// Weights can only be drawn in a floating point type.
     #[error("cannot draw weights of type {}: the types are f64, f32, bf16 and f16", .0.as_str())]
@@ -80,12 +98,12 @@ impl From<Error> for candle_core::Error {
     }
 }
 
-/// `Ok` if the parameter is finite and `holds`; the comparison is written so that NaN fails.
+/// The parameter, if it is finite and `holds`; the comparison is written so that NaN fails.
 pub(crate) fn check(
     parameter: &'static str,
     value: f64,
     holds: bool,
     range: &'static str,
-) -> Result<(), Error> {
-    if value.is_finite() && holds { Ok(()) } else { Err(Error::Parameter { parameter, value, range }) }
+) -> Result<f64, Error> {
+    if value.is_finite() && holds { Ok(value) } else { Err(Error::Parameter { parameter, value, range }) }
 }

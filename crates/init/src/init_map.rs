@@ -17,9 +17,11 @@ use crate::{Error, Family, FanMode, Initializer, KeyedV1};
 /// number of threads change it.
 ///
 /// - A tensor of two or more dimensions gets the initializer named by [`with_weights`](Self::with_weights),
-///   or else what its layer hints at ([`candle_nn::Init`]), drawn from our stream. A hint of zeros is what
-///   candle means by *no hint*, and is an error that names the tensor rather than a dead layer.
+///   or else what its layer hints at ([`candle_nn::Init`]), drawn from our stream. A constant other than zero that
+///   its layer asks for (a layer scale, say) is kept.
 /// - Others (biases, the weights of norms) get what their layer hints at.
+/// - A hint of zeros is what candle means by *no hint*. For a weight (by its dimensions, or by a name that ends in
+///   `weight`) that is an error that names the tensor, rather than a dead layer.
 ///
 /// Clones share the variables.
 ///
@@ -75,10 +77,12 @@ impl InitMap {
     }
 
     fn initializer(&self, name: &str, shape: &Shape, hint: Init) -> std::result::Result<Initializer, Error> {
-        let is_weight = shape.rank() >= 2;
-        match (self.weights, hint) {
-            (Some(initializer), _) if is_weight => Ok(initializer),
-            (None, Init::Const(0.0)) if is_weight => {
+        let is_matrix = shape.rank() >= 2;
+        let is_weight = is_matrix || name.ends_with("weight");
+        match (&self.weights, hint) {
+            (_, Init::Const(value)) if value != 0.0 => Ok(Initializer::Constant(value)),
+            (Some(initializer), _) if is_matrix => Ok(initializer.clone()),
+            (_, Init::Const(_)) if is_weight => {
                 Err(Error::NoInitializer { name: name.to_owned(), shape: shape.dims().to_vec() })
             }
             _ => Ok(from_hint(hint, shape)),
@@ -107,9 +111,9 @@ fn from_hint(hint: Init, shape: &Shape) -> Initializer {
                 return Initializer::VarianceScaling { scale: gain * gain, mode, family };
             }
             let std = gain / (fan.for_shape(shape) as f64).sqrt();
-            match family {
-                Family::Normal => Initializer::normal(std),
-                Family::Uniform => Initializer::uniform(3f64.sqrt() * std),
+            match dist {
+                NormalOrUniform::Normal => Initializer::normal(std),
+                NormalOrUniform::Uniform => Initializer::uniform(3f64.sqrt() * std),
             }
         }
     }
@@ -121,7 +125,7 @@ impl SimpleBackend for InitMap {
             return same(name, var, Some(&shape), dtype, device);
         }
         let initializer = self.initializer(name, &shape, hint)?;
-        let drawn = initializer.tensor(&self.stream.key(name), shape.clone(), dtype, device)?;
+        let drawn = initializer.tensor(self.stream.key(name), shape.clone(), dtype, device)?;
         let var = Var::from_tensor(&drawn)?;
         // Another thread may have been faster; it drew the same bits, and its variable is the one.
         let var = self.lock().entry(name.to_owned()).or_insert(var).clone();
@@ -214,9 +218,14 @@ mod tests {
         let error = vb.pp("fc").get((2, 3), "weight").unwrap_err().to_string();
         assert!(error.contains("no initializer for 'fc.weight' [2, 3]"), "{error}");
         assert_eq!(values(&vb.get(3, "bias").unwrap()), [0.0; 3]);
+        // An RMS norm that asks for its scale without a hint would put out zeros.
+        let error = vb.pp("norm").get(3, "weight").unwrap_err().to_string();
+        assert!(error.contains("no initializer for 'norm.weight' [3]"), "{error}");
         let map = InitMap::new(7).with_weights(Initializer::ones());
         let vb = map.var_builder(DType::F32, &Device::Cpu);
         assert_eq!(values(&vb.get((2, 3), "weight").unwrap()), [1.0; 6]);
+        let scale = vb.get_with_hints((2, 1, 1), "scale", Init::Const(0.5)).unwrap();
+        assert_eq!(values(&scale), [0.5; 2], "what a layer asks for by value it gets");
     }
 
     #[test]

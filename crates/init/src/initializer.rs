@@ -1,28 +1,32 @@
-//! The schemes, and the one core that turns any of them into a distribution.
+//! The schemes, and the one core that turns those with independent elements into a distribution.
 
 use candle_core::{DType, Device, Shape, Tensor};
 
+use crate::distribution::{Distribution, TRUNCATED_STD};
 use crate::error::check;
-use crate::stream::fill;
-use crate::{Error, FanMode, Fans, Key};
+use crate::source::{Source, to_tensor};
+use crate::structured::{self, Structure};
+use crate::{Error, FanMode, Fans, Layout};
 
 /// How a tensor starts.
 ///
 /// The named schemes ([`xavier_normal`](Self::xavier_normal), [`kaiming_uniform`](Self::kaiming_uniform) …)
-/// are constructors of [`VarianceScaling`](Self::VarianceScaling). A scheme can be read from text, a SPEC:
-/// see [`Initializer::from_str`](#impl-FromStr-for-Initializer).
+/// are constructors of [`VarianceScaling`](Self::VarianceScaling). Where libraries disagree on what a name
+/// means, the modules [`torch`](crate::torch), [`jax`](crate::jax), [`keras`](crate::keras) and
+/// [`timm`](crate::timm) have each library's convention. A scheme can be read from text, a SPEC: see
+/// [`Initializer::from_str`](#impl-FromStr-for-Initializer).
 ///
 /// ```
 /// use candle_core::{DType, Device};
 /// use wick_init::{Initializer, KeyedV1};
 ///
 /// let key = KeyedV1::new(42).key("fc.weight");
-/// let weight = Initializer::xavier_normal().tensor(&key, (750, 800), DType::F32, &Device::Cpu)?;
+/// let weight = Initializer::xavier_normal().tensor(key, (750, 800), DType::F32, &Device::Cpu)?;
 /// let std = weight.sqr()?.mean_all()?.to_scalar::<f32>()?.sqrt();
 /// assert!((f64::from(std) - (2.0f64 / 1550.0).sqrt()).abs() < 1e-4);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Initializer {
     /// Every element the same; any finite value.
     Constant(f64),
@@ -40,6 +44,18 @@ pub enum Initializer {
         /// The upper bound.
         high: f64,
     },
+    /// `N(mean, std²)` cut off outside `[low, high]`; `std ≥ 0`, `low ≤ high`. The `std` is the one *before* the
+    /// cut, and the bounds are absolute, as in `torch.nn.init.trunc_normal_`; what comes out is narrower.
+    TruncatedNormal {
+        /// The mean before the cut.
+        mean: f64,
+        /// The standard deviation before the cut.
+        std: f64,
+        /// The lower bound.
+        low: f64,
+        /// The upper bound.
+        high: f64,
+    },
     /// Mean 0 and `Var W = scale / fan`, `scale ≥ 0`: the core of the Xavier, Kaiming and LeCun schemes.
     /// The std is that of what comes out, whatever the family.
     VarianceScaling {
@@ -50,47 +66,88 @@ pub enum Initializer {
         /// The family of the distribution.
         family: Family,
     },
+    /// `U(±1/fan_in)`, the first layer of a SIREN (Sitzmann et al. 2020, arXiv 2006.09661, section 3.2): its
+    /// inputs are coordinates in `[-1, 1]`, and its `ω₀` is in the forward pass.
+    SirenFirst,
+    /// `U(±√(6/fan_in)/ω₀)`, the hidden layers of a SIREN (Sitzmann et al. 2020, theorem 1.8); `ω₀ > 0`.
+    SirenHidden {
+        /// The frequency in `sin(ω₀ (W x + b))`; 30 in the paper.
+        omega: f64,
+    },
+    /// `U(±1/√hidden)`, where `hidden` is the first dimension divided by the gates: PyTorch's and candle's default for
+    /// every weight and bias of a recurrent layer.
+    Recurrent {
+        /// 4 for an LSTM, 3 for a GRU, 1 for a plain recurrent layer.
+        gates: usize,
+    },
+    /// `gain` on the diagonal of a matrix, 0 elsewhere.
+    Identity {
+        /// The diagonal.
+        gain: f64,
+    },
+    /// A convolution `[out, in/groups, kernel…]` (1-d to 3-d) that passes as many channels through as it can,
+    /// in each group: 1 at the kernel's centre where the channels are the same.
+    Dirac {
+        /// How many groups the convolution has; a divisor of `out`.
+        groups: usize,
+    },
+    /// `gain` times a matrix with orthonormal rows or columns, whichever are fewer, uniform among these (Haar):
+    /// Saxe et al. 2013, arXiv 1312.6120. More than two dimensions are taken as `[out, the rest]`.
+    Orthogonal {
+        /// The singular values.
+        gain: f64,
+    },
+    /// A convolution `[out, in, kernel…]`, `out ≥ in`, that is orthogonal at its centre and 0 elsewhere (Xiao et
+    /// al. 2018, arXiv 1806.05393, algorithm 1): it keeps the norm of every signal.
+    DeltaOrthogonal {
+        /// The singular values.
+        gain: f64,
+    },
+    /// `N(0, std²)` with a share of the elements of every column (or row) set to 0 (Martens 2010, *Deep learning
+    /// via Hessian-free optimization*): `⌈sparsity · length⌉` of them.
+    Sparse {
+        /// The share that is 0; in `[0, 1]`.
+        sparsity: f64,
+        /// The standard deviation of the others.
+        std: f64,
+        /// Whether the zeros are counted in columns (PyTorch's way) or in rows.
+        by: SparseBy,
+    },
+    /// A transposed convolution `[channels, channels/groups, kernel…]` that interpolates linearly (Long et al.
+    /// 2015, arXiv 1411.4038, section 3.3), each channel by itself.
+    Bilinear,
+    /// A convolution in front of a pixel shuffle: each set of `factor²` (in 2-d) output channels that make one
+    /// channel's pixels starts the same (Aitken et al. 2017, arXiv 1707.02937), so that nothing is chequered.
+    Icnr {
+        /// By how much the shuffle enlarges each side.
+        factor: usize,
+        /// What one channel of each set is drawn from.
+        base: Box<Self>,
+    },
+    /// Identities and Hadamard matrices, without randomness (Zhao et al. 2021, arXiv 2110.12661, algorithm 1).
+    /// Convolutions have it at their centre.
+    Zero,
 }
 
-/// The family of a distribution that is given by its variance.
+/// The family of a distribution that is given by its standard deviation `σ`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
     /// `N(0, σ²)`.
     Normal,
-    /// `U(-√3 σ, √3 σ)`, whose standard deviation is `σ`.
+    /// `N(0, s²)` cut off at `±2s`, with `s = σ/0.87962566103423978` so that what comes out has `σ`: what JAX
+    /// and Keras draw.
+    TruncatedNormal,
+    /// `U(-√3 σ, √3 σ)`.
     Uniform,
 }
 
-/// What the elements of one tensor are drawn from: a scheme after its shape is known.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Distribution {
-    /// Every element the same.
-    Constant(f64),
-    /// `N(mean, std²)`.
-    Normal {
-        /// The mean.
-        mean: f64,
-        /// The standard deviation.
-        std: f64,
-    },
-    /// `U(low, high)`.
-    Uniform {
-        /// The lower bound.
-        low: f64,
-        /// The upper bound.
-        high: f64,
-    },
-}
-
-impl Distribution {
-    /// The standard deviation: `(high - low)/√12` for the uniform one.
-    pub fn std(self) -> f64 {
-        match self {
-            Self::Constant(_) => 0.0,
-            Self::Normal { std, .. } => std,
-            Self::Uniform { low, high } => (high - low) / 12f64.sqrt(),
-        }
-    }
+/// Which way the zeros of [`Initializer::Sparse`] are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SparseBy {
+    /// In every column of `[out, in]`: each input reaches that share of the outputs less.
+    Column,
+    /// In every row: each output hears that share of the inputs less.
+    Row,
 }
 
 impl Initializer {
@@ -114,13 +171,18 @@ impl Initializer {
         Self::Uniform { low: -bound, high: bound }
     }
 
+    /// `N(0, std²)` cut off at `±2 std`, where 4.6 % of a normal lie outside. What comes out has a standard
+    /// deviation of `0.87962566 std`.
+    pub fn truncated_normal(std: f64) -> Self {
+        Self::TruncatedNormal { mean: 0.0, std, low: -2.0 * std, high: 2.0 * std }
+    }
+
     /// `N(0, 2/(fan_in + fan_out))` (Glorot and Bengio 2010, equation 12).
     ///
     /// ```
     /// use wick_init::Initializer;
     ///
-    /// let std = Initializer::xavier_normal().distribution(&[750, 800])?.std();
-    /// assert_eq!(std, (2.0f64 / 1550.0).sqrt());
+    /// assert_eq!(Initializer::xavier_normal().std(&[750, 800])?, Some((2.0f64 / 1550.0).sqrt()));
     /// # Ok::<(), wick_init::Error>(())
     /// ```
     pub fn xavier_normal() -> Self {
@@ -152,22 +214,26 @@ impl Initializer {
         Self::VarianceScaling { scale: 1.0, mode: FanMode::FanIn, family: Family::Uniform }
     }
 
-    /// The same scheme with `Var W = gain²/fan`. Schemes that do not scale by a fan stay as they are.
+    /// The same scheme with `Var W = gain²/fan`, or with that gain where it has one of its own. The others stay
+    /// as they are.
     ///
     /// ```
     /// use wick_init::Initializer;
     /// use wick_theory::Activation;
     ///
     /// let scheme = Initializer::kaiming_normal().with_gain(Activation::Tanh.gain());
-    /// assert!((scheme.distribution(&[10, 100])?.std() - 0.159_254).abs() < 1e-6);
+    /// assert!((scheme.std(&[10, 100])?.unwrap() - 0.159_254).abs() < 1e-6);
     /// # Ok::<(), wick_init::Error>(())
     /// ```
     pub fn with_gain(self, gain: f64) -> Self {
         match self {
-            // A negative gain is kept negative, so that `distribution` can refuse it.
+            // A negative gain is kept negative, so that it can be refused.
             Self::VarianceScaling { mode, family, .. } => {
                 Self::VarianceScaling { scale: gain * gain.abs(), mode, family }
             }
+            Self::Identity { .. } => Self::Identity { gain },
+            Self::Orthogonal { .. } => Self::Orthogonal { gain },
+            Self::DeltaOrthogonal { .. } => Self::DeltaOrthogonal { gain },
             other => other,
         }
     }
@@ -180,119 +246,182 @@ impl Initializer {
         }
     }
 
-    /// The one core: what the elements of a tensor of this shape are drawn from.
-    ///
-    /// # Errors
-    /// [`Error::Parameter`] for a negative or non-finite parameter or crossed bounds,
-    /// [`Error::NoFans`] where the scheme needs fans and the shape has none.
-    pub fn distribution(&self, shape: &[usize]) -> Result<Distribution, Error> {
-        match *self {
-            Self::Constant(value) => {
-                check("value", value, true, "finite")?;
-                Ok(Distribution::Constant(value))
-            }
-            Self::Normal { mean, std } => {
-                check("mean", mean, true, "finite")?;
-                check("std", std, std >= 0.0, "finite and not negative")?;
-                Ok(Distribution::Normal { mean, std })
-            }
-            Self::Uniform { low, high } => {
-                check("high", high, true, "finite")?;
-                check("low", low, low <= high, "finite and not above high")?;
-                Ok(Distribution::Uniform { low, high })
-            }
-            Self::VarianceScaling { scale, mode, family } => {
-                check("scale", scale, scale >= 0.0, "finite and not negative")?;
-                let fans = Fans::of(shape)
-                    .map_err(|_| Error::NoFans { shape: shape.to_vec(), scheme: self.to_string() })?;
-                // A tensor without elements has no fan to divide by, and nothing to draw.
-                let std = (scale / mode.of(fans).max(1.0)).sqrt();
-                Ok(match family {
-                    Family::Normal => Distribution::Normal { mean: 0.0, std },
-                    Family::Uniform => {
-                        let bound = 3f64.sqrt() * std;
-                        Distribution::Uniform { low: -bound, high: bound }
-                    }
-                })
-            }
+    /// The same scheme from another family. Schemes that are not given by a variance stay as they are.
+    pub fn with_family(self, family: Family) -> Self {
+        match self {
+            Self::VarianceScaling { scale, mode, .. } => Self::VarianceScaling { scale, mode, family },
+            other => other,
         }
     }
 
-    /// Draws a tensor: element `i` (row-major) depends on the key and on `i` alone. `f64` is drawn in
-    /// `f64`, the other types in `f32`, and rounded once.
+    /// What the scheme does to a tensor of this shape: a distribution for each element by itself, or a
+    /// structure. All arithmetic of the schemes is here.
+    pub(crate) fn plan(&self, shape: &[usize], layout: Layout) -> Result<Plan<'_>, Error> {
+        let fan = |mode: FanMode| -> Result<f64, Error> {
+            let fans = Fans::with_layout(shape, layout)
+                .map_err(|_| Error::NoFans { shape: shape.to_vec(), scheme: self.to_string() })?;
+            // A tensor without elements has no fan to divide by, and nothing to draw.
+            Ok(mode.of(fans).max(f64::MIN_POSITIVE))
+        };
+        let symmetric = |bound: f64| Distribution::Uniform { low: -bound, high: bound };
+        let structure = |structure| Ok(Plan::Structure(structure));
+        let distribution = match *self {
+            Self::Constant(value) => Distribution::Constant(check("value", value, true, "finite")?),
+            Self::Normal { mean, std } => normal(mean, std)?,
+            Self::Uniform { low, high } => uniform(low, high)?,
+            Self::TruncatedNormal { mean, std, low, high } => {
+                normal(mean, std)?;
+                uniform(low, high)?;
+                let reach = (low - mean).max(mean - high).max(0.0);
+                check(
+                    "std",
+                    std,
+                    reach <= 30.0 * std,
+                    "large enough for the bounds to hold some of the normal",
+                )?;
+                Distribution::TruncatedNormal { mean, std, low, high }
+            }
+            Self::VarianceScaling { scale, mode, family } => {
+                check("scale", scale, scale >= 0.0, "finite and not negative")?;
+                // `√(scale/fan)`, in the order of operations of PyTorch, whose last bit a golden value shows.
+                let std = match mode {
+                    FanMode::FanAvg => scale.sqrt() * (1.0 / fan(mode)?).sqrt(),
+                    _ => scale.sqrt() / fan(mode)?.sqrt(),
+                };
+                match family {
+                    Family::Normal => Distribution::Normal { mean: 0.0, std },
+                    Family::Uniform => symmetric(3f64.sqrt() * std),
+                    Family::TruncatedNormal => {
+                        let std = std / TRUNCATED_STD;
+                        Distribution::TruncatedNormal { mean: 0.0, std, low: -2.0 * std, high: 2.0 * std }
+                    }
+                }
+            }
+            Self::SirenFirst => symmetric(1.0 / fan(FanMode::FanIn)?),
+            Self::SirenHidden { omega } => {
+                check("omega", omega, omega > 0.0, "finite and above 0")?;
+                symmetric((6.0 / fan(FanMode::FanIn)?).sqrt() / omega)
+            }
+            Self::Recurrent { gates } => match shape.first().map(|first| (first.checked_rem(gates), first)) {
+                Some((Some(0), first)) if *first > 0 => symmetric(1.0 / ((first / gates) as f64).sqrt()),
+                _ => {
+                    return Err(Error::Shape {
+                        shape: shape.to_vec(),
+                        scheme: self.to_string(),
+                        needs: "a first dimension that is a multiple of the gates",
+                    });
+                }
+            },
+            Self::Identity { gain } => return structure(Structure::Identity { gain: finite_gain(gain)? }),
+            Self::Dirac { groups } => return structure(Structure::Dirac { groups }),
+            Self::Orthogonal { gain } => {
+                return structure(Structure::Orthogonal { gain: finite_gain(gain)? });
+            }
+            Self::DeltaOrthogonal { gain } => {
+                return structure(Structure::DeltaOrthogonal { gain: finite_gain(gain)? });
+            }
+            Self::Sparse { sparsity, std, by } => {
+                check("sparsity", sparsity, (0.0..=1.0).contains(&sparsity), "in [0, 1]")?;
+                normal(0.0, std)?;
+                return structure(Structure::Sparse { sparsity, std, by });
+            }
+            Self::Bilinear => return structure(Structure::Bilinear),
+            Self::Icnr { factor, ref base } => return structure(Structure::Icnr { factor, base }),
+            Self::Zero => return structure(Structure::Zero),
+        };
+        Ok(Plan::Independent(distribution))
+    }
+
+    /// The standard deviation that the elements of a tensor of this shape are meant to have; `None` where the
+    /// scheme is a structure and no distribution.
     ///
     /// # Errors
-    /// As [`distribution`](Self::distribution); [`Error::Type`] for a type that is not floating point;
-    /// [`Error::Candle`] if the device refuses.
-    pub fn tensor(
+    /// As [`tensor`](Self::tensor).
+    pub fn std(&self, shape: &[usize]) -> Result<Option<f64>, Error> {
+        self.std_with_layout(shape, Layout::default())
+    }
+
+    /// As [`std`](Self::std), for a weight of another layout.
+    ///
+    /// # Errors
+    /// As [`tensor`](Self::tensor).
+    pub fn std_with_layout(&self, shape: &[usize], layout: Layout) -> Result<Option<f64>, Error> {
+        match self.plan(shape, layout)? {
+            Plan::Independent(distribution) => Ok(Some(distribution.std())),
+            Plan::Structure(structure) => structure.check(shape).map(|()| None),
+        }
+    }
+
+    /// Draws a tensor from a [`Key`](crate::Key), whose element `i` (row-major) then depends on the key and on
+    /// `i` alone, or from another [`Source`]. `f64` is drawn in `f64`, the other types in `f32`, and rounded once.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a parameter out of range, [`Error::NoFans`] where the scheme needs fans and
+    /// the shape has none, [`Error::Shape`] where the scheme cannot fill it, [`Error::Type`] for a type that is
+    /// not floating point, [`Error::Candle`] if the device refuses.
+    pub fn tensor<'a>(
         &self,
-        key: &Key,
+        source: impl Into<Source<'a>>,
         shape: impl Into<Shape>,
         dtype: DType,
         device: &Device,
     ) -> Result<Tensor, Error> {
-        let shape = shape.into();
-        fill::tensor(key, self.distribution(shape.dims())?, shape, dtype, device)
+        self.tensor_with_layout(source, shape, Layout::default(), dtype, device)
     }
+
+    /// As [`tensor`](Self::tensor), for a weight of another layout.
+    ///
+    /// # Errors
+    /// As [`tensor`](Self::tensor).
+    pub fn tensor_with_layout<'a>(
+        &self,
+        source: impl Into<Source<'a>>,
+        shape: impl Into<Shape>,
+        layout: Layout,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Tensor, Error> {
+        let (mut source, shape) = (source.into(), shape.into());
+        if !matches!(dtype, DType::F64 | DType::F32 | DType::BF16 | DType::F16) {
+            return Err(Error::Type(dtype));
+        }
+        match self.plan(shape.dims(), layout)? {
+            Plan::Independent(distribution) => {
+                distribution.check_type(dtype)?;
+                to_tensor(source.draw(distribution, shape.elem_count(), dtype), shape, dtype, device)
+            }
+            Plan::Structure(structure) => {
+                let values = structured::fill(structure, &mut source, shape.dims(), layout, dtype)?;
+                to_tensor(values, shape, dtype, device)
+            }
+        }
+    }
+}
+
+/// How a tensor is filled, after its shape is known.
+pub(crate) enum Plan<'a> {
+    /// Every element by itself.
+    Independent(Distribution),
+    /// All together.
+    Structure(Structure<'a>),
+}
+
+fn normal(mean: f64, std: f64) -> Result<Distribution, Error> {
+    check("mean", mean, true, "finite")?;
+    check("std", std, std >= 0.0, "finite and not negative")?;
+    Ok(Distribution::Normal { mean, std })
+}
+
+fn uniform(low: f64, high: f64) -> Result<Distribution, Error> {
+    check("high", high, true, "finite")?;
+    check("low", low, low <= high, "finite and not above high")?;
+    Ok(Distribution::Uniform { low, high })
+}
+
+fn finite_gain(gain: f64) -> Result<f64, Error> {
+    check("gain", gain, true, "finite")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Every named scheme against its formula, on a linear layer and on a convolution.
-    #[test]
-    fn schemes_have_their_std() {
-        let (fan_in, fan_out) = (800f64, 750f64);
-        let cases = [
-            (Initializer::xavier_normal(), 2.0 / (fan_in + fan_out)),
-            (Initializer::xavier_uniform(), 2.0 / (fan_in + fan_out)),
-            (Initializer::kaiming_normal(), 2.0 / fan_in),
-            (Initializer::kaiming_uniform(), 2.0 / fan_in),
-            (Initializer::kaiming_normal().with_mode(FanMode::FanOut), 2.0 / fan_out),
-            (Initializer::lecun_normal(), 1.0 / fan_in),
-            (Initializer::lecun_uniform(), 1.0 / fan_in),
-            (Initializer::xavier_normal().with_gain(5.0 / 3.0), 25.0 / 9.0 * 2.0 / (fan_in + fan_out)),
-            (Initializer::lecun_normal().with_mode(FanMode::FanGeoAvg), 1.0 / (fan_in * fan_out).sqrt()),
-            (Initializer::normal(0.3), 0.09),
-            (Initializer::uniform(0.3), 0.03),
-            (Initializer::ones(), 0.0),
-        ];
-        for (scheme, variance) in cases {
-            let std = scheme.distribution(&[750, 800]).unwrap().std();
-            assert!((std * std - variance).abs() < 1e-15, "{scheme}: {}", std * std);
-        }
-        let convolution = Initializer::kaiming_normal().distribution(&[64, 3, 7, 7]).unwrap();
-        assert_eq!(convolution.std(), (2.0f64 / 147.0).sqrt());
-    }
-
-    #[test]
-    fn parameters_out_of_range_are_named() {
-        let nan = f64::NAN;
-        let cases = [
-            (Initializer::normal(-1.0), "std = -1"),
-            (Initializer::normal(nan), "std = NaN"),
-            (Initializer::Normal { mean: f64::INFINITY, std: 1.0 }, "mean = inf"),
-            (Initializer::Uniform { low: 1.0, high: 0.0 }, "low = 1"),
-            (Initializer::Uniform { low: nan, high: 0.0 }, "low = NaN"),
-            (Initializer::Constant(nan), "value = NaN"),
-            (Initializer::xavier_normal().with_gain(-2.0), "scale = -4"),
-        ];
-        for (scheme, message) in cases {
-            let error = scheme.distribution(&[2, 2]).unwrap_err().to_string();
-            assert!(error.starts_with(message), "{error}");
-        }
-        let error = Initializer::xavier_normal().distribution(&[5]).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "shape [5] has no fans: xavier_normal needs a weight of two or more dimensions [out, in, …]"
-        );
-    }
-
-    #[test]
-    fn integers_are_refused() {
-        let key = crate::KeyedV1::new(0).key("w");
-        let error = Initializer::zeros().tensor(&key, 3, DType::U32, &Device::Cpu).unwrap_err();
-        assert!(error.to_string().contains("u32"), "{error}");
-    }
-}
+#[path = "initializer_tests.rs"]
+mod tests;

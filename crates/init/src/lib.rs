@@ -1,9 +1,11 @@
 //! Initial weights for any candle model: seeded, and the same bits on every device and thread count.
 //!
-//! - [`Initializer`]: the schemes. All the arithmetic is in one core, [`Initializer::distribution`]; the
-//!   named schemes are a few lines over it.
+//! - [`Initializer`]: the schemes; the named ones are a few lines over one core. Where libraries disagree,
+//!   [`torch`], [`jax`], [`keras`] and [`timm`] have each one's convention.
 //! - [`Fans`]: how many inputs and outputs a weight of a given shape joins.
 //! - [`KeyedV1`]: seeded streams of numbers. What a tensor gets depends on the seed and its full name only.
+//! - [`Source`]: where numbers come from: a key, PyTorch's CPU generator to the bit
+//!   ([`torch::TorchRng`]), or any generator of `rand`'s.
 //! - [`InitMap`]: the backend that gives any candle model its weights through a plain
 //!   [`VarBuilder`](candle_nn::VarBuilder), and keeps the variables to train.
 //!
@@ -25,15 +27,25 @@
 //! The layout of a weight is candle's and PyTorch's: `[out, in, kernel…]`, so that a linear layer computes
 //! `x Wᵀ`.
 
+mod distribution;
 mod error;
 mod fans;
 mod init_map;
 mod initializer;
+pub mod jax;
+pub mod keras;
+mod qr;
+mod source;
 mod spec;
 mod stream;
+mod structured;
+pub mod timm;
+pub mod torch;
 
+pub use distribution::Distribution;
 pub use error::Error;
-pub use fans::{FanMode, Fans};
+pub use fans::{FanMode, Fans, Layout};
 pub use init_map::InitMap;
-pub use initializer::{Distribution, Family, Initializer};
+pub use initializer::{Family, Initializer, SparseBy};
+pub use source::Source;
 pub use stream::{Key, KeyRng, KeyedV1};

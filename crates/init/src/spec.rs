@@ -6,17 +6,18 @@ use std::str::FromStr;
 use wick_theory::Activation;
 
 use crate::error::check;
-use crate::{Error, Family, FanMode, Initializer};
+use crate::{Error, Family, FanMode, Initializer, Layout, SparseBy, jax, keras, timm, torch};
 
 type Make = fn(&mut Parameters) -> Result<Initializer, Error>;
 
 /// Every name that can be read, with the parameters it takes. A new scheme is a row here.
-const SCHEMES: [(&str, Make); 16] = [
+const SCHEMES: [(&str, Make); 39] = [
     ("zeros", |_| Ok(Initializer::zeros())),
     ("ones", |_| Ok(Initializer::ones())),
     ("constant", |p| Ok(Initializer::Constant(p.required("value")?))),
     ("normal", normal),
     ("uniform", uniform),
+    ("truncated_normal", truncated_normal),
     ("xavier_normal", |p| p.scaled(Initializer::xavier_normal())),
     ("xavier_uniform", |p| p.scaled(Initializer::xavier_uniform())),
     ("glorot_normal", |p| p.scaled(Initializer::xavier_normal())),
@@ -28,7 +29,71 @@ const SCHEMES: [(&str, Make); 16] = [
     ("lecun_normal", |p| p.scaled(Initializer::lecun_normal())),
     ("lecun_uniform", |p| p.scaled(Initializer::lecun_uniform())),
     ("variance_scaling", variance_scaling),
+    ("siren_first", |_| Ok(Initializer::SirenFirst)),
+    ("siren_hidden", |p| Ok(Initializer::SirenHidden { omega: p.number("omega")?.unwrap_or(30.0) })),
+    ("recurrent", |p| Ok(Initializer::Recurrent { gates: p.count("gates")?.unwrap_or(1) })),
+    ("identity", |p| Ok(Initializer::Identity { gain: p.gain()?.unwrap_or(1.0) })),
+    ("dirac", |p| Ok(Initializer::Dirac { groups: p.count("groups")?.unwrap_or(1) })),
+    ("orthogonal", |p| Ok(Initializer::Orthogonal { gain: p.gain()?.unwrap_or(1.0) })),
+    ("delta_orthogonal", |p| Ok(Initializer::DeltaOrthogonal { gain: p.gain()?.unwrap_or(1.0) })),
+    ("sparse", sparse),
+    ("bilinear", |_| Ok(Initializer::Bilinear)),
+    ("icnr", icnr),
+    ("zero", |_| Ok(Initializer::Zero)),
+    ("torch.linear", |_| Ok(torch::linear_default())),
+    ("torch.trunc_normal", torch_trunc_normal),
+    ("jax.truncated_normal", |p| Ok(jax::truncated_normal(p.number("stddev")?.unwrap_or(0.01)))),
+    ("jax.glorot_normal", |p| p.scaled(jax::glorot_normal())),
+    ("jax.he_normal", |p| p.scaled(jax::he_normal())),
+    ("jax.lecun_normal", |p| p.scaled(jax::lecun_normal())),
+    ("keras.random_normal", |_| Ok(keras::random_normal())),
+    ("keras.random_uniform", |_| Ok(keras::random_uniform())),
+    ("keras.truncated_normal", |_| Ok(keras::truncated_normal())),
+    ("timm.trunc_normal", |p| Ok(timm::trunc_normal(p.number("std")?.unwrap_or(1.0)))),
+    ("timm.trunc_normal_tf", |p| Ok(timm::trunc_normal_tf(p.number("std")?.unwrap_or(1.0)))),
 ];
+
+fn find(name: &str) -> Result<Make, Error> {
+    let row = SCHEMES.iter().find(|(known, _)| *known == name);
+    row.map(|(_, make)| *make).ok_or_else(|| {
+        let known = Initializer::names().collect::<Vec<_>>().join(", ");
+        Error::UnknownInitializer { name: name.to_owned(), known }
+    })
+}
+
+fn truncated_normal(parameters: &mut Parameters) -> Result<Initializer, Error> {
+    let std = parameters.required("std")?;
+    let mean = parameters.number("mean")?.unwrap_or(0.0);
+    let low = parameters.number("low")?.unwrap_or(mean - 2.0 * std);
+    let high = parameters.number("high")?.unwrap_or(mean + 2.0 * std);
+    Ok(Initializer::TruncatedNormal { mean, std, low, high })
+}
+
+fn torch_trunc_normal(parameters: &mut Parameters) -> Result<Initializer, Error> {
+    let mut number = |key, default| -> Result<f64, Error> { Ok(parameters.number(key)?.unwrap_or(default)) };
+    Ok(torch::trunc_normal(number("mean", 0.0)?, number("std", 1.0)?, number("a", -2.0)?, number("b", 2.0)?))
+}
+
+fn sparse(parameters: &mut Parameters) -> Result<Initializer, Error> {
+    let by = match parameters.take("by") {
+        None | Some("column") => SparseBy::Column,
+        Some("row") => SparseBy::Row,
+        Some(_) => return Err(parameters.error("by= is column or row")),
+    };
+    let std = parameters.number("std")?.unwrap_or(0.01);
+    Ok(Initializer::Sparse { sparsity: parameters.required("sparsity")?, std, by })
+}
+
+fn icnr(parameters: &mut Parameters) -> Result<Initializer, Error> {
+    let factor =
+        parameters.count("factor")?.ok_or_else(|| parameters.error("it takes factor=, a whole number"))?;
+    // What is left is the base's.
+    let base = match parameters.take("base") {
+        None => Initializer::kaiming_normal(),
+        Some(name) => find(name)?(parameters)?,
+    };
+    Ok(Initializer::Icnr { factor, base: Box::new(base) })
+}
 
 fn normal(parameters: &mut Parameters) -> Result<Initializer, Error> {
     let mean = parameters.number("mean")?.unwrap_or(0.0);
@@ -54,8 +119,9 @@ fn uniform(parameters: &mut Parameters) -> Result<Initializer, Error> {
 fn variance_scaling(parameters: &mut Parameters) -> Result<Initializer, Error> {
     let family = match parameters.take("family") {
         None | Some("normal") => Family::Normal,
+        Some("truncated_normal") => Family::TruncatedNormal,
         Some("uniform") => Family::Uniform,
-        Some(_) => return Err(parameters.error("family= is normal or uniform")),
+        Some(_) => return Err(parameters.error("family= is normal, truncated_normal or uniform")),
     };
     let scale = parameters.number("scale")?.unwrap_or(1.0);
     let mode = parameters.mode()?.unwrap_or_default();
@@ -112,19 +178,27 @@ impl<'a> Parameters<'a> {
             .ok_or_else(|| self.error(&format!("mode= is {}", FanMode::ALL.map(FanMode::name).join(", "))))
     }
 
-    /// Applies `gain=` (a number, or an activation whose gain is meant) and `mode=` to a scheme.
+    fn count(&mut self, key: &str) -> Result<Option<usize>, Error> {
+        let Some(text) = self.take(key) else { return Ok(None) };
+        let count = text.parse().ok().filter(|count| *count > 0);
+        count.map(Some).ok_or_else(|| self.error(&format!("{key}={text} is not a whole number above 0")))
+    }
+
+    /// `gain=`: a number, or an activation whose gain is meant.
+    fn gain(&mut self) -> Result<Option<f64>, Error> {
+        let Some(text) = self.take("gain") else { return Ok(None) };
+        match text.parse::<f64>() {
+            Ok(gain) => check("gain", gain, gain >= 0.0, "finite and not negative").map(Some),
+            Err(_) => match text.parse::<Activation>() {
+                Ok(activation) => Ok(Some(activation.gain())),
+                Err(error) => Err(self.error(&format!("gain= is a number or an activation: {error}"))),
+            },
+        }
+    }
+
+    /// Applies `gain=` and `mode=` to a scheme.
     fn scaled(&mut self, mut scheme: Initializer) -> Result<Initializer, Error> {
-        if let Some(text) = self.take("gain") {
-            let gain = match text.parse::<f64>() {
-                Ok(gain) => {
-                    check("gain", gain, gain >= 0.0, "finite and not negative")?;
-                    gain
-                }
-                Err(_) => text
-                    .parse::<Activation>()
-                    .map_err(|error| self.error(&format!("gain= is a number or an activation: {error}")))?
-                    .gain(),
-            };
+        if let Some(gain) = self.gain()? {
             scheme = scheme.with_gain(gain);
         }
         if let Some(mode) = self.mode()? {
@@ -152,7 +226,21 @@ impl Initializer {
 /// | `xavier_normal`, `xavier_uniform` (or `glorot_…`) | `gain` (1), `mode` (`fan_avg`) |
 /// | `kaiming_normal`, `kaiming_uniform` (or `he_…`) | `gain` (√2), `mode` (`fan_in`) |
 /// | `lecun_normal`, `lecun_uniform` | `gain` (1), `mode` (`fan_in`) |
-/// | `variance_scaling` | `scale` (1), `mode` (`fan_in`), `family` (`normal` or `uniform`) |
+/// | `variance_scaling` | `scale` (1), `mode` (`fan_in`), `family` (`normal`, `truncated_normal` or `uniform`) |
+/// | `truncated_normal` | `std` (before the cut); `mean` (0), `low` and `high` (±2 std around the mean) |
+/// | `siren_first`, `siren_hidden` | `omega` (30) for the second |
+/// | `recurrent` | `gates` (1) |
+/// | `identity`, `orthogonal`, `delta_orthogonal` | `gain` (1) |
+/// | `dirac` | `groups` (1) |
+/// | `sparse` | `sparsity`; `std` (0.01), `by` (`column` or `row`) |
+/// | `icnr` | `factor`; `base` (`kaiming_normal`) and the base's own |
+/// | `bilinear`, `zero` | |
+/// | `torch.linear` | |
+/// | `torch.trunc_normal` | `mean` (0), `std` (1), `a` (-2), `b` (2) |
+/// | `jax.glorot_normal`, `jax.he_normal`, `jax.lecun_normal` | `gain`, `mode` |
+/// | `jax.truncated_normal` | `stddev` (0.01) |
+/// | `keras.random_normal`, `keras.random_uniform`, `keras.truncated_normal` | |
+/// | `timm.trunc_normal`, `timm.trunc_normal_tf` | `std` (1) |
 ///
 /// `gain` is a number or the name of an activation, whose computed gain it then is.
 ///
@@ -176,35 +264,41 @@ impl FromStr for Initializer {
             Some((name, rest)) => (name, Some(rest)),
             None => (spec, None),
         };
-        let (_, make) = SCHEMES.iter().find(|(known, _)| *known == name).ok_or_else(|| {
-            let known = Self::names().collect::<Vec<_>>().join(", ");
-            Error::UnknownInitializer { name: name.to_owned(), known }
-        })?;
+        let make = find(name)?;
         let mut parameters = Parameters::parse(spec, rest)?;
         let scheme = make(&mut parameters)?;
         if let Some((key, _)) = parameters.pairs.first() {
             return Err(parameters.error(&format!("{name} takes no {key}=")));
         }
         // What needs no shape to be seen wrong is wrong now: bounds crossed, a negative std.
-        scheme.distribution(&[1, 1])?;
-        Ok(scheme)
+        match scheme.plan(&[1, 1], Layout::Plain) {
+            Ok(_) | Err(Error::NoFans { .. } | Error::Shape { .. }) => Ok(scheme),
+            Err(error) => Err(error),
+        }
     }
 }
 
 /// Writes a SPEC that reads back as the same scheme.
 impl fmt::Display for Initializer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named = [
-            (Self::zeros(), "zeros"),
-            (Self::ones(), "ones"),
-            (Self::xavier_normal(), "xavier_normal"),
-            (Self::xavier_uniform(), "xavier_uniform"),
-            (Self::kaiming_normal(), "kaiming_normal"),
-            (Self::kaiming_uniform(), "kaiming_uniform"),
-            (Self::lecun_normal(), "lecun_normal"),
-            (Self::lecun_uniform(), "lecun_uniform"),
+        const NAMED: [&str; 11] = [
+            "zeros",
+            "ones",
+            "xavier_normal",
+            "xavier_uniform",
+            "kaiming_normal",
+            "kaiming_uniform",
+            "lecun_normal",
+            "lecun_uniform",
+            "jax.glorot_normal",
+            "jax.he_normal",
+            "jax.lecun_normal",
         ];
-        if let Some((_, name)) = named.iter().find(|(scheme, _)| scheme == self) {
+        let is_self = |name: &str| {
+            let mut nothing = Parameters { spec: name, pairs: Vec::new() };
+            find(name).and_then(|make| make(&mut nothing)).is_ok_and(|scheme| scheme == *self)
+        };
+        if let Some(name) = NAMED.into_iter().find(|name| is_self(name)) {
             return f.write_str(name);
         }
         match self {
@@ -212,13 +306,37 @@ impl fmt::Display for Initializer {
             Self::Normal { mean, std } if *mean == 0.0 => write!(f, "normal:std={std}"),
             Self::Normal { mean, std } => write!(f, "normal:mean={mean},std={std}"),
             Self::Uniform { low, high } => write!(f, "uniform:low={low},high={high}"),
+            Self::TruncatedNormal { mean, std, low, high } => {
+                write!(f, "truncated_normal:mean={mean},std={std},low={low},high={high}")
+            }
             Self::VarianceScaling { scale, mode, family } => {
                 let family = match family {
                     Family::Normal => "normal",
+                    Family::TruncatedNormal => "truncated_normal",
                     Family::Uniform => "uniform",
                 };
                 write!(f, "variance_scaling:scale={scale},mode={},family={family}", mode.name())
             }
+            Self::SirenFirst => f.write_str("siren_first"),
+            Self::SirenHidden { omega } => write!(f, "siren_hidden:omega={omega}"),
+            Self::Recurrent { gates } => write!(f, "recurrent:gates={gates}"),
+            Self::Identity { gain } => write!(f, "identity:gain={gain}"),
+            Self::Dirac { groups } => write!(f, "dirac:groups={groups}"),
+            Self::Orthogonal { gain } => write!(f, "orthogonal:gain={gain}"),
+            Self::DeltaOrthogonal { gain } => write!(f, "delta_orthogonal:gain={gain}"),
+            Self::Sparse { sparsity, std, by } => {
+                let by = match by {
+                    SparseBy::Column => "column",
+                    SparseBy::Row => "row",
+                };
+                write!(f, "sparse:sparsity={sparsity},std={std},by={by}")
+            }
+            Self::Bilinear => f.write_str("bilinear"),
+            Self::Icnr { factor, base } => {
+                let base = base.to_string().replacen(':', ",", 1);
+                write!(f, "icnr:factor={factor},base={base}")
+            }
+            Self::Zero => f.write_str("zero"),
         }
     }
 }
@@ -239,6 +357,22 @@ mod tests {
             Initializer::xavier_uniform().with_gain(5.0 / 3.0),
             Initializer::kaiming_normal().with_mode(FanMode::FanOut),
             Initializer::lecun_uniform().with_mode(FanMode::FanGeoAvg),
+            jax::he_normal(),
+            jax::he_normal().with_gain(1.1),
+            torch::linear_default(),
+            torch::trunc_normal(0.1, 0.02, -2.0, 2.0),
+            Initializer::SirenFirst,
+            Initializer::SirenHidden { omega: 12.5 },
+            Initializer::Recurrent { gates: 4 },
+            Initializer::Identity { gain: 0.5 },
+            Initializer::Dirac { groups: 3 },
+            Initializer::Orthogonal { gain: 2f64.sqrt() },
+            Initializer::DeltaOrthogonal { gain: 1.0 },
+            Initializer::Sparse { sparsity: 0.9, std: 0.1, by: SparseBy::Row },
+            Initializer::Bilinear,
+            Initializer::Icnr { factor: 2, base: Box::new(Initializer::normal(0.02)) },
+            Initializer::Icnr { factor: 3, base: Box::new(Initializer::Orthogonal { gain: 2.0 }) },
+            Initializer::Zero,
         ];
         for scheme in schemes {
             assert_eq!(scheme.to_string().parse::<Initializer>().unwrap(), scheme, "{scheme}");
@@ -280,7 +414,14 @@ mod tests {
             ("xavier_normal:gain=swoosh", "gain= is a number or an activation"),
             ("xavier_normal:gain=-1", "gain = -1 is out of range"),
             ("kaiming_normal:mode=fan", "mode= is fan_in, fan_out, fan_avg, fan_geo_avg"),
-            ("variance_scaling:family=cauchy", "family= is normal or uniform"),
+            ("variance_scaling:family=cauchy", "family= is normal, truncated_normal or uniform"),
+            ("sparse", "it takes sparsity="),
+            ("sparse:sparsity=2", "sparsity = 2 is out of range"),
+            ("sparse:sparsity=0.5,by=diagonal", "by= is column or row"),
+            ("dirac:groups=0", "groups=0 is not a whole number above 0"),
+            ("icnr", "it takes factor="),
+            ("icnr:factor=2,base=nothing", "unknown initializer 'nothing'"),
+            ("truncated_normal:std=1,low=3,high=2", "must be finite and not above high"),
         ] {
             let error = spec.parse::<Initializer>().unwrap_err().to_string();
             assert!(error.contains(part), "{spec}: {error}");

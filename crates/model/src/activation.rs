@@ -4,7 +4,9 @@ use candle_core::backend::{BackendDevice, BackendStorage};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use half::{bf16, f16};
 use rayon::prelude::*;
-use wick_theory::Activation;
+use std::f64::consts::{FRAC_1_SQRT_2, PI};
+
+use wick_theory::{Activation, GELU_CUBIC, SELU_ALPHA, SELU_SCALE};
 
 /// `φ(xs)`, element by element, for any shape and any floating point type.
 ///
@@ -152,55 +154,80 @@ fn zip<T: Copy + Send + Sync>(xs: &[T], gs: &[T], f: impl Fn(T, T) -> T + Sync +
 }
 
 /// The activation from candle's own ops, differentiable by candle: what devices without an op of ours use.
+/// Kinks are masks, which are constants of the graph, so that the gradient there is the enum's; nothing overflows
+/// on the way, so that no `0·∞` makes a gradient NaN.
 fn compose(activation: Activation, xs: &Tensor) -> Result<Tensor> {
     match activation {
         Activation::Identity => Ok(xs.clone()),
         Activation::Sigmoid => sigmoid(xs),
         Activation::Tanh => xs.tanh(),
-        Activation::Relu => positive_part(xs),
-        // x⁺ - slope·(-x)⁺
-        Activation::LeakyRelu { slope } => positive_part(xs)? - (positive_part(&xs.neg()?)? * slope)?,
+        Activation::Relu => above(xs, 0.0)? * xs,
+        Activation::LeakyRelu { slope } => {
+            let mask = above(xs, 0.0)?;
+            xs * ((mask * (1.0 - slope))? + slope)?
+        }
         Activation::Elu { alpha } => elu(xs, alpha),
-        Activation::Selu => elu(xs, 1.673_263_242_354_377_2)? * 1.050_700_987_355_480_5,
-        Activation::Gelu => (xs * normal_cdf(xs)?)?.contiguous(),
+        Activation::Selu => elu(xs, SELU_ALPHA)? * SELU_SCALE,
+        Activation::Gelu => xs * (((xs * FRAC_1_SQRT_2)?.erf()? + 1.0)? * 0.5)?,
         Activation::GeluTanh => {
-            let inner = ((xs + (xs.powf(3.0)? * 0.044_715)?)? * (8.0 / std::f64::consts::PI).sqrt())?;
+            let near = xs.clamp(-20f64, 20f64)?;
+            let inner = ((&near + (near.powf(3.0)? * GELU_CUBIC)?)? * (8.0 / PI).sqrt())?;
             xs * sigmoid(&inner)?
         }
         Activation::Silu => xs * sigmoid(xs)?,
         Activation::Softplus => softplus(xs),
-        Activation::Softsign => xs / (xs.abs()? + 1.0)?,
-        Activation::Hardtanh => xs.clamp(-1f64, 1f64),
-        Activation::Hardswish => (xs * (xs + 3.0)?.clamp(0f64, 6f64)?)? / 6.0,
+        Activation::Softsign => {
+            // |x| as x·sign(x), with sign a constant of the graph.
+            let sign = ((above(xs, 0.0)? * 2.0)? - 1.0)?;
+            xs / ((xs * sign)? + 1.0)?
+        }
+        Activation::Hardtanh => {
+            let (right, inside) = (at_least(xs, 1.0)?, between(xs, 1.0)?);
+            let left = at_least(&xs.neg()?, 1.0)?;
+            (xs * inside)? + (right - left)?
+        }
+        Activation::Hardswish => {
+            let (right, inside) = (at_least(xs, 3.0)?, between(xs, 3.0)?);
+            (((xs.clamp(-3f64, 3f64)? + 3.0)? * xs)? / 6.0)?.mul(&inside)? + (xs * right)?
+        }
         Activation::Mish => xs * softplus(xs)?.tanh()?,
         Activation::Sin => xs.sin(),
         Activation::Erf => xs.erf(),
     }
 }
 
+/// `(1 + tanh(x/2))/2`: of all ways to write it, one in which nothing overflows.
 fn sigmoid(xs: &Tensor) -> Result<Tensor> {
-    (xs.neg()?.exp()? + 1.0)?.recip()
+    ((xs * 0.5)?.tanh()? + 1.0)? * 0.5
 }
 
-/// `max(x, 0)` with derivative 0 at 0, which candle's relu has not: the mask is a constant of the graph.
-fn positive_part(xs: &Tensor) -> Result<Tensor> {
-    let mask = xs.gt(&xs.zeros_like()?)?.to_dtype(xs.dtype())?;
-    xs * mask
+/// 1 where `x > edge`, else 0.
+fn above(xs: &Tensor, edge: f64) -> Result<Tensor> {
+    xs.detach().gt(edge)?.to_dtype(xs.dtype())
 }
 
-/// `x⁺ + α(e^{-(-x)⁺} - 1)`: the exponent is never positive, so nothing overflows.
+/// 1 where `x ≥ edge`, else 0.
+fn at_least(xs: &Tensor, edge: f64) -> Result<Tensor> {
+    xs.detach().ge(edge)?.to_dtype(xs.dtype())
+}
+
+/// 1 where `-edge < x < edge`, else 0.
+fn between(xs: &Tensor, edge: f64) -> Result<Tensor> {
+    xs.detach().abs()?.lt(edge)?.to_dtype(xs.dtype())
+}
+
+/// `x⁺ + α(e^{x⁻} - 1)`: the exponent is never positive.
 fn elu(xs: &Tensor, alpha: f64) -> Result<Tensor> {
-    let below = positive_part(&xs.neg()?)?.neg()?;
-    positive_part(xs)? + ((below.exp()? - 1.0)? * alpha)?
+    let right = above(xs, 0.0)?;
+    let left = (1.0 - &right)?;
+    (xs * right)? + (((xs * left)?.exp()? - 1.0)? * alpha)?
 }
 
 /// `x⁺ + ln(1 + e^{-|x|})`.
 fn softplus(xs: &Tensor) -> Result<Tensor> {
-    positive_part(xs)? + (xs.abs()?.neg()?.exp()? + 1.0)?.log()?
-}
-
-fn normal_cdf(xs: &Tensor) -> Result<Tensor> {
-    ((xs * std::f64::consts::FRAC_1_SQRT_2)?.erf()? + 1.0)? * 0.5
+    let right = above(xs, 0.0)?;
+    let sign = ((&right * 2.0)? - 1.0)?;
+    (xs * &right)? + ((xs * sign)?.neg()?.exp()? + 1.0)?.log()?
 }
 
 #[cfg(test)]
@@ -235,24 +262,39 @@ mod tests {
         for activation in Activation::ALL {
             let loose = matches!(activation, Activation::Erf | Activation::Gelu);
             let tolerance = if loose { 1e-6 } else { 1e-12 };
-            let x = Var::new(grid(), &Device::Cpu).unwrap();
+            let kinks = [-3.0, -1.0, 0.0, 1.0, 3.0];
+            let grid: Vec<f64> = grid().into_iter().chain(kinks).collect();
+            let x = Var::new(grid.as_slice(), &Device::Cpu).unwrap();
             let y = compose(activation, &x).unwrap();
             let gradients = y.sum_all().unwrap().backward().unwrap();
             let gradient = gradients.get(&x).unwrap().to_vec1::<f64>().unwrap();
-            for ((x, y), g) in grid().into_iter().zip(y.to_vec1::<f64>().unwrap()).zip(gradient) {
+            for ((x, y), g) in grid.into_iter().zip(y.to_vec1::<f64>().unwrap()).zip(gradient) {
                 assert!((y - activation.value(x)).abs() < tolerance, "{activation} at {x}: {y}");
                 assert!((g - activation.derivative(x)).abs() < tolerance, "{activation}' at {x}: {g}");
             }
         }
     }
 
+    /// Far out, forward and backward, in the types that overflow soonest.
     #[test]
-    fn compositions_keep_finite_far_out() {
-        for activation in Activation::ALL {
-            let x = Var::new(&[-200f32, -50.0, 0.0, 50.0, 200.0], &Device::Cpu).unwrap();
-            let y = compose(activation, &x).unwrap();
-            for (x, y) in [-200f64, -50.0, 0.0, 50.0, 200.0].into_iter().zip(y.to_vec1::<f32>().unwrap()) {
-                assert!((f64::from(y) - activation.value(x)).abs() < 2e-5, "{activation} at {x}: {y}");
+    fn compositions_hold_far_out() {
+        let far = [-200f64, -100.0, -50.0, -15.0, 0.0, 15.0, 50.0, 100.0, 200.0];
+        for (dtype, tolerance) in [(DType::F32, 2e-5), (DType::F16, 0.02)] {
+            for activation in Activation::ALL {
+                let x = Tensor::new(&far, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+                let x = Var::from_tensor(&x).unwrap();
+                let y = compose(activation, &x).unwrap();
+                let gradients = y.sum_all().unwrap().backward().unwrap();
+                let numbers = |t: &Tensor| t.to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap();
+                let (ys, gs) = (numbers(&y), numbers(gradients.get(&x).unwrap()));
+                for ((x, y), g) in far.into_iter().zip(ys).zip(gs) {
+                    assert!(
+                        (y - activation.value(x)).abs() <= tolerance,
+                        "{activation} at {x} {dtype:?}: {y}"
+                    );
+                    let slope = activation.derivative(x);
+                    assert!((g - slope).abs() <= tolerance, "{activation}' at {x} {dtype:?}: {g}");
+                }
             }
         }
     }

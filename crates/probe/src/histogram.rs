@@ -30,6 +30,8 @@ impl Histogram {
     /// An empty histogram. A range without width, or without order, is widened to one around `low`, as NumPy
     /// does.
     pub fn new(low: f64, high: f64, bins: usize) -> Self {
+        // Of nothing but NaN there is no range either; any will do.
+        let low = if low.is_nan() { 0.0 } else { low };
         let (low, high) = if low < high { (low, high) } else { (low - 0.5, low + 0.5) };
         Self { low, high, counts: vec![0; bins.max(1)], outside: 0 }
     }

@@ -1,7 +1,8 @@
 //! What each layer of a candle model does, forward and backward.
 //!
 //! - [`Probe`]: taps that sit in any forward pass, one line each, and record statistics of the value that
-//!   passes and of the gradient that comes back. They change neither outputs nor parameter gradients by a bit.
+//!   passes and of the gradient that comes back. They change neither outputs nor parameter gradients by a bit, as long as all that follows takes the
+//!   tensor that the tap returns.
 //! - [`tap`]: the bare tap, for whoever wants the gradient itself.
 //! - [`summarize`]: mean, std, rms, min, max and histogram of a tensor; [`share_outside`]: how much of it is
 //!   saturated. The same bits with any number of threads.

@@ -96,14 +96,14 @@ impl Moments {
         (self.variance() + self.mean * self.mean).sqrt()
     }
 
-    /// The smallest number that is not NaN; ∞ of nothing.
+    /// The smallest number that is not NaN; NaN where there is none.
     pub fn min(&self) -> f64 {
-        self.min
+        if self.min > self.max { f64::NAN } else { self.min }
     }
 
-    /// The largest number that is not NaN; -∞ of nothing.
+    /// The largest number that is not NaN; NaN where there is none.
     pub fn max(&self) -> f64 {
-        self.max
+        if self.min > self.max { f64::NAN } else { self.max }
     }
 }
 
@@ -188,5 +188,7 @@ mod tests {
         let nan = Moments::of(&[1.0, f64::NAN, 2.0]);
         assert!(nan.mean().is_nan() && nan.std().is_nan());
         assert_eq!((nan.min(), nan.max()), (1.0, 2.0));
+        let only = Moments::of(&[f64::NAN]);
+        assert!(only.min().is_nan() && only.max().is_nan());
     }
 }

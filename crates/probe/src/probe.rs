@@ -1,5 +1,6 @@
 //! Records of what passed the taps.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{Result, Tensor};
@@ -25,7 +26,16 @@ use crate::{Summary, share_outside, summarize, tap};
 #[derive(Debug, Clone)]
 pub struct Probe {
     bins: usize,
-    records: Arc<Mutex<Vec<Record>>>,
+    log: Arc<Mutex<Log>>,
+}
+
+/// The records, each with a number that is never given again, so that a gradient that comes late finds its own
+/// record or none.
+#[derive(Debug, Default)]
+struct Log {
+    next: u64,
+    records: Vec<(u64, Record)>,
+    calls: HashMap<String, usize>,
 }
 
 /// What one tap saw, of one call.
@@ -52,7 +62,7 @@ impl Default for Probe {
 impl Probe {
     /// A probe with histograms of 30 bins.
     pub fn new() -> Self {
-        Self { bins: 30, records: Arc::default() }
+        Self { bins: 30, log: Arc::default() }
     }
 
     /// The same with histograms of this many bins.
@@ -87,12 +97,14 @@ impl Probe {
 
     /// The records so far, in the order of the calls.
     pub fn records(&self) -> Vec<Record> {
-        self.lock().clone()
+        self.lock().records.iter().map(|(_, record)| record.clone()).collect()
     }
 
     /// Forgets the records.
     pub fn clear(&self) {
-        self.lock().clear();
+        let mut log = self.lock();
+        log.records.clear();
+        log.calls.clear();
     }
 
     fn record(
@@ -103,26 +115,31 @@ impl Probe {
         saturated: Option<f64>,
     ) -> Result<Tensor> {
         let forward = summarize(xs, range, self.bins)?;
-        let call = {
-            let mut records = self.lock();
-            let call = records.iter().filter(|record| record.name == name).count();
-            records.push(Record { name: name.to_owned(), call, forward, saturated, backward: None });
-            call
+        let number = {
+            let mut log = self.lock();
+            let number = log.next;
+            log.next += 1;
+            let calls = log.calls.entry(name.to_owned()).or_default();
+            let call = *calls;
+            *calls += 1;
+            let record = Record { name: name.to_owned(), call, forward, saturated, backward: None };
+            log.records.push((number, record));
+            number
         };
-        let (probe, name) = (self.clone(), name.to_owned());
+        let probe = self.clone();
         tap(xs, move |gradient| {
             let backward = summarize(gradient, None, probe.bins)?;
-            let mut records = probe.lock();
+            let mut log = probe.lock();
             // The records may have been cleared since; then nobody waits for this one.
-            if let Some(record) = records.iter_mut().find(|r| r.call == call && r.name == name) {
-                record.backward = Some(backward);
+            if let Ok(place) = log.records.binary_search_by_key(&number, |(number, _)| *number) {
+                log.records[place].1.backward = Some(backward);
             }
             Ok(())
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Record>> {
-        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -146,6 +163,19 @@ mod tests {
         assert_eq!(records[0].forward.histogram.counts.len(), 7);
         probe.clear();
         assert!(probe.records().is_empty());
+    }
+
+    #[test]
+    fn a_late_gradient_finds_its_own_record_or_none() {
+        let x = Var::new(&[1.0f64], &Device::Cpu).unwrap();
+        let probe = Probe::new();
+        let old = probe.tap("x", &x).unwrap();
+        probe.clear();
+        probe.tap("x", &x).unwrap();
+        old.sum_all().unwrap().backward().unwrap();
+        let records = probe.records();
+        assert_eq!((records.len(), records[0].call), (1, 0));
+        assert_eq!(records[0].backward, None);
     }
 
     #[test]

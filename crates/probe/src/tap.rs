@@ -6,7 +6,9 @@ use candle_core::{CpuStorage, CudaStorage, CustomOp1, Layout, MetalStorage, Resu
 /// Returns `xs` with a tap on it: when a backward pass comes through, `see` gets the gradient of the loss with
 /// respect to `xs`, summed over all that was done with the tensor returned.
 ///
-/// The values, and every other gradient, stay the same to the bit. It costs one copy of `xs`. `see` is not
+/// The values, and every other gradient, stay the same to the bit, if what was done with `xs` is now done with the
+/// tensor returned; where some of it still takes `xs` itself, gradients are summed in another order. It costs one
+/// copy of `xs`. `see` is not
 /// called where no variable lies behind `xs`, or where the loss does not depend on it.
 ///
 /// ```

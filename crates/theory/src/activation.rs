@@ -10,11 +10,11 @@ use crate::gaussian;
 use crate::special::{normal_cdf, normal_pdf, sech2, sigmoid, softplus};
 
 /// SELU's scale `λ` (Klambauer et al. 2017, arXiv 1706.02515, equation 14).
-const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
+pub const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
 /// SELU's `α` (Klambauer et al. 2017, equation 14).
-const SELU_ALPHA: f64 = 1.673_263_242_354_377_2;
+pub const SELU_ALPHA: f64 = 1.673_263_242_354_377_2;
 /// The cubic coefficient of GELU's tanh approximation (Hendrycks and Gimpel 2016, arXiv 1606.08415).
-const GELU_CUBIC: f64 = 0.044_715;
+pub const GELU_CUBIC: f64 = 0.044_715;
 /// `√(2/π)`, the slope inside GELU's tanh approximation.
 const SQRT_2_OVER_PI: f64 = 0.797_884_560_802_865_4;
 /// Left of this, `x·Φ(x)`, `x·σ(x)` and their kin are zero in `f64`; the product would make NaN of -∞.
@@ -206,7 +206,7 @@ impl Activation {
         }
     }
 
-    /// Where `φ'` jumps, in rising order. Quadrature and central differences must not step over these.
+    /// Where `φ'` or `φ''` jumps, in rising order. Quadrature and central differences must not step over these.
     pub fn kinks(self) -> &'static [f64] {
         match self {
             Relu | LeakyRelu { .. } | Elu { .. } | Selu | Softsign => &[0.0],

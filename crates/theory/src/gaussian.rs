@@ -11,8 +11,11 @@ const REACH: f64 = 12.0;
 /// smooth inside a panel.
 const NODES: usize = 20;
 const PANEL: f64 = 0.75;
+/// The widest panel in units of the argument, for functions that never settle, like the sine: about one period
+/// for twenty nodes.
+const WIDEST: f64 = 8.0;
 
-/// `E[f(√q z)]` for `z ~ N(0, 1)`: Gauss-Legendre panels over ±12 standard deviations.
+/// `E[f(√q z)]` for `z ~ N(0, 1)`: Gauss-Legendre panels over ±12 standard deviations. The work grows with √q.
 ///
 /// `q ≥ 0` is the variance of the argument of `f`; `kinks` are the places, in the argument of `f`, where
 /// `f` or a derivative of it jumps. A panel ends at each, which an unsplit rule pays for with its digits.
@@ -34,7 +37,7 @@ pub fn expectation(f: impl Fn(f64) -> f64, q: f64, kinks: &[f64]) -> f64 {
     edges.extend(kinks.iter().map(|k| k / scale));
     if scale > 1.0 {
         // An activation bends within a few units of zero: there the panels keep to its own scale.
-        let graded = successors(Some(0.5f64), |u| Some((u * 1.5).max(u + 0.5)));
+        let graded = successors(Some(0.5f64), |u| Some((u * 1.5).max(u + 0.5).min(u + WIDEST)));
         edges.extend(graded.map(|u| u / scale).take_while(|z| *z < REACH).flat_map(|z| [-z, z]));
     }
     edges.retain(|z| z.abs() <= REACH);
@@ -94,6 +97,16 @@ mod tests {
             let got = expectation(|x| libm::erf(x).powi(2), q, &[]);
             let exact = std::f64::consts::FRAC_2_PI * (2.0 * q / (1.0 + 2.0 * q)).asin();
             assert!((got - exact).abs() < 1e-10 * exact.max(1.0), "q = {q}: {got} is not {exact}");
+        }
+    }
+
+    /// `E[sin²(√q z)] = (1 - e^{-2q})/2`, for arguments that run through many periods.
+    #[test]
+    fn the_sine_never_settles() {
+        for q in [0.1, 1.0, 100.0, 1e4, 1e6] {
+            let got = expectation(|x| x.sin().powi(2), q, &[]);
+            let exact = 0.5 * (1.0 - (-2.0 * q).exp());
+            assert!((got - exact).abs() < 1e-10, "q = {q}: {got}");
         }
     }
 

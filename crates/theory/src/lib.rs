@@ -15,4 +15,4 @@ mod activation;
 pub mod gaussian;
 mod special;
 
-pub use activation::{Activation, UnknownActivation};
+pub use activation::{Activation, GELU_CUBIC, SELU_ALPHA, SELU_SCALE, UnknownActivation};

@@ -9,9 +9,10 @@ use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor, Var};
 use clap::Parser;
 use wick::args::{Common, Float, Place};
+use wick::data::numbers;
 use wick::failure::usage;
 use wick::output::short;
-use wick::{failure, files, memory, output};
+use wick::{failure, memory};
 use wick_model::{Activation, activate};
 
 use report::{ActivationGradient, Curve};
@@ -31,7 +32,7 @@ struct Args {
     #[arg(long, value_name = "X", default_value_t = 8.0, allow_negative_numbers = true)]
     high: f64,
     /// From one x to the next
-    #[arg(long, value_name = "DX", default_value_t = 0.1)]
+    #[arg(long, value_name = "DX", default_value_t = 0.1, allow_negative_numbers = true)]
     step: f64,
     #[command(flatten)]
     common: Common,
@@ -56,17 +57,12 @@ fn activation_gradient(args: Args) -> Result<()> {
     }
     memory::check(steps * 12.0, 8, "take a larger --step")?;
     let place = args.common.place(Float::F32)?;
-    if let Some(folder) = args.common.pictures() {
-        files::check_folder(folder)?;
-    }
+    args.common.check_out()?;
     let x: Vec<f64> = (0..steps as usize).map(|i| args.low + i as f64 * args.step).collect();
     let curves =
         args.activation.iter().map(|&activation| curve(activation, &x, &place)).collect::<Result<_>>()?;
     let report = ActivationGradient { dtype: place.dtype.as_str(), device: place.name.clone(), curves };
-    if let Some(folder) = args.common.pictures() {
-        picture::draw(&report)?.save(folder, "activation-gradient")?;
-    }
-    output::print(&report, args.common.format)?;
+    args.common.finish("activation-gradient", &report, || picture::draw(&report))?;
 
     // What rounding explains: some units in the last place of the largest number about. candle's erf is good
     // to 1e-6 only where it stands in for ours, on a GPU.
@@ -92,9 +88,6 @@ fn curve(activation: Activation, x: &[f64], place: &Place) -> Result<Curve> {
     let output = activate(activation, &input)?;
     let gradients = output.sum_all()?.backward()?;
     let gradient = gradients.get(&input).cloned().unwrap_or(input.zeros_like()?);
-    let numbers = |tensor: &Tensor| -> Result<Vec<f64>> {
-        Ok(tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_vec1()?)
-    };
     let (x, value, gradient) = (numbers(&input)?, numbers(&output)?, numbers(&gradient)?);
     let max_difference = x
         .iter()

@@ -1,14 +1,14 @@
 //! Central differences, on plain `f64` loops that share nothing with the tensors but the numbers.
 
 use anyhow::Result;
-use candle_core::{DType, Device, Tensor};
+use wick::data::numbers as vector;
 use wick_model::Activation;
 use wick_model::loss::Loss;
 
 use crate::net::{Forward, Net};
 
 /// The step, for numbers of size 1: the cube root of the rounding of `f64`, about.
-const STEP: f64 = 1e-5;
+pub(crate) const STEP: f64 = 1e-5;
 
 /// For each gradient of [`NAMES`](crate::net::NAMES): places and slopes, at most `most` of them. Places where
 /// the step would cross a kink of the activation have no slope there and are left out.
@@ -149,8 +149,4 @@ impl Plain {
 fn product(a: &[f64], b: &[f64], inner: usize) -> Vec<f64> {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum();
     a.chunks(inner).flat_map(|a| b.chunks(inner).map(move |b| dot(a, b))).collect()
-}
-
-fn vector(tensor: &Tensor) -> Result<Vec<f64>> {
-    Ok(tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
 }

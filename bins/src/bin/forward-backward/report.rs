@@ -45,9 +45,12 @@ pub(crate) struct Check {
     pub(crate) name: &'static str,
     pub(crate) shape: Vec<usize>,
     pub(crate) autograd: f64,
-    pub(crate) finite_difference: f64,
+    /// `None` where no entry could be compared.
+    pub(crate) finite_difference: Option<f64>,
     /// How many entries were compared with central differences.
     pub(crate) compared: usize,
+    #[serde(skip)]
+    pub(crate) blur: f64,
 }
 
 fn shape_text(shape: &[usize]) -> String {
@@ -101,7 +104,7 @@ impl Report for ForwardBackward {
                 check.name.to_owned(),
                 shape_text(&check.shape),
                 short(check.autograd),
-                short(check.finite_difference),
+                check.finite_difference.map_or_else(|| "–".into(), short),
                 format!("{} of {entries}", check.compared),
             ]);
         }
@@ -115,7 +118,7 @@ impl Report for ForwardBackward {
                 check.name.to_owned(),
                 shape_text(&check.shape),
                 check.autograd.to_string(),
-                check.finite_difference.to_string(),
+                check.finite_difference.map_or_else(String::new, |x| x.to_string()),
                 check.compared.to_string(),
             ]);
         }

@@ -8,10 +8,10 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use candle_core::Tensor;
 use clap::Parser;
-use wick::args::{Common, Float, Place};
+use wick::args::{Common, Float, Place, Spec};
 use wick::data::Matrix;
 use wick::failure::usage;
-use wick::{failure, files, memory, output, progress};
+use wick::{failure, memory, progress};
 use wick_init::{InitMap, Initializer, KeyedV1};
 use wick_model::{Activation, Mlp, MlpConfig};
 use wick_probe::Probe;
@@ -60,20 +60,8 @@ Examples:
   layer-stats --init normal:variance=0.01 --init uniform:bound=0.1 --format csv
   layer-stats --data digits --standardize --widths 64,64,64,10 --format json";
 
-/// An initializer, and the text that it was read from.
-#[derive(Debug, Clone)]
-struct Spec {
-    text: String,
-    initializer: Initializer,
-}
-
-impl std::str::FromStr for Spec {
-    type Err = wick_init::Error;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self { text: text.to_owned(), initializer: text.parse()? })
-    }
-}
+/// candle's backward pass calls itself for every op: more layers would overflow the stack.
+const MOST_LAYERS: usize = 2000;
 
 fn main() -> ExitCode {
     failure::run(layer_stats)
@@ -83,6 +71,12 @@ fn layer_stats(args: Args) -> Result<()> {
     if args.widths.contains(&0) || args.features == Some(0) || args.samples == Some(0) {
         return Err(usage("a size is zero: --widths, --features and --samples are 1 or more"));
     }
+    if args.widths.len() > MOST_LAYERS {
+        let layers = args.widths.len();
+        return Err(usage(format!(
+            "--widths names {layers} layers, and the backward pass takes {MOST_LAYERS}"
+        )));
+    }
     let place = args.common.place(Float::F32)?;
     let data = read_data(&args)?;
     let (samples, features) = match &data {
@@ -91,9 +85,7 @@ fn layer_stats(args: Args) -> Result<()> {
     };
     let config = MlpConfig::new(features, args.widths.clone(), args.activation);
     check_memory(samples, &config, place.dtype.size_in_bytes())?;
-    if let Some(folder) = args.common.pictures() {
-        files::check_folder(folder)?;
-    }
+    args.common.check_out()?;
 
     let input = match &data {
         Some(data) => data.tensor(&place)?,
@@ -119,15 +111,12 @@ fn layer_stats(args: Args) -> Result<()> {
         standardized: args.standardize,
     };
     let report = LayerStats { experiment, runs };
-    if let Some(folder) = args.common.pictures() {
-        picture::draw(&report)?.save(folder, "layer-stats")?;
-    }
-    output::print(&report, args.common.format)
+    args.common.finish("layer-stats", &report, || picture::draw(&report))
 }
 
 /// One way to start the weights: the forward pass, then the gradients of `J = Σ g⊙o`.
 fn run(spec: &Spec, config: &MlpConfig, input: &Tensor, args: &Args, place: &Place) -> Result<Run> {
-    let map = InitMap::new(args.common.seed).with_weights(spec.initializer);
+    let map = InitMap::new(args.common.seed).with_weights(spec.initializer.clone());
     let mlp = Mlp::new(config, map.var_builder(place.dtype, &place.device))?;
     let probe = Probe::new().with_bins(args.bins.into());
     let output = mlp.forward_with(input, |signal| {
@@ -141,7 +130,7 @@ fn run(spec: &Spec, config: &MlpConfig, input: &Tensor, args: &Args, place: &Pla
 /// Standard normal numbers, whose place in the program is their name.
 fn normal(args: &Args, place: &Place, name: &str, shape: (usize, usize)) -> Result<Tensor> {
     let key = KeyedV1::new(args.common.seed).key(name);
-    Ok(Initializer::normal(1.0).tensor(&key, shape, place.dtype, &place.device)?)
+    Ok(Initializer::normal(1.0).tensor(key, shape, place.dtype, &place.device)?)
 }
 
 fn read_data(args: &Args) -> Result<Option<Matrix>> {

@@ -19,7 +19,7 @@ const MOST_PANELS: usize = 10;
 
 pub(crate) fn draw(report: &LayerStats) -> Result<Picture> {
     let shown = shown_layers(report.runs[0].layers.len());
-    let histograms = LEFT + PANEL.0 * (shown.len().max(3) as i32);
+    let histograms = LEFT + PANEL.0 * (shown.len().max(5) as i32);
     let rows = (PANEL.1 * report.runs.len() as i32).max(3 * PANEL.1);
     let size = ((histograms + CHARTS) as u32, (TOP + rows + 10) as u32);
     Picture::draw(size, |area| {
@@ -45,7 +45,9 @@ pub(crate) fn draw(report: &LayerStats) -> Result<Picture> {
             runs()
                 .map(|(number, run)| {
                     let points = run.layers.iter().enumerate().map(|(i, layer)| (i as f64, value(layer)));
-                    Series::new(run.init.as_str(), number, points).with_markers()
+                    let line = Series::new(run.init.as_str(), number, points);
+                    // Many markers make one thick line.
+                    if run.layers.len() <= 30 { line.with_markers() } else { line }
                 })
                 .collect()
         };
@@ -89,8 +91,10 @@ fn histogram(area: &Area, layer: &Layer, number: usize, (x, y): (i32, i32)) -> R
     for (bin, &count) in bins.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
         // What is there at all is at least a hair high.
         let height = ((count as f64 / tallest) * f64::from(HEIGHT)).ceil() as i32;
-        let bar =
-            Rectangle::new([(edge(bin), base - height), (edge(bin + 1), base)], colour(number).filled());
+        let bar = Rectangle::new(
+            [(edge(bin), base - height), (edge(bin + 1).max(edge(bin) + 1), base)],
+            colour(number).filled(),
+        );
         area.draw(&bar).map_err(cannot_draw)?;
     }
     area.draw(&PathElement::new([(x, base), (x + WIDTH, base)], GREY)).map_err(cannot_draw)?;

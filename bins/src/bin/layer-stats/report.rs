@@ -100,7 +100,7 @@ impl Run {
 }
 
 fn times(ratio: f64) -> String {
-    format!("×{}", short(ratio))
+    if ratio.is_finite() { format!("×{}", short(ratio)) } else { "–".into() }
 }
 
 impl Report for LayerStats {

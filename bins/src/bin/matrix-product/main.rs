@@ -5,12 +5,15 @@ mod report;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use std::f64::consts::LOG10_2;
+
+use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor};
 use clap::Parser;
 use wick::args::{Common, Float, Place};
+use wick::data::numbers;
 use wick::failure::usage;
-use wick::{failure, files, memory, output, progress};
+use wick::{failure, memory, progress};
 use wick_init::{Initializer, KeyedV1};
 
 use report::{MatrixProduct, Scaled, Trial};
@@ -27,7 +30,7 @@ struct Args {
     #[arg(long, value_name = "N", default_value_t = 100)]
     factors: usize,
     /// Standard deviation of the entries
-    #[arg(long, value_name = "SIGMA", default_value_t = 1.0)]
+    #[arg(long, value_name = "SIGMA", default_value_t = 1.0, allow_negative_numbers = true)]
     sigma: f64,
     /// How many products, each of matrices of its own
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -57,50 +60,50 @@ fn matrix_product(args: Args) -> Result<()> {
     let norms = args.trials as f64 * (args.factors as f64 + 1.0);
     memory::check(6.0 * matrices + 2.0 * norms, 8, "ask for a smaller --n or fewer --trials or --factors")?;
     let place = args.common.place(Float::F32)?;
-    if let Some(folder) = args.common.pictures() {
-        files::check_folder(folder)?;
-    }
+    args.common.check_out()?;
     let report = multiply(&args, &place)?;
-    if let Some(folder) = args.common.pictures() {
-        picture::draw(&report)?.save(folder, "matrix-product")?;
-    }
-    output::print(&report, args.common.format)
+    args.common.finish("matrix-product", &report, || picture::draw(&report))
 }
 
-/// Multiplies all trials at once, a factor at a time. After each, every product is scaled by a power of two,
-/// which is exact, to entries below 1; the exponents are carried beside, so that nothing overflows.
+/// Multiplies all trials at once, a factor at a time. The matrices are drawn with σ = 1, and every product is
+/// scaled by a power of two, which is exact, to entries of at most 1; σ and the exponents are carried beside, so
+/// that nothing overflows whatever σ is.
 fn multiply(args: &Args, place: &Place) -> Result<MatrixProduct> {
     let (n, trials) = (args.n, args.trials);
-    let first = factor(args, place, 0)?;
-    let mut product = first.clone();
+    let log2_sigma = args.sigma.log2();
+    let first = numbers(&factor(args, place, 0)?)?;
+    let mut entries = first.clone();
     let mut exponents = vec![0i64; trials];
     let mut all = vec![Trial { log10_norm: Vec::with_capacity(args.factors + 1), overflow_at: None }; trials];
-    let largest_power = largest(place.dtype).log2();
+    let log2_limit = largest(place.dtype).log2();
     let bar = progress::bar(args.factors + 1, "matrix-product");
     for index in 0..=args.factors {
         if index > 0 {
-            product = product.matmul(&factor(args, place, index)?)?;
+            let product = Tensor::from_slice(&entries, (trials, n, n), &Device::Cpu)?;
+            let product = product.to_dtype(place.dtype)?.to_device(&place.device)?;
+            entries = numbers(&product.matmul(&factor(args, place, index)?)?)?;
         }
-        let entries = to_vec(&product)?;
-        let mut scales = Vec::with_capacity(trials);
-        for ((trial, exponent), matrix) in all.iter_mut().zip(&mut exponents).zip(entries.chunks(n * n)) {
+        let sigmas = (index + 1) as f64 * log2_sigma;
+        for ((trial, exponent), matrix) in all.iter_mut().zip(&mut exponents).zip(entries.chunks_mut(n * n)) {
             let largest = matrix.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
-            let carried = *exponent as f64;
+            let carried = *exponent as f64 + sigmas;
             let norm = matrix.iter().map(|x| (x / largest).powi(2)).sum::<f64>().sqrt();
-            trial.log10_norm.push(norm.log10() + largest.log10() + carried * 2f64.log10());
-            if trial.overflow_at.is_none() && largest.log2() + carried > largest_power {
+            let log10_norm = norm.log10() + (largest.log2() + carried) * LOG10_2;
+            if !log10_norm.is_finite() {
+                bail!("after {index} factors the norm is no number: {} is too narrow", place.dtype.as_str());
+            }
+            trial.log10_norm.push(log10_norm);
+            if trial.overflow_at.is_none() && largest.log2() + carried > log2_limit {
                 trial.overflow_at = Some(index);
             }
-            // A product that is exactly zero stays what it is.
-            let shift = if largest > 0.0 { largest.log2().ceil() as i32 } else { 0 };
-            scales.push(2f64.powi(-shift));
+            let shift = largest.log2().ceil() as i32;
+            matrix.iter_mut().for_each(|x| *x *= 2f64.powi(-shift));
             *exponent += i64::from(shift);
         }
-        let scales = Tensor::from_vec(scales, (trials, 1, 1), &Device::Cpu)?;
-        product = product.broadcast_mul(&scales.to_dtype(place.dtype)?.to_device(&place.device)?)?;
         bar.inc(1);
     }
     bar.finish_and_clear();
+    let carried = exponents[0] as f64 + (args.factors + 1) as f64 * log2_sigma;
     Ok(MatrixProduct {
         n,
         factors: args.factors,
@@ -108,29 +111,20 @@ fn multiply(args: &Args, place: &Place) -> Result<MatrixProduct> {
         dtype: place.dtype.as_str(),
         device: place.name.clone(),
         seed: args.common.seed,
-        first: Scaled::of(&to_vec(&first)?, n, 0),
-        product: Scaled::of(&to_vec(&product)?, n, exponents[0]),
+        first: Scaled::of(&first, n, log2_sigma),
+        product: Scaled::of(&entries, n, carried),
         overflow_at: all.iter().filter_map(|trial| trial.overflow_at).min(),
-        largest_log10: largest_power * 2f64.log10(),
+        largest_log10: log2_limit * LOG10_2,
         trials: all,
     })
 }
 
-/// The factor of this number for every trial, `[trials, n, n]`. A trial's matrices depend on the seed, the
-/// trial and the factor alone.
+/// The factor of this number for every trial, `[trials, n, n]`, with σ = 1. More trials leave those before them
+/// as they were.
 fn factor(args: &Args, place: &Place, index: usize) -> Result<Tensor> {
-    let (stream, normal) = (KeyedV1::new(args.common.seed), Initializer::normal(args.sigma));
-    let matrices = (0..args.trials)
-        .map(|trial| {
-            let key = stream.key(&format!("matrix-product/trial_{trial}/factor_{index}"));
-            normal.tensor(&key, (args.n, args.n), place.dtype, &place.device)
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(Tensor::stack(&matrices, 0)?)
-}
-
-fn to_vec(tensor: &Tensor) -> Result<Vec<f64>> {
-    Ok(tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
+    let key = KeyedV1::new(args.common.seed).key(&format!("matrix-product/factor_{index}"));
+    let shape = (args.trials, args.n, args.n);
+    Ok(Initializer::normal(1.0).tensor(key, shape, place.dtype, &place.device)?)
 }
 
 /// The largest finite number of a type.

@@ -24,11 +24,15 @@ pub(crate) fn draw(report: &MatrixProduct) -> Result<Picture> {
     }
     let chart = Chart {
         title: format!(
-            "A {n}×{n} matrix N(0, {sigma}²) times {factors} more, {trials} {word}",
+            "A {n}×{n} matrix N(0, {sigma}²) times {factors} more, {trials}",
             n = report.n,
             sigma = report.sigma,
             factors = report.factors,
-            word = if trials == 1 { "trial" } else { "trials" }
+            trials = match report.trials.len() {
+                1 => "1 trial".into(),
+                all if all > trials => format!("{trials} of {all} trials"),
+                all => format!("{all} trials"),
+            }
         ),
         x_label: "factors".into(),
         y_label: "log10 of the Frobenius norm".into(),

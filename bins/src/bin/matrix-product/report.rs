@@ -1,5 +1,7 @@
 //! What matrix-product prints.
 
+use std::f64::consts::LOG10_2;
+
 use serde::Serialize;
 use wick::output::{Report, Table, rows_to_show, short};
 
@@ -37,15 +39,14 @@ pub(crate) struct Scaled {
 const MOST_SHOWN: usize = 8;
 
 impl Scaled {
-    /// From the first `n·n` entries, times a power of two.
-    pub(crate) fn of(entries: &[f64], n: usize, exponent_of_two: i64) -> Self {
+    /// From the first `n·n` entries, times `2^log2_scale`.
+    pub(crate) fn of(entries: &[f64], n: usize, log2_scale: f64) -> Self {
         let entries = &entries[..n * n];
         let largest = entries.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
-        let log = largest.log10() + exponent_of_two as f64 * 2f64.log10();
+        let log = (largest.log2() + log2_scale) * LOG10_2;
         // Numbers that read well as they are keep no exponent.
-        let exponent = if log.abs() < 4.0 || !log.is_finite() { 0 } else { log.floor() as i64 };
-        let factor = exponent_of_two as f64 * 2f64.log10() - exponent as f64;
-        let scale = 10f64.powf(factor);
+        let exponent = if log.abs() < 4.0 { 0 } else { log.floor() as i64 };
+        let scale = 10f64.powf(log2_scale * LOG10_2 - exponent as f64);
         let matrix = (n <= MOST_SHOWN)
             .then(|| entries.chunks(n).map(|row| row.iter().map(|x| x * scale).collect()).collect());
         Self { exponent, matrix }

@@ -5,14 +5,14 @@ mod report;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
-use candle_core::{D, DType, Tensor};
+use anyhow::{Context, Result};
+use candle_core::{D, DType, Tensor, bail};
 use candle_nn::{Module, Optimizer, SGD};
 use clap::Parser;
-use wick::args::{Common, Float, Place};
+use wick::args::{Common, Float, Place, Spec};
 use wick::data::digits;
 use wick::failure::usage;
-use wick::{failure, files, memory, output, progress};
+use wick::{failure, memory, progress};
 use wick_init::{InitMap, Initializer};
 use wick_model::loss::Loss;
 use wick_model::{Activation, Mlp, MlpConfig, fit};
@@ -34,14 +34,14 @@ struct Args {
     #[arg(long, value_name = "N", default_value_t = 200)]
     steps: usize,
     /// The learning rate
-    #[arg(long, value_name = "RATE", default_value_t = 0.5)]
+    #[arg(long, value_name = "RATE", default_value_t = 0.5, allow_negative_numbers = true)]
     learning_rate: f64,
     /// The weight that the net with equal weights starts from
     #[arg(long, value_name = "W", default_value_t = 0.01, allow_negative_numbers = true)]
     equal: f64,
     /// How the other net starts, `name` or `name:key=value,…` (an unknown name lists them)
     #[arg(long, value_name = "SPEC", default_value = "xavier_normal")]
-    init: Initializer,
+    init: Spec,
     #[command(flatten)]
     common: Common,
 }
@@ -72,15 +72,17 @@ fn symmetry(args: Args) -> Result<()> {
     let numbers = args.hidden as f64 * (4.0 * samples as f64 + 3.0 * (features + outputs) as f64);
     memory::check(numbers, place.dtype.size_in_bytes(), "ask for fewer --hidden units")?;
     memory::check(4.0 * args.steps as f64, 8, "ask for fewer --steps")?;
-    if let Some(folder) = args.common.pictures() {
-        files::check_folder(folder)?;
-    }
+    args.common.check_out()?;
 
     let config = MlpConfig::new(features, [args.hidden, outputs], args.activation)
         .with_output_activation(Activation::Identity);
     let bar = progress::bar(2 * args.steps, "symmetry");
-    let train = |init: Initializer| run(init, &config, &inputs, &targets, &args, &place, &bar);
-    let runs = vec![train(Initializer::Constant(args.equal))?, train(args.init)?];
+    let equal = Initializer::Constant(args.equal);
+    let equal = Spec { text: format!("constant:value={}", args.equal), initializer: equal };
+    let train = |init: &Spec| {
+        run(init, &config, &inputs, &targets, &args, &place, &bar).with_context(|| init.text.clone())
+    };
+    let runs = vec![train(&equal)?, train(&args.init)?];
     bar.finish_and_clear();
 
     let experiment = Experiment {
@@ -96,10 +98,7 @@ fn symmetry(args: Args) -> Result<()> {
         seed: args.common.seed,
     };
     let report = Symmetry { experiment, runs };
-    if let Some(folder) = args.common.pictures() {
-        picture::draw(&report)?.save(folder, "symmetry")?;
-    }
-    output::print(&report, args.common.format)
+    args.common.finish("symmetry", &report, || picture::draw(&report))
 }
 
 /// The digits with pixels in [0, 1], and what they are, one-hot.
@@ -115,7 +114,7 @@ fn task(place: &Place) -> Result<(Tensor, Tensor)> {
 }
 
 fn run(
-    init: Initializer,
+    init: &Spec,
     config: &MlpConfig,
     inputs: &Tensor,
     targets: &Tensor,
@@ -123,11 +122,14 @@ fn run(
     place: &Place,
     bar: &indicatif::ProgressBar,
 ) -> Result<Run> {
-    let map = InitMap::new(args.common.seed).with_weights(init);
+    let map = InitMap::new(args.common.seed).with_weights(init.initializer.clone());
     let mlp = Mlp::new(config, map.var_builder(place.dtype, &place.device))?;
-    let mut run = Run { init: init.to_string(), loss: Vec::new(), spread: Vec::new(), accuracy: 0.0 };
+    let mut run = Run { init: init.text.clone(), loss: Vec::new(), spread: Vec::new(), accuracy: 0.0 };
     let objective = || Loss::CrossEntropy.forward(&mlp.forward(inputs)?, targets);
-    fit(SGD::new(map.vars(), args.learning_rate)?, args.steps, objective, |_, loss| {
+    fit(SGD::new(map.vars(), args.learning_rate)?, args.steps, objective, |step, loss| {
+        if !loss.is_finite() {
+            bail!("the training diverged: the loss is {loss} at step {step}; take a smaller --learning-rate");
+        }
         run.loss.push(loss);
         run.spread.push(spread(&mlp)?);
         bar.inc(1);

@@ -1,49 +1,25 @@
-//! From words to elements: normals and uniforms, sixty-four at a time, on every core.
+//! From words to elements, sixty-four at a time, on every core.
 
-use candle_core::{DType, Device, Shape, Tensor};
-use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::math::{ln_f32, ln_f64, sin_cos_pi_f32, sin_cos_pi_f64};
+pub(crate) use super::truncated::Truncated;
 use super::{Domain, Key};
-use crate::{Distribution, Error};
+use crate::Distribution;
 
 /// Elements in a group: four words of sixteen blocks.
 const GROUP: usize = 64;
 /// Groups that one task draws: 64 KiB of `f32`, small enough for the second-level cache.
 const TASK: usize = 256;
 
-/// Draws a tensor from a distribution whose parameters have been checked.
-pub(crate) fn tensor(
-    key: &Key,
-    distribution: Distribution,
-    shape: Shape,
-    dtype: DType,
-    device: &Device,
-) -> Result<Tensor, Error> {
-    let count = shape.elem_count();
-    let key = *key;
-    Ok(match dtype {
-        DType::F64 => Tensor::from_vec(
-            draw(count, |start, out| fill_f64(key, distribution, start, out)),
-            shape,
-            device,
-        )?,
-        DType::F32 => Tensor::from_vec(draw_f32(key, distribution, count), shape, device)?,
-        DType::BF16 => {
-            let values = draw_f32(key, distribution, count).into_par_iter().map(bf16::from_f32);
-            Tensor::from_vec(values.collect::<Vec<_>>(), shape, device)?
-        }
-        DType::F16 => {
-            let values = draw_f32(key, distribution, count).into_par_iter().map(f16::from_f32);
-            Tensor::from_vec(values.collect::<Vec<_>>(), shape, device)?
-        }
-        other => return Err(Error::Type(other)),
-    })
+/// Draws `count` elements from a distribution whose parameters have been checked.
+pub(crate) fn draw_f32(key: Key, distribution: Distribution, count: usize) -> Vec<f32> {
+    draw(count, |start, out| fill_f32(key, distribution, start, out))
 }
 
-fn draw_f32(key: Key, distribution: Distribution, count: usize) -> Vec<f32> {
-    draw(count, |start, out| fill_f32(key, distribution, start, out))
+/// As [`draw_f32`], in `f64`.
+pub(crate) fn draw_f64(key: Key, distribution: Distribution, count: usize) -> Vec<f64> {
+    draw(count, |start, out| fill_f64(key, distribution, start, out))
 }
 
 /// `count` elements, each task filling its stretch from the number of its first group.
@@ -112,20 +88,26 @@ fn fill_f32_portable(key: Key, distribution: Distribution, start: u64, out: &mut
             });
         }
         Distribution::Uniform { low, high } => {
-            let (middle, half) = ((0.5 * (low + high)) as f32, (0.5 * (high - low)) as f32);
-            let (low, high) = (low as f32, high as f32);
-            by_groups(start, out, |group| {
-                let words = key.group(Domain::Elements, group);
-                let mut values = [0.0; GROUP];
-                for (out, words) in values.chunks_exact_mut(16).zip(&words) {
-                    for lane in 0..16 {
-                        out[lane] = (middle + half * signed_f32(words[lane])).max(low).min(high);
-                    }
-                }
-                values
-            });
+            each_word(key, start, out, |word| uniform_f32(low, high, word));
+        }
+        Distribution::TruncatedNormal { .. } => {
+            let truncated = Truncated::new(distribution);
+            each_word(key, start, out, |word| truncated.at_f32(word));
         }
     }
+}
+
+/// Fills with what is made of one word each.
+#[inline(always)]
+fn each_word(key: Key, start: u64, out: &mut [f32], element: impl Fn(u32) -> f32) {
+    by_groups(start, out, |group| {
+        let words = key.group(Domain::Elements, group);
+        let mut values = [0.0; GROUP];
+        for (value, &word) in values.iter_mut().zip(words.as_flattened()) {
+            *value = element(word);
+        }
+        values
+    });
 }
 
 #[inline(always)]
@@ -156,19 +138,22 @@ fn fill_f64_portable(key: Key, distribution: Distribution, start: u64, out: &mut
             values
         }),
         Distribution::Uniform { low, high } => {
-            let (middle, half) = (0.5 * low + 0.5 * high, 0.5 * high - 0.5 * low);
-            by_groups(start, out, |group| {
-                let words = wide_words(group);
-                let mut values = [0.0; GROUP];
-                for (out, words) in values.chunks_exact_mut(16).zip(&words) {
-                    for lane in 0..16 {
-                        out[lane] = (middle + half * signed_f64(words[lane])).max(low).min(high);
-                    }
-                }
-                values
-            });
+            by_groups(start, out, |group| each(wide_words(group), |word| uniform_f64(low, high, word)));
+        }
+        Distribution::TruncatedNormal { .. } => {
+            let truncated = Truncated::new(distribution);
+            by_groups(start, out, |group| each(wide_words(group), |word| truncated.at_f64(word)));
         }
     }
+}
+
+#[inline(always)]
+fn each(words: [[u64; 16]; 4], element: impl Fn(u64) -> f64) -> [f64; GROUP] {
+    let mut values = [0.0; GROUP];
+    for (value, &word) in values.iter_mut().zip(words.as_flattened()) {
+        *value = element(word);
+    }
+    values
 }
 
 /// Fills group after group, the last one as far as it goes.
@@ -197,10 +182,24 @@ fn signed_f64(word: u64) -> f64 {
     word as i64 as f64 * SCALE
 }
 
+/// A word as a number in `[low, high]`, evenly.
+#[inline(always)]
+pub(crate) fn uniform_f32(low: f64, high: f64, word: u32) -> f32 {
+    let (middle, half) = ((0.5 * (low + high)) as f32, (0.5 * (high - low)) as f32);
+    (middle + half * signed_f32(word)).max(low as f32).min(high as f32)
+}
+
+/// As [`uniform_f32`], in `f64`.
+#[inline(always)]
+pub(crate) fn uniform_f64(low: f64, high: f64, word: u64) -> f64 {
+    let (middle, half) = (0.5 * low + 0.5 * high, 0.5 * high - 0.5 * low);
+    (middle + half * signed_f64(word)).max(low).min(high)
+}
+
 /// Two independent standard normals from two words, by Box and Muller 1958. The first word, half a step
 /// above zero, is never 0, so the largest value is `√(66 ln 2)` = 6.76, and nothing is infinite.
 #[inline(always)]
-fn normal_pair_f32(radius: u32, angle: u32) -> (f32, f32) {
+pub(crate) fn normal_pair_f32(radius: u32, angle: u32) -> (f32, f32) {
     const SCALE: f32 = 1.0 / (1u64 << 32) as f32;
     let u = (radius as f32 + 0.5) * SCALE;
     let r = (-2.0 * ln_f32(u)).sqrt();
@@ -210,7 +209,7 @@ fn normal_pair_f32(radius: u32, angle: u32) -> (f32, f32) {
 
 /// As [`normal_pair_f32`], with 64 bits for each of the two: up to `√(130 ln 2)` = 9.49.
 #[inline(always)]
-fn normal_pair_f64(radius: u64, angle: u64) -> (f64, f64) {
+pub(crate) fn normal_pair_f64(radius: u64, angle: u64) -> (f64, f64) {
     const SCALE: f64 = 1.0 / (1u128 << 64) as f64;
     let u = (radius as f64 + 0.5) * SCALE;
     let r = (-2.0 * ln_f64(u)).sqrt();

@@ -1,9 +1,14 @@
 use super::*;
-use crate::KeyedV1;
+use crate::{Initializer, KeyedV1};
+use candle_core::{DType, Device};
+use half::bf16;
 use statrs::distribution::{ContinuousCDF, Normal};
 
 const NORMAL: Distribution = Distribution::Normal { mean: 0.0, std: 1.0 };
 const UNIFORM: Distribution = Distribution::Uniform { low: -1.0, high: 1.0 };
+
+/// Cut where `f32` still works in `f32`, off the middle.
+const CUT: Distribution = Distribution::TruncatedNormal { mean: 0.0, std: 1.0, low: -2.0, high: 3.5 };
 
 fn key() -> Key {
     KeyedV1::new(2024).key("layer.weight")
@@ -66,16 +71,17 @@ fn values_are_stable() {
     };
     let wide: Vec<f64> = draw(70, |start, out| fill_f64(key(), NORMAL, start, out));
     let wide = wide.iter().flat_map(|x| [x.to_bits() as u32, (x.to_bits() >> 32) as u32]).collect::<Vec<_>>();
-    let digests = [digest(&bits(NORMAL)), digest(&bits(UNIFORM)), digest(&wide)];
+    let digests = [digest(&bits(NORMAL)), digest(&bits(UNIFORM)), digest(&wide), digest(&bits(CUT))];
     assert_eq!(digests, STABLE, "{digests:#x?}");
 }
 
-const STABLE: [u64; 3] = [0x36b3_95eb_245e_b100, 0x4c22_5efd_c0fb_c03a, 0xda8f_38a3_aa00_a68a];
+const STABLE: [u64; 4] =
+    [0x36b3_95eb_245e_b100, 0x4c22_5efd_c0fb_c03a, 0xda8f_38a3_aa00_a68a, 0x71fa_d739_5db5_cfca];
 
 /// The vector code and the portable code give the same bits.
 #[test]
 fn every_processor_draws_the_same() {
-    for distribution in [NORMAL, UNIFORM, Distribution::Normal { mean: 0.3, std: 1e-3 }] {
+    for distribution in [NORMAL, UNIFORM, CUT, Distribution::Normal { mean: 0.3, std: 1e-3 }] {
         let mut portable = vec![0.0; 100_003];
         fill_f32_portable(key(), distribution, 5, &mut portable);
         let mut fast = vec![0.0; 100_003];
@@ -113,10 +119,13 @@ fn types_agree() {
     for (a, b) in wide.iter().zip(&narrow) {
         assert!((a - f64::from(*b)).abs() < 2e-6, "{a} {b}");
     }
-    let shape = || Shape::from(1000);
-    let half = tensor(&key(), NORMAL, shape(), DType::BF16, &Device::Cpu).unwrap();
+    let half = Initializer::normal(1.0).tensor(key(), 1000, DType::BF16, &Device::Cpu).unwrap();
     let expected: Vec<bf16> = narrow[..1000].iter().map(|x| bf16::from_f32(*x)).collect();
     assert_eq!(half.to_vec1::<bf16>().unwrap(), expected);
+    let (wide, narrow) = (draw_f64(key(), CUT, 100_000), draw_f32(key(), CUT, 100_000));
+    for (a, b) in wide.iter().zip(&narrow) {
+        assert!((a - f64::from(*b)).abs() < 1e-4, "{a} {b}");
+    }
 }
 
 /// The extreme words give finite numbers at the edges that the docs name.

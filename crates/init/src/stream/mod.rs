@@ -3,6 +3,7 @@
 pub(crate) mod fill;
 mod math;
 mod philox;
+mod truncated;
 
 use std::convert::Infallible;
 use std::hash::Hasher;

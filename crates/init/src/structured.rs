@@ -1,0 +1,220 @@
+//! Schemes that fill a weight as a whole.
+
+use candle_core::DType;
+
+use crate::qr::orthonormal_columns;
+use crate::source::{Source, Values};
+use crate::{Distribution, Error, Initializer, Layout, SparseBy};
+
+/// A structure with its parameters checked.
+#[derive(Clone, Copy)]
+pub(crate) enum Structure<'a> {
+    Identity { gain: f64 },
+    Dirac { groups: usize },
+    Orthogonal { gain: f64 },
+    DeltaOrthogonal { gain: f64 },
+    Sparse { sparsity: f64, std: f64, by: SparseBy },
+    Bilinear,
+    Icnr { factor: usize, base: &'a Initializer },
+    Zero,
+}
+
+impl Structure<'_> {
+    /// Whether it can fill a weight of this shape.
+    pub(crate) fn check(self, shape: &[usize]) -> Result<(), Error> {
+        let (scheme, holds, needs) = match self {
+            Self::Identity { .. } => ("identity", shape.len() == 2, "two dimensions [out, in]"),
+            Self::Dirac { groups } => (
+                "dirac",
+                is_convolution(shape) && groups > 0 && shape[0].is_multiple_of(groups),
+                "a convolution [out, in/groups, kernel…] of 1 to 3 dimensions whose out is a multiple of groups",
+            ),
+            Self::Orthogonal { .. } => {
+                ("orthogonal", shape.len() >= 2, "two or more dimensions [out, in, …]")
+            }
+            Self::DeltaOrthogonal { .. } => (
+                "delta_orthogonal",
+                is_convolution(shape) && shape[0] >= shape[1],
+                "a convolution [out, in, kernel…] of 1 to 3 dimensions with no more inputs than outputs",
+            ),
+            Self::Sparse { .. } => ("sparse", shape.len() == 2, "two dimensions [out, in]"),
+            Self::Bilinear => {
+                ("bilinear", is_convolution(shape), "a convolution [channels, channels/groups, kernel…]")
+            }
+            Self::Icnr { factor, .. } => (
+                "icnr",
+                is_convolution(shape)
+                    && factor > 0
+                    && shape[0].is_multiple_of(factor.pow(shape.len() as u32 - 2)),
+                "a convolution [out, in, kernel…] whose out is a multiple of factor^dims",
+            ),
+            Self::Zero => (
+                "zero",
+                shape.len() == 2 || is_convolution(shape),
+                "a matrix [out, in] or a convolution [out, in, kernel…]",
+            ),
+        };
+        if holds { Ok(()) } else { Err(Error::Shape { shape: shape.to_vec(), scheme: scheme.into(), needs }) }
+    }
+}
+
+fn is_convolution(shape: &[usize]) -> bool {
+    (3..=5).contains(&shape.len())
+}
+
+/// Fills a weight of this shape, row-major.
+pub(crate) fn fill(
+    structure: Structure,
+    source: &mut Source,
+    shape: &[usize],
+    layout: Layout,
+    dtype: DType,
+) -> Result<Values, Error> {
+    structure.check(shape)?;
+    let (out, inputs) = (shape[0], shape[1]);
+    let field: usize = shape[2..].iter().product();
+    let mut weight = vec![0.0; out * inputs * field];
+    let centre = centre(&shape[2..]);
+    let at = |o: usize, i: usize| (o * inputs + i) * field + centre;
+    match structure {
+        Structure::Identity { gain } => {
+            for i in 0..out.min(inputs) {
+                weight[at(i, i)] = gain;
+            }
+        }
+        Structure::Dirac { groups } => {
+            let per_group = out / groups;
+            for group in 0..groups {
+                for i in 0..per_group.min(inputs) {
+                    weight[at(group * per_group + i, i)] = 1.0;
+                }
+            }
+        }
+        Structure::Orthogonal { gain } => {
+            weight = orthogonal(source, out, inputs * field, gain, dtype);
+        }
+        Structure::DeltaOrthogonal { gain } => {
+            let square = orthogonal(source, out, out, gain, dtype);
+            for o in 0..out {
+                for i in 0..inputs {
+                    weight[at(o, i)] = square[o * out + i];
+                }
+            }
+        }
+        Structure::Sparse { sparsity, std, by } => {
+            let normal = Distribution::Normal { mean: 0.0, std };
+            weight = source.draw(normal, out * inputs, dtype).into_f64();
+            let (lines, length) = match by {
+                SparseBy::Column => (inputs, out),
+                SparseBy::Row => (out, inputs),
+            };
+            let zeros = (sparsity * length as f64).ceil() as usize;
+            let mut choices = None;
+            for line in 0..lines {
+                for place in source.permutation(&mut choices, length).into_iter().take(zeros) {
+                    match by {
+                        SparseBy::Column => weight[place * inputs + line] = 0.0,
+                        SparseBy::Row => weight[line * inputs + place] = 0.0,
+                    }
+                }
+            }
+        }
+        Structure::Bilinear => {
+            let tent = tents(&shape[2..]);
+            for channel in 0..out {
+                // With all channels in one group, each meets itself; with a group each, its only one.
+                let own = channel % inputs.max(1);
+                if inputs > 0 {
+                    let start = (channel * inputs + own) * field;
+                    weight[start..start + field].copy_from_slice(&tent);
+                }
+            }
+        }
+        Structure::Icnr { factor, base } => {
+            let copies = factor.pow(shape.len() as u32 - 2);
+            let mut one = shape.to_vec();
+            one[0] = out / copies;
+            let drawn = draw(base, source, &one, layout, dtype)?;
+            let row = inputs * field;
+            for (o, weight) in weight.chunks_mut(row.max(1)).enumerate() {
+                weight.copy_from_slice(&drawn[o / copies * row..][..row]);
+            }
+        }
+        Structure::Zero => {
+            if out <= inputs {
+                for i in 0..out {
+                    weight[at(i, i)] = 1.0;
+                }
+            } else {
+                let power = out.next_power_of_two().trailing_zeros();
+                let scale = 2f64.powf(-0.5 * (f64::from(power) - 1.0));
+                for o in 0..out {
+                    for i in 0..inputs {
+                        // Sylvester's Hadamard matrix: the sign is the parity of the bits in common.
+                        let sign = if (o & i).count_ones() % 2 == 0 { 1.0 } else { -1.0 };
+                        weight[at(o, i)] = scale * sign;
+                    }
+                }
+            }
+        }
+    }
+    Ok(Values::F64(weight))
+}
+
+/// Draws any scheme in `f64`.
+fn draw(
+    scheme: &Initializer,
+    source: &mut Source,
+    shape: &[usize],
+    layout: Layout,
+    dtype: DType,
+) -> Result<Vec<f64>, Error> {
+    use crate::initializer::Plan;
+    match scheme.plan(shape, layout)? {
+        Plan::Independent(distribution) => {
+            Ok(source.draw(distribution, shape.iter().product(), dtype).into_f64())
+        }
+        Plan::Structure(structure) => fill(structure, source, shape, layout, dtype).map(Values::into_f64),
+    }
+}
+
+/// The offset of a kernel's centre.
+fn centre(kernel: &[usize]) -> usize {
+    kernel.iter().fold(0, |offset, &side| offset * side + side / 2)
+}
+
+/// The product of a tent in each direction: `1 - |i - c|/f`, `f = ⌈side/2⌉`, around the kernel's middle
+/// `c = (side - 1)/2`.
+fn tents(kernel: &[usize]) -> Vec<f64> {
+    let tent = |side: usize, i: usize| {
+        let (f, c) = (side.div_ceil(2) as f64, 0.5 * (side as f64 - 1.0));
+        1.0 - (i as f64 - c).abs() / f
+    };
+    kernel.iter().fold(vec![1.0], |so_far, &side| {
+        so_far.iter().flat_map(|outer| (0..side).map(move |i| outer * tent(side, i))).collect()
+    })
+}
+
+/// `gain` times a Haar-random matrix of `rows × columns` with orthonormal rows or columns, row-major: the Q of a
+/// Gaussian matrix's QR decomposition, with the signs of R's diagonal taken into it (Mezzadri 2007, *How to
+/// generate random matrices from the classical compact groups*).
+fn orthogonal(source: &mut Source, rows: usize, columns: usize, gain: f64, dtype: DType) -> Vec<f64> {
+    let gaussian =
+        source.draw(Distribution::Normal { mean: 0.0, std: 1.0 }, rows * columns, dtype).into_f64();
+    let transposed = |matrix: &[f64], rows: usize, columns: usize| -> Vec<f64> {
+        (0..columns).flat_map(|c| (0..rows).map(move |r| matrix[r * columns + c])).collect()
+    };
+    // A wide matrix is turned, so that its rows are the columns to make orthonormal; these lie in a row each.
+    let wide = rows < columns;
+    let lines = if wide { gaussian } else { transposed(&gaussian, rows, columns) };
+    let (long, short) = (rows.max(columns), rows.min(columns));
+    let mut lines = orthonormal_columns(lines, long, short);
+    for x in &mut lines {
+        *x *= gain;
+    }
+    if wide { lines } else { transposed(&lines, columns, rows) }
+}
+
+#[cfg(test)]
+#[path = "structured_tests.rs"]
+mod tests;

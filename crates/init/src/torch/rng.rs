@@ -1,0 +1,251 @@
+//! PyTorch's CPU generator, to the bit.
+
+use std::f64::consts::PI;
+
+use candle_core::DType;
+use half::{bf16, f16};
+
+use super::math::{ln, sin_cos};
+use super::mt19937::Mt19937;
+use crate::Distribution;
+use crate::distribution::normal_cdf;
+use crate::source::Values;
+
+/// PyTorch's CPU generator after `torch.manual_seed(seed)`: draws what `torch` 2.15 draws, to the bit, in the
+/// order in which it is asked.
+///
+/// `normal_`, `uniform_`, `trunc_normal_`, `sparse_` and the schemes made of them are equal for `f32`, `f64`, `bf16`
+/// and `f16` (golden values in this crate's tests); `orthogonal_` up to the rounding of its decomposition. Only the
+/// low 32 bits of the seed count, as in PyTorch.
+///
+/// ```
+/// use candle_core::{DType, Device};
+/// use wick_init::{Initializer, torch::TorchRng};
+///
+/// // torch.manual_seed(42); torch.rand(3)
+/// let mut rng = TorchRng::new(42);
+/// let unit = Initializer::Uniform { low: 0.0, high: 1.0 };
+/// let drawn = unit.tensor(&mut rng, 3, DType::F32, &Device::Cpu)?.to_vec1::<f32>()?;
+/// assert_eq!(drawn.iter().map(|x| x.to_bits()).collect::<Vec<_>>(), [0x3f61dc66, 0x3f6a3db3, 0x3ec406b8]);
+/// # Ok::<(), wick_init::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct TorchRng {
+    engine: Mt19937,
+    /// The second normal of a pair drawn one by one, kept for the next.
+    cached_normal: Option<f64>,
+}
+
+/// From this many elements on, PyTorch draws normals in blocks of sixteen.
+const BLOCK: usize = 16;
+
+impl TorchRng {
+    /// The generator after `torch.manual_seed(seed)`.
+    pub fn new(seed: u64) -> Self {
+        Self { engine: Mt19937::new(seed as u32), cached_normal: None }
+    }
+
+    /// The next 32 bits.
+    pub(crate) fn word(&mut self) -> u32 {
+        self.engine.next_u32()
+    }
+
+    fn unit_f32(&mut self) -> f32 {
+        const SCALE: f32 = 1.0 / (1 << 24) as f32;
+        (self.word() & 0x00ff_ffff) as f32 * SCALE
+    }
+
+    fn unit_f64(&mut self) -> f64 {
+        const SCALE: f64 = 1.0 / (1u64 << 53) as f64;
+        let word = u64::from(self.word()) << 32 | u64::from(self.word());
+        (word & ((1 << 53) - 1)) as f64 * SCALE
+    }
+
+    /// Draws a tensor's elements, rounded to the type if that is narrower than `f32`.
+    pub(crate) fn draw(&mut self, distribution: Distribution, count: usize, dtype: DType) -> Values {
+        match distribution {
+            Distribution::Constant(value) if dtype == DType::F64 => Values::F64(vec![value; count]),
+            Distribution::Constant(value) => Values::F32(vec![value as f32; count]),
+            Distribution::Normal { mean, std } if dtype == DType::F64 => {
+                Values::F64(self.normal_f64(count, mean, std))
+            }
+            Distribution::Normal { mean, std } => Values::F32(self.normal(count, mean, std, dtype)),
+            Distribution::Uniform { low, high } if dtype == DType::F64 => {
+                Values::F64((0..count).map(|_| self.unit_f64().mul_add(high - low, low)).collect())
+            }
+            Distribution::Uniform { low, high } => Values::F32(self.uniform(count, low, high, dtype)),
+            Distribution::TruncatedNormal { mean, std, low, high } => {
+                self.truncated_normal(count, (mean, std), (low, high), dtype)
+            }
+        }
+    }
+
+    fn uniform(&mut self, count: usize, low: f64, high: f64, dtype: DType) -> Vec<f32> {
+        let (low, high) = (low as f32, high as f32);
+        let (first, end) = (round(low, dtype), round(high, dtype));
+        let values = (0..count).map(|_| {
+            let x = round(self.unit_f32().mul_add(high - low, low), dtype);
+            // Rounding to a narrow type may reach the end, which is not in the interval.
+            if dtype != DType::F32 && x == end { first } else { x }
+        });
+        values.collect()
+    }
+
+    fn normal(&mut self, count: usize, mean: f64, std: f64, dtype: DType) -> Vec<f32> {
+        if count < BLOCK {
+            return (0..count).map(|_| round(self.one_normal(mean, std) as f32, dtype)).collect();
+        }
+        // The narrow types draw nothing for what the tail will overwrite.
+        let first = if dtype == DType::F32 { count } else { count - count % BLOCK };
+        let mut data: Vec<f32> = (0..first).map(|_| self.unit_f32()).collect();
+        data.resize(count, 0.0);
+        let (mean, std) = (mean as f32, std as f32);
+        normal_blocks(&mut data, mean, std);
+        if !count.is_multiple_of(BLOCK) {
+            // The last sixteen again, over what is finished of them.
+            let tail = &mut data[count - BLOCK..];
+            tail.fill_with(|| self.unit_f32());
+            normal_blocks(tail, mean, std);
+        }
+        if dtype != DType::F32 {
+            for x in &mut data {
+                *x = round(*x, dtype);
+            }
+        }
+        data
+    }
+
+    fn normal_f64(&mut self, count: usize, mean: f64, std: f64) -> Vec<f64> {
+        if count < BLOCK {
+            return (0..count).map(|_| self.one_normal(mean, std)).collect();
+        }
+        let block = |d: &mut [f64]| {
+            for j in 0..BLOCK / 2 {
+                let (u1, u2) = (1.0 - d[j], d[j + BLOCK / 2]);
+                let r = (-2.0 * u1.ln()).sqrt();
+                let (sin, cos) = (2.0 * PI * u2).sin_cos();
+                d[j] = (r * cos).mul_add(std, mean);
+                d[j + BLOCK / 2] = (r * sin).mul_add(std, mean);
+            }
+        };
+        let mut data: Vec<f64> = (0..count).map(|_| self.unit_f64()).collect();
+        data.chunks_exact_mut(BLOCK).for_each(block);
+        if !count.is_multiple_of(BLOCK) {
+            let tail = &mut data[count - BLOCK..];
+            tail.fill_with(|| self.unit_f64());
+            block(tail);
+        }
+        data
+    }
+
+    /// One normal by itself, in `f64`, from a pair of which the other is kept.
+    fn one_normal(&mut self, mean: f64, std: f64) -> f64 {
+        let z = self.cached_normal.take().unwrap_or_else(|| {
+            let (u1, u2) = (self.unit_f64(), self.unit_f64());
+            let r = (-2.0 * (-u2).ln_1p()).sqrt();
+            let angle = 2.0 * PI * u1;
+            self.cached_normal = Some(r * angle.sin());
+            r * angle.cos()
+        });
+        z.mul_add(std, mean)
+    }
+
+    /// `trunc_normal_`: normals drawn again where they are outside, or, where few would be inside, uniforms
+    /// kept with the density's chance. Each time a whole tensor is drawn.
+    fn truncated_normal(
+        &mut self,
+        count: usize,
+        (mean, std): (f64, f64),
+        (low, high): (f64, f64),
+        dtype: DType,
+    ) -> Values {
+        let inside = normal_cdf((high - mean) / std) - normal_cdf((low - mean) / std);
+        let wide = dtype == DType::F64;
+        let exact = |x: f64| if wide { x } else { f64::from(round(x as f32, dtype)) };
+        let mut draw = |distribution| self.draw(distribution, count, dtype).into_f64();
+        let mut values;
+        if inside > 0.3 {
+            let normal = Distribution::Normal { mean, std };
+            let outside = |x: f64| x < exact(low) || x > exact(high);
+            values = draw(normal);
+            while values.iter().any(|&x| outside(x)) {
+                for (x, again) in values.iter_mut().zip(draw(normal)) {
+                    if outside(*x) {
+                        *x = again;
+                    }
+                }
+            }
+        } else {
+            let peak = -0.5 * ((mean.clamp(low, high) - mean) / std).powi(2);
+            let (proposal, unit) =
+                (Distribution::Uniform { low, high }, Distribution::Uniform { low: 0.0, high: 1.0 });
+            // Each step is rounded to the type, as tensors are.
+            let log_density = |x: f64| {
+                let z = exact(exact(x - exact(mean)) / exact(std));
+                exact(exact(exact(z * z) * -0.5) - exact(peak))
+            };
+            values = draw(proposal);
+            let mut candidates = values.clone();
+            let mut pending = vec![true; count];
+            loop {
+                for ((pending, x), u) in pending.iter_mut().zip(&candidates).zip(draw(unit)) {
+                    let log = if wide { u.ln() } else { f64::from(round(log_of(u as f32), dtype)) };
+                    *pending = *pending && log > log_density(*x);
+                }
+                if !pending.contains(&true) {
+                    break;
+                }
+                candidates = draw(proposal);
+                for ((x, again), _) in values.iter_mut().zip(&candidates).zip(&pending).filter(|(_, p)| **p) {
+                    *x = *again;
+                }
+            }
+        }
+        if wide { Values::F64(values) } else { Values::F32(values.into_iter().map(|x| x as f32).collect()) }
+    }
+}
+
+/// `ln` with -∞ at 0.
+fn log_of(u: f32) -> f32 {
+    if u == 0.0 { f32::NEG_INFINITY } else { ln(u) }
+}
+
+/// Rounds to a narrower type and back.
+fn round(x: f32, dtype: DType) -> f32 {
+    match dtype {
+        DType::BF16 => bf16::from_f32(x).to_f32(),
+        DType::F16 => f16::from_f32(x).to_f32(),
+        _ => x,
+    }
+}
+
+/// Sixteen uniforms to sixteen normals, block after block; a rest is left alone.
+fn normal_blocks(data: &mut [f32], mean: f32, std: f32) {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        // SAFETY: the processor was just asked for the features that the function needs.
+        return unsafe { normal_blocks_fma(data, mean, std) };
+    }
+    normal_blocks_portable(data, mean, std);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn normal_blocks_fma(data: &mut [f32], mean: f32, std: f32) {
+    normal_blocks_portable(data, mean, std);
+}
+
+#[inline(always)]
+fn normal_blocks_portable(data: &mut [f32], mean: f32, std: f32) {
+    const HALF: usize = BLOCK / 2;
+    let (blocks, _) = data.as_chunks_mut::<BLOCK>();
+    for block in blocks {
+        let (first, second) = block.split_at_mut(HALF);
+        for j in 0..HALF {
+            let r = (-2.0 * ln(1.0 - first[j])).sqrt();
+            let (sin, cos) = sin_cos((2.0 * PI) as f32 * second[j]);
+            first[j] = (r * cos).mul_add(std, mean);
+            second[j] = (r * sin).mul_add(std, mean);
+        }
+    }
+}
