@@ -4,6 +4,7 @@ use candle_core::DType;
 
 /// An error of this crate. Each variant's text is the condition that does not hold and what to do.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The shape has fewer than two dimensions, so fans are not defined for it.
     #[error("shape {shape:?} has no fans: {scheme} needs a weight of two or more dimensions [out, in, …]")]
@@ -70,6 +71,30 @@ pub enum Error {
         name: String,
         /// Its shape.
         shape: Vec<usize>,
+    },
+    /// The map is strict, and no rule names the tensor.
+    #[error("no rule for '{name}' {shape:?}, and the rules are strict")]
+    NoRule {
+        /// The tensor's full name.
+        name: String,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+    /// A tensor cannot start the way it is meant to.
+    #[error("'{name}': {error}")]
+    Tensor {
+        /// The tensor's full name.
+        name: String,
+        /// What is wrong.
+        error: Box<Error>,
+    },
+    /// A file cannot be read.
+    #[error("cannot read '{}': {reason}", .path.display())]
+    File {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
     /// A tensor was asked for again with another shape, type or device.
     #[error("'{name}' was made {made} and is now asked for {asked}")]

@@ -1,59 +1,162 @@
 //! The backend behind a `VarBuilder` that draws what a model asks for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{DType, Device, Result, Shape, Tensor, Var};
 use candle_nn::init::{FanInOut, NormalOrUniform};
 use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder};
+use rand::Rng;
 
-use crate::{Error, Family, FanMode, Initializer, KeyedV1};
+use crate::manifest::{self, Manifest, ManifestEntry, Origin};
+use crate::rules::Action;
+use crate::torch::TorchRng;
+use crate::{Error, Family, FanMode, Fans, Initializer, KeyedV1, Layout, Rule, Source};
 
 /// A map of named variables, like candle's `VarMap`, that draws each from a seeded stream of its own.
 ///
 /// Any model that takes a [`VarBuilder`] gets its weights from it, unmodified. What a tensor gets depends on
 /// the seed and on its full name only; so neither the order of construction, nor other tensors, nor the
-/// number of threads change it.
+/// number of threads change it. (The streams that are one generator for all, [`with_torch`](Self::with_torch) and
+/// [`with_generator`](Self::with_generator), go by the order of construction instead.)
 ///
-/// - A tensor of two or more dimensions gets the initializer named by [`with_weights`](Self::with_weights),
-///   or else what its layer hints at ([`candle_nn::Init`]), drawn from our stream. A constant other than zero that
-///   its layer asks for (a layer scale, say) is kept.
-/// - Others (biases, the weights of norms) get what their layer hints at.
-/// - A hint of zeros is what candle means by *no hint*. For a weight (by its dimensions, or by a name that ends in
-///   `weight`) that is an error that names the tensor, rather than a dead layer.
+/// How a tensor starts, the first of these that there is:
 ///
-/// Clones share the variables.
+/// 1. What the file of [`with_file`](Self::with_file) holds under its name.
+/// 2. The first rule of [`with_rules`](Self::with_rules) that matches it. With [`strict`](Self::strict), a tensor
+///    that no rule names is an error.
+/// 3. A constant other than zero that its layer asks for ([`candle_nn::Init`]): the scale of a norm, say.
+/// 4. For two or more dimensions, the initializer of [`with_weights`](Self::with_weights).
+/// 5. What its layer hints at, drawn from our stream. A hint of zeros is what candle means by *no hint*. For a
+///    weight (by its dimensions, or by a name that ends in `weight`) that is an error that names the tensor, rather
+///    than a dead layer.
+///
+/// Clones share the variables; each of the methods above starts an empty map.
 ///
 /// ```
 /// use candle_core::{DType, Device};
-/// use wick_init::{InitMap, Initializer};
+/// use wick_init::{InitMap, Initializer, Rule};
 ///
-/// let map = InitMap::new(42).with_weights(Initializer::kaiming_normal());
+/// let map = InitMap::new(42)
+///     .with_rules([Rule::draw("head.**", Initializer::zeros())?])
+///     .with_weights(Initializer::kaiming_normal());
 /// let vb = map.var_builder(DType::F32, &Device::Cpu);
-/// candle_nn::linear(3, 5, vb.pp("b"))?;
-/// candle_nn::linear(3, 5, vb.pp("a"))?;
+/// candle_nn::linear(3, 5, vb.pp("body"))?;
+/// let head = candle_nn::linear(5, 2, vb.pp("head"))?;
+/// assert_eq!(head.weight().to_vec2::<f32>()?, [[0.0; 5]; 2]);
 /// let names: Vec<String> = map.named_vars().into_iter().map(|(name, _)| name).collect();
-/// assert_eq!(names, ["a.bias", "a.weight", "b.bias", "b.weight"]);
-/// # Ok::<(), candle_core::Error>(())
+/// assert_eq!(names, ["body.bias", "body.weight", "head.bias", "head.weight"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct InitMap {
-    stream: KeyedV1,
+    settings: Arc<Settings>,
+    vars: Arc<Mutex<BTreeMap<String, Entry>>>,
+}
+
+#[derive(Debug, Clone)]
+struct Settings {
+    stream: Stream,
+    rules: Vec<Rule>,
+    strict: bool,
     weights: Option<Initializer>,
-    vars: Arc<Mutex<BTreeMap<String, Var>>>,
+    file: HashMap<String, Tensor>,
+}
+
+#[derive(Clone)]
+enum Stream {
+    Keyed(KeyedV1),
+    Torch(Arc<Mutex<TorchRng>>, u64),
+    Rand(Arc<Mutex<Box<dyn Rng + Send>>>),
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name())
+    }
+}
+
+impl Stream {
+    fn name(&self) -> String {
+        match self {
+            Self::Keyed(keyed) => format!("keyed_v1, seed {}", keyed.seed()),
+            Self::Torch(_, seed) => format!("torch, seed {seed}"),
+            Self::Rand(_) => "rand".into(),
+        }
+    }
+}
+
+/// A variable, and what it was made by.
+#[derive(Debug, Clone)]
+struct Entry {
+    var: Var,
+    plan: Option<Plan>,
+}
+
+/// How a tensor is drawn.
+#[derive(Debug, Clone)]
+struct Plan {
+    rule: Option<usize>,
+    source: &'static str,
+    initializer: Initializer,
+    layout: Layout,
 }
 
 impl InitMap {
-    /// An empty map that draws what the layers hint at.
+    /// An empty map that draws what the layers hint at, from the keyed streams of a seed.
     pub fn new(seed: u64) -> Self {
-        Self { stream: KeyedV1::new(seed), weights: None, vars: Arc::default() }
+        let stream = Stream::Keyed(KeyedV1::new(seed));
+        Self::of(Settings { stream, rules: Vec::new(), strict: false, weights: None, file: HashMap::new() })
     }
 
-    /// Draws every tensor of two or more dimensions from this initializer, whatever its layer hints at.
-    pub fn with_weights(mut self, initializer: Initializer) -> Self {
-        self.weights = Some(initializer);
-        self
+    fn of(settings: Settings) -> Self {
+        Self { settings: Arc::new(settings), vars: Arc::default() }
+    }
+
+    fn with(self, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings::clone(&self.settings);
+        change(&mut settings);
+        Self::of(settings)
+    }
+
+    /// Draws from PyTorch's CPU generator after `torch.manual_seed(seed)`, in the order of construction.
+    pub fn with_torch(self, seed: u64) -> Self {
+        self.with(|s| s.stream = Stream::Torch(Arc::new(Mutex::new(TorchRng::new(seed))), seed))
+    }
+
+    /// Draws from a generator of `rand`'s, in the order of construction.
+    pub fn with_generator(self, generator: impl Rng + Send + 'static) -> Self {
+        self.with(|s| s.stream = Stream::Rand(Arc::new(Mutex::new(Box::new(generator)))))
+    }
+
+    /// Draws every tensor of two or more dimensions that no rule names from this initializer.
+    pub fn with_weights(self, initializer: Initializer) -> Self {
+        self.with(|s| s.weights = Some(initializer))
+    }
+
+    /// Goes by these rules; of those that match a tensor, the first holds.
+    pub fn with_rules(self, rules: impl IntoIterator<Item = Rule>) -> Self {
+        self.with(|s| s.rules = rules.into_iter().collect())
+    }
+
+    /// Makes a tensor that no rule names an error.
+    pub fn strict(self) -> Self {
+        self.with(|s| s.strict = true)
+    }
+
+    /// Takes the tensors that a safetensors file holds from there. One of another shape or type than the model asks
+    /// for is an error when it is asked for.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the file is not there, truncated, or no safetensors file.
+    pub fn with_file(self, path: impl AsRef<Path>) -> std::result::Result<Self, Error> {
+        let path = path.as_ref();
+        let error = |reason: String| Error::File { path: path.to_owned(), reason };
+        let first_line = |e: candle_core::Error| e.to_string().lines().next().unwrap_or_default().to_owned();
+        let file = candle_core::safetensors::load(path, &Device::Cpu).map_err(|e| error(first_line(e)))?;
+        Ok(self.with(|s| s.file = file))
     }
 
     /// A builder to construct models from, any number of them.
@@ -63,30 +166,136 @@ impl InitMap {
 
     /// The variables in the order of their names, which no order of construction changes.
     pub fn vars(&self) -> Vec<Var> {
-        self.lock().values().cloned().collect()
+        self.lock().values().map(|entry| entry.var.clone()).collect()
     }
 
     /// The variables with their full names, in the order of the names.
     pub fn named_vars(&self) -> Vec<(String, Var)> {
-        self.lock().iter().map(|(name, var)| (name.clone(), var.clone())).collect()
+        self.lock().iter().map(|(name, entry)| (name.clone(), entry.var.clone())).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Var>> {
+    /// The patterns of the rules that no tensor has met first so far: a typing error, perhaps.
+    pub fn unmet_rules(&self) -> Vec<String> {
+        let met: BTreeSet<usize> = self.lock().values().filter_map(|e| e.plan.as_ref()?.rule).collect();
+        let rules = self.settings.rules.iter().enumerate();
+        rules.filter(|(index, _)| !met.contains(index)).map(|(_, rule)| rule.pattern.to_string()).collect()
+    }
+
+    /// What each variable got, and from where.
+    ///
+    /// # Errors
+    /// If the device cannot hand over the values.
+    pub fn manifest(&self) -> std::result::Result<Manifest, Error> {
+        let vars = self.lock();
+        let tensors = vars.iter().map(|(name, entry)| self.manifest_entry(name, entry));
+        Ok(Manifest {
+            stream: self.settings.stream.name(),
+            tensors: tensors.collect::<std::result::Result<_, _>>()?,
+        })
+    }
+
+    fn manifest_entry(
+        &self,
+        name: &str,
+        Entry { var, plan }: &Entry,
+    ) -> std::result::Result<ManifestEntry, Error> {
+        let shape = var.dims();
+        let layout = plan.as_ref().map_or(Layout::default(), |plan| plan.layout);
+        let fans = Fans::with_layout(shape, layout).ok();
+        let rule = plan.as_ref().and_then(|plan| plan.rule).map(|index| &self.settings.rules[index]);
+        let key = match &self.settings.stream {
+            Stream::Keyed(keyed) if plan.is_some() => Some(keyed.key(name).name_hash()),
+            _ => None,
+        };
+        Ok(ManifestEntry {
+            name: name.to_owned(),
+            shape: shape.to_vec(),
+            dtype: var.dtype().as_str(),
+            origin: if plan.is_some() { Origin::Drawn } else { Origin::Loaded },
+            rule: match (rule, plan) {
+                (Some(rule), _) => rule.pattern.to_string(),
+                (None, Some(plan)) => plan.source.to_owned(),
+                (None, None) => String::new(),
+            },
+            init: plan.as_ref().map_or_else(String::new, |plan| plan.initializer.to_string()),
+            fan_in: fans.map(|fans| fans.fan_in),
+            fan_out: fans.map(|fans| fans.fan_out),
+            std_meant: match plan {
+                Some(plan) => plan.initializer.std_with_layout(shape, layout)?,
+                None => None,
+            },
+            std: manifest::std(var)?,
+            learning_rate: rule.map_or(Ok(1.0), |rule| rule.learning_rate_multiplier(shape))?,
+            key: key.map(|hash| format!("{hash:016x}")),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
         // A panic elsewhere cannot leave the map half changed: an insertion is its only change.
         self.vars.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn initializer(&self, name: &str, shape: &Shape, hint: Init) -> std::result::Result<Initializer, Error> {
+    fn plan(&self, name: &str, shape: &Shape, hint: Init) -> std::result::Result<Plan, Error> {
+        let settings = &self.settings;
         let is_matrix = shape.rank() >= 2;
         let is_weight = is_matrix || name.ends_with("weight");
-        match (&self.weights, hint) {
-            (_, Init::Const(value)) if value != 0.0 => Ok(Initializer::Constant(value)),
-            (Some(initializer), _) if is_matrix => Ok(initializer.clone()),
-            (_, Init::Const(_)) if is_weight => {
-                Err(Error::NoInitializer { name: name.to_owned(), shape: shape.dims().to_vec() })
+        let of = |source, initializer| Plan { rule: None, source, initializer, layout: Layout::default() };
+        let missing = || Error::NoInitializer { name: name.to_owned(), shape: shape.dims().to_vec() };
+        let rules = settings.rules.iter().enumerate();
+        let rule = rules.clone().find(|(_, rule)| rule.pattern.matches(name, shape.dims()));
+        match (rule, &settings.weights, hint) {
+            (Some((index, rule)), _, hint) => {
+                let initializer = match (&rule.action, hint) {
+                    (Action::Draw(initializer), _) => initializer.clone(),
+                    (Action::TorchBias, _) => self.bias_beside_weight(name)?,
+                    (Action::Hint, Init::Const(0.0)) if is_weight => return Err(missing()),
+                    (Action::Hint, hint) => from_hint(hint, shape),
+                };
+                Ok(Plan { rule: Some(index), source: "rule", initializer, layout: rule.layout })
             }
-            _ => Ok(from_hint(hint, shape)),
+            (None, _, _) if settings.strict => {
+                Err(Error::NoRule { name: name.to_owned(), shape: shape.dims().to_vec() })
+            }
+            (None, _, Init::Const(value)) if value != 0.0 => Ok(of("hint", Initializer::Constant(value))),
+            (None, Some(initializer), _) if is_matrix => Ok(of("weights", initializer.clone())),
+            (None, _, Init::Const(_)) if is_weight => Err(missing()),
+            (None, _, hint) => Ok(of("hint", from_hint(hint, shape))),
         }
+    }
+
+    /// `U(±1/√fan_in)` with the fan_in of the weight that stands beside a bias.
+    fn bias_beside_weight(&self, bias: &str) -> std::result::Result<Initializer, Error> {
+        let weight = match bias.rsplit_once('.') {
+            Some((layer, _)) => format!("{layer}.weight"),
+            None => "weight".to_owned(),
+        };
+        match self.lock().get(&weight) {
+            Some(entry) => Ok(Initializer::uniform(1.0 / Fans::of(entry.var.dims())?.fan_in.sqrt())),
+            None => Err(Error::NoSuchTensor(weight)),
+        }
+    }
+
+    fn draw(
+        &self,
+        plan: &Plan,
+        name: &str,
+        shape: Shape,
+        dtype: DType,
+        device: &Device,
+    ) -> std::result::Result<Tensor, Error> {
+        let draw =
+            |source: Source| plan.initializer.tensor_with_layout(source, shape, plan.layout, dtype, device);
+        let drawn = match &self.settings.stream {
+            Stream::Keyed(keyed) => draw(Source::Keyed(keyed.key(name))),
+            Stream::Torch(rng, _) => {
+                draw(Source::Torch(&mut rng.lock().unwrap_or_else(PoisonError::into_inner)))
+            }
+            Stream::Rand(rng) => {
+                let mut rng = rng.lock().unwrap_or_else(PoisonError::into_inner);
+                draw(Source::Rand(&mut **rng))
+            }
+        };
+        drawn.map_err(|error| Error::Tensor { name: name.to_owned(), error: Box::new(error) })
     }
 }
 
@@ -121,26 +330,44 @@ fn from_hint(hint: Init, shape: &Shape) -> Initializer {
 
 impl SimpleBackend for InitMap {
     fn get(&self, shape: Shape, name: &str, hint: Init, dtype: DType, device: &Device) -> Result<Tensor> {
-        if let Some(var) = self.lock().get(name) {
-            return same(name, var, Some(&shape), dtype, device);
+        if let Some(entry) = self.lock().get(name) {
+            return same(name, &entry.var, Some(&shape), dtype, device);
         }
-        let initializer = self.initializer(name, &shape, hint)?;
-        let drawn = initializer.tensor(self.stream.key(name), shape.clone(), dtype, device)?;
-        let var = Var::from_tensor(&drawn)?;
-        // Another thread may have been faster; it drew the same bits, and its variable is the one.
-        let var = self.lock().entry(name.to_owned()).or_insert(var).clone();
+        let entry = match self.settings.file.get(name) {
+            Some(tensor) => {
+                if tensor.shape() != &shape || tensor.dtype() != dtype {
+                    return Err(Error::Mismatch {
+                        name: name.to_owned(),
+                        made: format!("{:?} {} in the file", tensor.dims(), tensor.dtype().as_str()),
+                        asked: format!("{:?} {}", shape.dims(), dtype.as_str()),
+                    }
+                    .into());
+                }
+                Entry { var: Var::from_tensor(&tensor.to_device(device)?)?, plan: None }
+            }
+            None => {
+                let plan = self.plan(name, &shape, hint)?;
+                let drawn = self.draw(&plan, name, shape.clone(), dtype, device)?;
+                Entry { var: Var::from_tensor(&drawn)?, plan: Some(plan) }
+            }
+        };
+        // Another thread may have been faster; its variable is the one.
+        let var = self.lock().entry(name.to_owned()).or_insert(entry).var.clone();
         same(name, &var, Some(&shape), dtype, device)
     }
 
     fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> Result<Tensor> {
-        match self.lock().get(name) {
-            Some(var) => same(name, var, None, dtype, device),
+        if let Some(entry) = self.lock().get(name) {
+            return same(name, &entry.var, None, dtype, device);
+        }
+        match self.settings.file.get(name) {
+            Some(tensor) => self.get(tensor.shape().clone(), name, Init::default(), dtype, device),
             None => Err(Error::NoSuchTensor(name.to_owned()).into()),
         }
     }
 
     fn contains_tensor(&self, name: &str) -> bool {
-        self.lock().contains_key(name)
+        self.lock().contains_key(name) || self.settings.file.contains_key(name)
     }
 }
 
@@ -162,89 +389,5 @@ fn same(name: &str, var: &Var, shape: Option<&Shape>, dtype: DType, device: &Dev
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn values(tensor: &Tensor) -> Vec<f32> {
-        tensor.flatten_all().unwrap().to_vec1().unwrap()
-    }
-
-    #[test]
-    fn order_and_neighbours_change_nothing() {
-        let build = |names: &[&str]| {
-            let map = InitMap::new(7);
-            let vb = map.var_builder(DType::F32, &Device::Cpu);
-            for name in names {
-                candle_nn::linear(40, 30, vb.pp(name)).unwrap();
-            }
-            map.named_vars().into_iter().map(|(name, var)| (name, values(&var))).collect::<BTreeMap<_, _>>()
-        };
-        let both = build(&["a", "b"]);
-        assert_eq!(both, build(&["b", "a"]));
-        let half = build(&["b"]);
-        assert!(half.iter().all(|(name, values)| &both[name] == values));
-        assert_ne!(both["a.weight"], both["b.weight"]);
-    }
-
-    #[test]
-    fn hints_keep_their_meaning() {
-        let map = InitMap::new(7);
-        let vb = map.var_builder(DType::F32, &Device::Cpu);
-        let std = |t: &Tensor| {
-            let v = values(t);
-            (v.iter().map(|x| f64::from(x * x)).sum::<f64>() / v.len() as f64).sqrt()
-        };
-        // candle's default linear layer: Kaiming with ReLU's gain, and a bias of U(±1/√fan_in).
-        let layer = candle_nn::linear(400, 1000, vb.pp("linear")).unwrap();
-        assert!((std(layer.weight()) / (2.0f64 / 400.0).sqrt() - 1.0).abs() < 0.01);
-        let bias = values(layer.bias().unwrap());
-        assert!(bias.iter().all(|x| x.abs() <= 0.05) && bias.iter().any(|x| x.abs() > 0.049));
-        let norm = candle_nn::layer_norm(16, 1e-5, vb.pp("norm")).unwrap();
-        assert_eq!(values(norm.weight()), [1.0; 16]);
-        let hint = Init::Kaiming {
-            dist: NormalOrUniform::Uniform,
-            fan: FanInOut::FanOut,
-            non_linearity: candle_nn::init::NonLinearity::Linear,
-        };
-        let uniform = vb.get_with_hints((100, 300), "uniform", hint).unwrap();
-        assert!((std(&uniform) / 0.1 - 1.0).abs() < 0.02);
-        let flat = vb.get_with_hints(10_000, "flat", hint).unwrap();
-        assert!((std(&flat) / 0.01 - 1.0).abs() < 0.05);
-    }
-
-    #[test]
-    fn a_weight_without_a_hint_is_an_error_that_names_it() {
-        let vb = InitMap::new(7).var_builder(DType::F32, &Device::Cpu);
-        let error = vb.pp("fc").get((2, 3), "weight").unwrap_err().to_string();
-        assert!(error.contains("no initializer for 'fc.weight' [2, 3]"), "{error}");
-        assert_eq!(values(&vb.get(3, "bias").unwrap()), [0.0; 3]);
-        // An RMS norm that asks for its scale without a hint would put out zeros.
-        let error = vb.pp("norm").get(3, "weight").unwrap_err().to_string();
-        assert!(error.contains("no initializer for 'norm.weight' [3]"), "{error}");
-        let map = InitMap::new(7).with_weights(Initializer::ones());
-        let vb = map.var_builder(DType::F32, &Device::Cpu);
-        assert_eq!(values(&vb.get((2, 3), "weight").unwrap()), [1.0; 6]);
-        let scale = vb.get_with_hints((2, 1, 1), "scale", Init::Const(0.5)).unwrap();
-        assert_eq!(values(&scale), [0.5; 2], "what a layer asks for by value it gets");
-    }
-
-    #[test]
-    fn a_name_is_one_variable() {
-        let map = InitMap::new(7).with_weights(Initializer::xavier_normal());
-        let vb = map.var_builder(DType::F32, &Device::Cpu);
-        let first = vb.get((2, 3), "weight").unwrap();
-        map.vars()[0].set(&first.zeros_like().unwrap()).unwrap();
-        assert_eq!(
-            values(&vb.get((2, 3), "weight").unwrap()),
-            [0.0; 6],
-            "training is seen by who asks again"
-        );
-
-        let error = vb.get((3, 2), "weight").unwrap_err().to_string();
-        assert!(error.contains("'weight' was made [2, 3] f32") && error.contains("[3, 2] f32"), "{error}");
-        let error = vb.to_dtype(DType::F64).get((2, 3), "weight").unwrap_err().to_string();
-        assert!(error.contains("f64"), "{error}");
-        let error = vb.get_unchecked("nothing").unwrap_err().to_string();
-        assert!(error.contains("no tensor 'nothing'"), "{error}");
-    }
-}
+#[path = "init_map_tests.rs"]
+mod tests;

@@ -27,6 +27,7 @@ use crate::{Error, FanMode, Fans, Layout};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum Initializer {
     /// Every element the same; any finite value.
     Constant(f64),

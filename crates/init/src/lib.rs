@@ -8,6 +8,8 @@
 //!   ([`torch::TorchRng`]), or any generator of `rand`'s.
 //! - [`InitMap`]: the backend that gives any candle model its weights through a plain
 //!   [`VarBuilder`](candle_nn::VarBuilder), and keeps the variables to train.
+//! - [`Rule`]s say which tensors start how, by [`Pattern`]s on names and shapes; [`presets`] are those of whole
+//!   libraries and models; a [`Manifest`] says what each tensor got.
 //!
 //! An unmodified candle layer with Xavier weights, whatever else the model has and in whatever order it is
 //! built:
@@ -34,7 +36,11 @@ mod init_map;
 mod initializer;
 pub mod jax;
 pub mod keras;
+mod manifest;
+mod pattern;
+pub mod presets;
 mod qr;
+mod rules;
 mod source;
 mod spec;
 mod stream;
@@ -47,5 +53,8 @@ pub use error::Error;
 pub use fans::{FanMode, Fans, Layout};
 pub use init_map::InitMap;
 pub use initializer::{Family, Initializer, SparseBy};
+pub use manifest::{Manifest, ManifestEntry, Origin};
+pub use pattern::{Pattern, PatternError};
+pub use rules::{Action, LearningRate, Rule};
 pub use source::Source;
 pub use stream::{Key, KeyRng, KeyedV1};

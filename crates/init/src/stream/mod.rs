@@ -74,6 +74,11 @@ enum Domain {
 }
 
 impl Key {
+    /// The hash of the name.
+    pub(crate) fn name_hash(self) -> u64 {
+        self.name
+    }
+
     /// The words of one block.
     fn block(self, domain: Domain, number: u64) -> [u32; 4] {
         let counter = [

@@ -1,0 +1,204 @@
+//! Patterns on the names and shapes of tensors.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Which tensors a rule is for: by full name, by shape, or both.
+///
+/// A name pattern goes by the parts between dots: `*` stands for any characters of one part, `**` for any number of
+/// whole parts, also none. A shape pattern is in brackets: a number stands for itself, `*` for any, and `..` at the
+/// end for any number of further dimensions.
+///
+/// | pattern | for |
+/// |---|---|
+/// | `encoder.layers.*.attn.*.weight` | the weights of every projection of every layer |
+/// | `**.bias` | every bias, `bias` alone too |
+/// | `**` | everything |
+/// | `[*, *, ..]` | everything of two or more dimensions |
+/// | `**.weight [*, 3, *, *]` | the weights of 2-d convolutions of three channels |
+///
+/// ```
+/// use wick_init::Pattern;
+///
+/// let pattern: Pattern = "encoder.**.weight [*, *]".parse()?;
+/// assert!(pattern.matches("encoder.layers.0.fc.weight", &[4, 3]));
+/// assert!(!pattern.matches("encoder.layers.0.norm.weight", &[4]));
+/// assert!(!pattern.matches("decoder.fc.weight", &[4, 3]));
+/// # Ok::<(), wick_init::PatternError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern {
+    text: String,
+    /// The parts between dots; `None` for any name.
+    name: Option<Vec<String>>,
+    shape: Option<ShapePattern>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct ShapePattern {
+    /// `None` for any size.
+    dims: Vec<Option<usize>>,
+    /// Whether further dimensions may follow.
+    open: bool,
+}
+
+/// A pattern that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot read the pattern '{pattern}': {reason}")]
+pub struct PatternError {
+    pattern: String,
+    reason: String,
+}
+
+impl Pattern {
+    /// Whether a tensor of this full name and shape is meant.
+    pub fn matches(&self, name: &str, shape: &[usize]) -> bool {
+        let parts: Vec<&str> = name.split('.').collect();
+        self.name.as_ref().is_none_or(|pattern| parts_match(pattern, &parts))
+            && self.shape.as_ref().is_none_or(|pattern| pattern.matches(shape))
+    }
+}
+
+fn parts_match(pattern: &[String], parts: &[&str]) -> bool {
+    match (pattern, parts) {
+        ([], []) => true,
+        ([first, rest @ ..], _) if first == "**" => (0..=parts.len()).any(|n| parts_match(rest, &parts[n..])),
+        ([first, rest @ ..], [part, more @ ..]) => {
+            glob(first.as_bytes(), part.as_bytes()) && parts_match(rest, more)
+        }
+        _ => false,
+    }
+}
+
+fn glob(pattern: &[u8], text: &[u8]) -> bool {
+    match (pattern, text) {
+        ([], []) => true,
+        ([b'*', rest @ ..], _) => (0..=text.len()).any(|n| glob(rest, &text[n..])),
+        ([p, rest @ ..], [t, more @ ..]) => p == t && glob(rest, more),
+        _ => false,
+    }
+}
+
+impl ShapePattern {
+    fn matches(&self, shape: &[usize]) -> bool {
+        let long_enough =
+            if self.open { shape.len() >= self.dims.len() } else { shape.len() == self.dims.len() };
+        long_enough && self.dims.iter().zip(shape).all(|(dim, size)| dim.is_none_or(|dim| dim == *size))
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl FromStr for Pattern {
+    type Err = PatternError;
+
+    fn from_str(text: &str) -> Result<Self, PatternError> {
+        let error = |reason: &str| PatternError { pattern: text.to_owned(), reason: reason.to_owned() };
+        let trimmed = text.trim();
+        let (name, shape) = match trimmed.split_once('[') {
+            Some((name, rest)) => {
+                let inside =
+                    rest.strip_suffix(']').ok_or_else(|| error("the bracket is not closed at the end"))?;
+                (name.trim(), Some(inside))
+            }
+            None => (trimmed, None),
+        };
+        if name.is_empty() && shape.is_none() {
+            return Err(error("it is empty; `**` is for everything"));
+        }
+        let parts: Vec<String> = name.split('.').map(str::to_owned).collect();
+        if !name.is_empty() && parts.iter().any(String::is_empty) {
+            return Err(error("there is nothing between two dots, or beside the first or the last"));
+        }
+        if parts.iter().any(|part| part.len() > 2 && part.contains("**")) {
+            return Err(error("`**` stands for whole parts between dots, `*` for characters of one"));
+        }
+        let shape = shape.map(|inside| {
+            let mut dims: Vec<&str> =
+                inside.split(',').map(str::trim).filter(|dim| !dim.is_empty()).collect();
+            let open = dims.last() == Some(&"..");
+            if open {
+                dims.pop();
+            }
+            let dims = dims.into_iter().map(|dim| match dim {
+                "*" => Ok(None),
+                size => size
+                    .parse()
+                    .map(Some)
+                    .map_err(|_| error(&format!("'{size}' is neither a size, `*`, nor `..` at the end"))),
+            });
+            Ok(ShapePattern { dims: dims.collect::<Result<_, _>>()?, open })
+        });
+        Ok(Self {
+            text: trimmed.to_owned(),
+            name: (!name.is_empty()).then_some(parts),
+            shape: shape.transpose()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for (pattern, name, expected) in [
+            ("a.b", "a.b", true),
+            ("a.b", "a.b.c", false),
+            ("a.*.c", "a.b.c", true),
+            ("a.*.c", "a.c", false),
+            ("a.*.c", "a.b.b.c", false),
+            ("a.**.c", "a.b.b.c", true),
+            ("a.**.c", "a.c", true),
+            ("**.bias", "bias", true),
+            ("**.bias", "fc.bias", true),
+            ("**.bias", "fc.unbias", false),
+            ("**.*bias", "fc.unbias", true),
+            ("**", "x", true),
+            ("**.layer_*.w*t", "net.layer_12.weight", true),
+            ("**.layer_*.w*t", "net.layer.weight", false),
+        ] {
+            let pattern: Pattern = pattern.parse().unwrap();
+            assert_eq!(pattern.matches(name, &[1]), expected, "{pattern} on {name}");
+        }
+    }
+
+    #[test]
+    fn shapes() {
+        for (pattern, shape, expected) in [
+            ("[*, *]", &[3, 4][..], true),
+            ("[*, *]", &[3], false),
+            ("[*, *]", &[3, 4, 5], false),
+            ("[*, *, ..]", &[3, 4, 5], true),
+            ("[..]", &[], true),
+            ("[3, ..]", &[3], true),
+            ("[3, ..]", &[4], false),
+            ("x [3]", &[3], false),
+        ] {
+            let pattern: Pattern = pattern.parse().unwrap();
+            assert_eq!(pattern.matches("y", shape), expected, "{pattern} on {shape:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_why() {
+        for (pattern, part) in [
+            ("", "it is empty"),
+            ("a..b", "nothing between two dots"),
+            ("a.", "beside the first or the last"),
+            ("a**", "`**` stands for whole parts"),
+            ("[3", "not closed"),
+            ("[3] x", "not closed at the end"),
+            ("[three]", "'three' is neither a size"),
+            ("[.., 3]", "'..' is neither a size"),
+        ] {
+            let error = pattern.parse::<Pattern>().unwrap_err().to_string();
+            assert!(error.contains(part), "{pattern}: {error}");
+        }
+    }
+}
