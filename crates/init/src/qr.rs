@@ -5,8 +5,10 @@ use rayon::prelude::*;
 
 /// Reflections that are gathered and applied together.
 const BLOCK: usize = 32;
+/// Columns that the reflections are applied to together.
+const COLUMNS: usize = 4;
 /// Sums that run beside each other.
-const LANES: usize = 8;
+const LANES: usize = 16;
 
 /// Takes `short` columns of length `long ≥ short`, one behind the other, and returns the Q of their QR
 /// decomposition whose R has a positive diagonal, laid out likewise.
@@ -41,15 +43,47 @@ struct Reflections {
     first: usize,
     /// The vectors, each from row `first` on, zero above its own 1.
     v: Vec<Vec<f64>>,
-    /// Upper triangular, row by row.
-    t: Vec<Vec<f64>>,
+    /// Upper triangular, row by row, and the same column by column: whichever is summed along.
+    t: Square,
+    t_transposed: Square,
 }
+
+type Square = [[f64; BLOCK]; BLOCK];
 
 impl Reflections {
     /// Reflects the panel's columns to upper triangular form, and keeps the reflections and R's signs.
     fn of_panel(panel: &mut [f64], long: usize, first: usize, signs: &mut Vec<f64>) -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512f") {
+                // SAFETY: the processor was just asked for the feature that the function needs.
+                return unsafe { Self::of_panel_avx512(panel, long, first, signs) };
+            }
+            if is_x86_feature_detected!("avx2") {
+                // SAFETY: the processor was just asked for the feature that the function needs.
+                return unsafe { Self::of_panel_avx2(panel, long, first, signs) };
+            }
+        }
+        Self::of_panel_portable(panel, long, first, signs)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f")]
+    fn of_panel_avx512(panel: &mut [f64], long: usize, first: usize, signs: &mut Vec<f64>) -> Self {
+        Self::of_panel_portable(panel, long, first, signs)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn of_panel_avx2(panel: &mut [f64], long: usize, first: usize, signs: &mut Vec<f64>) -> Self {
+        Self::of_panel_portable(panel, long, first, signs)
+    }
+
+    #[inline(always)]
+    fn of_panel_portable(panel: &mut [f64], long: usize, first: usize, signs: &mut Vec<f64>) -> Self {
         let width = panel.len() / long;
-        let mut block = Self { first, v: Vec::new(), t: vec![vec![0.0; width]; width] };
+        let square = [[0.0; BLOCK]; BLOCK];
+        let mut block = Self { first, v: Vec::new(), t: square, t_transposed: square };
         for j in 0..width {
             let (done, todo) = panel.split_at_mut((j + 1) * long);
             let column = &mut done[j * long + first..];
@@ -73,12 +107,20 @@ impl Reflections {
                 subtract(other, w, &v[j..]);
             }
             // T's new column: -τ T Vᵀ v, and τ on the diagonal.
-            let overlaps: Vec<f64> = block.v.iter().map(|u| dot(&u[j..], &v[j..])).collect();
+            let mut overlaps = [0.0; BLOCK];
+            for (overlap, u) in overlaps.iter_mut().zip(&block.v) {
+                *overlap = dot(&u[j..], &v[j..]);
+            }
             for i in 0..j {
-                let sum: f64 = (i..j).map(|k| block.t[i][k] * overlaps[k]).sum();
+                let mut sum = 0.0;
+                for (t, overlap) in block.t[i][i..j].iter().zip(&overlaps[i..j]) {
+                    sum += t * overlap;
+                }
                 block.t[i][j] = -tau * sum;
+                block.t_transposed[j][i] = -tau * sum;
             }
             block.t[j][j] = tau;
+            block.t_transposed[j][j] = tau;
             block.v.push(v);
         }
         block
@@ -86,23 +128,105 @@ impl Reflections {
 
     /// Multiplies every column by `I - V T Vᵀ`, or by its transpose.
     fn apply_to_all(&self, columns: &mut [f64], long: usize, transposed: bool) {
-        columns.par_chunks_mut(long).for_each(|column| self.apply(&mut column[self.first..], transposed));
+        columns.par_chunks_mut(COLUMNS * long).for_each(|columns| self.apply(columns, long, transposed));
     }
 
-    fn apply(&self, column: &mut [f64], transposed: bool) {
-        let overlaps: Vec<f64> = self.v.iter().map(|v| dot(v, column)).collect();
-        let width = self.v.len();
-        for (i, v) in self.v.iter().enumerate() {
-            let weight: f64 = if transposed {
-                (0..=i).map(|k| self.t[k][i] * overlaps[k]).sum()
-            } else {
-                (i..width).map(|k| self.t[i][k] * overlaps[k]).sum()
-            };
-            subtract(column, weight, v);
+    /// Runs the portable code, compiled again for the vector units that this processor has. The arithmetic is the
+    /// same either way, and so are the bits.
+    fn apply(&self, columns: &mut [f64], long: usize, transposed: bool) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512f") {
+                // SAFETY: the processor was just asked for the feature that the function needs.
+                return unsafe { self.apply_avx512(columns, long, transposed) };
+            }
+            if is_x86_feature_detected!("avx2") {
+                // SAFETY: the processor was just asked for the feature that the function needs.
+                return unsafe { self.apply_avx2(columns, long, transposed) };
+            }
+        }
+        self.apply_portable(columns, long, transposed);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f")]
+    fn apply_avx512(&self, columns: &mut [f64], long: usize, transposed: bool) {
+        self.apply_portable(columns, long, transposed);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn apply_avx2(&self, columns: &mut [f64], long: usize, transposed: bool) {
+        self.apply_portable(columns, long, transposed);
+    }
+
+    /// Four vectors at a time over some columns, so that the vectors stay in the first cache.
+    #[inline(always)]
+    fn apply_portable(&self, columns: &mut [f64], long: usize, transposed: bool) {
+        let mut overlaps = [[0.0; BLOCK]; COLUMNS];
+        for (quad, vs) in self.v.chunks(4).enumerate() {
+            for (column, overlaps) in columns.chunks(long).zip(&mut overlaps) {
+                let column = &column[self.first..];
+                let overlaps = &mut overlaps[4 * quad..];
+                match vs {
+                    [a, b, c, d] => overlaps[..4].copy_from_slice(&dots([a, b, c, d], column)),
+                    _ => {
+                        for (overlap, v) in overlaps.iter_mut().zip(vs) {
+                            *overlap = dot(v, column);
+                        }
+                    }
+                }
+            }
+        }
+        let mut weights = [[0.0; BLOCK]; COLUMNS];
+        // weightᵢ = Σₖ Tᵢₖ overlapₖ, or with T transposed: a sum of rows of the other one.
+        let rows = if transposed { &self.t } else { &self.t_transposed };
+        for (weights, overlaps) in weights.iter_mut().zip(&overlaps) {
+            for (row, overlap) in rows.iter().zip(overlaps) {
+                for (weight, t) in weights.iter_mut().zip(row) {
+                    *weight += t * overlap;
+                }
+            }
+        }
+        for (quad, vs) in self.v.chunks(4).enumerate() {
+            for (column, weights) in columns.chunks_mut(long).zip(&weights) {
+                let column = &mut column[self.first..];
+                let weights = &weights[4 * quad..];
+                match vs {
+                    [a, b, c, d] => subtract_four(column, weights, [a, b, c, d]),
+                    _ => {
+                        for (weight, v) in weights.iter().zip(vs) {
+                            subtract(column, *weight, v);
+                        }
+                    }
+                }
+            }
         }
     }
 }
 
+/// The products of four vectors with one, each in the order of [`dot`].
+#[inline(always)]
+fn dots(vs: [&[f64]; 4], column: &[f64]) -> [f64; 4] {
+    let mut lanes = [[0.0; LANES]; 4];
+    let (whole, rest) = column.as_chunks::<LANES>();
+    let [a, b, c, d] = vs.map(|v| v.as_chunks::<LANES>());
+    for ((((x, a), b), c), d) in whole.iter().zip(a.0).zip(b.0).zip(c.0).zip(d.0) {
+        for lane in 0..LANES {
+            lanes[0][lane] += a[lane] * x[lane];
+            lanes[1][lane] += b[lane] * x[lane];
+            lanes[2][lane] += c[lane] * x[lane];
+            lanes[3][lane] += d[lane] * x[lane];
+        }
+    }
+    let mut sums = [0.0; 4];
+    for ((sum, lanes), (_, v)) in sums.iter_mut().zip(&lanes).zip([a, b, c, d]) {
+        *sum = total(lanes) + ends(v, rest);
+    }
+    sums
+}
+
+#[inline(always)]
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     let mut lanes = [0.0; LANES];
     let (a, a_rest) = a.as_chunks::<LANES>();
@@ -112,11 +236,38 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
             lanes[lane] += a[lane] * b[lane];
         }
     }
-    let rest: f64 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    lanes.iter().sum::<f64>() + rest
+    total(&lanes) + ends(a_rest, b_rest)
+}
+
+#[inline(always)]
+fn total(lanes: &[f64; LANES]) -> f64 {
+    let mut sum = 0.0;
+    for lane in lanes {
+        sum += lane;
+    }
+    sum
+}
+
+#[inline(always)]
+fn ends(a: &[f64], b: &[f64]) -> f64 {
+    let mut sum = 0.0;
+    for i in 0..a.len().min(b.len()) {
+        sum += a[i] * b[i];
+    }
+    sum
+}
+
+/// `a -= w₀v₀ + w₁v₁ + w₂v₂ + w₃v₃`.
+#[inline(always)]
+fn subtract_four(column: &mut [f64], w: &[f64], vs: [&[f64]; 4]) {
+    let [a, b, c, d] = vs;
+    for ((((x, a), b), c), d) in column.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+        *x -= ((w[0] * a + w[1] * b) + w[2] * c) + w[3] * d;
+    }
 }
 
 /// `a -= w·b`.
+#[inline(always)]
 fn subtract(a: &mut [f64], w: f64, b: &[f64]) {
     for (a, b) in a.iter_mut().zip(b) {
         *a -= w * b;

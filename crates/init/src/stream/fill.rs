@@ -72,100 +72,157 @@ on_this_processor!(fill_f64, fill_f64_portable, fill_f64_avx2, fill_f64_avx512, 
 fn fill_f32_portable(key: Key, distribution: Distribution, start: u64, out: &mut [f32]) {
     match distribution {
         Distribution::Constant(value) => out.fill(value as f32),
-        Distribution::Normal { mean, std } => {
-            let (mean, std) = (mean as f32, std as f32);
-            by_groups(start, out, |group| {
-                let words = key.group(Domain::Elements, group);
-                let mut values = [0.0; GROUP];
-                for (pair, out) in values.chunks_exact_mut(32).enumerate() {
-                    for lane in 0..16 {
-                        let (a, b) = normal_pair_f32(words[2 * pair][lane], words[2 * pair + 1][lane]);
-                        out[lane] = mean + std * a;
-                        out[16 + lane] = mean + std * b;
-                    }
-                }
-                values
-            });
-        }
-        Distribution::Uniform { low, high } => {
-            each_word(key, start, out, |word| uniform_f32(low, high, word));
-        }
-        Distribution::TruncatedNormal { .. } => {
-            let truncated = Truncated::new(distribution);
-            each_word(key, start, out, |word| truncated.at_f32(word));
-        }
+        Distribution::Normal { mean, std } => by_groups(key, start, out, &Normals { mean, std }),
+        Distribution::Uniform { low, high } => by_groups(key, start, out, &Uniforms { low, high }),
+        Distribution::TruncatedNormal { .. } => by_groups(key, start, out, &Truncated::new(distribution)),
     }
-}
-
-/// Fills with what is made of one word each.
-#[inline(always)]
-fn each_word(key: Key, start: u64, out: &mut [f32], element: impl Fn(u32) -> f32) {
-    by_groups(start, out, |group| {
-        let words = key.group(Domain::Elements, group);
-        let mut values = [0.0; GROUP];
-        for (value, &word) in values.iter_mut().zip(words.as_flattened()) {
-            *value = element(word);
-        }
-        values
-    });
 }
 
 #[inline(always)]
 fn fill_f64_portable(key: Key, distribution: Distribution, start: u64, out: &mut [f64]) {
-    // The same words as for f32 with 32 bits more behind them, so that f32 is f64 rounded, almost always.
-    let wide_words = |group| {
-        let (high, low) = (key.group(Domain::Elements, group), key.group(Domain::Extension, group));
-        let mut words = [[0u64; 16]; 4];
-        for (word, out) in words.iter_mut().enumerate() {
-            for (lane, out) in out.iter_mut().enumerate() {
-                *out = u64::from(high[word][lane]) << 32 | u64::from(low[word][lane]);
-            }
-        }
-        words
-    };
     match distribution {
         Distribution::Constant(value) => out.fill(value),
-        Distribution::Normal { mean, std } => by_groups(start, out, |group| {
-            let words = wide_words(group);
-            let mut values = [0.0; GROUP];
-            for (pair, out) in values.chunks_exact_mut(32).enumerate() {
-                for lane in 0..16 {
-                    let (a, b) = normal_pair_f64(words[2 * pair][lane], words[2 * pair + 1][lane]);
-                    out[lane] = mean + std * a;
-                    out[16 + lane] = mean + std * b;
-                }
-            }
-            values
-        }),
-        Distribution::Uniform { low, high } => {
-            by_groups(start, out, |group| each(wide_words(group), |word| uniform_f64(low, high, word)));
-        }
-        Distribution::TruncatedNormal { .. } => {
-            let truncated = Truncated::new(distribution);
-            by_groups(start, out, |group| each(wide_words(group), |word| truncated.at_f64(word)));
-        }
+        Distribution::Normal { mean, std } => by_groups(key, start, out, &Normals { mean, std }),
+        Distribution::Uniform { low, high } => by_groups(key, start, out, &Uniforms { low, high }),
+        Distribution::TruncatedNormal { .. } => by_groups(key, start, out, &Truncated::new(distribution)),
     }
 }
 
-#[inline(always)]
-fn each(words: [[u64; 16]; 4], element: impl Fn(u64) -> f64) -> [f64; GROUP] {
-    let mut values = [0.0; GROUP];
-    for (value, &word) in values.iter_mut().zip(words.as_flattened()) {
-        *value = element(word);
+/// What makes the sixty-four elements of a group. (Methods and no closures: a closure that the compiler does not
+/// inline loses the vector units of the function around it.)
+trait Group<T> {
+    fn group(&self, key: Key, number: u64) -> [T; GROUP];
+}
+
+struct Normals {
+    mean: f64,
+    std: f64,
+}
+
+struct Uniforms {
+    low: f64,
+    high: f64,
+}
+
+impl Group<f32> for Normals {
+    #[inline(always)]
+    fn group(&self, key: Key, number: u64) -> [f32; GROUP] {
+        let words = key.group(Domain::Elements, number);
+        let (mean, std) = (self.mean as f32, self.std as f32);
+        let mut values = [[0.0; 16]; 4];
+        for pair in [0, 2] {
+            for lane in 0..16 {
+                let (a, b) = normal_pair_f32(words[pair][lane], words[pair + 1][lane]);
+                values[pair][lane] = mean + std * a;
+                values[pair + 1][lane] = mean + std * b;
+            }
+        }
+        flat(values)
     }
-    values
+}
+
+impl Group<f64> for Normals {
+    #[inline(always)]
+    fn group(&self, key: Key, number: u64) -> [f64; GROUP] {
+        let words = wide_words(key, number);
+        let mut values = [[0.0; 16]; 4];
+        for pair in [0, 2] {
+            for lane in 0..16 {
+                let (a, b) = normal_pair_f64(words[pair][lane], words[pair + 1][lane]);
+                values[pair][lane] = self.mean + self.std * a;
+                values[pair + 1][lane] = self.mean + self.std * b;
+            }
+        }
+        flat(values)
+    }
+}
+
+impl Group<f32> for Uniforms {
+    #[inline(always)]
+    fn group(&self, key: Key, number: u64) -> [f32; GROUP] {
+        let words = key.group(Domain::Elements, number);
+        let mut values = [0.0; GROUP];
+        for (value, &word) in values.iter_mut().zip(words.as_flattened()) {
+            *value = uniform_f32(self.low, self.high, word);
+        }
+        values
+    }
+}
+
+impl Group<f64> for Uniforms {
+    #[inline(always)]
+    fn group(&self, key: Key, number: u64) -> [f64; GROUP] {
+        let mut values = [0.0; GROUP];
+        for (value, &word) in values.iter_mut().zip(wide_words(key, number).as_flattened()) {
+            *value = uniform_f64(self.low, self.high, word);
+        }
+        values
+    }
+}
+
+impl Group<f32> for Truncated {
+    #[inline(always)]
+    fn group(&self, key: Key, number: u64) -> [f32; GROUP] {
+        let words = key.group(Domain::Elements, number);
+        let mut values = [0.0; GROUP];
+        match self.near() {
+            // Without the choice in it, the loop becomes vector code.
+            Some(near) => {
+                for (value, &word) in values.iter_mut().zip(words.as_flattened()) {
+                    *value = near.at(word);
+                }
+            }
+            None => {
+                for (value, &word) in values.iter_mut().zip(words.as_flattened()) {
+                    *value = self.at_f32(word);
+                }
+            }
+        }
+        values
+    }
+}
+
+impl Group<f64> for Truncated {
+    #[inline(always)]
+    fn group(&self, key: Key, number: u64) -> [f64; GROUP] {
+        let mut values = [0.0; GROUP];
+        for (value, &word) in values.iter_mut().zip(wide_words(key, number).as_flattened()) {
+            *value = self.at_f64(word);
+        }
+        values
+    }
+}
+
+/// The same words as for `f32` with 32 bits more behind them, so that `f32` is `f64` rounded, almost always.
+#[inline(always)]
+fn wide_words(key: Key, group: u64) -> [[u64; 16]; 4] {
+    let (high, low) = (key.group(Domain::Elements, group), key.group(Domain::Extension, group));
+    let mut words = [[0u64; 16]; 4];
+    for (word, out) in words.iter_mut().enumerate() {
+        for (lane, out) in out.iter_mut().enumerate() {
+            *out = u64::from(high[word][lane]) << 32 | u64::from(low[word][lane]);
+        }
+    }
+    words
+}
+
+#[inline(always)]
+fn flat<T: Copy + Default>(values: [[T; 16]; 4]) -> [T; GROUP] {
+    let mut out = [T::default(); GROUP];
+    out.copy_from_slice(values.as_flattened());
+    out
 }
 
 /// Fills group after group, the last one as far as it goes.
 #[inline(always)]
-fn by_groups<T: Copy>(start: u64, out: &mut [T], group: impl Fn(u64) -> [T; GROUP]) {
+fn by_groups<T: Copy, G: Group<T>>(key: Key, start: u64, out: &mut [T], group: &G) {
     let (whole, rest) = out.as_chunks_mut::<GROUP>();
     let after = start + whole.len() as u64;
     for (number, out) in (start..).zip(whole) {
-        *out = group(number);
+        *out = group.group(key, number);
     }
     if !rest.is_empty() {
-        rest.copy_from_slice(&group(after)[..rest.len()]);
+        rest.copy_from_slice(&group.group(key, after)[..rest.len()]);
     }
 }
 

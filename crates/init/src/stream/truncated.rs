@@ -46,14 +46,18 @@ impl Truncated {
         Self { mean, std, low, high, near, cdf: (normal_cdf(p), normal_cdf(q)), mirrored }
     }
 
+    /// The way to draw in `f32` alone, where the bounds allow it.
+    #[inline(always)]
+    pub(super) fn near(&self) -> Option<Near> {
+        let (mean, std) = (self.mean as f32, self.std as f32);
+        let (low, high) = (self.low as f32, self.high as f32);
+        self.near.map(|(middle, half)| Near { middle, half, mean, std, low, high })
+    }
+
     #[inline(always)]
     pub(crate) fn at_f32(&self, word: u32) -> f32 {
-        match self.near {
-            Some((middle, half)) => {
-                const SCALE: f32 = 1.0 / (1u32 << 31) as f32;
-                let z = std::f32::consts::SQRT_2 * erf_inv(middle + half * (word as i32 as f32 * SCALE));
-                (self.mean as f32 + self.std as f32 * z).max(self.low as f32).min(self.high as f32)
-            }
+        match self.near() {
+            Some(near) => near.at(word),
             None => self.at_f64(u64::from(word) << 32 | 1 << 31) as f32,
         }
     }
@@ -67,6 +71,26 @@ impl Truncated {
         let (low, high) = self.cdf;
         let z = normal_quantile(low + (high - low) * u);
         let z = if self.mirrored { -z } else { z };
+        (self.mean + self.std * z).max(self.low).min(self.high)
+    }
+}
+
+/// A truncated normal whose bounds are near enough to the mean for `f32`.
+#[derive(Clone, Copy)]
+pub(super) struct Near {
+    middle: f32,
+    half: f32,
+    mean: f32,
+    std: f32,
+    low: f32,
+    high: f32,
+}
+
+impl Near {
+    #[inline(always)]
+    pub(super) fn at(&self, word: u32) -> f32 {
+        const SCALE: f32 = 1.0 / (1u32 << 31) as f32;
+        let z = std::f32::consts::SQRT_2 * erf_inv(self.middle + self.half * (word as i32 as f32 * SCALE));
         (self.mean + self.std * z).max(self.low).min(self.high)
     }
 }
