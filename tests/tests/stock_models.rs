@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::{Conv2dConfig, Module, VarBuilder};
-use candle_transformers::models::{bert, resnet};
-use wick_init::{InitMap, Initializer};
+use candle_transformers::models::{bert, llama, resnet, t5, vit};
+use wick_init::{InitMap, Initializer, Rule, presets};
 
 const CPU: Device = Device::Cpu;
 
@@ -133,5 +133,104 @@ fn what_else_is_built_changes_no_bit() -> Result<()> {
     assert!(alone.iter().all(|(name, bits)| &among[name] == bits));
     let a = |name: &str| among[&format!("a.{name}")].clone();
     assert_ne!(a("encoder.layer.0.output.dense.weight"), a("encoder.layer.1.output.dense.weight"));
+    Ok(())
+}
+
+#[test]
+fn a_llama_by_its_preset() -> Result<()> {
+    let config = llama::Config {
+        hidden_size: 64,
+        intermediate_size: 96,
+        vocab_size: 100,
+        num_hidden_layers: 3,
+        num_attention_heads: 4,
+        num_key_value_heads: 2,
+        use_flash_attn: false,
+        rms_norm_eps: 1e-5,
+        rope_theta: 1e4,
+        bos_token_id: None,
+        eos_token_id: None,
+        rope_scaling: None,
+        max_position_embeddings: 32,
+        tie_word_embeddings: false,
+    };
+    let map = InitMap::new(42).with_rules(presets::llama(3).unwrap()).strict();
+    let model = llama::Llama::load(map.var_builder(DType::F32, &CPU), &config)?;
+    let mut cache = llama::Cache::new(false, DType::F32, &config, &CPU)?;
+    let logits = model.forward(&Tensor::new(&[[1u32, 5, 99]], &CPU)?, 0, &mut cache)?;
+    assert_eq!(logits.dims(), [1, 100]);
+    assert!(std(&logits) > 0.0);
+    // Each residual projection is narrower by √(2(l+1)), cut at 3 std (.98658 of it is left).
+    for tensor in map.manifest().unwrap().tensors {
+        let meant = match tensor.name.split('.').collect::<Vec<_>>()[..] {
+            ["model", "layers", l, _, "o_proj" | "down_proj", "weight"] => {
+                0.02 * 0.98658 / (2.0 * (l.parse::<f64>().unwrap() + 1.0)).sqrt()
+            }
+            _ if tensor.shape.len() == 2 => 0.02 * 0.98658,
+            _ => 0.0,
+        };
+        assert!((tensor.std_meant.unwrap() - meant).abs() < 1e-6, "{}", tensor.name);
+        let elements: usize = tensor.shape.iter().product();
+        assert!(
+            (tensor.std - meant).abs() <= meant * 4.0 / (2.0 * elements as f64).sqrt(),
+            "{}",
+            tensor.name
+        );
+    }
+    // Only the rules of norms' gammas, of biases, and of nothing else wait for a tensor.
+    assert_eq!(map.unmet_rules(), ["**.bias", "**.gamma [*]"]);
+    Ok(())
+}
+
+#[test]
+fn a_vision_transformer_by_rules() -> Result<()> {
+    let config = vit::Config {
+        hidden_size: 32,
+        num_hidden_layers: 2,
+        num_attention_heads: 4,
+        intermediate_size: 64,
+        hidden_act: candle_nn::Activation::Gelu,
+        layer_norm_eps: 1e-6,
+        image_size: 16,
+        patch_size: 8,
+        num_channels: 3,
+        qkv_bias: true,
+    };
+    // Without a rule, the class token is a tensor of three dimensions that nobody says how to start.
+    let error = vit::Model::new(&config, 10, InitMap::new(42).var_builder(DType::F32, &CPU)).err().unwrap();
+    assert!(error.to_string().contains("cls_token"), "{error}");
+
+    let map = InitMap::new(42)
+        .with_rules([Rule::draw("**.cls_token", Initializer::zeros()).unwrap()])
+        .with_weights(wick_init::timm::trunc_normal(0.02));
+    let model = vit::Model::new(&config, 10, map.var_builder(DType::F32, &CPU).pp("vit"))?;
+    let logits = model.forward(&Tensor::ones((2, 3, 16, 16), DType::F32, &CPU)?)?;
+    assert_eq!(logits.dims(), [2, 10]);
+    let vars = map.named_vars();
+    let of = |end: &str| std(&vars.iter().find(|(name, _)| name.ends_with(end)).unwrap().1);
+    assert_eq!(of("cls_token"), 0.0);
+    assert!((of("position_embeddings") / 0.02 - 1.0).abs() < 0.25);
+    Ok(())
+}
+
+/// T5 asks for the scales of its norms without a hint: candle's own map would make a net that puts out zeros.
+#[test]
+fn a_net_that_would_be_dead_is_an_error() -> Result<()> {
+    let config = t5::Config {
+        vocab_size: 20,
+        d_model: 16,
+        d_kv: 4,
+        d_ff: 32,
+        num_layers: 1,
+        num_heads: 4,
+        ..Default::default()
+    };
+    let load = |map: &InitMap| t5::T5EncoderModel::load(map.var_builder(DType::F32, &CPU), &config);
+    let error = load(&InitMap::new(1).with_weights(Initializer::lecun_normal())).err().unwrap().to_string();
+    assert!(error.contains("layer_norm.weight' [16]"), "{error}");
+    let ones = Rule::draw("**.weight [*]", Initializer::ones()).unwrap();
+    let map = InitMap::new(1).with_weights(Initializer::lecun_normal()).with_rules([ones]);
+    let output = load(&map)?.forward(&Tensor::new(&[[3u32, 7]], &CPU)?)?;
+    assert!(std(&output) > 0.1);
     Ok(())
 }
