@@ -41,6 +41,7 @@ mod pattern;
 pub mod presets;
 mod qr;
 mod rules;
+mod schemes;
 mod source;
 mod spec;
 mod stream;
