@@ -44,8 +44,7 @@ impl Structure<'_> {
             Self::Icnr { factor, .. } => (
                 "icnr",
                 is_convolution(shape)
-                    && factor > 0
-                    && shape[0].is_multiple_of(factor.pow(shape.len() as u32 - 2)),
+                    && shuffled(factor, shape).is_some_and(|copies| shape[0].is_multiple_of(copies)),
                 "a convolution [out, in, kernel…] whose out is a multiple of factor^dims",
             ),
             Self::Zero => (
@@ -56,6 +55,11 @@ impl Structure<'_> {
         };
         if holds { Ok(()) } else { Err(Error::Shape { shape: shape.to_vec(), scheme: scheme.into(), needs }) }
     }
+}
+
+/// How many channels a pixel shuffle makes one of: `factor` in each direction.
+fn shuffled(factor: usize, shape: &[usize]) -> Option<usize> {
+    factor.checked_pow(shape.len() as u32 - 2).filter(|copies| *copies > 0)
 }
 
 fn is_convolution(shape: &[usize]) -> bool {
@@ -74,6 +78,9 @@ pub(crate) fn fill(
     let (out, inputs) = (shape[0], shape[1]);
     let field: usize = shape[2..].iter().product();
     let mut weight = vec![0.0; out * inputs * field];
+    if weight.is_empty() {
+        return Ok(Values::F64(weight));
+    }
     let centre = centre(&shape[2..]);
     let at = |o: usize, i: usize| (o * inputs + i) * field + centre;
     match structure {
@@ -131,7 +138,7 @@ pub(crate) fn fill(
             }
         }
         Structure::Icnr { factor, base } => {
-            let copies = factor.pow(shape.len() as u32 - 2);
+            let copies = shuffled(factor, shape).unwrap_or(1);
             let mut one = shape.to_vec();
             one[0] = out / copies;
             let drawn = draw(base, source, &one, layout, dtype)?;

@@ -134,6 +134,23 @@ fn zero_is_identity_or_hadamard() {
 }
 
 #[test]
+fn a_tensor_without_elements_is_filled_with_nothing() {
+    let base = Box::new(Initializer::normal(1.0));
+    for scheme in [
+        Initializer::Dirac { groups: 1 },
+        Initializer::DeltaOrthogonal { gain: 1.0 },
+        Initializer::Orthogonal { gain: 1.0 },
+        Initializer::Icnr { factor: 2, base },
+        Initializer::Bilinear,
+        Initializer::Zero,
+    ] {
+        for shape in [[4, 2, 0], [4, 0, 3], [0, 0, 3]] {
+            assert!(filled(&scheme, &shape).is_empty(), "{scheme} {shape:?}");
+        }
+    }
+}
+
+#[test]
 fn shapes_that_cannot_be_filled_are_named() {
     let base = Box::new(Initializer::normal(1.0));
     let cases = [
@@ -145,7 +162,8 @@ fn shapes_that_cannot_be_filled_are_named() {
         (Initializer::DeltaOrthogonal { gain: 1.0 }, &[2, 3, 3]),
         (Initializer::Sparse { sparsity: 0.5, std: 1.0, by: SparseBy::Row }, &[2, 2, 2]),
         (Initializer::Bilinear, &[2, 2]),
-        (Initializer::Icnr { factor: 2, base }, &[6, 2, 3, 3]),
+        (Initializer::Icnr { factor: 2, base: base.clone() }, &[6, 2, 3, 3]),
+        (Initializer::Icnr { factor: usize::MAX, base }, &[6, 2, 3, 3]),
         (Initializer::Zero, &[]),
     ];
     for (scheme, shape) in cases {
