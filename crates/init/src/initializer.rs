@@ -75,7 +75,7 @@ pub enum Initializer {
         /// The frequency in `sin(ω₀ (W x + b))`; 30 in the paper.
         omega: f64,
     },
-    /// `U(±1/√hidden)`, where `hidden` is the first dimension divided by the gates: PyTorch's and candle's default for
+    /// `U(±1/√hidden)`, where `hidden` is the first dimension divided by the gates: PyTorch's default for
     /// every weight and bias of a recurrent layer.
     Recurrent {
         /// 4 for an LSTM, 3 for a GRU, 1 for a plain recurrent layer.

@@ -117,7 +117,7 @@ pub fn t_fixup(layers: usize) -> Rules {
         .collect()
 }
 
-/// muP for Adam (Yang et al. 2022, arXiv 2203.03466, table 8): hidden matrices with `Var W = 1/fan_in` and a learning
+/// muP for Adam (Yang et al. 2022, arXiv 2203.03466): hidden matrices with `Var W = 1/fan_in` and a learning
 /// rate that falls like `base/fan_in`; the output layer starts at 0, which every width shares; embeddings N(0, 1) and
 /// vectors learn at the base rate.
 pub fn mup(base: f64) -> Rules {
