@@ -21,12 +21,11 @@
 //! # Ok::<(), candle_core::Error>(())
 //! ```
 
-mod activation;
 pub mod loss;
 mod mlp;
 mod train;
 
-pub use activation::{activate, activation_gradient};
 pub use mlp::{Mlp, MlpConfig, Signal};
 pub use train::fit;
+pub use wick_kernels::{activate, activation_gradient};
 pub use wick_theory::Activation;

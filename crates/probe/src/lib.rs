@@ -26,14 +26,9 @@
 //! # Ok::<(), candle_core::Error>(())
 //! ```
 
-mod histogram;
-mod moments;
 mod probe;
-mod summary;
 mod tap;
 
-pub use histogram::Histogram;
-pub use moments::Moments;
 pub use probe::{Probe, Record};
-pub use summary::{Summary, share_outside, summarize};
 pub use tap::tap;
+pub use wick_kernels::{Histogram, Moments, Summary, share_outside, summarize};

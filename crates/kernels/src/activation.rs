@@ -2,20 +2,27 @@
 
 use candle_core::backend::{BackendDevice, BackendStorage};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
-use half::{bf16, f16};
 use rayon::prelude::*;
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
+use std::mem::MaybeUninit;
 
 use wick_theory::{Activation, GELU_CUBIC, SELU_ALPHA, SELU_SCALE};
 
+use crate::Level;
+use crate::function::{Element, Function, Visit, visit};
+use crate::math::SIN_LIMIT;
+use crate::simd::{self, Task};
+
 /// `φ(xs)`, element by element, for any shape and any floating point type.
 ///
-/// On a CPU, each element is computed in `f64` and rounded once, forward and backward, by
-/// [`Activation::value`] and [`Activation::derivative`]. On other devices it is composed of candle's own ops.
+/// On a CPU, `f64` is computed by [`Activation::value`] and [`Activation::derivative`], and the narrower types by
+/// vectorised functions that are within 2 units in the last place of these, forward and backward, the same bits on every
+/// processor that has a fused multiply-add. On other devices it is composed of candle's own ops.
 ///
 /// ```
 /// use candle_core::{Device, Var};
-/// use wick_model::{Activation, activate};
+/// use wick_kernels::activate;
+/// use wick_theory::Activation;
 ///
 /// let x = Var::new(&[-1.0f64, 0.0, 2.0], &Device::Cpu)?;
 /// let y = activate(Activation::Relu, &x)?;
@@ -40,7 +47,8 @@ pub fn activate(activation: Activation, xs: &Tensor) -> Result<Tensor> {
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
-/// use wick_model::{Activation, activation_gradient};
+/// use wick_kernels::activation_gradient;
+/// use wick_theory::Activation;
 ///
 /// let (x, g) = (Tensor::new(&[0.0f64, 1.0], &Device::Cpu)?, Tensor::new(&[2.0f64, 2.0], &Device::Cpu)?);
 /// let product = activation_gradient(Activation::Softsign, &x, &g)?;
@@ -79,16 +87,13 @@ impl CustomOp1 for Value {
             storage.copy_strided_src(&mut contiguous, 0, layout)?;
             return self.cpu_fwd(&contiguous, &Layout::contiguous(layout.shape()));
         };
-        let value = |x| self.0.value(x);
+        use CpuStorage::{BF16, F16, F32, F64};
+        let (activation, level) = (self.0, Level::best());
         let output = match storage {
-            CpuStorage::F32(xs) => CpuStorage::F32(map(&xs[start..end], |x| value(f64::from(x)) as f32)),
-            CpuStorage::F64(xs) => CpuStorage::F64(map(&xs[start..end], value)),
-            CpuStorage::BF16(xs) => {
-                CpuStorage::BF16(map(&xs[start..end], |x| bf16::from_f64(value(x.to_f64()))))
-            }
-            CpuStorage::F16(xs) => {
-                CpuStorage::F16(map(&xs[start..end], |x| f16::from_f64(value(x.to_f64()))))
-            }
+            F32(xs) => F32(values(level, activation, &xs[start..end])),
+            BF16(xs) => BF16(values(level, activation, &xs[start..end])),
+            F16(xs) => F16(values(level, activation, &xs[start..end])),
+            F64(xs) => F64(values(Level::Portable, activation, &xs[start..end])),
             other => bail!("{} takes floating point tensors, not {}", self.name(), other.dtype().as_str()),
         };
         Ok((output, layout.shape().clone()))
@@ -121,19 +126,13 @@ impl CustomOp2 for Gradient {
         else {
             bail!("{} takes contiguous tensors", self.name());
         };
-        let product = |x, g: f64| self.0.derivative(x) * g;
         use CpuStorage::{BF16, F16, F32, F64};
+        let (activation, level) = (self.0, Level::best());
         let output = match (xs, gs) {
-            (F32(xs), F32(gs)) => {
-                F32(zip(&xs[x0..x1], &gs[g0..g1], |x, g| product(x.into(), g.into()) as f32))
-            }
-            (F64(xs), F64(gs)) => F64(zip(&xs[x0..x1], &gs[g0..g1], product)),
-            (BF16(xs), BF16(gs)) => {
-                BF16(zip(&xs[x0..x1], &gs[g0..g1], |x, g| bf16::from_f64(product(x.to_f64(), g.to_f64()))))
-            }
-            (F16(xs), F16(gs)) => {
-                F16(zip(&xs[x0..x1], &gs[g0..g1], |x, g| f16::from_f64(product(x.to_f64(), g.to_f64()))))
-            }
+            (F32(xs), F32(gs)) => F32(gradients(level, activation, &xs[x0..x1], &gs[g0..g1])),
+            (BF16(xs), BF16(gs)) => BF16(gradients(level, activation, &xs[x0..x1], &gs[g0..g1])),
+            (F16(xs), F16(gs)) => F16(gradients(level, activation, &xs[x0..x1], &gs[g0..g1])),
+            (F64(xs), F64(gs)) => F64(gradients(Level::Portable, activation, &xs[x0..x1], &gs[g0..g1])),
             (xs, gs) => {
                 bail!("a gradient of {} for an input of {}", gs.dtype().as_str(), xs.dtype().as_str())
             }
@@ -145,12 +144,122 @@ impl CustomOp2 for Gradient {
 /// Elements that one task computes.
 const TASK: usize = 1 << 14;
 
-fn map<T: Copy + Send + Sync>(xs: &[T], f: impl Fn(T) -> T + Sync + Send) -> Vec<T> {
-    xs.par_iter().with_min_len(TASK).map(|&x| f(x)).collect()
+/// `φ` of every element.
+pub(crate) fn values<T: Element>(level: Level, activation: Activation, xs: &[T]) -> Vec<T> {
+    filled(xs.len(), |start, out| {
+        let xs = &xs[start..start + out.len()];
+        if level.is_fast() {
+            visit(activation, Values { level, xs, out });
+            if activation == Activation::Sin {
+                far_out(xs, out, f64::sin);
+            }
+        } else {
+            for (out, x) in out.iter_mut().zip(xs) {
+                out.write(T::narrow(activation.value(x.wide())));
+            }
+        }
+    })
 }
 
-fn zip<T: Copy + Send + Sync>(xs: &[T], gs: &[T], f: impl Fn(T, T) -> T + Sync + Send) -> Vec<T> {
-    xs.par_iter().with_min_len(TASK).zip(gs.par_iter().with_min_len(TASK)).map(|(&x, &g)| f(x, g)).collect()
+/// `φ'` of every element, times the gradient that comes back.
+pub(crate) fn gradients<T: Element>(level: Level, activation: Activation, xs: &[T], gs: &[T]) -> Vec<T> {
+    filled(xs.len(), |start, out| {
+        let (xs, gs) = (&xs[start..start + out.len()], &gs[start..start + out.len()]);
+        if level.is_fast() {
+            visit(activation, Gradients { level, xs, gs, out });
+            if activation == Activation::Sin {
+                for ((out, x), g) in out.iter_mut().zip(xs).zip(gs) {
+                    if x.wide().abs() > SIN_LIMIT {
+                        out.write(T::narrow(x.wide().cos() * g.wide()));
+                    }
+                }
+            }
+        } else {
+            for ((out, x), g) in out.iter_mut().zip(xs).zip(gs) {
+                out.write(T::narrow(activation.derivative(x.wide()) * g.wide()));
+            }
+        }
+    })
+}
+
+/// Computes again, one by one, what the vector unit's sine is not good for.
+fn far_out<T: Element>(xs: &[T], out: &mut [MaybeUninit<T>], f: impl Fn(f64) -> f64) {
+    for (out, x) in out.iter_mut().zip(xs) {
+        if x.wide().abs() > SIN_LIMIT {
+            out.write(T::narrow(f(x.wide())));
+        }
+    }
+}
+
+/// A vector that tasks fill part by part: `fill` gets the place of its part, and writes all of it.
+fn filled<T: Send>(count: usize, fill: impl Fn(usize, &mut [MaybeUninit<T>]) + Sync) -> Vec<T> {
+    let mut values = Vec::with_capacity(count);
+    let spare = &mut values.spare_capacity_mut()[..count];
+    if count <= TASK {
+        fill(0, spare);
+    } else {
+        spare.par_chunks_mut(TASK).enumerate().for_each(|(task, part)| fill(task * TASK, part));
+    }
+    // SAFETY: every part has been written by `fill`.
+    unsafe { values.set_len(count) };
+    values
+}
+
+struct Values<'a, T> {
+    level: Level,
+    xs: &'a [T],
+    out: &'a mut [MaybeUninit<T>],
+}
+
+impl<T: Element> Visit for Values<'_, T> {
+    type Output = ();
+
+    fn visit(self, function: impl Function) {
+        simd::run(self.level, Loop { function, with: self });
+    }
+}
+
+struct Gradients<'a, T> {
+    level: Level,
+    xs: &'a [T],
+    gs: &'a [T],
+    out: &'a mut [MaybeUninit<T>],
+}
+
+impl<T: Element> Visit for Gradients<'_, T> {
+    type Output = ();
+
+    fn visit(self, function: impl Function) {
+        simd::run(self.level, Loop { function, with: self });
+    }
+}
+
+struct Loop<F, W> {
+    function: F,
+    with: W,
+}
+
+impl<F: Function, T: Element> Task for Loop<F, Values<'_, T>> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for (out, &x) in self.with.out.iter_mut().zip(self.with.xs) {
+            out.write(T::value(self.function, x));
+        }
+    }
+}
+
+impl<F: Function, T: Element> Task for Loop<F, Gradients<'_, T>> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Gradients { xs, gs, out, .. } = self.with;
+        for ((out, &x), &g) in out.iter_mut().zip(xs).zip(gs) {
+            out.write(T::gradient(self.function, x, g));
+        }
+    }
 }
 
 /// The activation from candle's own ops, differentiable by candle: what devices without an op of ours use.
@@ -231,112 +340,5 @@ fn softplus(xs: &Tensor) -> Result<Tensor> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use candle_core::{DType, Device, Var};
-
-    fn grid() -> Vec<f64> {
-        (-80..80).map(|i| f64::from(i) * 0.1 + 0.03).collect()
-    }
-
-    #[test]
-    fn forward_and_backward_are_the_enum() {
-        for activation in Activation::ALL {
-            let x = Var::new(grid(), &Device::Cpu).unwrap();
-            let weights = Tensor::new(grid(), &Device::Cpu).unwrap().cos().unwrap();
-            let y = activate(activation, &x).unwrap();
-            let gradients = (&y * &weights).unwrap().sum_all().unwrap().backward().unwrap();
-            let gradient = gradients.get(&x).unwrap().to_vec1::<f64>().unwrap();
-            let weights = weights.to_vec1::<f64>().unwrap();
-            for (i, (x, y)) in grid().into_iter().zip(y.to_vec1::<f64>().unwrap()).enumerate() {
-                assert_eq!(y, activation.value(x), "{activation} at {x}");
-                assert_eq!(gradient[i], activation.derivative(x) * weights[i], "{activation}' at {x}");
-            }
-        }
-    }
-
-    /// What a GPU computes, run here: candle's ops composed, against the enum. (candle's erf is good to
-    /// about 1e-7, so what is made of it is held to that.)
-    #[test]
-    fn compositions_are_the_enum() {
-        for activation in Activation::ALL {
-            let loose = matches!(activation, Activation::Erf | Activation::Gelu);
-            let tolerance = if loose { 1e-6 } else { 1e-12 };
-            let kinks = [-3.0, -1.0, 0.0, 1.0, 3.0];
-            let grid: Vec<f64> = grid().into_iter().chain(kinks).collect();
-            let x = Var::new(grid.as_slice(), &Device::Cpu).unwrap();
-            let y = compose(activation, &x).unwrap();
-            let gradients = y.sum_all().unwrap().backward().unwrap();
-            let gradient = gradients.get(&x).unwrap().to_vec1::<f64>().unwrap();
-            for ((x, y), g) in grid.into_iter().zip(y.to_vec1::<f64>().unwrap()).zip(gradient) {
-                assert!((y - activation.value(x)).abs() < tolerance, "{activation} at {x}: {y}");
-                assert!((g - activation.derivative(x)).abs() < tolerance, "{activation}' at {x}: {g}");
-            }
-        }
-    }
-
-    /// Far out, forward and backward, in the types that overflow soonest.
-    #[test]
-    fn compositions_hold_far_out() {
-        let far = [-200f64, -100.0, -50.0, -15.0, 0.0, 15.0, 50.0, 100.0, 200.0];
-        for (dtype, tolerance) in [(DType::F32, 2e-5), (DType::F16, 0.02)] {
-            for activation in Activation::ALL {
-                let x = Tensor::new(&far, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
-                let x = Var::from_tensor(&x).unwrap();
-                let y = compose(activation, &x).unwrap();
-                let gradients = y.sum_all().unwrap().backward().unwrap();
-                let numbers = |t: &Tensor| t.to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap();
-                let (ys, gs) = (numbers(&y), numbers(gradients.get(&x).unwrap()));
-                for ((x, y), g) in far.into_iter().zip(ys).zip(gs) {
-                    assert!(
-                        (y - activation.value(x)).abs() <= tolerance,
-                        "{activation} at {x} {dtype:?}: {y}"
-                    );
-                    let slope = activation.derivative(x);
-                    assert!((g - slope).abs() <= tolerance, "{activation}' at {x} {dtype:?}: {g}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn any_layout_and_type() {
-        let x = Tensor::arange(0f32, 12.0, &Device::Cpu).unwrap().reshape((3, 4)).unwrap();
-        let x = (x - 6.0).unwrap();
-        let strided = x.t().unwrap().narrow(0, 1, 2).unwrap();
-        let plain = activate(Activation::Tanh, &x).unwrap().t().unwrap().narrow(0, 1, 2).unwrap();
-        let got = activate(Activation::Tanh, &strided).unwrap();
-        assert_eq!(got.to_vec2::<f32>().unwrap(), plain.to_vec2::<f32>().unwrap());
-        let row = x.get(0).unwrap().broadcast_left(3).unwrap();
-        let rows = activate(Activation::Tanh, &row).unwrap().to_vec2::<f32>().unwrap();
-        assert_eq!(
-            rows,
-            vec![activate(Activation::Tanh, &x.get(0).unwrap()).unwrap().to_vec1::<f32>().unwrap(); 3]
-        );
-        for (dtype, tolerance) in [(DType::BF16, 4e-3), (DType::F16, 5e-4), (DType::F64, 6e-8)] {
-            let narrow = activate(Activation::Tanh, &x.to_dtype(dtype).unwrap()).unwrap();
-            assert_eq!(narrow.dtype(), dtype);
-            let difference =
-                narrow.to_dtype(DType::F32).unwrap().sub(&activate(Activation::Tanh, &x).unwrap());
-            let largest = difference.unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
-            assert!(largest <= tolerance, "{dtype:?}: {largest}");
-        }
-        assert!(activate(Activation::Tanh, &x.to_dtype(DType::U8).unwrap()).is_err());
-        let empty = Tensor::zeros((0, 3), DType::F32, &Device::Cpu).unwrap();
-        assert_eq!(activate(Activation::Mish, &empty).unwrap().dims(), [0, 3]);
-    }
-
-    #[test]
-    fn a_gradient_of_a_strided_input_lands_in_its_places() {
-        let x = Var::new(&[[0.1f64, 0.2, 0.3], [0.4, 0.5, 0.6]], &Device::Cpu).unwrap();
-        let y = activate(Activation::Sin, &x.t().unwrap()).unwrap();
-        let weights = Tensor::new(&[[1f64, 2.0], [3.0, 4.0], [5.0, 6.0]], &Device::Cpu).unwrap();
-        let gradients = (y * weights).unwrap().sum_all().unwrap().backward().unwrap();
-        let got = gradients.get(&x).unwrap().to_vec2::<f64>().unwrap();
-        let expected = [
-            [0.1f64.cos(), 3.0 * 0.2f64.cos(), 5.0 * 0.3f64.cos()],
-            [2.0 * 0.4f64.cos(), 4.0 * 0.5f64.cos(), 6.0 * 0.6f64.cos()],
-        ];
-        assert_eq!(got, expected);
-    }
-}
+#[path = "activation_tests.rs"]
+mod tests;

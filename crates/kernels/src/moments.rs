@@ -1,5 +1,8 @@
 //! Streaming moments.
 
+use crate::Level;
+use crate::simd;
+
 /// Count, mean, variance, minimum and maximum of a stream of numbers, in `f64`, mergeable.
 ///
 /// Blocks are summed in two passes and merged by the formula of Chan, Golub and LeVeque 1979 (*Updating
@@ -7,7 +10,7 @@
 /// zero costs no digits of the variance.
 ///
 /// ```
-/// use wick_probe::Moments;
+/// use wick_kernels::Moments;
 ///
 /// let mut all = Moments::of(&[1e9f64, 1e9 + 1.0]);
 /// all.merge(&Moments::of(&[1e9 + 2.0]));
@@ -36,6 +39,11 @@ const LANES: usize = 16;
 impl Moments {
     /// The moments of a block of numbers. Keep blocks to some thousands and merge them.
     pub fn of<T: Copy + Into<f64>>(block: &[T]) -> Self {
+        simd::run(Level::best(), Of(block))
+    }
+
+    #[inline(always)]
+    fn of_block<T: Copy + Into<f64>>(block: &[T]) -> Self {
         let count = block.len() as f64;
         if block.is_empty() {
             return Self::default();
@@ -107,7 +115,19 @@ impl Moments {
     }
 }
 
+struct Of<'a, T>(&'a [T]);
+
+impl<T: Copy + Into<f64>> simd::Task for Of<'_, T> {
+    type Output = Moments;
+
+    #[inline(always)]
+    fn run(self) -> Moments {
+        Moments::of_block(self.0)
+    }
+}
+
 /// `Σ f(x)` in a fixed order that vector units like.
+#[inline(always)]
 fn sum<T: Copy + Into<f64>>(block: &[T], f: impl Fn(f64) -> f64) -> f64 {
     let mut lanes = [0.0; LANES];
     let (whole, rest) = block.as_chunks::<LANES>();
@@ -122,16 +142,22 @@ fn sum<T: Copy + Into<f64>>(block: &[T], f: impl Fn(f64) -> f64) -> f64 {
     lanes.iter().sum()
 }
 
+#[inline(always)]
 fn range<T: Copy + Into<f64>>(block: &[T]) -> (f64, f64) {
     let (mut low, mut high) = ([f64::INFINITY; LANES], [f64::NEG_INFINITY; LANES]);
-    for chunk in block.chunks(LANES) {
+    let mut widen = |chunk: &[T]| {
         for ((low, high), &x) in low.iter_mut().zip(&mut high).zip(chunk) {
             let x = x.into();
             // Comparisons with NaN are false, so a NaN is passed over.
             *low = if x < *low { x } else { *low };
             *high = if x > *high { x } else { *high };
         }
+    };
+    let (whole, rest) = block.as_chunks::<LANES>();
+    for chunk in whole {
+        widen(chunk);
     }
+    widen(rest);
     (low.into_iter().fold(f64::INFINITY, f64::min), high.into_iter().fold(f64::NEG_INFINITY, f64::max))
 }
 

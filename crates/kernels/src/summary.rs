@@ -36,7 +36,7 @@ const BLOCK: usize = 1 << 13;
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
-/// use wick_probe::summarize;
+/// use wick_kernels::summarize;
 ///
 /// let x = Tensor::new(&[[-1.0f32, 0.0], [0.5, 1.0]], &Device::Cpu)?;
 /// let summary = summarize(&x, Some((-1.0, 1.0)), 4)?;
@@ -63,7 +63,7 @@ pub fn summarize(xs: &Tensor, range: Option<(f64, f64)>, bins: usize) -> Result<
 ///
 /// let z = Tensor::new(&[-3.0f32, -1.0, 0.5, 2.0], &Device::Cpu)?;
 /// let (low, high) = Activation::Tanh.flat_tails();
-/// assert_eq!(wick_probe::share_outside(&z, low, high)?, 0.5);
+/// assert_eq!(wick_kernels::share_outside(&z, low, high)?, 0.5);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 pub fn share_outside(xs: &Tensor, low: f64, high: f64) -> Result<f64> {

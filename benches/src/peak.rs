@@ -1,0 +1,83 @@
+//! What the machine can do at most: an FMA loop that stays in the registers, and a sweep through memory.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use rayon::prelude::*;
+
+/// GFLOP/s of all threads in a loop of fused multiply-adds on `f32`.
+pub fn flops() -> f64 {
+    let threads = rayon::current_num_threads();
+    let rounds = 20_000_000u64;
+    let start = Instant::now();
+    let flops: f64 = (0..threads).into_par_iter().with_max_len(1).map(|_| fma(rounds)).sum();
+    flops / start.elapsed().as_secs_f64() * 1e-9
+}
+
+/// GB/s of all threads reading a buffer that no cache holds.
+pub fn bandwidth(buffer: &[f32]) -> f64 {
+    let start = Instant::now();
+    let part = buffer.len().div_ceil(rayon::current_num_threads());
+    let sum: f32 = buffer.par_chunks(part).map(sum).sum();
+    black_box(sum);
+    size_of_val(buffer) as f64 / start.elapsed().as_secs_f64() * 1e-9
+}
+
+fn fma(rounds: u64) -> f64 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: the processor was just asked for the feature that the function needs.
+            return unsafe { fma_avx512(rounds) };
+        }
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            // SAFETY: as above.
+            return unsafe { fma_avx2(rounds) };
+        }
+    }
+    fma_portable(rounds)
+}
+
+/// Twelve sums of a vector each: enough to hide the latency of two units.
+macro_rules! fma_loop {
+    ($rounds:expr, $lanes:expr, $splat:expr, $fma:expr) => {{
+        const SUMS: usize = 12;
+        let (a, b) = ($splat(black_box(0.999)), $splat(black_box(1e-3)));
+        let mut sums = [b; SUMS];
+        for _ in 0..$rounds {
+            for sum in &mut sums {
+                *sum = $fma(*sum, a, b);
+            }
+        }
+        black_box(sums);
+        $rounds as f64 * (2 * SUMS * $lanes) as f64
+    }};
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn fma_avx512(rounds: u64) -> f64 {
+    use std::arch::x86_64::{_mm512_fmadd_ps, _mm512_set1_ps};
+    fma_loop!(rounds, 16, _mm512_set1_ps, _mm512_fmadd_ps)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn fma_avx2(rounds: u64) -> f64 {
+    use std::arch::x86_64::{_mm256_fmadd_ps, _mm256_set1_ps};
+    fma_loop!(rounds, 8, _mm256_set1_ps, _mm256_fmadd_ps)
+}
+
+fn fma_portable(rounds: u64) -> f64 {
+    fma_loop!(rounds, 1, std::convert::identity::<f32>, f32::mul_add)
+}
+
+fn sum(part: &[f32]) -> f32 {
+    let mut lanes = [0f32; 64];
+    for chunk in part.as_chunks::<64>().0 {
+        for (lane, x) in lanes.iter_mut().zip(chunk) {
+            *lane += x;
+        }
+    }
+    lanes.iter().sum()
+}

@@ -1,0 +1,258 @@
+//! Matrix products, with something to do to each row of the result while it is in the cache.
+//!
+//! Every element of `A·B` is summed over `k` in rising order by fused multiply-adds, in blocks of [`DEPTH`]: so its
+//! bits depend neither on the threads, nor on the width of the vectors, nor on the rows that are computed beside it.
+//! The blocking is that of Goto and van de Geijn 2008 (*Anatomy of high-performance matrix multiplication*): `B` is
+//! packed into panels that stay in the second-level cache, and a tile of `C` stays in the registers.
+
+mod pack;
+mod tile;
+mod vector;
+
+use rayon::prelude::*;
+
+use crate::simd::Level;
+use tile::Tiles;
+
+/// How much of `k` is summed before it is added to `C`.
+const DEPTH: usize = 512;
+/// How much of `k` is packed at once; a multiple of [`DEPTH`].
+const PACKED: usize = 16 * DEPTH;
+/// Rows of `C` that one task computes.
+const ROWS: usize = 128;
+/// Below so many multiplications, threads cost more than they save.
+const PARALLEL: usize = 1 << 17;
+/// With fewer rows than this, the transposed product is computed: the vectors then lie along the rows, and the large
+/// matrix is read as it lies.
+const FEW_ROWS: usize = 48;
+
+/// A matrix in memory.
+#[derive(Debug, Clone, Copy)]
+pub struct Matrix<'a, T> {
+    data: &'a [T],
+    rows: usize,
+    columns: usize,
+    row_stride: usize,
+    column_stride: usize,
+}
+
+impl<'a, T> Matrix<'a, T> {
+    /// A row-major matrix; `None` if the data are not as many as it has elements.
+    pub fn new(data: &'a [T], rows: usize, columns: usize) -> Option<Self> {
+        let whole = rows.checked_mul(columns) == Some(data.len());
+        whole.then_some(Self { data, rows, columns, row_stride: columns, column_stride: 1 })
+    }
+
+    /// The transposed matrix, of the same data.
+    pub fn t(self) -> Self {
+        Self {
+            data: self.data,
+            rows: self.columns,
+            columns: self.rows,
+            row_stride: self.column_stride,
+            column_stride: self.row_stride,
+        }
+    }
+}
+
+/// `f32` or `f64`.
+pub trait Real: tile::Element + pack::Keep {}
+
+impl Real for f32 {}
+impl Real for f64 {}
+
+/// What to do with the product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Into {
+    /// `C = A·B`.
+    Set,
+    /// `C = C + A·B`.
+    Add,
+    /// `C = C - A·B`.
+    Subtract,
+}
+
+/// `C = A·B`, or that added to or subtracted from `C`, which is row-major and `a.rows × b.columns`. `finish` gets
+/// each block of finished rows, with the number of the first one, once.
+///
+/// # Panics
+/// If the sizes do not fit together.
+pub fn gemm<T: Real>(
+    level: Level,
+    a: Matrix<T>,
+    b: Matrix<T>,
+    c: &mut [T],
+    into: Into,
+    finish: impl Fn(usize, &mut [T]) + Sync,
+) {
+    assert!(a.columns == b.rows, "{} columns times {} rows", a.columns, b.rows);
+    assert!(c.len() == a.rows * b.columns, "{} elements for {}×{}", c.len(), a.rows, b.columns);
+    let (m, n, k) = (a.rows, b.columns, a.columns);
+    if c.is_empty() {
+        return;
+    }
+    if k == 0 && into == Into::Set {
+        c.fill(T::ZERO);
+    }
+    if k == 0 {
+        c.par_chunks_mut(ROWS * n).enumerate().for_each(|(block, rows)| finish(block * ROWS, rows));
+        return;
+    }
+    let tiles = T::tiles(level);
+    if m < FEW_ROWS && m < n {
+        Product { a: b.t(), b: a.t(), c: Output::new(c, 1, n), into, tiles }.run_in_pool(&|_, _| {});
+        for (block, rows) in c.chunks_mut(ROWS * n).enumerate() {
+            finish(block * ROWS, rows);
+        }
+    } else {
+        Product { a, b, c: Output::new(c, n, 1), into, tiles }.run_in_pool(&finish);
+    }
+}
+
+/// Where the product goes: element `(i, j)` at `i·row_stride + j·column_stride`.
+#[derive(Clone, Copy)]
+struct Output<T> {
+    start: *mut T,
+    len: usize,
+    row_stride: usize,
+    column_stride: usize,
+}
+
+// SAFETY: it stands for a mutable slice, and tasks write to rows of their own.
+unsafe impl<T: Send> Sync for Output<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Send for Output<T> {}
+
+impl<T> Output<T> {
+    fn new(c: &mut [T], row_stride: usize, column_stride: usize) -> Self {
+        Self { start: c.as_mut_ptr(), len: c.len(), row_stride, column_stride }
+    }
+}
+
+struct Product<'a, T: Real> {
+    a: Matrix<'a, T>,
+    b: Matrix<'a, T>,
+    c: Output<T>,
+    into: Into,
+    tiles: &'static Tiles<T>,
+}
+
+impl<T: Real> Product<'_, T> {
+    /// Enters the thread pool once, and not for each of the steps.
+    fn run_in_pool(&self, finish: &(dyn Fn(usize, &mut [T]) + Sync)) {
+        let parallel = self.a.rows * self.b.columns * self.a.columns >= PARALLEL;
+        if parallel {
+            rayon::scope(|_| self.run(parallel, finish));
+        } else {
+            self.run(parallel, finish);
+        }
+    }
+
+    fn run(&self, parallel: bool, finish: &(dyn Fn(usize, &mut [T]) + Sync)) {
+        let (m, n, k) = (self.a.rows, self.b.columns, self.a.columns);
+        let most = pack::columns_size(n, k.min(PACKED), self.tiles);
+        pack::with_buffer(most, |packed: &mut [T]| {
+            for start in (0..k).step_by(PACKED) {
+                let depths = start..k.min(start + PACKED);
+                let packed = &mut packed[..pack::columns_size(n, depths.len(), self.tiles)];
+                pack::columns(
+                    &self.b,
+                    depths.clone(),
+                    self.tiles,
+                    self.into == Into::Subtract,
+                    parallel,
+                    packed,
+                );
+                let packed = &*packed;
+                let block = |block: usize| {
+                    let rows = block * ROWS..m.min((block + 1) * ROWS);
+                    self.block(rows.clone(), depths.clone(), packed);
+                    if depths.end == k && self.c.column_stride == 1 {
+                        // SAFETY: a block's rows are this task's alone, and lie one behind the other within `C`.
+                        let rows_of_c = unsafe {
+                            debug_assert!(rows.end * n <= self.c.len);
+                            std::slice::from_raw_parts_mut(self.c.start.add(rows.start * n), rows.len() * n)
+                        };
+                        finish(rows.start, rows_of_c);
+                    }
+                };
+                let blocks = m.div_ceil(ROWS);
+                if parallel {
+                    (0..blocks).into_par_iter().with_max_len(1).for_each(block);
+                } else {
+                    (0..blocks).for_each(block);
+                }
+            }
+        });
+    }
+
+    /// Adds the product of some rows of `A` and some of `k` to these rows of `C`.
+    fn block(&self, rows: std::ops::Range<usize>, depths: std::ops::Range<usize>, packed: &[T]) {
+        for start in depths.clone().step_by(DEPTH) {
+            let some = start..depths.end.min(start + DEPTH);
+            let packed = &packed[pack::columns_size(self.b.columns, start - depths.start, self.tiles)..];
+            self.step(rows.clone(), some, packed, start > 0 || self.into != Into::Set);
+        }
+    }
+
+    fn step(&self, rows: std::ops::Range<usize>, depths: std::ops::Range<usize>, packed: &[T], add: bool) {
+        if self.a.column_stride == 1 {
+            let a = pack::Rows::as_they_lie(&self.a, rows.clone(), depths.clone());
+            self.tiles_of(rows, depths.len(), a, packed, add);
+        } else {
+            let together = self.tiles.rows;
+            pack::with_buffer(pack::rows_size(rows.len(), depths.len(), together), |buffer| {
+                let a = pack::rows(&self.a, rows.clone(), depths.clone(), together, buffer);
+                self.tiles_of(rows, depths.len(), a, packed, add);
+            });
+        }
+    }
+
+    fn tiles_of(
+        &self,
+        rows: std::ops::Range<usize>,
+        depth: usize,
+        a: pack::Rows<T>,
+        packed: &[T],
+        add: bool,
+    ) {
+        let n = self.b.columns;
+        let mut scratch = [T::ZERO; tile::LARGEST];
+        for panel in pack::panels(n, depth, self.tiles) {
+            let whole = panel.columns == panel.width && self.c.column_stride == 1;
+            let mut row = rows.start;
+            while row < rows.end {
+                let height = self.tiles.height(rows.end - row);
+                let tile = self.tiles.of(height, panel.width);
+                let at = row * self.c.row_stride + panel.first * self.c.column_stride;
+                // SAFETY: `a` has `height` rows and `depth` columns from there on, the panel is `depth × width`, and
+                // what is written lies in rows of this task: the tile where it is whole, else the scratch tile, of
+                // which the part that `C` has is copied.
+                unsafe {
+                    let (a, a_row, a_step) = a.from(row - rows.start);
+                    let b = packed[panel.start..][..depth * panel.width].as_ptr();
+                    let c = self.c.start.add(at);
+                    if whole {
+                        debug_assert!(at + (height - 1) * self.c.row_stride + panel.width <= self.c.len);
+                        tile(depth, a, a_row, a_step, b, c, self.c.row_stride, add);
+                    } else {
+                        let scratch = scratch.as_mut_ptr();
+                        tile(depth, a, a_row, a_step, b, scratch, panel.width, false);
+                        for i in 0..height {
+                            for j in 0..panel.columns {
+                                let c = c.add(i * self.c.row_stride + j * self.c.column_stride);
+                                let x = *scratch.add(i * panel.width + j);
+                                *c = if add { *c + x } else { x };
+                            }
+                        }
+                    }
+                }
+                row += height;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

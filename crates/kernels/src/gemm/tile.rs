@@ -1,0 +1,163 @@
+//! The tile of `C` that stays in the registers.
+
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
+
+use super::vector::{Four, Vector};
+use crate::simd::Level;
+
+/// The most elements that a tile has: 8 rows of 3 vectors of 16.
+pub(super) const LARGEST: usize = 8 * 48;
+
+/// Computes a tile: `c = a·b`, or `c = c + a·b` with `add`.
+///
+/// # Safety
+/// `a` must be good for the tile's rows, `a_row` apart, of `depth` elements, `a_step` apart; `b` for `depth` rows of
+/// the tile's width, one behind the other; `c` for the tile's rows, `c_row` apart. The processor must have the
+/// instructions of the tile.
+pub(super) type Tile<T> = unsafe fn(
+    depth: usize,
+    a: *const T,
+    a_row: usize,
+    a_step: usize,
+    b: *const T,
+    c: *mut T,
+    c_row: usize,
+    add: bool,
+);
+
+/// The tiles of a level.
+#[derive(Debug)]
+pub struct Tiles<T> {
+    /// The rows of the highest tile: a power of two.
+    pub(super) rows: usize,
+    /// The elements of a vector.
+    pub(super) lanes: usize,
+    /// By the logarithm of the rows, and by the vectors in a row less one.
+    tiles: [[Tile<T>; 3]; 4],
+}
+
+/// How many rows of `B` ahead of their use they are asked for.
+const AHEAD: usize = 8;
+
+/// The vectors in a row of the widest tile.
+const VECTORS: usize = 3;
+
+impl<T> Tiles<T> {
+    /// The columns of the widest tile.
+    pub(super) fn columns(&self) -> usize {
+        VECTORS * self.lanes
+    }
+
+    /// The highest tile for so many rows.
+    pub(super) fn height(&self, rows: usize) -> usize {
+        self.rows.min(1 << rows.ilog2())
+    }
+
+    /// The tile of this height (a power of two) and width (a multiple of the vectors).
+    pub(super) fn of(&self, height: usize, width: usize) -> Tile<T> {
+        self.tiles[height.ilog2() as usize][width / self.lanes - 1]
+    }
+}
+
+/// What a matrix is made of.
+pub trait Element:
+    Copy + Send + Sync + std::fmt::Debug + std::ops::Add<Output = Self> + std::ops::Neg<Output = Self> + 'static
+{
+    /// 0.
+    const ZERO: Self;
+
+    /// The tiles of a level.
+    fn tiles(level: Level) -> &'static Tiles<Self>;
+}
+
+#[inline(always)]
+#[allow(clippy::too_many_arguments)] // As many as a tile has sides.
+unsafe fn compute<V: Vector, const R: usize, const C: usize>(
+    depth: usize,
+    a: *const V::Element,
+    a_row: usize,
+    a_step: usize,
+    b: *const V::Element,
+    c: *mut V::Element,
+    c_row: usize,
+    add: bool,
+    zero: V::Element,
+) {
+    // SAFETY: the contract of `Tile`.
+    unsafe {
+        let mut sums = [[V::splat(zero); C]; R];
+        for step in 0..depth {
+            let mut row_of_b = [V::splat(zero); C];
+            for (j, b_j) in row_of_b.iter_mut().enumerate() {
+                let b = b.add((step * C + j) * V::LANES);
+                *b_j = V::load(b);
+                V::prefetch(b.wrapping_add(AHEAD * C * V::LANES));
+            }
+            for (i, sums) in sums.iter_mut().enumerate() {
+                let a = V::splat(*a.add(i * a_row + step * a_step));
+                for (sum, b) in sums.iter_mut().zip(row_of_b) {
+                    *sum = a.multiply_add(b, *sum);
+                }
+            }
+        }
+        for (i, sums) in sums.into_iter().enumerate() {
+            for (j, sum) in sums.into_iter().enumerate() {
+                let c = c.add(i * c_row + j * V::LANES);
+                if add { V::add(sum, V::load(c)).store(c) } else { sum.store(c) }
+            }
+        }
+    }
+}
+
+macro_rules! tiles {
+    ($name:ident, $vector:ty, $element:ty, $rows:expr, $($feature:meta)?) => {{
+        $(#[$feature])?
+        #[allow(clippy::too_many_arguments)] // As above.
+        unsafe fn tile<const R: usize, const C: usize>(
+            depth: usize,
+            a: *const $element,
+            a_row: usize,
+            a_step: usize,
+            b: *const $element,
+            c: *mut $element,
+            c_row: usize,
+            add: bool,
+        ) {
+            // SAFETY: the contract of `Tile`, which is this function's too.
+            unsafe { compute::<$vector, R, C>(depth, a, a_row, a_step, b, c, c_row, add, 0.0) }
+        }
+        static $name: Tiles<$element> = Tiles {
+            rows: $rows,
+            lanes: <$vector>::LANES,
+            tiles: [
+                [tile::<1, 1>, tile::<1, 2>, tile::<1, 3>],
+                [tile::<2, 1>, tile::<2, 2>, tile::<2, 3>],
+                [tile::<4, 1>, tile::<4, 2>, tile::<4, 3>],
+                [tile::<8, 1>, tile::<8, 2>, tile::<8, 3>],
+            ],
+        };
+        &$name
+    }};
+}
+
+macro_rules! element {
+    ($element:ty, $wide:ty, $narrow:ty) => {
+        impl Element for $element {
+            const ZERO: Self = 0.0;
+
+            fn tiles(level: Level) -> &'static Tiles<Self> {
+                match level {
+                    #[cfg(target_arch = "x86_64")]
+                    Level::Avx512 => tiles!(WIDE, $wide, $element, 8, target_feature(enable = "avx512f")),
+                    #[cfg(target_arch = "x86_64")]
+                    Level::Avx2 => tiles!(NARROW, $narrow, $element, 4, target_feature(enable = "avx2,fma")),
+                    _ => tiles!(PORTABLE, Four<$element>, $element, 4,),
+                }
+            }
+        }
+    };
+}
+
+element!(f32, __m512, __m256);
+element!(f64, __m512d, __m256d);
