@@ -214,7 +214,7 @@ struct Values<'a, T> {
 impl<T: Element> Visit for Values<'_, T> {
     type Output = ();
 
-    fn visit(self, function: impl Function) {
+    fn visit<F: Function>(self, function: F) {
         simd::run(self.level, Loop { function, with: self });
     }
 }
@@ -229,8 +229,94 @@ struct Gradients<'a, T> {
 impl<T: Element> Visit for Gradients<'_, T> {
     type Output = ();
 
-    fn visit(self, function: impl Function) {
+    fn visit<F: Function>(self, function: F) {
         simd::run(self.level, Loop { function, with: self });
+    }
+}
+
+/// `φ` of every element, in its place.
+pub(crate) fn apply(level: Level, activation: Activation, xs: &mut [f32]) {
+    if activation == Activation::Sin && xs.iter().any(|x| f64::from(x.abs()) > SIN_LIMIT) {
+        xs.iter_mut().for_each(|x| *x = activation.value(f64::from(*x)) as f32);
+    } else if activation != Activation::Identity {
+        visit(activation, InPlace { level, xs });
+    }
+}
+
+/// `φ'·g` in the place of `g`, from the output of the activation if that
+/// [is enough](is_derivative_of_output), else from its input.
+pub(crate) fn apply_gradient(level: Level, activation: Activation, known: &[f32], gs: &mut [f32]) {
+    if activation == Activation::Sin && known.iter().any(|x| f64::from(x.abs()) > SIN_LIMIT) {
+        let derivative = |x: f32| activation.derivative(f64::from(x));
+        gs.iter_mut().zip(known).for_each(|(g, &x)| *g = (derivative(x) * f64::from(*g)) as f32);
+    } else if activation != Activation::Identity {
+        visit(activation, GradientInPlace { level, known, gs });
+    }
+}
+
+/// Whether the derivative in `f32` is computed from the output, as PyTorch does: for tanh, `1 - h²`.
+pub(crate) fn is_derivative_of_output(activation: Activation) -> bool {
+    struct Ask;
+    impl Visit for Ask {
+        type Output = bool;
+
+        fn visit<F: Function>(self, _: F) -> bool {
+            F::OF_OUTPUT
+        }
+    }
+    visit(activation, Ask)
+}
+
+struct InPlace<'a> {
+    level: Level,
+    xs: &'a mut [f32],
+}
+
+impl Visit for InPlace<'_> {
+    type Output = ();
+
+    fn visit<F: Function>(self, function: F) {
+        simd::run(self.level, Loop { function, with: self });
+    }
+}
+
+struct GradientInPlace<'a> {
+    level: Level,
+    known: &'a [f32],
+    gs: &'a mut [f32],
+}
+
+impl Visit for GradientInPlace<'_> {
+    type Output = ();
+
+    fn visit<F: Function>(self, function: F) {
+        simd::run(self.level, Loop { function, with: self });
+    }
+}
+
+impl<F: Function> Task for Loop<F, InPlace<'_>> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for x in self.with.xs {
+            *x = self.function.value_f32(*x);
+        }
+    }
+}
+
+impl<F: Function> Task for Loop<F, GradientInPlace<'_>> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for (g, &known) in self.with.gs.iter_mut().zip(self.with.known) {
+            *g = if F::OF_OUTPUT {
+                self.function.gradient_of_output_f32(known, *g)
+            } else {
+                self.function.gradient_f32(known, *g)
+            };
+        }
     }
 }
 

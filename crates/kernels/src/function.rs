@@ -80,7 +80,7 @@ pub(crate) trait Visit {
     type Output;
 
     /// Does it.
-    fn visit(self, function: impl Function) -> Self::Output;
+    fn visit<F: Function>(self, function: F) -> Self::Output;
 }
 
 /// Calls the visitor with the activation's function.

@@ -1,9 +1,10 @@
 //! Statistics of a whole tensor.
 
-use candle_core::{CpuStorage, DType, Device, Result, Storage, Tensor, bail};
+use candle_core::{DType, Device, Result, Tensor};
 use rayon::prelude::*;
 
-use crate::{Histogram, Moments};
+use crate::slice::{self, Lend};
+use crate::{Histogram, Level, Moments, simd};
 
 /// What a tensor looks like. Made by [`summarize`].
 #[derive(Debug, Clone, PartialEq)]
@@ -46,8 +47,8 @@ const BLOCK: usize = 1 << 13;
 /// ```
 pub fn summarize(xs: &Tensor, range: Option<(f64, f64)>, bins: usize) -> Result<Summary> {
     match on_cpu(xs)? {
-        (xs, DType::F64) => with_slice::<f64, _>(&xs, |values| summarize_slice(values, range, bins)),
-        (xs, _) => with_slice::<f32, _>(&xs, |values| summarize_slice(values, range, bins)),
+        (xs, DType::F64) => Ok(summarize_slice(&slice::lend::<f64>(&xs)?, range, bins)),
+        (xs, _) => Ok(summarize_slice(&slice::lend::<f32>(&xs)?, range, bins)),
     }
 }
 
@@ -67,21 +68,39 @@ pub fn summarize(xs: &Tensor, range: Option<(f64, f64)>, bins: usize) -> Result<
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 pub fn share_outside(xs: &Tensor, low: f64, high: f64) -> Result<f64> {
-    fn count<T: Copy + Into<f64> + Sync>(values: &[T], low: f64, high: f64) -> u64 {
-        let block = |block: &[T]| {
-            let outside = |&&x: &&T| {
-                let x = x.into();
-                x <= low || x >= high
-            };
-            block.iter().filter(outside).count() as u64
-        };
-        values.par_chunks(BLOCK).map(block).sum()
+    fn count<T: Lend>(values: &[T], low: f64, high: f64) -> u64 {
+        values.par_chunks(BLOCK).map(|block| count_outside(block, low, high)).sum()
     }
     let outside = match on_cpu(xs)? {
-        (xs, DType::F64) => with_slice::<f64, _>(&xs, |values| count(values, low, high))?,
-        (xs, _) => with_slice::<f32, _>(&xs, |values| count(values, low, high))?,
+        (xs, DType::F64) => count(&slice::lend::<f64>(&xs)?, low, high),
+        (xs, _) => count(&slice::lend::<f32>(&xs)?, low, high),
     };
     Ok(outside as f64 / xs.elem_count() as f64)
+}
+
+/// How many are at or below `low` or at or above `high`.
+pub(crate) fn count_outside<T: Lend>(values: &[T], low: f64, high: f64) -> u64 {
+    simd::run(Level::best(), CountOutside { values, low, high })
+}
+
+struct CountOutside<'a, T> {
+    values: &'a [T],
+    low: f64,
+    high: f64,
+}
+
+impl<T: Lend> simd::Task for CountOutside<'_, T> {
+    type Output = u64;
+
+    #[inline(always)]
+    fn run(self) -> u64 {
+        let mut count = 0;
+        for &x in self.values {
+            let x: f64 = x.into();
+            count += u64::from(x <= self.low || x >= self.high);
+        }
+        count
+    }
 }
 
 /// The tensor on the CPU, contiguous, in `f64` if it was that or an integer type, else in `f32`, which
@@ -94,79 +113,80 @@ fn on_cpu(xs: &Tensor) -> Result<(Tensor, DType)> {
     Ok((xs.detach().to_device(&Device::Cpu)?.to_dtype(dtype)?.contiguous()?, dtype))
 }
 
-/// A type that a [`CpuStorage`] lends a slice of.
-trait Element: Copy + Into<f64> + Sync {
-    fn slice(storage: &CpuStorage) -> Option<&[Self]>;
-}
-
-impl Element for f32 {
-    fn slice(storage: &CpuStorage) -> Option<&[Self]> {
-        if let CpuStorage::F32(values) = storage { Some(values) } else { None }
-    }
-}
-
-impl Element for f64 {
-    fn slice(storage: &CpuStorage) -> Option<&[Self]> {
-        if let CpuStorage::F64(values) = storage { Some(values) } else { None }
-    }
-}
-
-/// Calls with the elements of a contiguous CPU tensor, where they lie.
-fn with_slice<T: Element, R>(xs: &Tensor, f: impl FnOnce(&[T]) -> R) -> Result<R> {
-    let (storage, layout) = xs.storage_and_layout();
-    let values = match &*storage {
-        Storage::Cpu(storage) => T::slice(storage),
-        _ => None,
-    };
-    match (values, layout.contiguous_offsets()) {
-        (Some(values), Some((start, end))) => Ok(f(&values[start..end])),
-        _ => bail!("a contiguous CPU tensor was expected, not {:?}", xs.dtype()),
-    }
-}
-
-fn summarize_slice<T: Element>(values: &[T], range: Option<(f64, f64)>, bins: usize) -> Summary {
+fn summarize_slice<T: Lend>(values: &[T], range: Option<(f64, f64)>, bins: usize) -> Summary {
     // With a range known, one pass over the values does both; else the histogram has to wait for the range.
-    let blocks = || values.par_chunks(BLOCK);
-    let counted = |low, high| {
-        move |block: &[T]| {
-            let mut histogram = Histogram::new(low, high, bins);
-            histogram.add(block);
-            histogram
-        }
+    let part = |block: &[T]| {
+        let histogram = range.map(|(low, high)| Histogram::new(low, high, bins));
+        let mut part = Partial { moments: Moments::default(), histogram, bins };
+        part.add(block);
+        part
     };
-    let (moments, histograms): (Vec<Moments>, Vec<Histogram>) = match range {
-        Some((low, high)) => {
-            let count = counted(low, high);
-            blocks().map(|block| (Moments::of(block), count(block))).unzip()
-        }
-        None => {
-            let moments: Vec<Moments> = blocks().map(Moments::of).collect();
-            let all = merged(&moments);
-            (moments, blocks().map(counted(all.min(), all.max())).collect())
-        }
-    };
-    let moments = merged(&moments);
-    let (low, high) = range.unwrap_or((moments.min(), moments.max()));
-    let mut histogram = Histogram::new(low, high, bins);
-    for part in &histograms {
-        histogram.merge(part);
+    let parts: Vec<Partial> = values.par_chunks(BLOCK).map(part).collect();
+    let mut all = part(&[]);
+    for part in &parts {
+        all.merge(part);
     }
-    Summary {
-        count: moments.count(),
-        mean: moments.mean(),
-        std: moments.std(),
-        rms: moments.rms(),
-        min: moments.min(),
-        max: moments.max(),
-        histogram,
-    }
+    all.summary(values)
 }
 
-fn merged(parts: &[Moments]) -> Moments {
-    parts.iter().fold(Moments::default(), |mut all, part| {
-        all.merge(part);
-        all
-    })
+/// The summary of values whose moments are known: counts the bins.
+pub(crate) fn summarize_with_moments<T: Lend>(values: &[T], moments: Moments, bins: usize) -> Summary {
+    Partial { moments, histogram: None, bins }.summary(values)
+}
+
+/// A summary of some of the values.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Partial {
+    pub(crate) moments: Moments,
+    /// Where the range is known before the values are.
+    pub(crate) histogram: Option<Histogram>,
+    pub(crate) bins: usize,
+}
+
+impl Partial {
+    /// Adds values, of which there should be some thousands at most.
+    pub(crate) fn add<T: Lend>(&mut self, values: &[T]) {
+        self.moments.merge(&Moments::of(values));
+        if let Some(histogram) = &mut self.histogram {
+            histogram.add(values);
+        }
+    }
+
+    /// Adds what another part has seen.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.moments.merge(&other.moments);
+        if let (Some(histogram), Some(other)) = (&mut self.histogram, &other.histogram) {
+            histogram.merge(other);
+        }
+    }
+
+    /// The summary of all values, which are looked at again if their histogram is still to be made.
+    pub(crate) fn summary<T: Lend>(self, values: &[T]) -> Summary {
+        let moments = self.moments;
+        let histogram = self.histogram.unwrap_or_else(|| {
+            let empty = || Histogram::new(moments.min(), moments.max(), self.bins);
+            let count = |block: &[T]| {
+                let mut histogram = empty();
+                histogram.add(block);
+                histogram
+            };
+            let parts: Vec<Histogram> = values.par_chunks(BLOCK).map(count).collect();
+            let mut all = empty();
+            for part in &parts {
+                all.merge(part);
+            }
+            all
+        });
+        Summary {
+            count: moments.count(),
+            mean: moments.mean(),
+            std: moments.std(),
+            rms: moments.rms(),
+            min: moments.min(),
+            max: moments.max(),
+            histogram,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -27,8 +27,6 @@
 //! ```
 
 mod probe;
-mod tap;
 
 pub use probe::{Probe, Record};
-pub use tap::tap;
-pub use wick_kernels::{Histogram, Moments, Summary, share_outside, summarize};
+pub use wick_kernels::{Histogram, Moments, Summary, share_outside, summarize, tap};

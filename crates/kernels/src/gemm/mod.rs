@@ -18,8 +18,8 @@ use tile::Tiles;
 const DEPTH: usize = 512;
 /// How much of `k` is packed at once; a multiple of [`DEPTH`].
 const PACKED: usize = 16 * DEPTH;
-/// Rows of `C` that one task computes.
-const ROWS: usize = 128;
+/// Rows of `C` that one task computes, and that are finished together.
+pub(crate) const ROWS: usize = 128;
 /// Below so many multiplications, threads cost more than they save.
 const PARALLEL: usize = 1 << 17;
 /// With fewer rows than this, the transposed product is computed: the vectors then lie along the rows, and the large
@@ -41,6 +41,11 @@ impl<'a, T> Matrix<'a, T> {
     pub fn new(data: &'a [T], rows: usize, columns: usize) -> Option<Self> {
         let whole = rows.checked_mul(columns) == Some(data.len());
         whole.then_some(Self { data, rows, columns, row_stride: columns, column_stride: 1 })
+    }
+
+    /// A matrix without elements.
+    pub(crate) const fn empty() -> Self {
+        Self { data: &[], rows: 0, columns: 0, row_stride: 0, column_stride: 1 }
     }
 
     /// The transposed matrix, of the same data.
@@ -87,25 +92,72 @@ pub fn gemm<T: Real>(
 ) {
     assert!(a.columns == b.rows, "{} columns times {} rows", a.columns, b.rows);
     assert!(c.len() == a.rows * b.columns, "{} elements for {}×{}", c.len(), a.rows, b.columns);
-    let (m, n, k) = (a.rows, b.columns, a.columns);
-    if c.is_empty() {
-        return;
-    }
-    if k == 0 && into == Into::Set {
+    if into == Into::Set && a.columns == 0 {
         c.fill(T::ZERO);
     }
-    if k == 0 {
-        c.par_chunks_mut(ROWS * n).enumerate().for_each(|(block, rows)| finish(block * ROWS, rows));
+    let len = c.len();
+    multiply(
+        level,
+        a,
+        b,
+        Output { start: c.as_mut_ptr(), len, row_stride: 0, column_stride: 0 },
+        into,
+        &finish,
+    );
+}
+
+/// `A·B`, row-major, in memory of its own. `finish` is as for [`gemm`].
+///
+/// # Panics
+/// If the sizes do not fit together.
+pub fn product<T: Real>(
+    level: Level,
+    a: Matrix<T>,
+    b: Matrix<T>,
+    finish: impl Fn(usize, &mut [T]) + Sync,
+) -> Vec<T> {
+    assert!(a.columns == b.rows, "{} columns times {} rows", a.columns, b.rows);
+    let len = a.rows * b.columns;
+    if a.columns == 0 {
+        let mut c = vec![T::ZERO; len];
+        gemm(level, a, b, &mut c, Into::Add, finish);
+        return c;
+    }
+    let mut c = Vec::with_capacity(len);
+    let start = c.as_mut_ptr();
+    multiply(level, a, b, Output { start, len, row_stride: 0, column_stride: 0 }, Into::Set, &finish);
+    // SAFETY: the product has set every element.
+    unsafe { c.set_len(len) };
+    c
+}
+
+/// The product into `c`, whose strides are set here. With [`Into::Set`], memory that was never written to will do.
+fn multiply<T: Real>(
+    level: Level,
+    a: Matrix<T>,
+    b: Matrix<T>,
+    c: Output<T>,
+    into: Into,
+    finish: &(dyn Fn(usize, &mut [T]) + Sync),
+) {
+    let (m, n, k) = (a.rows, b.columns, a.columns);
+    if c.len == 0 {
         return;
     }
-    let tiles = T::tiles(level);
-    if m < FEW_ROWS && m < n {
-        Product { a: b.t(), b: a.t(), c: Output::new(c, 1, n), into, tiles }.run_in_pool(&|_, _| {});
+    let turned = m < FEW_ROWS && m < n;
+    if k > 0 && turned {
+        let c = Output { row_stride: 1, column_stride: n, ..c };
+        Product { a: b.t(), b: a.t(), c, into, tiles: T::tiles(level) }.run_in_pool(&|_, _| {});
+    } else if k > 0 {
+        let c = Output { row_stride: n, column_stride: 1, ..c };
+        Product { a, b, c, into, tiles: T::tiles(level) }.run_in_pool(finish);
+    }
+    if k == 0 || turned {
+        // SAFETY: all of `c` is set by now, and nobody else has it.
+        let c = unsafe { std::slice::from_raw_parts_mut(c.start, c.len) };
         for (block, rows) in c.chunks_mut(ROWS * n).enumerate() {
             finish(block * ROWS, rows);
         }
-    } else {
-        Product { a, b, c: Output::new(c, n, 1), into, tiles }.run_in_pool(&finish);
     }
 }
 
@@ -122,12 +174,6 @@ struct Output<T> {
 unsafe impl<T: Send> Sync for Output<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Send for Output<T> {}
-
-impl<T> Output<T> {
-    fn new(c: &mut [T], row_stride: usize, column_stride: usize) -> Self {
-        Self { start: c.as_mut_ptr(), len: c.len(), row_stride, column_stride }
-    }
-}
 
 struct Product<'a, T: Real> {
     a: Matrix<'a, T>,

@@ -18,7 +18,7 @@ use candle_core::{CpuStorage, CudaStorage, CustomOp1, Layout, MetalStorage, Resu
 /// let x = Var::new(&[1.0f32, 2.0], &Device::Cpu)?;
 /// let seen = Arc::new(Mutex::new(None));
 /// let ear = seen.clone();
-/// let h = wick_probe::tap(&x.affine(3.0, 0.0)?, move |gradient| {
+/// let h = wick_kernels::tap(&x.affine(3.0, 0.0)?, move |gradient| {
 ///     *ear.lock().unwrap() = Some(gradient.clone());
 ///     Ok(())
 /// })?;

@@ -1,0 +1,274 @@
+//! A dense layer as one op: product, bias, activation and statistics, while the rows are in the cache.
+
+mod pass;
+
+use std::sync::{Arc, OnceLock};
+
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Device, Layout, Result, Shape, Tensor, bail};
+use wick_theory::Activation;
+
+use crate::slice::{self, Real};
+use crate::{Level, Summary, activate, share_outside, summarize, tap};
+use pass::Layer;
+
+/// Who hears what passes through a [`dense`] layer. The statistics are taken on the way, while the numbers are in the
+/// cache.
+pub trait Listener: Send + Sync {
+    /// How many bins the histograms have.
+    fn bins(&self) -> usize;
+
+    /// A forward pass: the layer's output (its histogram covers the activation's range where that is finite), and the
+    /// share of the pre-activations in the activation's flat tails.
+    fn forward(&self, output: Summary, saturated: f64);
+
+    /// A backward pass: the gradient of the loss with respect to the layer's output.
+    fn backward(&self, gradient: Summary);
+}
+
+/// `φ(x Wᵀ + b)` for `x` of shape `[…, in]`, `W` of `[out, in]` and `b` of `[out]`, differentiable in all three.
+///
+/// On a CPU with a fused multiply-add, `f32` and `f64` are computed in one op, forward and backward; elsewhere the layer
+/// is composed of candle's own ops. Every output is summed over `in` in rising order, whatever the threads. The gradient
+/// of `x` is not computed where nothing behind it wants one.
+///
+/// ```
+/// use candle_core::{Device, Tensor, Var};
+/// use wick_kernels::dense;
+/// use wick_theory::Activation;
+///
+/// let x = Tensor::new(&[[1f32, 2.0]], &Device::Cpu)?;
+/// let w = Var::new(&[[3f32, -4.0], [1.0, 1.0]], &Device::Cpu)?;
+/// let b = Tensor::new(&[0f32, 0.5], &Device::Cpu)?;
+/// let h = dense(&x, &w, Some(&b), Activation::Relu, None)?;
+/// assert_eq!(h.to_vec2::<f32>()?, [[0.0, 3.5]]);
+/// let gradients = h.sum_all()?.backward()?;
+/// let gradient = gradients.get(&w).map(|g| g.to_vec2::<f32>()).transpose()?;
+/// assert_eq!(gradient, Some(vec![vec![0.0, 0.0], vec![1.0, 2.0]]));
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+///
+/// # Errors
+/// If shapes, types or devices do not fit together.
+pub fn dense(
+    xs: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    activation: Activation,
+    listener: Option<Arc<dyn Listener>>,
+) -> Result<Tensor> {
+    let (outputs, inputs) = weight.dims2()?;
+    let fits = xs.dims().last() == Some(&inputs) && bias.is_none_or(|bias| bias.dims() == [outputs]);
+    if !fits {
+        let bias = bias.map(Tensor::dims);
+        bail!("a dense layer of weight {:?} and bias {bias:?} cannot take {:?}", weight.dims(), xs.dims());
+    }
+    let operands = [Some(weight), bias];
+    let alike = |t: &Tensor| t.dtype() == xs.dtype() && t.device().is_cpu() == xs.device().is_cpu();
+    let fast = Level::best().is_fast()
+        && xs.device().is_cpu()
+        && matches!(xs.dtype(), DType::F32 | DType::F64)
+        && operands.into_iter().flatten().all(alike);
+    if !fast {
+        return composed(xs, weight, bias, activation, listener);
+    }
+    let op = Dense {
+        activation,
+        listener,
+        inputs_want_gradient: xs.track_op(),
+        differentiable: xs.track_op() || operands.into_iter().flatten().any(Tensor::track_op),
+        pre_activation: OnceLock::new(),
+    };
+    let (xs, weight) = (xs.contiguous()?, weight.contiguous()?);
+    match bias {
+        Some(bias) => xs.apply_op3(&weight, &bias.contiguous()?, op),
+        None => xs.apply_op2(&weight, op),
+    }
+}
+
+/// The same of candle's own ops.
+fn composed(
+    xs: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    activation: Activation,
+    listener: Option<Arc<dyn Listener>>,
+) -> Result<Tensor> {
+    let linear = candle_nn::Linear::new(weight.clone(), bias.cloned());
+    let z = candle_nn::Module::forward(&linear, xs)?;
+    let h = activate(activation, &z)?;
+    let Some(listener) = listener else { return Ok(h) };
+    let (low, high) = activation.flat_tails();
+    let saturated = share_outside(&z, low, high)?;
+    listener.forward(summarize(&h, activation.range(), listener.bins())?, saturated);
+    tap(&h, move |gradient| {
+        listener.backward(summarize(gradient, None, listener.bins())?);
+        Ok(())
+    })
+}
+
+struct Dense {
+    activation: Activation,
+    listener: Option<Arc<dyn Listener>>,
+    /// Whether anything behind the input wants a gradient.
+    inputs_want_gradient: bool,
+    /// Whether anything at all does.
+    differentiable: bool,
+    /// Kept for the backward pass, where the output does not tell the derivative.
+    pre_activation: OnceLock<Tensor>,
+}
+
+/// The gradients of the input, if anything wants it, of the weight, and of the bias, if there is one.
+type Gradients = (Option<Tensor>, Tensor, Option<Tensor>);
+
+type Operand<'a> = (&'a CpuStorage, &'a Layout);
+
+impl Dense {
+    fn forward(&self, xs: Operand, weight: Operand, bias: Option<Operand>) -> Result<(CpuStorage, Shape)> {
+        let mut shape = xs.1.dims().to_vec();
+        if let Some(last) = shape.last_mut() {
+            *last = weight.1.dims()[0];
+        }
+        let shape = Shape::from(shape);
+        let output = match xs.0 {
+            CpuStorage::F32(_) => self.forward_as::<f32>(xs, weight, bias, &shape)?,
+            _ => self.forward_as::<f64>(xs, weight, bias, &shape)?,
+        };
+        Ok((output, shape))
+    }
+
+    fn forward_as<T: Real>(
+        &self,
+        xs: Operand,
+        weight: Operand,
+        bias: Option<Operand>,
+        shape: &Shape,
+    ) -> Result<CpuStorage> {
+        let layer = Layer {
+            activation: self.activation,
+            weight: slice::of::<T>(weight.0, weight.1)?,
+            samples: xs.1.dims().iter().rev().skip(1).product(),
+            outputs: weight.1.dims()[0],
+            inputs: weight.1.dims()[1],
+            bins: self.listener.as_ref().map(|listener| listener.bins()),
+        };
+        let bias = bias.map(|bias| slice::of(bias.0, bias.1)).transpose()?;
+        let keep = self.differentiable && !T::is_derivative_of_output(self.activation);
+        let passed = layer.forward(slice::of(xs.0, xs.1)?, bias, keep);
+        if let Some(pre_activation) = passed.pre_activation {
+            let tensor = Tensor::from_vec(pre_activation, shape, &Device::Cpu)?;
+            // An op goes forward once; if it went again, it would be the same.
+            let _ = self.pre_activation.set(tensor);
+        }
+        if let (Some(listener), Some((output, saturated))) = (&self.listener, passed.heard) {
+            listener.forward(output, saturated);
+        }
+        Ok(T::storage(passed.output))
+    }
+
+    fn backward(
+        &self,
+        xs: &Tensor,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        output: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<Gradients> {
+        match xs.dtype() {
+            DType::F32 => self.backward_as::<f32>(xs, weight, bias, output, gradient),
+            _ => self.backward_as::<f64>(xs, weight, bias, output, gradient),
+        }
+    }
+
+    fn backward_as<T: Real>(
+        &self,
+        xs: &Tensor,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        output: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<Gradients> {
+        let gradient = gradient.contiguous()?;
+        let passed = {
+            let weight_slice = slice::lend::<T>(weight)?;
+            let layer = Layer {
+                activation: self.activation,
+                weight: &weight_slice,
+                samples: xs.dims().iter().rev().skip(1).product(),
+                outputs: weight.dims()[0],
+                inputs: weight.dims()[1],
+                bins: self.listener.as_ref().map(|listener| listener.bins()),
+            };
+            let known = slice::lend(self.pre_activation.get().unwrap_or(output))?;
+            let (xs, gradient) = (slice::lend(xs)?, slice::lend(&gradient)?);
+            layer.backward(&xs, &known, &gradient, bias.is_some(), self.inputs_want_gradient)
+        };
+        if let (Some(listener), Some(gradient)) = (&self.listener, passed.heard) {
+            listener.backward(gradient);
+        }
+        let of_inputs = passed.inputs.map(|values| Tensor::from_vec(values, xs.shape(), &Device::Cpu));
+        let of_weight = Tensor::from_vec(passed.weight, weight.shape(), &Device::Cpu)?;
+        let of_bias = passed.bias.map(|values| Tensor::from_vec(values, weight.dims()[0], &Device::Cpu));
+        Ok((of_inputs.transpose()?, of_weight, of_bias.transpose()?))
+    }
+}
+
+impl CustomOp2 for Dense {
+    fn name(&self) -> &'static str {
+        "dense"
+    }
+
+    fn cpu_fwd(
+        &self,
+        xs: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        w_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.forward((xs, x_layout), (weight, w_layout), None)
+    }
+
+    fn bwd(
+        &self,
+        xs: &Tensor,
+        weight: &Tensor,
+        output: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (of_inputs, of_weight, _) = self.backward(xs, weight, None, output, gradient)?;
+        Ok((of_inputs, Some(of_weight)))
+    }
+}
+
+impl CustomOp3 for Dense {
+    fn name(&self) -> &'static str {
+        "dense"
+    }
+
+    fn cpu_fwd(
+        &self,
+        xs: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        w_layout: &Layout,
+        bias: &CpuStorage,
+        b_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.forward((xs, x_layout), (weight, w_layout), Some((bias, b_layout)))
+    }
+
+    fn bwd(
+        &self,
+        xs: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        output: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let (of_inputs, of_weight, of_bias) = self.backward(xs, weight, Some(bias), output, gradient)?;
+        Ok((of_inputs, Some(of_weight), of_bias))
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,226 @@
+//! The passes of a dense layer over slices.
+
+use std::sync::{Mutex, PoisonError};
+
+use rayon::prelude::*;
+use wick_theory::Activation;
+
+use crate::gemm::{self, Matrix};
+use crate::slice::Real;
+use crate::summary::{Partial, summarize_with_moments};
+use crate::{Histogram, Level, Moments, Summary, simd};
+
+/// Elements that are treated together, so that they stay in the first-level cache from the bias to the histogram.
+const CHUNK: usize = 1 << 13;
+
+/// A layer without its bias.
+pub(super) struct Layer<'a, T> {
+    pub(super) activation: Activation,
+    /// `[outputs, inputs]`.
+    pub(super) weight: &'a [T],
+    pub(super) samples: usize,
+    pub(super) outputs: usize,
+    pub(super) inputs: usize,
+    /// The bins of the histograms, if anybody listens.
+    pub(super) bins: Option<usize>,
+}
+
+/// What a forward pass leaves.
+pub(super) struct Forward<T> {
+    pub(super) output: Vec<T>,
+    pub(super) pre_activation: Option<Vec<T>>,
+    /// The output, and the share of saturated pre-activations.
+    pub(super) heard: Option<(Summary, f64)>,
+}
+
+/// What a backward pass leaves.
+pub(super) struct Backward<T> {
+    pub(super) inputs: Option<Vec<T>>,
+    pub(super) weight: Vec<T>,
+    pub(super) bias: Option<Vec<T>>,
+    /// The gradient of the output.
+    pub(super) heard: Option<Summary>,
+}
+
+impl<T: Real> Layer<'_, T> {
+    fn matrix<'b>(data: &'b [T], rows: usize, columns: usize) -> Matrix<'b, T> {
+        debug_assert_eq!(data.len(), rows * columns);
+        Matrix::new(data, rows, columns).unwrap_or(Matrix::empty())
+    }
+
+    /// Whole rows that make about a chunk.
+    fn chunk(&self) -> usize {
+        (CHUNK / self.outputs.max(1)).max(1) * self.outputs.max(1)
+    }
+
+    pub(super) fn forward(&self, xs: &[T], bias: Option<&[T]>, keep: bool) -> Forward<T> {
+        let (samples, size) = (self.samples, self.samples * self.outputs);
+        let mut kept = vec![T::ZERO; if keep { size } else { 0 }];
+        let block_size = gemm::ROWS * self.outputs.max(1);
+        let kept_blocks: Vec<Mutex<&mut [T]>> = kept.chunks_mut(block_size).map(Mutex::new).collect();
+        let heard: Vec<Mutex<Heard>> =
+            (0..samples.div_ceil(gemm::ROWS)).map(|_| Mutex::new(Heard::default())).collect();
+        let finish = |first: usize, rows: &mut [T]| {
+            let block = first / gemm::ROWS;
+            let mut kept =
+                kept_blocks.get(block).map(|kept| kept.lock().unwrap_or_else(PoisonError::into_inner));
+            let mut mine = self.bins.map(|bins| Heard::new(self.activation, bins));
+            for (index, chunk) in rows.chunks_mut(self.chunk()).enumerate() {
+                if let Some(bias) = bias {
+                    simd::run(Level::best(), AddBias { rows: chunk, bias });
+                }
+                if let Some(kept) = &mut kept {
+                    kept[index * self.chunk()..][..chunk.len()].copy_from_slice(chunk);
+                }
+                if let Some(mine) = &mut mine {
+                    mine.pre_activations(self.activation, chunk);
+                }
+                T::apply(self.activation, chunk);
+                if let Some(mine) = &mut mine {
+                    mine.output.add(chunk);
+                }
+            }
+            if let Some(mine) = mine {
+                *heard[block].lock().unwrap_or_else(PoisonError::into_inner) = mine;
+            }
+        };
+        let (a, b) = (
+            Self::matrix(xs, samples, self.inputs),
+            Self::matrix(self.weight, self.outputs, self.inputs).t(),
+        );
+        let output = gemm::product(Level::best(), a, b, finish);
+        drop(kept_blocks);
+        let heard = self.bins.map(|bins| Heard::merged(heard, self.activation, bins).summary(&output));
+        Forward { output, pre_activation: keep.then_some(kept), heard }
+    }
+
+    /// `known` is what the derivative is computed from.
+    pub(super) fn backward(
+        &self,
+        xs: &[T],
+        known: &[T],
+        gradient: &[T],
+        with_bias: bool,
+        with_inputs: bool,
+    ) -> Backward<T> {
+        let samples = self.samples;
+        let block_size = gemm::ROWS * self.outputs.max(1);
+        // dL/dz, its sum over the samples, and the moments of dL/dh, in one pass over blocks of rows.
+        let mut of_z = vec![T::ZERO; gradient.len()];
+        let blocks: Vec<(Moments, Vec<f64>)> = of_z
+            .par_chunks_mut(block_size)
+            .zip(gradient.par_chunks(block_size))
+            .zip(known.par_chunks(block_size))
+            .map(|((of_z, gradient), known)| {
+                let (mut moments, mut sums) = (Moments::default(), Vec::new());
+                if with_bias {
+                    sums = vec![0.0; self.outputs];
+                }
+                let chunks = of_z.chunks_mut(self.chunk()).zip(gradient.chunks(self.chunk()));
+                for ((of_z, gradient), known) in chunks.zip(known.chunks(self.chunk())) {
+                    of_z.copy_from_slice(gradient);
+                    T::apply_gradient(self.activation, known, of_z);
+                    if self.bins.is_some() {
+                        moments.merge(&Moments::of(gradient));
+                    }
+                    if with_bias {
+                        simd::run(Level::best(), AddColumns { rows: of_z, sums: &mut sums });
+                    }
+                }
+                (moments, sums)
+            })
+            .collect();
+        let bias = with_bias.then(|| {
+            let mut sums = vec![0.0; self.outputs];
+            for (_, part) in &blocks {
+                sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+            }
+            sums.into_iter().map(T::narrow).collect()
+        });
+        let heard = self.bins.map(|bins| {
+            let mut moments = Moments::default();
+            blocks.iter().for_each(|(part, _)| moments.merge(part));
+            summarize_with_moments(gradient, moments, bins)
+        });
+        let of_z = Self::matrix(&of_z, samples, self.outputs);
+        let weight =
+            gemm::product(Level::best(), of_z.t(), Self::matrix(xs, samples, self.inputs), |_, _| {});
+        let inputs = with_inputs.then(|| {
+            let weight = Self::matrix(self.weight, self.outputs, self.inputs);
+            gemm::product(Level::best(), of_z, weight, |_, _| {})
+        });
+        Backward { inputs, weight, bias, heard }
+    }
+}
+
+/// What is heard of a forward pass, part by part.
+#[derive(Default)]
+struct Heard {
+    output: Partial,
+    saturated: u64,
+}
+
+impl Heard {
+    fn new(activation: Activation, bins: usize) -> Self {
+        let histogram = activation.range().map(|(low, high)| Histogram::new(low, high, bins));
+        Self { output: Partial { moments: Moments::default(), histogram, bins }, saturated: 0 }
+    }
+
+    fn pre_activations<T: Real>(&mut self, activation: Activation, zs: &[T]) {
+        let (low, high) = activation.flat_tails();
+        if low.is_finite() || high.is_finite() {
+            self.saturated += crate::summary::count_outside(zs, low, high);
+        }
+    }
+
+    fn merged(parts: Vec<Mutex<Self>>, activation: Activation, bins: usize) -> Self {
+        let mut all = Self::new(activation, bins);
+        for part in parts {
+            let part = part.into_inner().unwrap_or_else(PoisonError::into_inner);
+            all.output.merge(&part.output);
+            all.saturated += part.saturated;
+        }
+        all
+    }
+
+    fn summary<T: Real>(self, output: &[T]) -> (Summary, f64) {
+        let saturated = self.saturated as f64 / output.len() as f64;
+        (self.output.summary(output), saturated)
+    }
+}
+
+struct AddBias<'a, T> {
+    rows: &'a mut [T],
+    bias: &'a [T],
+}
+
+impl<T: Real> simd::Task for AddBias<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for row in self.rows.chunks_exact_mut(self.bias.len().max(1)) {
+            for (x, &b) in row.iter_mut().zip(self.bias) {
+                *x = *x + b;
+            }
+        }
+    }
+}
+
+struct AddColumns<'a, T> {
+    rows: &'a [T],
+    sums: &'a mut [f64],
+}
+
+impl<T: Real> simd::Task for AddColumns<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for row in self.rows.chunks_exact(self.sums.len().max(1)) {
+            for (sum, &x) in self.sums.iter_mut().zip(row) {
+                *sum += x.wide();
+            }
+        }
+    }
+}

@@ -1,0 +1,202 @@
+use super::*;
+use candle_core::{Var, backprop::GradStore};
+use std::sync::Mutex;
+
+fn wave(shape: impl Into<Shape>, dtype: DType, seed: f64) -> Var {
+    let shape = shape.into();
+    let values: Vec<f64> =
+        (0..shape.elem_count()).map(|i| (i as f64 * 1.7 + seed).sin() * 0.8 + 0.05).collect();
+    Var::from_tensor(&Tensor::from_vec(values, shape, &Device::Cpu).unwrap().to_dtype(dtype).unwrap())
+        .unwrap()
+}
+
+fn numbers(t: &Tensor) -> Vec<f64> {
+    t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn near(a: &Tensor, b: &Tensor, tolerance: f64, what: &str) {
+    assert_eq!(a.dims(), b.dims(), "{what}");
+    for (a, b) in numbers(a).into_iter().zip(numbers(b)) {
+        assert!((a - b).abs() <= tolerance * b.abs().max(1.0), "{what}: {a} {b}");
+    }
+}
+
+/// The same loss of the same layer, by our op and by candle's ops.
+fn both(xs: &Tensor, w: &Tensor, b: Option<&Tensor>, activation: Activation) -> [(Tensor, GradStore); 2] {
+    let loss = |h: Tensor| {
+        let weights = wave(h.shape(), h.dtype(), 0.3);
+        let gradients = (&h * weights.as_tensor()).unwrap().sum_all().unwrap().backward().unwrap();
+        (h, gradients)
+    };
+    [loss(dense(xs, w, b, activation, None).unwrap()), loss(composed(xs, w, b, activation, None).unwrap())]
+}
+
+#[test]
+fn forward_and_backward_are_those_of_candles_ops() {
+    for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F32, 3e-5)] {
+        for (samples, inputs, outputs) in [(1, 3, 2), (5, 1, 4), (33, 50, 60), (300, 70, 40), (0, 3, 2)] {
+            for activation in Activation::ALL {
+                let x = wave((samples, inputs), dtype, 1.0);
+                let w = wave((outputs, inputs), dtype, 2.0);
+                let b = wave(outputs, dtype, 3.0);
+                for bias in [None, Some(b.as_tensor())] {
+                    if samples == 0 && bias.is_some() {
+                        continue; // candle cannot sum no rows.
+                    }
+                    let what = format!("{activation} {dtype:?} {samples}×{inputs}→{outputs}");
+                    let [(ours, our_grads), (theirs, their_grads)] = both(&x, &w, bias, activation);
+                    near(&ours, &theirs, tolerance, &what);
+                    for var in [Some(x.as_tensor()), Some(w.as_tensor()), bias].into_iter().flatten() {
+                        let [ours, theirs] = [&our_grads, &their_grads].map(|grads| grads.get(var).unwrap());
+                        near(ours, theirs, tolerance * samples.max(1) as f64, &format!("{what}: gradient"));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// In `f64`, against the slope of the loss itself.
+#[test]
+fn gradients_are_central_differences() {
+    for activation in [Activation::Tanh, Activation::Gelu, Activation::Mish, Activation::Sigmoid] {
+        let (x, w, b) =
+            (wave((7, 5), DType::F64, 1.0), wave((6, 5), DType::F64, 2.0), wave(6, DType::F64, 3.0));
+        let weights = wave((7, 6), DType::F64, 4.0);
+        let loss = || {
+            let h = dense(&x, &w, Some(&b), activation, None).unwrap();
+            (h * weights.as_tensor()).unwrap().sum_all().unwrap()
+        };
+        let gradients = loss().backward().unwrap();
+        for var in [&x, &w, &b] {
+            let gradient = numbers(gradients.get(var).unwrap());
+            let start = numbers(var);
+            for place in [0, start.len() / 2, start.len() - 1] {
+                let at = |step: f64| {
+                    let mut moved = start.clone();
+                    moved[place] += step;
+                    var.set(&Tensor::from_vec(moved, var.shape(), &Device::Cpu).unwrap()).unwrap();
+                    loss().to_scalar::<f64>().unwrap()
+                };
+                let slope = (at(1e-5) - at(-1e-5)) / 2e-5;
+                at(0.0);
+                assert!((gradient[place] - slope).abs() < 1e-8, "{activation}: {} {slope}", gradient[place]);
+            }
+        }
+    }
+}
+
+#[test]
+fn any_layout_and_rank() {
+    let x = wave((4, 6, 5), DType::F32, 1.0);
+    let w = wave((5, 7), DType::F32, 2.0);
+    let (turned_x, turned_w) = (x.transpose(0, 1).unwrap(), w.t().unwrap());
+    let [(ours, our_grads), (theirs, their_grads)] = both(&turned_x, &turned_w, None, Activation::Tanh);
+    assert_eq!(ours.dims(), [6, 4, 7]);
+    near(&ours, &theirs, 1e-6, "forward");
+    for var in [&x, &w] {
+        near(our_grads.get(var).unwrap(), their_grads.get(var).unwrap(), 1e-5, "backward");
+    }
+    // Rows that are one and the same in memory.
+    let row = wave(5, DType::F32, 1.0).broadcast_left(3).unwrap();
+    let [(ours, _), (theirs, _)] = both(&row, &turned_w, None, Activation::Relu);
+    near(&ours, &theirs, 1e-6, "broadcast");
+}
+
+#[test]
+fn what_wants_no_gradient_gets_none() {
+    let (x, w) = (wave((3, 4), DType::F32, 1.0), wave((2, 4), DType::F32, 2.0));
+    let h = dense(&x.detach(), &w, None, Activation::Tanh, None).unwrap();
+    let gradients = h.sum_all().unwrap().backward().unwrap();
+    assert!(gradients.get(&x).is_none() && gradients.get(&x.detach()).is_none());
+    assert!(gradients.get(&w).is_some());
+}
+
+#[derive(Default)]
+struct Ear(Mutex<Vec<(Summary, Option<f64>)>>);
+
+impl Listener for Ear {
+    fn bins(&self) -> usize {
+        30
+    }
+
+    fn forward(&self, output: Summary, saturated: f64) {
+        self.0.lock().unwrap().push((output, Some(saturated)));
+    }
+
+    fn backward(&self, gradient: Summary) {
+        self.0.lock().unwrap().push((gradient, None));
+    }
+}
+
+fn heard(activation: Activation, dtype: DType, threads: usize) -> Vec<(Summary, Option<f64>)> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    pool.install(|| {
+        let (x, w, b) = (wave((700, 90), dtype, 1.0), wave((110, 90), dtype, 2.0), wave(110, dtype, 3.0));
+        let ear = Arc::new(Ear::default());
+        let h = dense(&x, &w, Some(&b), activation, Some(ear.clone())).unwrap();
+        h.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+        let heard = ear.0.lock().unwrap();
+        heard.clone()
+    })
+}
+
+#[test]
+fn a_listener_hears_what_summaries_of_the_tensors_say() {
+    for dtype in [DType::F32, DType::F64] {
+        for activation in [Activation::Tanh, Activation::Relu, Activation::Gelu] {
+            let (x, w, b) = (wave((700, 90), dtype, 1.0), wave((110, 90), dtype, 2.0), wave(110, dtype, 3.0));
+            let z = dense(&x, &w, Some(&b), Activation::Identity, None).unwrap();
+            let h = dense(&x, &w, Some(&b), activation, None).unwrap();
+            let gradient = (&h * 2.0).unwrap();
+            let heard = heard(activation, dtype, 2);
+            let (low, high) = activation.flat_tails();
+            assert_eq!(heard[0].1, Some(share_outside(&z, low, high).unwrap()), "{activation}");
+            let expected = [summarize(&h, activation.range(), 30), summarize(&gradient, None, 30)];
+            for ((heard, _), expected) in heard.iter().zip(expected) {
+                let expected = expected.unwrap();
+                assert_eq!((heard.count, heard.min, heard.max), (expected.count, expected.min, expected.max));
+                assert_eq!(heard.histogram, expected.histogram, "{activation} {dtype:?}");
+                assert!(
+                    (heard.mean - expected.mean).abs() < 1e-12 && (heard.std - expected.std).abs() < 1e-12
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn threads_change_no_bit() {
+    for activation in [Activation::Tanh, Activation::Silu] {
+        assert_eq!(heard(activation, DType::F32, 1), heard(activation, DType::F32, 2));
+    }
+}
+
+#[test]
+fn the_composed_layer_is_heard_too() {
+    let (x, w) = (wave((40, 9), DType::F32, 1.0), wave((11, 9), DType::F32, 2.0));
+    let ears = [Arc::new(Ear::default()), Arc::new(Ear::default())];
+    dense(&x, &w, None, Activation::Tanh, Some(ears[0].clone()))
+        .unwrap()
+        .sum_all()
+        .unwrap()
+        .backward()
+        .unwrap();
+    let h = composed(&x, &w, None, Activation::Tanh, Some(ears[1].clone())).unwrap();
+    h.sum_all().unwrap().backward().unwrap();
+    let [ours, theirs] = ears.map(|ear| ear.0.lock().unwrap().clone());
+    assert_eq!((ours.len(), theirs.len()), (2, 2));
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        assert!((ours.0.std - theirs.0.std).abs() < 1e-6 && ours.1 == theirs.1, "{ours:?} {theirs:?}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let (x, w) = (wave((3, 4), DType::F32, 1.0), wave((2, 5), DType::F32, 2.0));
+    let error = dense(&x, &w, None, Activation::Tanh, None).unwrap_err().to_string();
+    assert!(error.contains("[2, 5]") && error.contains("[3, 4]"), "{error}");
+    let (w, b) = (wave((2, 4), DType::F32, 1.0), wave(3, DType::F32, 2.0));
+    assert!(dense(&x, &w, Some(&b), Activation::Tanh, None).is_err());
+    assert!(dense(&x, &wave((2, 4), DType::F64, 1.0), None, Activation::Tanh, None).is_err());
+}
