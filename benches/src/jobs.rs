@@ -1,98 +1,137 @@
-//! tmp
-#![allow(missing_docs, clippy::unwrap_used)]
+//! The jobs of the benchmark. Reads `JOB` from stdin, line by line, runs it once, and answers with its milliseconds on
+//! stdout; `benches/run.py` drives this and the peers in turn. `list` names the jobs; `peak` and `sweep` answer with the
+//! machine's GFLOP/s and GB/s.
+
 mod peak;
+
+use std::io::{BufRead, Write};
 use std::time::Instant;
-use wick_kernels::Level;
-use wick_kernels::gemm::{Into, Matrix, gemm};
-fn median(mut f: impl FnMut()) -> f64 {
-    let mut t: Vec<f64> = (0..9)
-        .map(|_| {
-            let s = Instant::now();
-            f();
-            s.elapsed().as_secs_f64()
-        })
-        .collect();
-    t.sort_by(f64::total_cmp);
-    t[4]
+
+use candle_core::{DType, Device, Result, Tensor, Var, bail};
+use candle_nn::{Module, Optimizer, ParamsAdamW};
+use wick_init::{InitMap, Initializer, KeyedV1};
+use wick_model::{Activation, Mlp, MlpConfig, activate};
+use wick_probe::Probe;
+
+const FEATURES: usize = 800;
+const WIDTHS: [usize; 10] = [750, 700, 650, 600, 550, 500, 450, 400, 350, 300];
+const JOBS: [&str; 14] = [
+    "product",
+    "tanh",
+    "forward",
+    "forward_statistics",
+    "training",
+    "training_statistics",
+    "training_adamw",
+    "batch_1",
+    "batch_32",
+    "candle_forward",
+    "candle_training",
+    "candle_training_adamw",
+    "candle_tanh",
+    "candle_product",
+];
+
+/// The net of the layer-stats job, and what goes through it.
+struct Bench {
+    input: Tensor,
+    cotangent: Tensor,
+    mlp: Mlp,
+    vars: Vec<Var>,
+    ours: wick_kernels::AdamW,
+    theirs: candle_nn::AdamW,
+    wide: Tensor,
+    buffer: Vec<f32>,
 }
-fn main() {
-    let peak = (0..3).map(|_| peak::flops()).fold(0.0, f64::max);
-    let buf = vec![1f32; 64 << 20];
-    let bw = (0..3).map(|_| peak::bandwidth(&buf)).fold(0.0, f64::max);
-    println!("peak {peak:.0} GFLOP/s {bw:.1} GB/s");
-    let (m, k, n) = (2000usize, 800, 750);
-    let x = vec![0.5f32; m * k];
-    let w = vec![0.25f32; n * k];
-    let mut c = vec![0f32; m * n];
-    let mut dw = vec![0f32; n * k];
-    let mut dx = vec![0f32; m * k];
-    for level in Level::available().skip(1) {
-        let fl = 2.0 * (m * n * k) as f64 * 1e-9;
-        let nt = median(|| {
-            gemm(
-                level,
-                Matrix::new(&x, m, k).unwrap(),
-                Matrix::new(&w, n, k).unwrap().t(),
-                &mut c,
-                Into::Set,
-                |_, _| {},
-            )
-        });
-        let nn = median(|| {
-            gemm(
-                level,
-                Matrix::new(&c, m, n).unwrap(),
-                Matrix::new(&w, n, k).unwrap(),
-                &mut dx,
-                Into::Set,
-                |_, _| {},
-            )
-        });
-        let tn = median(|| {
-            gemm(
-                level,
-                Matrix::new(&c, m, n).unwrap().t(),
-                Matrix::new(&x, m, k).unwrap(),
-                &mut dw,
-                Into::Set,
-                |_, _| {},
-            )
-        });
-        println!(
-            "{level:?} NT {:.2} ms {:.0}; NN {:.2} ms {:.0}; TN {:.2} ms {:.0} GFLOP/s",
-            nt * 1e3,
-            fl / nt,
-            nn * 1e3,
-            fl / nn,
-            tn * 1e3,
-            fl / tn
-        );
-        for b in [1usize, 32] {
-            let mut y = vec![0f32; b * n];
-            let t = median(|| {
-                gemm(
-                    level,
-                    Matrix::new(&x[..b * k], b, k).unwrap(),
-                    Matrix::new(&w, n, k).unwrap().t(),
-                    &mut y,
-                    Into::Set,
-                    |_, _| {},
-                )
-            });
-            println!("   batch {b}: {:.1} us", t * 1e6);
-        }
+
+fn normal(name: &str, shape: (usize, usize)) -> Result<Tensor> {
+    let key = KeyedV1::new(42).key(name);
+    Ok(Initializer::normal(1.0).tensor(key, shape, DType::F32, &Device::Cpu)?)
+}
+
+impl Bench {
+    fn new() -> Result<Self> {
+        let config = MlpConfig::new(FEATURES, WIDTHS, Activation::Tanh);
+        let map = InitMap::new(42).with_weights(Initializer::xavier_normal());
+        let mlp = Mlp::new(&config, map.var_builder(DType::F32, &Device::Cpu))?;
+        // So small a rate that the net stays the one that it is.
+        let params = ParamsAdamW { lr: 1e-9, ..ParamsAdamW::default() };
+        Ok(Self {
+            input: normal("input", (2000, FEATURES))?,
+            cotangent: normal("cotangent", (2000, 300))?,
+            mlp,
+            vars: map.vars(),
+            ours: wick_kernels::AdamW::new(map.vars(), params.clone())?,
+            theirs: candle_nn::AdamW::new(map.vars(), params)?,
+            wide: normal("wide", (2000, 750))?,
+            buffer: vec![1.0; 64 << 20],
+        })
     }
-    let (xd, wd) = (vec![0.5f64; m * k], vec![0.25f64; n * k]);
-    let mut cd = vec![0f64; m * n];
-    let nt = median(|| {
-        gemm(
-            Level::best(),
-            Matrix::new(&xd, m, k).unwrap(),
-            Matrix::new(&wd, n, k).unwrap().t(),
-            &mut cd,
-            Into::Set,
-            |_, _| {},
-        )
-    });
-    println!("f64 NT {:.2} ms {:.0}", nt * 1e3, 2.0 * (m * n * k) as f64 * 1e-9 / nt);
+
+    /// The net of candle's own ops.
+    fn stock(&self, xs: &Tensor) -> Result<Tensor> {
+        self.mlp.layers().try_fold(xs.clone(), |h, layer| layer.forward(&h)?.tanh())
+    }
+
+    fn loss(&self, output: &Tensor) -> Result<Tensor> {
+        (output * &self.cotangent)?.sum_all()
+    }
+
+    fn run(&mut self, job: &str) -> Result<()> {
+        let first = self.vars[0].as_tensor();
+        match job {
+            "product" => drop(wick_kernels::dense(&self.input, first, None, Activation::Identity, None)?),
+            "tanh" => drop(activate(Activation::Tanh, &self.wide)?),
+            "forward" => drop(self.mlp.forward(&self.input)?),
+            "forward_statistics" => {
+                let probe = Probe::new();
+                drop(self.mlp.forward_heard(&self.input, |layer| Some(probe.listener(layer)))?);
+            }
+            "training" => drop(self.loss(&self.mlp.forward(&self.input)?)?.backward()?),
+            "training_statistics" => {
+                let probe = Probe::new();
+                let output = self.mlp.forward_heard(&self.input, |layer| Some(probe.listener(layer)))?;
+                drop(self.loss(&output)?.backward()?);
+            }
+            "training_adamw" => {
+                let gradients = self.loss(&self.mlp.forward(&self.input)?)?.backward()?;
+                self.ours.step(&gradients)?;
+            }
+            "batch_1" => drop(self.mlp.forward(&self.input.narrow(0, 0, 1)?)?),
+            "batch_32" => drop(self.mlp.forward(&self.input.narrow(0, 0, 32)?)?),
+            "candle_forward" => drop(self.stock(&self.input)?),
+            "candle_training" => drop(self.loss(&self.stock(&self.input)?)?.backward()?),
+            "candle_training_adamw" => {
+                let gradients = self.loss(&self.stock(&self.input)?)?.backward()?;
+                self.theirs.step(&gradients)?;
+            }
+            "candle_tanh" => drop(self.wide.tanh()?),
+            "candle_product" => drop(self.input.matmul(&first.t()?)?),
+            other => bail!("unknown job '{other}'"),
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, line: &str) -> Result<String> {
+        Ok(match line {
+            "list" => JOBS.join(" "),
+            "peak" => peak::flops().to_string(),
+            "sweep" => peak::bandwidth(&self.buffer).to_string(),
+            job => {
+                let start = Instant::now();
+                self.run(job)?;
+                (start.elapsed().as_secs_f64() * 1e3).to_string()
+            }
+        })
+    }
+}
+
+fn main() -> Result<()> {
+    let mut bench = Bench::new()?;
+    let mut out = std::io::stdout().lock();
+    for line in std::io::stdin().lock().lines() {
+        let answer = bench.answer(line?.trim())?;
+        writeln!(out, "{answer}").and_then(|()| out.flush())?;
+    }
+    Ok(())
 }

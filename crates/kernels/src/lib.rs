@@ -1,6 +1,7 @@
 //! The hot loops of a network, vectorised.
 
 mod activation;
+mod adamw;
 mod dense;
 mod function;
 pub mod gemm;
@@ -13,6 +14,7 @@ mod summary;
 mod tap;
 
 pub use activation::{activate, activation_gradient};
+pub use adamw::AdamW;
 pub use dense::{Listener, dense};
 pub use histogram::Histogram;
 pub use moments::Moments;

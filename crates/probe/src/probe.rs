@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{Result, Tensor};
+use wick_kernels::Listener;
 use wick_theory::Activation;
 
 use crate::{Summary, share_outside, summarize, tap};
@@ -95,6 +96,28 @@ impl Probe {
         self.record(name, output, activation.range(), Some(saturated))
     }
 
+    /// A listener for a [`dense`](wick_kernels::dense) layer: records what it hears, one record a forward pass, as
+    /// [`tap_activation`](Self::tap_activation) would.
+    ///
+    /// ```
+    /// use candle_core::{Device, Tensor, Var};
+    /// use wick_kernels::dense;
+    /// use wick_probe::Probe;
+    /// use wick_theory::Activation;
+    ///
+    /// let (x, w) = (Tensor::new(&[[1.0f32]], &Device::Cpu)?, Var::new(&[[3.0f32], [0.1]], &Device::Cpu)?);
+    /// let probe = Probe::new();
+    /// let h = dense(&x, &w, None, Activation::Tanh, Some(probe.listener("hidden")))?;
+    /// h.sum_all()?.backward()?;
+    /// let record = &probe.records()[0];
+    /// assert_eq!(record.saturated, Some(0.5));
+    /// assert_eq!(record.backward.as_ref().map(|gradient| gradient.mean), Some(1.0));
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    pub fn listener(&self, name: &str) -> Arc<dyn Listener> {
+        Arc::new(Ear { probe: self.clone(), name: name.to_owned(), number: Mutex::default() })
+    }
+
     /// The records so far, in the order of the calls.
     pub fn records(&self) -> Vec<Record> {
         self.lock().records.iter().map(|(_, record)| record.clone()).collect()
@@ -114,32 +137,61 @@ impl Probe {
         range: Option<(f64, f64)>,
         saturated: Option<f64>,
     ) -> Result<Tensor> {
-        let forward = summarize(xs, range, self.bins)?;
-        let number = {
-            let mut log = self.lock();
-            let number = log.next;
-            log.next += 1;
-            let calls = log.calls.entry(name.to_owned()).or_default();
-            let call = *calls;
-            *calls += 1;
-            let record = Record { name: name.to_owned(), call, forward, saturated, backward: None };
-            log.records.push((number, record));
-            number
-        };
+        let number = self.open(name, summarize(xs, range, self.bins)?, saturated);
         let probe = self.clone();
         tap(xs, move |gradient| {
-            let backward = summarize(gradient, None, probe.bins)?;
-            let mut log = probe.lock();
-            // The records may have been cleared since; then nobody waits for this one.
-            if let Ok(place) = log.records.binary_search_by_key(&number, |(number, _)| *number) {
-                log.records[place].1.backward = Some(backward);
-            }
+            probe.close(number, summarize(gradient, None, probe.bins)?);
             Ok(())
         })
     }
 
+    /// Begins a record, and returns its number.
+    fn open(&self, name: &str, forward: Summary, saturated: Option<f64>) -> u64 {
+        let mut log = self.lock();
+        let number = log.next;
+        log.next += 1;
+        let calls = log.calls.entry(name.to_owned()).or_default();
+        let call = *calls;
+        *calls += 1;
+        let record = Record { name: name.to_owned(), call, forward, saturated, backward: None };
+        log.records.push((number, record));
+        number
+    }
+
+    /// Adds the gradient to a record. The records may have been cleared since; then nobody waits for this one.
+    fn close(&self, number: u64, backward: Summary) {
+        let mut log = self.lock();
+        if let Ok(place) = log.records.binary_search_by_key(&number, |(number, _)| *number) {
+            log.records[place].1.backward = Some(backward);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What sits in a layer, and the record of its latest forward pass.
+struct Ear {
+    probe: Probe,
+    name: String,
+    number: Mutex<Option<u64>>,
+}
+
+impl Listener for Ear {
+    fn bins(&self) -> usize {
+        self.probe.bins
+    }
+
+    fn forward(&self, output: Summary, saturated: f64) {
+        let number = self.probe.open(&self.name, output, Some(saturated));
+        *self.number.lock().unwrap_or_else(PoisonError::into_inner) = Some(number);
+    }
+
+    fn backward(&self, gradient: Summary) {
+        if let Some(number) = *self.number.lock().unwrap_or_else(PoisonError::into_inner) {
+            self.probe.close(number, gradient);
+        }
     }
 }
 

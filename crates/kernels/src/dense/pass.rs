@@ -201,7 +201,7 @@ impl<T: Real> simd::Task for AddBias<'_, T> {
     fn run(self) {
         for row in self.rows.chunks_exact_mut(self.bias.len().max(1)) {
             for (x, &b) in row.iter_mut().zip(self.bias) {
-                *x = *x + b;
+                *x += b;
             }
         }
     }

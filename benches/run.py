@@ -1,0 +1,178 @@
+"""Wick's jobs and its peers' (PyTorch, JAX, stock candle) in turn on the same machine: the table of ratios.
+
+    python -m venv target/peers && target/peers/bin/pip install -r benches/requirements.txt
+    target/peers/bin/python benches/run.py [ROUNDS]
+
+The job is that of layer-stats: 2000×800 through ten tanh layers of 750, 700, … 300, f32, no bias. Medians over rounds
+in which every job runs once. A peer that is not installed is left out, and said to be. `--json` prints the medians.
+"""
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+
+arguments = [a for a in sys.argv[1:] if not a.startswith("-")]
+rounds = int(arguments[0]) if arguments else 15
+cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+WIDTHS = [750, 700, 650, 600, 550, 500, 450, 400, 350, 300]
+SIZES = list(zip([800] + WIDTHS, WIDTHS))
+GOALS = {  # Ours over the peer's.
+    "forward_statistics": {"jax forward": 1.0, "torch forward": 0.55, "candle forward": 0.45},
+    "training": {"jax training": 0.95, "torch training": 0.75, "candle training": 0.55},
+    "training_adamw": {"jax training_adamw": 0.95, "torch training_adamw": 0.75, "candle training_adamw": 0.5},
+    "training_statistics": {"wick training": 1.03},
+    "tanh": {"jax tanh": 1.0, "torch tanh": 0.25},
+    "batch_1": {"torch batch_1": 1.0},
+    "batch_32": {"torch batch_32": 1.0},
+    "product": {"torch product": None, "jax product": None, "candle product": None},
+}
+
+
+def torch_jobs():
+    import torch
+
+    torch.set_num_threads(cores)
+    torch.manual_seed(42)
+    weights = [torch.nn.init.xavier_normal_(torch.empty(o, i)).requires_grad_() for i, o in SIZES]
+    x, g, wide = torch.randn(2000, 800), torch.randn(2000, 300), torch.randn(2000, 750)
+    adamw = torch.optim.AdamW(weights, lr=1e-9, fused=True)
+
+    def forward(x):
+        for w in weights:
+            x = torch.tanh(torch.nn.functional.linear(x, w))
+        return x
+
+    def quietly(x):
+        with torch.no_grad():
+            forward(x)
+
+    def training():
+        for w in weights:
+            w.grad = None
+        (forward(x) * g).sum().backward()
+
+    def training_adamw():
+        training()
+        adamw.step()
+
+    first = weights[0].detach()
+    return f"PyTorch {torch.__version__}", {
+        "forward": lambda: quietly(x), "training": training, "training_adamw": training_adamw,
+        "tanh": lambda: torch.tanh(wide), "batch_1": lambda: quietly(x[:1]), "batch_32": lambda: quietly(x[:32]),
+        "product": lambda: x @ first.t(),
+    }
+
+
+def jax_jobs():
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    import jax
+    import jax.numpy as jnp
+
+    keys = jax.random.split(jax.random.key(42), 13)
+    init = jax.nn.initializers.glorot_normal()
+    weights = [init(k, s, jnp.float32) for k, s in zip(keys, SIZES)]
+    x, g = jax.random.normal(keys[10], (2000, 800)), jax.random.normal(keys[11], (2000, 300))
+    wide = jax.random.normal(keys[12], (2000, 750))
+
+    def forward(weights, x):
+        for w in weights:
+            x = jnp.tanh(x @ w)
+        return x
+
+    gradient = jax.grad(lambda weights, x, g: (forward(weights, x) * g).sum())
+
+    def adamw(weights, state, x, g):
+        steps, first, second = state
+        steps = steps + 1
+        moved = []
+        for w, m, v, d in zip(weights, first, second, gradient(weights, x, g)):
+            m, v = 0.9 * m + 0.1 * d, 0.999 * v + 0.001 * d * d
+            step = m / (1 - 0.9**steps) / (jnp.sqrt(v / (1 - 0.999**steps)) + 1e-8)
+            moved.append((w * (1 - 1e-11) - 1e-9 * step, m, v))
+        weights, first, second = (list(part) for part in zip(*moved))
+        return weights, (steps, first, second)
+
+    forward_jit, gradient_jit, tanh = jax.jit(forward), jax.jit(gradient), jax.jit(jnp.tanh)
+    adamw_jit, product = jax.jit(adamw, donate_argnums=(0, 1)), jax.jit(lambda a, b: a @ b)
+    zeros = lambda: [jnp.zeros_like(w) for w in weights]
+    trained = [[jnp.copy(w) for w in weights], (jnp.float32(0), zeros(), zeros())]
+
+    def training_adamw():
+        trained[:] = adamw_jit(trained[0], trained[1], x, g)
+        jax.block_until_ready(trained)
+
+    return f"JAX {jax.__version__}", {
+        "forward": lambda: forward_jit(weights, x).block_until_ready(),
+        "training": lambda: jax.block_until_ready(gradient_jit(weights, x, g)),
+        "training_adamw": training_adamw,
+        "tanh": lambda: tanh(wide).block_until_ready(),
+        "batch_1": lambda: forward_jit(weights, x[:1]).block_until_ready(),
+        "batch_32": lambda: forward_jit(weights, x[:32]).block_until_ready(),
+        "product": lambda: product(x, weights[0]).block_until_ready(),
+    }
+
+
+ours = subprocess.Popen(
+    ["cargo", "run", "--quiet", "--release", "-p", "wick-benches", "--bin", "jobs"],
+    stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+)
+
+
+def ask(line):
+    ours.stdin.write(line + "\n")
+    ours.stdin.flush()
+    answer = ours.stdout.readline()
+    if not answer:
+        sys.exit(f"the jobs program ended at '{line}'")
+    return answer.strip()
+
+
+def timed(job):
+    start = time.perf_counter()
+    job()
+    return (time.perf_counter() - start) * 1e3
+
+
+runs = {}
+for job in ask("list").split():
+    name = job.replace("candle_", "candle ") if job.startswith("candle_") else f"wick {job}"
+    runs[name] = lambda job=job: float(ask(job))
+peers = []
+for name, make in [("torch", torch_jobs), ("jax", jax_jobs)]:
+    try:
+        version, jobs = make()
+        peers.append(version)
+        runs |= {f"{name} {job}": lambda run=run: timed(run) for job, run in jobs.items()}
+    except ImportError:
+        peers.append(f"{name} is not installed")
+
+times = {name: [] for name in runs}
+peaks, sweeps = [], []
+for n in range(rounds + 1):  # The first round warms up.
+    for name, run in runs.items():
+        times[name].append(run())
+    if n % 4 == 0:
+        peaks.append(float(ask("peak")))
+        sweeps.append(float(ask("sweep")))
+ours.stdin.close()
+median = {name: statistics.median(values[1:]) for name, values in times.items()}
+peak, sweep = statistics.median(peaks), statistics.median(sweeps)
+if "--json" in sys.argv:
+    print(json.dumps({"median_ms": median, "peak_gflops": peak, "sweep_gb_s": sweep}, indent=1))
+    sys.exit()
+
+flop = 2 * 2000 * sum(i * o for i, o in SIZES)
+print(f"{platform.processor() or platform.machine()}, {cores} cores; {', '.join(peers)}; candle 0.11")
+print(f"medians of {rounds} interleaved rounds; FMA peak {peak:.0f} GFLOP/s, memory sweep {sweep:.0f} GB/s\n")
+print(f"{'job':<22}{'ms':>9}   {'against':<24}{'ms':>9}{'ratio':>8}{'goal':>7}")
+for job, against in GOALS.items():
+    for peer, goal in against.items():
+        if peer in median:
+            ratio = median[f"wick {job}"] / median[peer]
+            goal = f"{goal:7.2f}" if goal else f"{'':>7}"
+            print(f"{job:<22}{median[f'wick {job}']:9.2f}   {peer:<24}{median[peer]:9.2f}{ratio:8.3f}{goal}")
+share = flop / (median["wick forward_statistics"] * 1e-3) / (peak * 1e9)
+print(f"\nforward with statistics: {share:.0%} of the FMA peak (goal 80 %)")

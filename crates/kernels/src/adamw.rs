@@ -1,0 +1,227 @@
+//! AdamW in one pass over the parameters.
+
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::backprop::GradStore;
+use candle_core::{CpuStorage, DType, InplaceOp2, Layout, Result, Var, bail};
+use candle_nn::{Optimizer, ParamsAdamW};
+use rayon::prelude::*;
+
+use crate::{Level, simd};
+
+/// AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) with the parameters and the arithmetic of
+/// [`candle_nn::AdamW`], whose place it takes: on a CPU, `f32` variables are stepped in one pass that reads each number
+/// once; all others are left to candle's.
+///
+/// ```
+/// use candle_core::{Device, Var};
+/// use candle_nn::{Optimizer, ParamsAdamW};
+///
+/// let w = Var::new(&[1f32, -2.0], &Device::Cpu)?;
+/// let mut adamw = wick_kernels::AdamW::new(vec![w.clone()], ParamsAdamW { lr: 0.1, ..Default::default() })?;
+/// adamw.backward_step(&w.sqr()?.sum_all()?)?;
+/// // The first step is the learning rate's size, besides the decay.
+/// let after = w.to_vec1::<f32>()?;
+/// assert!((after[0] - (0.999 - 0.1)).abs() < 1e-6 && (after[1] + (1.998 - 0.1)).abs() < 1e-6);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct AdamW {
+    fast: Vec<Fast>,
+    others: candle_nn::AdamW,
+    params: ParamsAdamW,
+    steps: i32,
+}
+
+/// A variable with its moments.
+#[derive(Debug)]
+struct Fast {
+    var: Var,
+    /// The running means of the gradient and of its square.
+    moments: Mutex<(Vec<f32>, Vec<f32>)>,
+}
+
+impl AdamW {
+    /// The parameters.
+    pub fn params(&self) -> &ParamsAdamW {
+        &self.params
+    }
+
+    /// Changes the parameters from the next step on.
+    pub fn set_params(&mut self, params: ParamsAdamW) {
+        self.others.set_params(params.clone());
+        self.params = params;
+    }
+}
+
+impl Optimizer for AdamW {
+    type Config = ParamsAdamW;
+
+    fn new(vars: Vec<Var>, params: ParamsAdamW) -> Result<Self> {
+        let fast = |var: &Var| var.device().is_cpu() && var.dtype() == DType::F32 && var.is_contiguous();
+        let (fast, others): (Vec<Var>, Vec<Var>) = vars.into_iter().partition(fast);
+        let with_moments = |var: Var| {
+            let zeros = || vec![0.0; var.elem_count()];
+            Fast { moments: Mutex::new((zeros(), zeros())), var }
+        };
+        Ok(Self {
+            fast: fast.into_iter().map(with_moments).collect(),
+            others: candle_nn::AdamW::new(others, params.clone())?,
+            params,
+            steps: 0,
+        })
+    }
+
+    fn step(&mut self, gradients: &GradStore) -> Result<()> {
+        self.steps += 1;
+        let ParamsAdamW { lr, beta1, beta2, eps, weight_decay } = self.params;
+        let step = Step {
+            beta1: beta1 as f32,
+            rest1: (1.0 - beta1) as f32,
+            beta2: beta2 as f32,
+            rest2: (1.0 - beta2) as f32,
+            scale1: (1.0 / (1.0 - beta1.powi(self.steps))) as f32,
+            scale2: (1.0 / (1.0 - beta2.powi(self.steps))) as f32,
+            eps: eps as f32,
+            rate: lr as f32,
+            keep: (1.0 - lr * weight_decay) as f32,
+        };
+        for Fast { var, moments } in &self.fast {
+            if let Some(gradient) = gradients.get(var) {
+                let gradient = gradient.to_dtype(DType::F32)?.contiguous()?;
+                var.as_tensor().inplace_op2(&gradient, &InPlace { step, moments })?;
+            }
+        }
+        self.others.step(gradients)
+    }
+
+    fn learning_rate(&self) -> f64 {
+        self.params.lr
+    }
+
+    fn set_learning_rate(&mut self, rate: f64) {
+        self.params.lr = rate;
+        self.others.set_learning_rate(rate);
+    }
+}
+
+/// The numbers of one step.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    beta1: f32,
+    rest1: f32,
+    beta2: f32,
+    rest2: f32,
+    scale1: f32,
+    scale2: f32,
+    eps: f32,
+    rate: f32,
+    keep: f32,
+}
+
+struct InPlace<'a> {
+    step: Step,
+    moments: &'a Mutex<(Vec<f32>, Vec<f32>)>,
+}
+
+impl InplaceOp2 for InPlace<'_> {
+    fn name(&self) -> &'static str {
+        "adamw"
+    }
+
+    fn cpu_fwd(
+        &self,
+        weights: &mut CpuStorage,
+        w_layout: &Layout,
+        gradients: &CpuStorage,
+        g_layout: &Layout,
+    ) -> Result<()> {
+        let (CpuStorage::F32(weights), CpuStorage::F32(gradients)) = (weights, gradients) else {
+            bail!("AdamW's fast step takes f32")
+        };
+        let (Some((w0, w1)), Some((g0, g1))) = (w_layout.contiguous_offsets(), g_layout.contiguous_offsets())
+        else {
+            bail!("AdamW's fast step takes contiguous tensors")
+        };
+        if w1 - w0 != g1 - g0 {
+            bail!("a gradient of {:?} for a variable of {:?}", g_layout.dims(), w_layout.dims());
+        }
+        let mut moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
+        let (first, second) = &mut *moments;
+        let size = w1 - w0;
+        // Parts of equal size for the threads; small ones are not worth sharing.
+        let part = size.div_ceil(rayon::current_num_threads()).max(1 << 14);
+        weights[w0..w1]
+            .par_chunks_mut(part)
+            .zip(gradients[g0..g1].par_chunks(part))
+            .zip(first.par_chunks_mut(part).zip(second.par_chunks_mut(part)))
+            .for_each(|((weights, gradients), (first, second))| {
+                simd::run(Level::best(), Pass { step: self.step, weights, gradients, first, second });
+            });
+        Ok(())
+    }
+}
+
+struct Pass<'a> {
+    step: Step,
+    weights: &'a mut [f32],
+    gradients: &'a [f32],
+    first: &'a mut [f32],
+    second: &'a mut [f32],
+}
+
+impl simd::Task for Pass<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { step, weights, gradients, first, second } = self;
+        for (((w, &g), m), v) in weights.iter_mut().zip(gradients).zip(first).zip(second) {
+            *m = *m * step.beta1 + g * step.rest1;
+            *v = *v * step.beta2 + g * g * step.rest2;
+            let direction = *m * step.scale1 / ((*v * step.scale2).sqrt() + step.eps);
+            *w = *w * step.keep - direction * step.rate;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{Device, Tensor};
+
+    /// 200 steps on a function that pulls each weight elsewhere, beside candle's own; `f64` goes through candle's.
+    #[test]
+    fn as_candles_own() {
+        for dtype in [DType::F32, DType::F64] {
+            let start = Tensor::arange(0f32, 40_000.0, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+            let start = (start * 1e-4).unwrap().sin().unwrap();
+            let params = ParamsAdamW { lr: 0.01, weight_decay: 0.1, ..Default::default() };
+            let (ours, theirs) = (Var::from_tensor(&start).unwrap(), Var::from_tensor(&start).unwrap());
+            let mut a = AdamW::new(vec![ours.clone()], params.clone()).unwrap();
+            let mut b = candle_nn::AdamW::new(vec![theirs.clone()], params).unwrap();
+            let loss = |w: &Var| (w.as_tensor() - 0.3).unwrap().sqr().unwrap().sum_all().unwrap();
+            for _ in 0..200 {
+                a.backward_step(&loss(&ours)).unwrap();
+                b.backward_step(&loss(&theirs)).unwrap();
+            }
+            let difference =
+                (ours.as_tensor() - theirs.as_tensor()).unwrap().abs().unwrap().max_all().unwrap();
+            let difference = difference.to_dtype(DType::F64).unwrap().to_scalar::<f64>().unwrap();
+            assert!(difference < 2e-6, "{difference}");
+            let moved = (ours.as_tensor() - &start).unwrap().abs().unwrap().max_all().unwrap();
+            assert!(moved.to_dtype(DType::F64).unwrap().to_scalar::<f64>().unwrap() > 0.1);
+        }
+    }
+
+    #[test]
+    fn rates_and_missing_gradients() {
+        let (w, idle) = (Var::new(&[1f32], &Device::Cpu).unwrap(), Var::new(&[5f32], &Device::Cpu).unwrap());
+        let mut adamw = AdamW::new(vec![w.clone(), idle.clone()], ParamsAdamW::default()).unwrap();
+        adamw.set_learning_rate(0.5);
+        assert_eq!((adamw.learning_rate(), adamw.params().lr), (0.5, 0.5));
+        adamw.backward_step(&w.sqr().unwrap().sum_all().unwrap()).unwrap();
+        assert_eq!(idle.to_vec1::<f32>().unwrap(), [5.0]);
+        assert!((w.to_vec1::<f32>().unwrap()[0] - (0.995 - 0.5)).abs() < 1e-6);
+    }
+}
