@@ -85,7 +85,9 @@ impl<T: Copy + Into<f64>> simd::Task for Add<'_, T> {
             let inside = low <= x && x <= high;
             let bin = ((x - low) * scale).min(last);
             // What is in no bin is counted behind the last one.
-            (if inside { bin } else { last + 1.0 }) as i32 as u32
+            let bin = if inside { bin.floor() } else { last + 1.0 };
+            // A whole number added to 2⁵² stands in the last bits: a conversion that every vector unit has.
+            (bin + 4_503_599_627_370_496.0).to_bits() as u32
         };
         let stride = bins + 1;
         let mut tables = vec![0u32; TABLES * stride];

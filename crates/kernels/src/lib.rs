@@ -1,4 +1,15 @@
-//! The hot loops of a network, vectorised.
+//! The hot loops of a network, vectorised, as candle ops that any model can use.
+//!
+//! - [`dense`]: a layer's product, bias, activation and, for a [`Listener`], its statistics in one op, forward and backward.
+//! - [`activate`], [`activation_gradient`]: every activation and its derivative, on any tensor.
+//! - [`summarize`], [`share_outside`], and the [`Moments`] and [`Histogram`] they are made of: the same bits with any
+//!   number of threads.
+//! - [`tap`]: the identity, with an open ear for the gradient.
+//! - [`AdamW`]: in one pass over the parameters.
+//! - [`gemm`](mod@gemm): matrix products on slices.
+//!
+//! On a CPU without a fused multiply-add, and on other devices, candle's own ops do the work. `WICK_SIMD` limits the
+//! vector units that are used (see [`Level`]).
 
 mod activation;
 mod adamw;

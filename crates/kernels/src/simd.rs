@@ -4,8 +4,8 @@ use std::sync::OnceLock;
 
 /// The vector instructions that the kernels use.
 ///
-/// Results are the same bits at every level: each element goes through the same operations in the same order,
-/// whatever the width of the vectors.
+/// Results are the same bits at every level that has a fused multiply-add: each element goes through the same operations
+/// in the same order, whatever the width of the vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// What every processor of the architecture has. On x86-64 there is no fused multiply-add in that, so that the

@@ -60,6 +60,7 @@ impl<T: Real> Layer<'_, T> {
         let kept_blocks: Vec<Mutex<&mut [T]>> = kept.chunks_mut(block_size).map(Mutex::new).collect();
         let heard: Vec<Mutex<Heard>> =
             (0..samples.div_ceil(gemm::ROWS)).map(|_| Mutex::new(Heard::default())).collect();
+        let tails = if self.bins.is_some() { flat_tails(self.activation) } else { (0.0, 0.0) };
         let finish = |first: usize, rows: &mut [T]| {
             let block = first / gemm::ROWS;
             let mut kept =
@@ -73,7 +74,7 @@ impl<T: Real> Layer<'_, T> {
                     kept[index * self.chunk()..][..chunk.len()].copy_from_slice(chunk);
                 }
                 if let Some(mine) = &mut mine {
-                    mine.pre_activations(self.activation, chunk);
+                    mine.pre_activations(tails, chunk);
                 }
                 T::apply(self.activation, chunk);
                 if let Some(mine) = &mut mine {
@@ -153,6 +154,22 @@ impl<T: Real> Layer<'_, T> {
     }
 }
 
+/// The activation's flat tails, which take a search, kept once they are found.
+fn flat_tails(activation: Activation) -> (f64, f64) {
+    static KNOWN: Mutex<Vec<(Activation, (f64, f64))>> = Mutex::new(Vec::new());
+    /// So many with their parameters are kept; nobody sweeps through more in one place.
+    const MOST: usize = 64;
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, tails)) = known.iter().find(|(other, _)| *other == activation) {
+        return *tails;
+    }
+    let tails = activation.flat_tails();
+    if known.len() < MOST {
+        known.push((activation, tails));
+    }
+    tails
+}
+
 /// What is heard of a forward pass, part by part.
 #[derive(Default)]
 struct Heard {
@@ -166,8 +183,7 @@ impl Heard {
         Self { output: Partial { moments: Moments::default(), histogram, bins }, saturated: 0 }
     }
 
-    fn pre_activations<T: Real>(&mut self, activation: Activation, zs: &[T]) {
-        let (low, high) = activation.flat_tails();
+    fn pre_activations<T: Real>(&mut self, (low, high): (f64, f64), zs: &[T]) {
         if low.is_finite() || high.is_finite() {
             self.saturated += crate::summary::count_outside(zs, low, high);
         }

@@ -1,6 +1,6 @@
 //! Matrix products, with something to do to each row of the result while it is in the cache.
 //!
-//! Every element of `A·B` is summed over `k` in rising order by fused multiply-adds, in blocks of [`DEPTH`]: so its
+//! Every element of `A·B` is summed over `k` in rising order by fused multiply-adds, in blocks of 512: so its
 //! bits depend neither on the threads, nor on the width of the vectors, nor on the rows that are computed beside it.
 //! The blocking is that of Goto and van de Geijn 2008 (*Anatomy of high-performance matrix multiplication*): `B` is
 //! packed into panels that stay in the second-level cache, and a tile of `C` stays in the registers.
