@@ -160,6 +160,13 @@ fn bad_input_is_one_line() {
     fails(&["--shape", "w=3x-1", "--init", "ones"], 2, "NAME=800x750");
     fails(&[&w[..], &["--shape", "w=5", "--init", "ones"]].concat(), 2, "'w' is named twice");
     fails(&[&w[..], &["--preset", "gpt7"]].concat(), 2, "known: torch, keras, gpt2, llama, t-fixup, mup");
+    fails(&[&w[..], &["--preset", "mup", "--base-width", "nan"]].concat(), 2, "a finite number above 0");
+    fails(&[&w[..], &["--preset", "gpt2", "--layers", "0"]].concat(), 2, "0 is not in 1..=10000");
+    fails(
+        &[&w[..], &["--stream", "torch", "--init", "torch.trunc_normal:a=3,b=10000000"]].concat(),
+        1,
+        "one uniform in a thousand",
+    );
     fails(&[&w[..], &["--init", "sparse:sparsity=1.5"]].concat(), 2, "sparsity = 1.5 is out of range");
     fails(&[&w[..], &["--init", "dirac"]].concat(), 1, "'w': dirac cannot fill shape [3, 4]");
     fails(&["--shape", "b=3", "--init", "he_normal"], 1, "'b': shape [3] has no fans");

@@ -5,6 +5,7 @@ use std::f64::consts::{FRAC_1_SQRT_2, PI};
 use candle_core::DType;
 
 use crate::Error;
+use crate::error::check;
 
 /// The standard deviation of a standard normal cut off at ±2:
 /// `√(1 - 4φ(2)/(Φ(2) - Φ(-2)))`.
@@ -93,6 +94,30 @@ impl Distribution {
             Some(value) => Err(Error::Overflow { value, dtype }),
             None => Ok(()),
         }
+    }
+}
+
+/// With a smaller share of uniforms kept, PyTorch's way to a far truncated normal takes too long: it draws the whole
+/// tensor again until the last element is inside.
+const SMALLEST_SHARE: f64 = 1e-3;
+
+impl Distribution {
+    /// An error for a truncated normal that PyTorch's algorithm would hardly ever finish: one with a wide window far
+    /// from the mean, of which it draws uniforms and keeps those that fall under the density.
+    pub(crate) fn check_torch(self) -> Result<(), Error> {
+        let Self::TruncatedNormal { mean, std, low, high } = self else { return Ok(()) };
+        if std == 0.0 {
+            return Ok(());
+        }
+        let (a, b) = ((low - mean) / std, (high - mean) / std);
+        let (p, q) = if a > 0.0 { (-b, -a) } else { (a, b) };
+        let inside = normal_cdf(q) - normal_cdf(p);
+        let nearest = mean.clamp(low, high) - mean;
+        let peak = (-0.5 * (nearest / std).powi(2)).exp() / (2.0 * PI).sqrt();
+        let share = inside / (peak * (b - a));
+        let needs = "small enough for the window to be filled: PyTorch's stream keeps less than one uniform in a \
+                     thousand here";
+        check("high", high, inside > 0.3 || low == high || share >= SMALLEST_SHARE, needs).map(drop)
     }
 }
 

@@ -286,6 +286,7 @@ impl Initializer {
         match self.plan(shape.dims(), layout)? {
             Plan::Independent(distribution) => {
                 distribution.check_type(dtype)?;
+                source.check(distribution)?;
                 to_tensor(source.draw(distribution, shape.elem_count(), dtype), shape, dtype, device)
             }
             Plan::Structure(structure) => {

@@ -42,9 +42,17 @@ fn norms_and_biases() -> [Result<Rule, PatternError>; 3] {
 }
 
 /// PyTorch's defaults: `Linear` and `Conv` `U(±1/√fan_in)` (in PyTorch's words `kaiming_uniform_(a=√5)`), their
-/// biases the same; `Embedding` N(0, 1); norms (layers with `norm` in their name) 1 and 0.
+/// biases the same; `Embedding` N(0, 1); norms (layers with `norm` in their name) 1 and 0. The weights and biases of
+/// recurrent layers, which have `lstm`, `gru` or `rnn` in their name, `U(±1/√hidden)`; one that is called otherwise needs
+/// a rule of its own in front, since a shape does not tell how many gates it has.
 pub fn torch_defaults() -> Rules {
     [
+        Rule::draw("**.*lstm*.**.weight_*_l*", torch::recurrent_default(4)),
+        Rule::draw("**.*lstm*.**.bias_*_l*", torch::recurrent_default(4)),
+        Rule::draw("**.*gru*.**.weight_*_l*", torch::recurrent_default(3)),
+        Rule::draw("**.*gru*.**.bias_*_l*", torch::recurrent_default(3)),
+        Rule::draw("**.*rnn*.**.weight_*_l*", torch::recurrent_default(1)),
+        Rule::draw("**.*rnn*.**.bias_*_l*", torch::recurrent_default(1)),
         Rule::draw("**.*embed*.weight [*, *]", Initializer::normal(1.0)),
         Rule::draw("**.*embed*.**.weight [*, *]", Initializer::normal(1.0)),
         Rule::draw("[*, *, ..]", torch::linear_default()),
@@ -166,6 +174,9 @@ mod tests {
         assert_eq!(first(&torch, "fc.weight", &[8, 8]), torch::linear_default().to_string());
         assert_eq!(first(&torch, "fc.bias", &[8]), "TorchBias");
         assert_eq!(first(&torch, "norm.bias", &[8]), "zeros");
+        assert_eq!(first(&torch, "lstm.weight_ih_l0", &[20, 6]), "recurrent:gates=4");
+        assert_eq!(first(&torch, "decoder.gru_1.0.bias_hh_l0_reverse", &[15]), "recurrent:gates=3");
+        assert_eq!(first(&torch, "rnn.weight_hh_l1", &[5, 5]), "recurrent:gates=1");
         assert_eq!(first(&torch, "embeddings.word_embeddings.weight", &[8, 8]), "normal:std=1");
         assert_eq!(first(&keras_defaults().unwrap(), "conv.weight", &[8, 8, 3, 3]), "xavier_uniform");
 
@@ -183,6 +194,24 @@ mod tests {
         assert_eq!(hidden.learning_rate_multiplier(&[100, 1024]).unwrap(), 0.25);
         let bias = mup.iter().find(|rule| rule.pattern.matches("fc.bias", &[100])).unwrap();
         assert_eq!(bias.learning_rate_multiplier(&[100]).unwrap(), 1.0);
+    }
+
+    /// candle's own LSTM and GRU: every number within 1/√hidden, and some near it; a linear layer's rule would go
+    /// to 1/√in for one weight, and leave the biases at zero.
+    #[test]
+    fn recurrent_layers_start_as_pytorchs() {
+        use candle_core::{DType, Device};
+        let map = crate::InitMap::new(5).with_rules(torch_defaults().unwrap());
+        let vb = map.var_builder(DType::F32, &Device::Cpu);
+        candle_nn::lstm(3, 100, candle_nn::LSTMConfig::default(), vb.pp("lstm")).unwrap();
+        candle_nn::gru(3, 100, candle_nn::GRUConfig::default(), vb.pp("gru")).unwrap();
+        let vars = map.named_vars();
+        assert_eq!(vars.len(), 8);
+        for (name, var) in vars {
+            let largest =
+                var.abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
+            assert!(largest <= 0.1 && largest > 0.095, "{name}: {largest}");
+        }
     }
 
     #[test]

@@ -71,6 +71,14 @@ impl Source<'_> {
         }
     }
 
+    /// An error for what the source cannot draw in reasonable time.
+    pub(crate) fn check(&self, distribution: Distribution) -> Result<(), Error> {
+        match self {
+            Self::Torch(_) => distribution.check_torch(),
+            _ => Ok(()),
+        }
+    }
+
     /// A random order of `0..count`: PyTorch's `randperm`, or a Fisher-Yates shuffle.
     pub(crate) fn permutation(&mut self, choices: &mut Option<KeyRng>, count: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..count).collect();

@@ -179,6 +179,7 @@ fn draw(
     use crate::initializer::Plan;
     match scheme.plan(shape, layout)? {
         Plan::Independent(distribution) => {
+            source.check(distribution)?;
             Ok(source.draw(distribution, shape.iter().product(), dtype).into_f64())
         }
         Plan::Structure(structure) => fill(structure, source, shape, layout, dtype).map(Values::into_f64),

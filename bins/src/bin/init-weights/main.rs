@@ -42,10 +42,10 @@ struct Args {
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
     /// The model's depth, for gpt2, llama and t-fixup
-    #[arg(long, value_name = "N", default_value_t = 12)]
-    layers: usize,
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    layers: u16,
     /// The width at which the learning rate was tuned, for mup
-    #[arg(long, value_name = "N", default_value_t = 256.0)]
+    #[arg(long, value_name = "N", default_value_t = 256.0, value_parser = width)]
     base_width: f64,
     /// Where the numbers come from
     #[arg(long, value_name = "STREAM", default_value = "keyed")]
@@ -118,10 +118,17 @@ fn init_weights(args: Args) -> Result<()> {
     for pattern in map.unmet_rules().into_iter().filter(|_| args.rules.is_some()) {
         eprintln!("warning: no tensor met the rule '{pattern}' first");
     }
+    let manifest = map.manifest()?;
     if let Some(path) = &args.out {
         files::write(path, &tensors::serialized(&map)?)?;
     }
-    output::print(&InitWeights { manifest: map.manifest()? }, args.format)
+    output::print(&InitWeights { manifest }, args.format)
+}
+
+/// A width: finite and above 0.
+fn width(text: &str) -> Result<f64, &'static str> {
+    let width = text.parse().ok().filter(|width: &f64| width.is_finite() && *width > 0.0);
+    width.ok_or("a width is a finite number above 0")
 }
 
 /// What of `--init`, `--rules` and `--preset` there is, as rules.
@@ -136,7 +143,7 @@ fn with_rules(map: InitMap, args: &Args) -> Result<InitMap> {
     let Some(name) = &args.preset else {
         return Err(usage("say how the tensors start: --init SPEC, --rules FILE or --preset NAME"));
     };
-    let rules = presets::by_name(name, args.layers, args.base_width)
+    let rules = presets::by_name(name, args.layers.into(), args.base_width)
         .ok_or_else(|| usage(format!("unknown preset '{name}'; known: {}", presets::NAMES.join(", "))))?;
     Ok(map.with_rules(rules.context("a preset's own rules cannot be read")?))
 }

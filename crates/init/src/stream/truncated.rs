@@ -69,7 +69,8 @@ impl Truncated {
         let u = ((word ^ (1 << 63)) as f64 + 0.5) * SCALE;
         let u = if self.mirrored { 1.0 - u } else { u };
         let (low, high) = self.cdf;
-        let z = normal_quantile(low + (high - low) * u);
+        // Rounding may reach 1, where the quantile is infinite.
+        let z = normal_quantile((low + (high - low) * u).min(1.0 - 0.5 * f64::EPSILON));
         let z = if self.mirrored { -z } else { z };
         (self.mean + self.std * z).max(self.low).min(self.high)
     }
@@ -241,6 +242,10 @@ mod tests {
         let drawn = [0.01, 0.3, 0.49, 0.51, 0.7, 0.99].map(at);
         assert!(drawn.iter().all(|x| (8.0..10.0).contains(x)), "{drawn:?}");
         assert!(drawn.windows(2).all(|pair| pair[0] != pair[1]));
+        // The largest word, where the bound is so far that its distribution function is 1.
+        let wide =
+            Truncated::new(Distribution::TruncatedNormal { mean: 0.0, std: 1.0, low: -20.0, high: 1e9 });
+        assert!((8.0..9.0).contains(&wide.at_f64(u64::MAX >> 1)), "{}", wide.at_f64(u64::MAX >> 1));
         let point =
             Truncated::new(Distribution::TruncatedNormal { mean: 0.5, std: 0.0, low: 0.0, high: 1.0 });
         assert_eq!((point.at_f32(7), point.at_f64(7)), (0.5, 0.5));

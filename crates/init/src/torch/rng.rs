@@ -159,6 +159,10 @@ impl TorchRng {
         (low, high): (f64, f64),
         dtype: DType,
     ) -> Values {
+        if std == 0.0 {
+            // All of it is at the mean, which then lies in the window.
+            return self.draw(Distribution::Constant(mean), count, dtype);
+        }
         let inside = normal_cdf((high - mean) / std) - normal_cdf((low - mean) / std);
         let wide = dtype == DType::F64;
         let exact = |x: f64| if wide { x } else { f64::from(round(x as f32, dtype)) };
@@ -247,5 +251,34 @@ fn normal_blocks_portable(data: &mut [f32], mean: f32, std: f32) {
             first[j] = (r * cos).mul_add(std, mean);
             second[j] = (r * sin).mul_add(std, mean);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Initializer;
+    use candle_core::Device;
+
+    fn truncated(std: f64, low: f64, high: f64) -> Result<Vec<f64>, crate::Error> {
+        let scheme = Initializer::TruncatedNormal { mean: 0.0, std, low, high };
+        let drawn = scheme.tensor(&mut TorchRng::new(1), 500, DType::F64, &Device::Cpu)?;
+        Ok(drawn.to_vec1()?)
+    }
+
+    #[test]
+    fn a_window_that_would_take_for_ever_is_refused_and_one_beside_it_is_not() {
+        let error = truncated(1.0, 3.0, 1e7).unwrap_err().to_string();
+        assert!(error.starts_with("high = 10000000 is out of range"), "{error}");
+        assert!(truncated(1.0, -1e7, -3.0).is_err());
+        for (low, high) in [(3.0, 5.0), (-20.0, -8.0), (-1e7, 1e7), (2.0, 2.0)] {
+            let drawn = truncated(1.0, low, high).unwrap();
+            assert!(drawn.iter().all(|x| (low..=high).contains(x)), "{low} {high}");
+        }
+    }
+
+    #[test]
+    fn without_width_all_is_at_the_mean() {
+        assert_eq!(truncated(0.0, -1.0, 2.0).unwrap(), [0.0; 500]);
     }
 }
