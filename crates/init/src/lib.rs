@@ -39,7 +39,6 @@ pub mod keras;
 mod manifest;
 mod pattern;
 pub mod presets;
-mod qr;
 mod rules;
 mod schemes;
 mod source;

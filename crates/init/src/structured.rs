@@ -1,8 +1,10 @@
 //! Schemes that fill a weight as a whole.
 
 use candle_core::DType;
+use rayon::prelude::*;
+use wick_kernels::Level;
+use wick_kernels::qr::orthonormal_rows;
 
-use crate::qr::orthonormal_columns;
 use crate::source::{Source, Values};
 use crate::{Distribution, Error, Initializer, Layout, SparseBy};
 
@@ -77,10 +79,13 @@ pub(crate) fn fill(
     structure.check(shape)?;
     let (out, inputs) = (shape[0], shape[1]);
     let field: usize = shape[2..].iter().product();
-    let mut weight = vec![0.0; out * inputs * field];
-    if weight.is_empty() {
-        return Ok(Values::F64(weight));
+    if out * inputs * field == 0 {
+        return Ok(Values::F64(Vec::new()));
     }
+    if let Structure::Orthogonal { gain } = structure {
+        return Ok(orthogonal(source, out, inputs * field, gain, dtype));
+    }
+    let mut weight = vec![0.0; out * inputs * field];
     let centre = centre(&shape[2..]);
     let at = |o: usize, i: usize| (o * inputs + i) * field + centre;
     match structure {
@@ -97,14 +102,12 @@ pub(crate) fn fill(
                 }
             }
         }
-        Structure::Orthogonal { gain } => {
-            weight = orthogonal(source, out, inputs * field, gain, dtype);
-        }
+        Structure::Orthogonal { .. } => {} // Done.
         Structure::DeltaOrthogonal { gain } => {
-            let square = orthogonal(source, out, out, gain, dtype);
+            let matrix = orthogonal(source, out, inputs, gain, dtype).into_f64();
             for o in 0..out {
                 for i in 0..inputs {
-                    weight[at(o, i)] = square[o * out + i];
+                    weight[at(o, i)] = matrix[o * inputs + i];
                 }
             }
         }
@@ -206,21 +209,46 @@ fn tents(kernel: &[usize]) -> Vec<f64> {
 /// `gain` times a Haar-random matrix of `rows × columns` with orthonormal rows or columns, row-major: the Q of a
 /// Gaussian matrix's QR decomposition, with the signs of R's diagonal taken into it (Mezzadri 2007, *How to
 /// generate random matrices from the classical compact groups*).
-fn orthogonal(source: &mut Source, rows: usize, columns: usize, gain: f64, dtype: DType) -> Vec<f64> {
-    let gaussian =
-        source.draw(Distribution::Normal { mean: 0.0, std: 1.0 }, rows * columns, dtype).into_f64();
-    let transposed = |matrix: &[f64], rows: usize, columns: usize| -> Vec<f64> {
-        (0..columns).flat_map(|c| (0..rows).map(move |r| matrix[r * columns + c])).collect()
-    };
-    // A wide matrix is turned, so that its rows are the columns to make orthonormal; these lie in a row each.
-    let wide = rows < columns;
-    let lines = if wide { gaussian } else { transposed(&gaussian, rows, columns) };
-    let (long, short) = (rows.max(columns), rows.min(columns));
-    let mut lines = orthonormal_columns(lines, long, short);
-    for x in &mut lines {
-        *x *= gain;
+fn orthogonal(source: &mut Source, rows: usize, columns: usize, gain: f64, dtype: DType) -> Values {
+    let gaussian = source.draw(Distribution::Normal { mean: 0.0, std: 1.0 }, rows * columns, dtype);
+    // A wide matrix has its rows made orthonormal, another its columns.
+    if rows < columns {
+        let mut q = orthonormal_rows(Level::best(), gaussian.into_f64(), columns);
+        q.iter_mut().for_each(|x| *x *= gain);
+        return Values::F64(q);
     }
-    if wide { lines } else { transposed(&lines, columns, rows) }
+    let lines = match gaussian {
+        Values::F32(gaussian) => transposed(&gaussian, rows, columns, f64::from),
+        Values::F64(gaussian) => transposed(&gaussian, rows, columns, |x| x),
+    };
+    let q = orthonormal_rows(Level::best(), lines, rows);
+    if dtype == DType::F32 {
+        Values::F32(transposed(&q, columns, rows, |x| (x * gain) as f32))
+    } else {
+        Values::F64(transposed(&q, columns, rows, |x| x * gain))
+    }
+}
+
+/// A row-major matrix transposed, some columns after the other on every core; within them, as many rows as fit a cache
+/// line.
+fn transposed<T: Copy + Sync, U: Copy + Default + Send>(
+    matrix: &[T],
+    rows: usize,
+    columns: usize,
+    of: impl Fn(T) -> U + Sync,
+) -> Vec<U> {
+    const SIDE: usize = 16;
+    let mut out = vec![U::default(); matrix.len()];
+    out.par_chunks_mut(SIDE * rows.max(1)).enumerate().for_each(|(strip, out)| {
+        for row in (0..rows).step_by(SIDE) {
+            for (column, out) in out.chunks_mut(rows).enumerate() {
+                for r in row..rows.min(row + SIDE) {
+                    out[r] = of(matrix[r * columns + strip * SIDE + column]);
+                }
+            }
+        }
+    });
+    out
 }
 
 #[cfg(test)]

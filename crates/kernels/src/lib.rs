@@ -6,7 +6,8 @@
 //!   number of threads.
 //! - [`tap`]: the identity, with an open ear for the gradient.
 //! - [`AdamW`]: in one pass over the parameters.
-//! - [`gemm`](mod@gemm): matrix products on slices.
+//! - [`gemm`](mod@gemm), [`qr`]: matrix products, and orthonormal rows, on slices.
+//! - [`simd`]: loops compiled for each vector unit.
 //!
 //! On a CPU without a fused multiply-add, and on other devices, candle's own ops do the work. `WICK_SIMD` limits the
 //! vector units that are used (see [`Level`]).
@@ -19,7 +20,8 @@ pub mod gemm;
 mod histogram;
 mod math;
 mod moments;
-mod simd;
+pub mod qr;
+pub mod simd;
 mod slice;
 mod summary;
 mod tap;

@@ -62,8 +62,26 @@ impl Level {
     }
 }
 
-/// A loop that is compiled once for each level.
-pub(crate) trait Task {
+/// A loop that is compiled once for each level. Methods and no closures: one that the compiler does not inline loses the
+/// vector units of the function around it.
+///
+/// ```
+/// use wick_kernels::simd::{Level, Task, run};
+///
+/// struct Sum<'a>(&'a [f32]);
+///
+/// impl Task for Sum<'_> {
+///     type Output = f32;
+///
+///     #[inline(always)]
+///     fn run(self) -> f32 {
+///         self.0.iter().sum()
+///     }
+/// }
+///
+/// assert_eq!(run(Level::best(), Sum(&[1.0, 2.5])), 3.5);
+/// ```
+pub trait Task {
     /// What it returns.
     type Output;
 
@@ -73,7 +91,7 @@ pub(crate) trait Task {
 }
 
 /// Runs a loop with the instructions of a level.
-pub(crate) fn run<T: Task>(level: Level, task: T) -> T::Output {
+pub fn run<T: Task>(level: Level, task: T) -> T::Output {
     debug_assert!(level <= Level::of_processor());
     match level {
         Level::Portable => task.run(),

@@ -1,6 +1,9 @@
 //! From words to elements, sixty-four at a time, on every core.
 
+use std::mem::MaybeUninit;
+
 use rayon::prelude::*;
+use wick_kernels::simd::{self, Level, Task};
 
 use super::math::{ln_f32, ln_f64, sin_cos_pi_f32, sin_cos_pi_f64};
 pub(crate) use super::truncated::Truncated;
@@ -14,77 +17,68 @@ const TASK: usize = 256;
 
 /// Draws `count` elements from a distribution whose parameters have been checked.
 pub(crate) fn draw_f32(key: Key, distribution: Distribution, count: usize) -> Vec<f32> {
-    draw(count, |start, out| fill_f32(key, distribution, start, out))
+    draw_at(Level::best(), key, distribution, count)
 }
 
 /// As [`draw_f32`], in `f64`.
 pub(crate) fn draw_f64(key: Key, distribution: Distribution, count: usize) -> Vec<f64> {
-    draw(count, |start, out| fill_f64(key, distribution, start, out))
+    draw_at(Level::best(), key, distribution, count)
+}
+
+/// The same bits at every level: nothing here is a fused multiply-add.
+fn draw_at<T: Copy + Send>(level: Level, key: Key, distribution: Distribution, count: usize) -> Vec<T>
+where
+    for<'a> Stretch<'a, T>: Task<Output = ()>,
+{
+    draw(count, |start, out| simd::run(level, Stretch { key, distribution, start, out }))
 }
 
 /// `count` elements, each task filling its stretch from the number of its first group.
-fn draw<T: Copy + Default + Send>(count: usize, fill: impl Fn(u64, &mut [T]) + Sync) -> Vec<T> {
-    let mut out = vec![T::default(); count];
-    out.par_chunks_mut(GROUP * TASK).enumerate().for_each(|(task, chunk)| fill((task * TASK) as u64, chunk));
+fn draw<T: Copy + Send>(count: usize, fill: impl Fn(u64, &mut [MaybeUninit<T>]) + Sync) -> Vec<T> {
+    let mut out = Vec::with_capacity(count);
+    let places = &mut out.spare_capacity_mut()[..count];
+    let tasks = places.par_chunks_mut(GROUP * TASK).enumerate();
+    tasks.for_each(|(task, places)| fill((task * TASK) as u64, places));
+    // SAFETY: the tasks have filled all of the places.
+    unsafe { out.set_len(count) };
     out
 }
 
-/// Runs the portable code, compiled again for the vector units that this processor has. The arithmetic is
-/// the same either way, and so are the bits.
-macro_rules! on_this_processor {
-    ($fill:ident, $portable:ident, $avx2:ident, $avx512:ident, $t:ty) => {
-        fn $fill(key: Key, distribution: Distribution, start: u64, out: &mut [$t]) {
-            #[cfg(target_arch = "x86_64")]
-            {
-                if is_x86_feature_detected!("avx512f")
-                    && is_x86_feature_detected!("avx512dq")
-                    && is_x86_feature_detected!("avx512vl")
-                {
-                    // SAFETY: the processor was just asked for the features that the function needs.
-                    return unsafe { $avx512(key, distribution, start, out) };
-                }
-                if is_x86_feature_detected!("avx2") {
-                    // SAFETY: the processor was just asked for the feature that the function needs.
-                    return unsafe { $avx2(key, distribution, start, out) };
-                }
-            }
-            $portable(key, distribution, start, out);
-        }
-
-        #[cfg(target_arch = "x86_64")]
-        #[target_feature(enable = "avx512f,avx512dq,avx512vl")]
-        fn $avx512(key: Key, distribution: Distribution, start: u64, out: &mut [$t]) {
-            $portable(key, distribution, start, out);
-        }
-
-        #[cfg(target_arch = "x86_64")]
-        #[target_feature(enable = "avx2")]
-        fn $avx2(key: Key, distribution: Distribution, start: u64, out: &mut [$t]) {
-            $portable(key, distribution, start, out);
-        }
-    };
+/// What one task draws.
+struct Stretch<'a, T> {
+    key: Key,
+    distribution: Distribution,
+    start: u64,
+    out: &'a mut [MaybeUninit<T>],
 }
 
-on_this_processor!(fill_f32, fill_f32_portable, fill_f32_avx2, fill_f32_avx512, f32);
-on_this_processor!(fill_f64, fill_f64_portable, fill_f64_avx2, fill_f64_avx512, f64);
+impl Task for Stretch<'_, f32> {
+    type Output = ();
 
-#[inline(always)]
-fn fill_f32_portable(key: Key, distribution: Distribution, start: u64, out: &mut [f32]) {
-    match distribution {
-        Distribution::Constant(value) => out.fill(value as f32),
-        Distribution::Normal { mean, std } => by_groups(key, start, out, &Normals { mean, std }),
-        Distribution::Uniform { low, high } => by_groups(key, start, out, &Uniforms { low, high }),
-        Distribution::TruncatedNormal { .. } => by_groups(key, start, out, &Truncated::new(distribution)),
+    #[inline(always)]
+    fn run(self) {
+        let Self { key, distribution, start, out } = self;
+        match distribution {
+            Distribution::Constant(value) => out.fill(MaybeUninit::new(value as f32)),
+            Distribution::Normal { mean, std } => by_groups(key, start, out, &Normals { mean, std }),
+            Distribution::Uniform { low, high } => by_groups(key, start, out, &Uniforms { low, high }),
+            Distribution::TruncatedNormal { .. } => by_groups(key, start, out, &Truncated::new(distribution)),
+        }
     }
 }
 
-#[inline(always)]
-fn fill_f64_portable(key: Key, distribution: Distribution, start: u64, out: &mut [f64]) {
-    match distribution {
-        Distribution::Constant(value) => out.fill(value),
-        Distribution::Normal { mean, std } => by_groups(key, start, out, &Normals { mean, std }),
-        Distribution::Uniform { low, high } => by_groups(key, start, out, &Uniforms { low, high }),
-        Distribution::TruncatedNormal { .. } => by_groups(key, start, out, &Truncated::new(distribution)),
+impl Task for Stretch<'_, f64> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { key, distribution, start, out } = self;
+        match distribution {
+            Distribution::Constant(value) => out.fill(MaybeUninit::new(value)),
+            Distribution::Normal { mean, std } => by_groups(key, start, out, &Normals { mean, std }),
+            Distribution::Uniform { low, high } => by_groups(key, start, out, &Uniforms { low, high }),
+            Distribution::TruncatedNormal { .. } => by_groups(key, start, out, &Truncated::new(distribution)),
+        }
     }
 }
 
@@ -215,14 +209,17 @@ fn flat<T: Copy + Default>(values: [[T; 16]; 4]) -> [T; GROUP] {
 
 /// Fills group after group, the last one as far as it goes.
 #[inline(always)]
-fn by_groups<T: Copy, G: Group<T>>(key: Key, start: u64, out: &mut [T], group: &G) {
+fn by_groups<T: Copy, G: Group<T>>(key: Key, start: u64, out: &mut [MaybeUninit<T>], group: &G) {
     let (whole, rest) = out.as_chunks_mut::<GROUP>();
     let after = start + whole.len() as u64;
     for (number, out) in (start..).zip(whole) {
-        *out = group.group(key, number);
+        *out = group.group(key, number).map(MaybeUninit::new);
     }
     if !rest.is_empty() {
-        rest.copy_from_slice(&group.group(key, after)[..rest.len()]);
+        let last = group.group(key, after);
+        for (place, value) in rest.iter_mut().zip(last) {
+            place.write(value);
+        }
     }
 }
 

@@ -69,7 +69,7 @@ fn values_are_stable() {
             .iter()
             .fold(0xcbf2_9ce4_8422_2325u64, |hash, v| (hash ^ u64::from(*v)).wrapping_mul(0x100_0000_01b3))
     };
-    let wide: Vec<f64> = draw(70, |start, out| fill_f64(key(), NORMAL, start, out));
+    let wide = draw_f64(key(), NORMAL, 70);
     let wide = wide.iter().flat_map(|x| [x.to_bits() as u32, (x.to_bits() >> 32) as u32]).collect::<Vec<_>>();
     let digests = [digest(&bits(NORMAL)), digest(&bits(UNIFORM)), digest(&wide), digest(&bits(CUT))];
     assert_eq!(digests, STABLE, "{digests:#x?}");
@@ -82,17 +82,16 @@ const STABLE: [u64; 4] =
 #[test]
 fn every_processor_draws_the_same() {
     for distribution in [NORMAL, UNIFORM, CUT, Distribution::Normal { mean: 0.3, std: 1e-3 }] {
-        let mut portable = vec![0.0; 100_003];
-        fill_f32_portable(key(), distribution, 5, &mut portable);
-        let mut fast = vec![0.0; 100_003];
-        fill_f32(key(), distribution, 5, &mut fast);
-        assert!(portable.iter().zip(&fast).all(|(a, b): (&f32, &f32)| a.to_bits() == b.to_bits()));
-
-        let mut portable = vec![0.0; 10_007];
-        fill_f64_portable(key(), distribution, 5, &mut portable);
-        let mut fast = vec![0.0; 10_007];
-        fill_f64(key(), distribution, 5, &mut fast);
-        assert!(portable.iter().zip(&fast).all(|(a, b): (&f64, &f64)| a.to_bits() == b.to_bits()));
+        let narrow = |level| -> Vec<u32> {
+            draw_at::<f32>(level, key(), distribution, 100_003).iter().map(|x| x.to_bits()).collect()
+        };
+        let wide = |level| -> Vec<u64> {
+            draw_at::<f64>(level, key(), distribution, 10_007).iter().map(|x| x.to_bits()).collect()
+        };
+        for level in Level::available() {
+            assert!(narrow(level) == narrow(Level::Portable), "{distribution:?} {level:?}");
+            assert!(wide(level) == wide(Level::Portable), "{distribution:?} {level:?}");
+        }
     }
 }
 
@@ -114,7 +113,7 @@ fn one_thread_draws_what_two_do() {
 /// f32 is f64 rounded, but for the far tail, where 32 bits of radius are coarse.
 #[test]
 fn types_agree() {
-    let wide: Vec<f64> = draw(100_000, |start, out| fill_f64(key(), NORMAL, start, out));
+    let wide = draw_f64(key(), NORMAL, 100_000);
     let narrow = draw_f32(key(), NORMAL, 100_000);
     for (a, b) in wide.iter().zip(&narrow) {
         assert!((a - f64::from(*b)).abs() < 2e-6, "{a} {b}");

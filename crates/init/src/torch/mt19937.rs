@@ -20,6 +20,7 @@ impl Mt19937 {
         Self { state, next: N }
     }
 
+    #[inline(always)]
     fn refill(&mut self) {
         let twist = |a: u32, b: u32| {
             let y = (a & 0x8000_0000) | (b & 0x7fff_ffff);
@@ -41,13 +42,34 @@ impl Mt19937 {
         if self.next == N {
             self.refill();
         }
-        let mut y = self.state[self.next];
         self.next += 1;
-        y ^= y >> 11;
-        y ^= (y << 7) & 0x9d2c_5680;
-        y ^= (y << 15) & 0xefc6_0000;
-        y ^ (y >> 18)
+        tempered(self.state[self.next - 1])
     }
+
+    /// The next words, each made a number by `of`, a whole state at a time.
+    #[inline(always)]
+    pub(super) fn fill<T>(&mut self, mut out: &mut [T], of: impl Fn(u32) -> T) {
+        while !out.is_empty() {
+            if self.next == N {
+                self.refill();
+            }
+            let count = out.len().min(N - self.next);
+            let (now, later) = out.split_at_mut(count);
+            for (x, word) in now.iter_mut().zip(&self.state[self.next..]) {
+                *x = of(tempered(*word));
+            }
+            self.next += count;
+            out = later;
+        }
+    }
+}
+
+#[inline(always)]
+fn tempered(mut y: u32) -> u32 {
+    y ^= y >> 11;
+    y ^= (y << 7) & 0x9d2c_5680;
+    y ^= (y << 15) & 0xefc6_0000;
+    y ^ (y >> 18)
 }
 
 #[cfg(test)]
@@ -60,5 +82,15 @@ mod tests {
         let mut engine = Mt19937::new(5489);
         let last = (0..10_000).map(|_| engine.next_u32()).last();
         assert_eq!(last, Some(4_123_659_995));
+    }
+
+    #[test]
+    fn many_at_once_are_the_same_words() {
+        let (mut one_by_one, mut filled) = (Mt19937::new(7), Mt19937::new(7));
+        for count in [1, 0, 700, 623, 624, 2000] {
+            let mut words = vec![0; count];
+            filled.fill(&mut words, |word| word);
+            assert!(words.into_iter().all(|word| word == one_by_one.next_u32()), "{count}");
+        }
     }
 }

@@ -4,6 +4,8 @@ use std::f64::consts::PI;
 
 use candle_core::DType;
 use half::{bf16, f16};
+use rayon::prelude::*;
+use wick_kernels::simd::{self, Level, Task};
 
 use super::math::{ln, sin_cos};
 use super::mt19937::Mt19937;
@@ -50,9 +52,9 @@ impl TorchRng {
         self.engine.next_u32()
     }
 
-    fn unit_f32(&mut self) -> f32 {
-        const SCALE: f32 = 1.0 / (1 << 24) as f32;
-        (self.word() & 0x00ff_ffff) as f32 * SCALE
+    /// Fills with numbers in `[0, 1)`, each from a word.
+    fn units(&mut self, out: &mut [f32]) {
+        simd::run(Level::best(), Units { engine: &mut self.engine, out });
     }
 
     fn unit_f64(&mut self) -> f64 {
@@ -81,31 +83,39 @@ impl TorchRng {
     }
 
     fn uniform(&mut self, count: usize, low: f64, high: f64, dtype: DType) -> Vec<f32> {
+        let mut data = vec![0.0; count];
+        self.units(&mut data);
         let (low, high) = (low as f32, high as f32);
-        let (first, end) = (round(low, dtype), round(high, dtype));
-        let values = (0..count).map(|_| {
-            let x = round(self.unit_f32().mul_add(high - low, low), dtype);
-            // Rounding to a narrow type may reach the end, which is not in the interval.
-            if dtype != DType::F32 && x == end { first } else { x }
-        });
-        values.collect()
+        in_parallel(&mut data, |part| simd::run(Level::best(), Interval { data: part, low, high }));
+        if dtype != DType::F32 {
+            let (first, end) = (round(low, dtype), round(high, dtype));
+            for x in &mut data {
+                *x = round(*x, dtype);
+                // Rounding to a narrow type may reach the end, which is not in the interval.
+                if *x == end {
+                    *x = first;
+                }
+            }
+        }
+        data
     }
 
     fn normal(&mut self, count: usize, mean: f64, std: f64, dtype: DType) -> Vec<f32> {
         if count < BLOCK {
             return (0..count).map(|_| round(self.one_normal(mean, std) as f32, dtype)).collect();
         }
+        let mut data = vec![0.0; count];
         // The narrow types draw nothing for what the tail will overwrite.
         let first = if dtype == DType::F32 { count } else { count - count % BLOCK };
-        let mut data: Vec<f32> = (0..first).map(|_| self.unit_f32()).collect();
-        data.resize(count, 0.0);
+        self.units(&mut data[..first]);
         let (mean, std) = (mean as f32, std as f32);
-        normal_blocks(&mut data, mean, std);
+        let blocks = |data: &mut [f32]| simd::run(Level::best(), NormalBlocks { data, mean, std });
+        in_parallel(&mut data, blocks);
         if !count.is_multiple_of(BLOCK) {
             // The last sixteen again, over what is finished of them.
             let tail = &mut data[count - BLOCK..];
-            tail.fill_with(|| self.unit_f32());
-            normal_blocks(tail, mean, std);
+            self.units(tail);
+            blocks(tail);
         }
         if dtype != DType::F32 {
             for x in &mut data {
@@ -223,33 +233,67 @@ fn round(x: f32, dtype: DType) -> f32 {
     }
 }
 
-/// Sixteen uniforms to sixteen normals, block after block; a rest is left alone.
-fn normal_blocks(data: &mut [f32], mean: f32, std: f32) {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-        // SAFETY: the processor was just asked for the features that the function needs.
-        return unsafe { normal_blocks_fma(data, mean, std) };
+/// Runs over parts of whole blocks, on every core.
+fn in_parallel(data: &mut [f32], of_part: impl Fn(&mut [f32]) + Sync + Send) {
+    data.par_chunks_mut(1024 * BLOCK).for_each(of_part);
+}
+
+/// Words to numbers in `[0, 1)`, of 24 bits.
+struct Units<'a> {
+    engine: &'a mut Mt19937,
+    out: &'a mut [f32],
+}
+
+impl Task for Units<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        const SCALE: f32 = 1.0 / (1 << 24) as f32;
+        self.engine.fill(self.out, |word| (word & 0x00ff_ffff) as f32 * SCALE);
     }
-    normal_blocks_portable(data, mean, std);
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn normal_blocks_fma(data: &mut [f32], mean: f32, std: f32) {
-    normal_blocks_portable(data, mean, std);
+/// Numbers in `[0, 1)` to numbers in `[low, high)`.
+struct Interval<'a> {
+    data: &'a mut [f32],
+    low: f32,
+    high: f32,
 }
 
-#[inline(always)]
-fn normal_blocks_portable(data: &mut [f32], mean: f32, std: f32) {
-    const HALF: usize = BLOCK / 2;
-    let (blocks, _) = data.as_chunks_mut::<BLOCK>();
-    for block in blocks {
-        let (first, second) = block.split_at_mut(HALF);
-        for j in 0..HALF {
-            let r = (-2.0 * ln(1.0 - first[j])).sqrt();
-            let (sin, cos) = sin_cos((2.0 * PI) as f32 * second[j]);
-            first[j] = (r * cos).mul_add(std, mean);
-            second[j] = (r * sin).mul_add(std, mean);
+impl Task for Interval<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for x in self.data {
+            *x = x.mul_add(self.high - self.low, self.low);
+        }
+    }
+}
+
+/// Sixteen uniforms to sixteen normals, block after block; a rest is left alone.
+struct NormalBlocks<'a> {
+    data: &'a mut [f32],
+    mean: f32,
+    std: f32,
+}
+
+impl Task for NormalBlocks<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        const HALF: usize = BLOCK / 2;
+        let (blocks, _) = self.data.as_chunks_mut::<BLOCK>();
+        for block in blocks {
+            let (first, second) = block.split_at_mut(HALF);
+            for j in 0..HALF {
+                let r = (-2.0 * ln(1.0 - first[j])).sqrt();
+                let (sin, cos) = sin_cos((2.0 * PI) as f32 * second[j]);
+                first[j] = (r * cos).mul_add(self.std, self.mean);
+                second[j] = (r * sin).mul_add(self.std, self.mean);
+            }
         }
     }
 }

@@ -21,7 +21,7 @@ const PACKED: usize = 16 * DEPTH;
 /// Rows of `C` that one task computes, and that are finished together.
 pub(crate) const ROWS: usize = 128;
 /// Below so many multiplications, threads cost more than they save.
-const PARALLEL: usize = 1 << 17;
+const PARALLEL: usize = 1 << 20;
 /// With fewer rows than this, the transposed product is computed: the vectors then lie along the rows, and the large
 /// matrix is read as it lies.
 const FEW_ROWS: usize = 48;
@@ -43,9 +43,26 @@ impl<'a, T> Matrix<'a, T> {
         whole.then_some(Self { data, rows, columns, row_stride: columns, column_stride: 1 })
     }
 
+    /// A row-major matrix whose rows begin `row_stride` elements apart: a part of a wider one. `None` if a row does not
+    /// fit between two, or the data end before the last one does.
+    pub fn part(data: &'a [T], rows: usize, columns: usize, row_stride: usize) -> Option<Self> {
+        let fits = columns <= row_stride && end(rows, columns, row_stride)? <= data.len();
+        fits.then_some(Self { data, rows, columns, row_stride, column_stride: 1 })
+    }
+
     /// A matrix without elements.
     pub(crate) const fn empty() -> Self {
         Self { data: &[], rows: 0, columns: 0, row_stride: 0, column_stride: 1 }
+    }
+
+    /// How many rows.
+    pub fn rows(self) -> usize {
+        self.rows
+    }
+
+    /// How many columns.
+    pub fn columns(self) -> usize {
+        self.columns
     }
 
     /// The transposed matrix, of the same data.
@@ -57,6 +74,14 @@ impl<'a, T> Matrix<'a, T> {
             row_stride: self.column_stride,
             column_stride: self.row_stride,
         }
+    }
+}
+
+/// One more than the last element's place.
+fn end(rows: usize, columns: usize, row_stride: usize) -> Option<usize> {
+    match rows {
+        0 => Some(0),
+        rows => (rows - 1).checked_mul(row_stride)?.checked_add(columns),
     }
 }
 
@@ -95,15 +120,28 @@ pub fn gemm<T: Real>(
     if into == Into::Set && a.columns == 0 {
         c.fill(T::ZERO);
     }
-    let len = c.len();
-    multiply(
-        level,
-        a,
-        b,
-        Output { start: c.as_mut_ptr(), len, row_stride: 0, column_stride: 0 },
-        into,
-        &finish,
-    );
+    let c = Output { start: c.as_mut_ptr(), len: c.len(), row_stride: b.columns, column_stride: 1 };
+    multiply(level, a, b, c, into, &finish);
+}
+
+/// Adds `A·B` to a part of a wider matrix, or subtracts it there: to the first `b.columns` of the rows that begin
+/// `row_stride` elements apart in `c`. [`Into::Set`] leaves what stands there when `A` has no columns.
+///
+/// # Panics
+/// If the sizes do not fit together.
+pub fn gemm_part<T: Real>(
+    level: Level,
+    a: Matrix<T>,
+    b: Matrix<T>,
+    c: &mut [T],
+    row_stride: usize,
+    into: Into,
+) {
+    assert!(a.columns == b.rows, "{} columns times {} rows", a.columns, b.rows);
+    let fits = b.columns <= row_stride && end(a.rows, b.columns, row_stride).is_some_and(|end| end <= c.len());
+    assert!(fits, "{} elements for {}×{}, {row_stride} apart", c.len(), a.rows, b.columns);
+    let (start, len) = (c.as_mut_ptr(), if a.rows == 0 || b.columns == 0 { 0 } else { c.len() });
+    multiply(level, a, b, Output { start, len, row_stride, column_stride: 1 }, into, &|_, _| {});
 }
 
 /// `A·B`, row-major, in memory of its own. `finish` is as for [`gemm`].
@@ -125,13 +163,15 @@ pub fn product<T: Real>(
     }
     let mut c = Vec::with_capacity(len);
     let start = c.as_mut_ptr();
-    multiply(level, a, b, Output { start, len, row_stride: 0, column_stride: 0 }, Into::Set, &finish);
+    let output = Output { start, len, row_stride: b.columns, column_stride: 1 };
+    multiply(level, a, b, output, Into::Set, &finish);
     // SAFETY: the product has set every element.
     unsafe { c.set_len(len) };
     c
 }
 
-/// The product into `c`, whose strides are set here. With [`Into::Set`], memory that was never written to will do.
+/// The product into `c`, row-major. With [`Into::Set`], memory that was never written to will do. Rows that do not lie
+/// one behind the other are not finished.
 fn multiply<T: Real>(
     level: Level,
     a: Matrix<T>,
@@ -146,13 +186,12 @@ fn multiply<T: Real>(
     }
     let turned = m < FEW_ROWS && m < n;
     if k > 0 && turned {
-        let c = Output { row_stride: 1, column_stride: n, ..c };
+        let c = Output { row_stride: 1, column_stride: c.row_stride, ..c };
         Product { a: b.t(), b: a.t(), c, into, tiles: T::tiles(level) }.run_in_pool(&|_, _| {});
     } else if k > 0 {
-        let c = Output { row_stride: n, column_stride: 1, ..c };
         Product { a, b, c, into, tiles: T::tiles(level) }.run_in_pool(finish);
     }
-    if k == 0 || turned {
+    if (k == 0 || turned) && c.row_stride == n {
         // SAFETY: all of `c` is set by now, and nobody else has it.
         let c = unsafe { std::slice::from_raw_parts_mut(c.start, c.len) };
         for (block, rows) in c.chunks_mut(ROWS * n).enumerate() {
@@ -213,7 +252,7 @@ impl<T: Real> Product<'_, T> {
                 let block = |block: usize| {
                     let rows = block * ROWS..m.min((block + 1) * ROWS);
                     self.block(rows.clone(), depths.clone(), packed);
-                    if depths.end == k && self.c.column_stride == 1 {
+                    if depths.end == k && self.c.column_stride == 1 && self.c.row_stride == n {
                         // SAFETY: a block's rows are this task's alone, and lie one behind the other within `C`.
                         let rows_of_c = unsafe {
                             debug_assert!(rows.end * n <= self.c.len);
