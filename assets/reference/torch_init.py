@@ -52,6 +52,10 @@ for n in SIZES:
     case(n, "torch.trunc_normal:std=1,a=-1,b=2", [n], lambda t: nn.init.trunc_normal_(t, 0, 1, -1, 2))
     case(n, "torch.trunc_normal:std=1,a=1,b=2", [n], lambda t: nn.init.trunc_normal_(t, 0, 1, 1, 2),
          {k: DTYPES[k] for k in ("f32", "f64")})
+    # Far out, where PyTorch keeps uniforms with the density's chance.
+    for low, high in [(3, 5), (-9, -6)]:
+        case(n, f"torch.trunc_normal:std=1,a={low},b={high}", [n],
+             lambda t: nn.init.trunc_normal_(t, 0, 1, low, high), {k: DTYPES[k] for k in ("f32", "f64")})
 million = {"f32": torch.float32}
 case(7, "normal:std=1", [1_000_003], lambda t: nn.init.normal_(t), million)
 case(7, "uniform:low=0,high=1", [1_000_003], lambda t: nn.init.uniform_(t), million)
@@ -76,6 +80,7 @@ model = {
     "embedding": nn.Embedding(11, 5),
     "lstm": nn.LSTM(6, 5),
     "gru": nn.GRU(6, 5),
+    "rnn": nn.RNN(6, 5),
     "head": nn.Linear(5, 3),
 }
 for layer, module in model.items():

@@ -36,6 +36,9 @@ init = "recurrent:gates=4"
 pattern = "gru.*"
 init = "recurrent:gates=3"
 [[rule]]
+pattern = "rnn.*"
+init = "recurrent"
+[[rule]]
 pattern = "embedding.weight"
 init = "normal:std=1"
 [[rule]]
@@ -61,7 +64,7 @@ fn with_the_torch_stream_the_file_is_what_pytorch_draws() {
     ]
     .map(str::to_owned)
     .to_vec();
-    for (layer, gates) in [("lstm", 20), ("gru", 15)] {
+    for (layer, gates) in [("lstm", 20), ("gru", 15), ("rnn", 5)] {
         shapes.extend([
             format!("{layer}.weight_ih_l0={gates}x6"),
             format!("{layer}.weight_hh_l0={gates}x5"),
@@ -70,10 +73,13 @@ fn with_the_torch_stream_the_file_is_what_pytorch_draws() {
         ]);
     }
     shapes.extend(["head.weight=3x5", "head.bias=3"].map(str::to_owned));
-    let mut arguments =
-        vec!["--rules", "rules.toml", "--stream", "torch", "--seed", "2024", "--out", "w.safetensors"];
+    let mut arguments = vec!["--stream", "torch", "--seed", "2024"];
     arguments.extend(shapes.iter().flat_map(|shape| ["--shape", shape.as_str()]));
-    run(folder.path(), &arguments);
+    // By rules of our own, and by the preset.
+    run(folder.path(), &[&arguments[..], &["--rules", "rules.toml", "--out", "w.safetensors"]].concat());
+    run(folder.path(), &[&arguments[..], &["--preset", "torch", "--out", "p.safetensors"]].concat());
+    let bytes = |name: &str| fs::read(folder.path().join(name)).unwrap();
+    assert_eq!(bytes("w.safetensors"), bytes("p.safetensors"));
 
     let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/reference/torch_init.safetensors");
     let golden = candle_core::safetensors::load(golden, &Device::Cpu).unwrap();
@@ -121,6 +127,26 @@ fn like_another_file_and_the_same_bytes_twice() {
         &["--like", "a.safetensors", "--preset", "gpt2", "--seed", "1", "--out", "b.safetensors"],
     );
     assert_ne!(fs::read(path("a.safetensors")).unwrap(), fs::read(path("b.safetensors")).unwrap());
+}
+
+/// A file has its tensors in the order of their names: a bias before its weight.
+#[test]
+fn like_a_file_by_pytorchs_defaults() {
+    let folder = tempfile::tempdir().unwrap();
+    let shapes = ["--shape", "fc.weight=50x100", "--shape", "fc.bias=50"];
+    run(folder.path(), &[&shapes[..], &["--preset", "torch", "--out", "a.safetensors"]].concat());
+    run(folder.path(), &["--like", "a.safetensors", "--preset", "torch", "--out", "b.safetensors"]);
+    let bytes = |name: &str| fs::read(folder.path().join(name)).unwrap();
+    assert_eq!(bytes("a.safetensors"), bytes("b.safetensors"));
+    let bias = &candle_core::safetensors::load(folder.path().join("b.safetensors"), &Device::Cpu).unwrap()["fc.bias"];
+    let largest = bias.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+    assert!(largest <= 0.1 && largest > 0.08, "{largest}: U(±1/√100)");
+    fails(
+        folder.path(),
+        &["--like", "a.safetensors", "--preset", "torch", "--stream", "torch"],
+        2,
+        "which a safetensors file does not keep",
+    );
 }
 
 #[test]

@@ -76,26 +76,90 @@ fn catalogue() -> Vec<(&'static str, Cdf)> {
         ("keras.random_normal", normal(0.05)),
         ("keras.truncated_normal", cut(0.0, 0.05, -0.1, 0.1)),
         ("timm.trunc_normal:std=0.02", normal(0.02)),
+        ("glorot_normal", normal((2.0 / both).sqrt())),
+        ("glorot_uniform", bound(2.0 / both)),
+        ("he_normal", normal((2.0 / fan_in).sqrt())),
+        ("he_uniform", bound(2.0 / fan_in)),
+        ("torch.uniform", uniform(0.0, 1.0)),
+        ("torch.normal", normal(1.0)),
+        ("torch.xavier_uniform", bound(2.0 / both)),
+        ("torch.xavier_normal:gain=torch.tanh", normal(5.0 / 3.0 * (2.0 / both).sqrt())),
+        ("torch.kaiming_uniform:a=1", bound(1.0 / fan_in)),
+        ("torch.kaiming_normal:nonlinearity=selu", normal(0.75 / fan_in.sqrt())),
+        ("jax.uniform:scale=2", uniform(0.0, 2.0)),
+        ("jax.normal", normal(0.01)),
+        ("jax.truncated_normal", cut(0.0, 0.01, -0.02, 0.02)),
+        ("jax.variance_scaling:distribution=uniform,mode=fan_avg", bound(2.0 / both)),
+        ("jax.glorot_uniform", bound(2.0 / both)),
+        ("jax.he_uniform", bound(2.0 / fan_in)),
+        ("jax.lecun_uniform", bound(1.0 / fan_in)),
+        ("keras.random_uniform", uniform(-0.05, 0.05)),
+        ("keras.variance_scaling", corrected(1.0 / fan_in)),
+        ("keras.glorot_uniform", bound(2.0 / both)),
+        ("keras.glorot_normal", corrected(2.0 / both)),
+        ("keras.he_uniform", bound(2.0 / fan_in)),
+        ("keras.he_normal", corrected(2.0 / fan_in)),
+        ("keras.lecun_uniform", bound(1.0 / fan_in)),
+        ("keras.lecun_normal", corrected(1.0 / fan_in)),
+        ("timm.trunc_normal_tf:std=0.5", cut(0.0, 0.5, -1.0, 1.0)),
+        ("timm.variance_scaling", normal(fan_in.sqrt().recip())),
+        ("timm.lecun_normal", corrected(1.0 / fan_in)),
     ]
 }
 
-/// n = 200,000 a scheme and type, seed 3, alpha = 1e-4 a test (46 tests: .5 % for all). The twin of each is the same
-/// values 10 % wider.
+/// Whether the std of some values is the one meant: within 4.1 standard errors of a kurtosis of at most 3 (alpha = 4e-5).
+fn has_std(values: &[f64], meant: f64) -> bool {
+    (std(values) / meant - 1.0).abs() < 4.1 / (2.0 * values.len() as f64).sqrt()
+}
+
+/// n = 200,000 a scheme and type, seed 3; Kolmogorov-Smirnov with alpha = 2e-5 a test and the std with 4e-5: 104 of each,
+/// .6 % for all. The twins are the same values 10 % wider, and a std 2 % wider. The narrow types are drawn in f32 and
+/// rounded: their own steps, up to 2⁻⁹ of a value, would be seen in the distribution, so it is the rounding that is tested.
 #[test]
 fn distributions_are_those_that_are_meant() {
     for (spec, cdf) in catalogue() {
         let scheme: Initializer = spec.parse().unwrap();
+        let key = KeyedV1::new(3).key(spec);
+        let draw = |dtype| scheme.tensor(key, (500, 400), dtype, &CPU).unwrap();
         for dtype in [DType::F32, DType::F64] {
-            let key = KeyedV1::new(3).key(spec);
-            let values = numbers(&scheme.tensor(key, (500, 400), dtype, &CPU).unwrap());
+            let values = numbers(&draw(dtype));
             let distance = kolmogorov_smirnov(&values, &*cdf);
-            assert!(distance < 2.23, "{spec} {dtype:?}: {distance}");
+            assert!(distance < 2.4, "{spec} {dtype:?}: {distance}");
             let wider: Vec<f64> = values.iter().map(|x| 1.1 * x).collect();
-            assert!(kolmogorov_smirnov(&wider, &*cdf) > 2.23, "{spec}: the twin");
-            // The std is the one that is said: within 3.9 standard errors for a kurtosis of at most 3.
+            assert!(kolmogorov_smirnov(&wider, &*cdf) > 2.4, "{spec}: the twin");
             let meant = scheme.std(&[500, 400]).unwrap().unwrap();
-            assert!((std(&values) / meant - 1.0).abs() < 3.9 / 400_000f64.sqrt(), "{spec} {dtype:?}");
+            assert!(has_std(&values, meant), "{spec} {dtype:?}");
+            assert!(!has_std(&values, 1.02 * meant), "{spec}: the twin");
         }
+        for dtype in [DType::BF16, DType::F16] {
+            let rounded = draw(DType::F32).to_dtype(dtype).unwrap();
+            assert!(numbers(&draw(dtype)) == numbers(&rounded), "{spec} {dtype:?}");
+        }
+    }
+}
+
+/// Every name that can be read is in the table above, or is a structure or a constant, which have tests of their own.
+#[test]
+fn no_name_is_forgotten() {
+    let structures = [
+        "zeros",
+        "ones",
+        "constant",
+        "forget_gate",
+        "identity",
+        "dirac",
+        "orthogonal",
+        "delta_orthogonal",
+        "sparse",
+        "bilinear",
+        "icnr",
+        "zero",
+    ];
+    let catalogue = catalogue();
+    let name = |spec: &'static str| spec.split(':').next().unwrap();
+    for known in Initializer::names() {
+        let tested = catalogue.iter().any(|(spec, _)| name(spec) == known);
+        assert!(tested != structures.contains(&known), "{known}");
     }
 }
 
@@ -136,10 +200,32 @@ fn fans_are_those_of_the_ops() {
     assert!(near(variance(&[64, 96, 3, 3], Layout::Transposed { groups: 1, stride: 2 }, &transposed)));
     assert!(!near(variance(&[64, 96, 4, 4], Layout::Plain, &transposed)), "the twin: PyTorch's rule");
 
+    // In groups, and transposed in groups, which candle has in one dimension.
+    let signals = draw("signals", &[64, 64, 200]);
+    let groups = Layout::Transposed { groups: 4, stride: 2 };
+    let in_groups = |w: &Tensor| signals.conv_transpose1d(w, 0, 0, 2, 1, 4)?.narrow(2, 6, 380);
+    assert!(near(variance(&[64, 48, 5], groups, &in_groups)));
+    assert!(!near(variance(&[64, 48, 5], Layout::Plain, &in_groups)), "the twin: PyTorch's rule");
+
     // One row of an embedding is the output.
     let ids = Tensor::arange(0u32, 1000, &CPU).unwrap();
     assert!(near(variance(&[1000, 300], Layout::Embedding, &|w| w.index_select(&ids, 0))));
     assert!(!near(variance(&[1000, 300], Layout::Plain, &|w| w.index_select(&ids, 0))));
+
+    // Backward through a convolution in groups: an input goes into the outputs of its group only.
+    let scheme = Initializer::lecun_normal().with_mode(wick_init::FanMode::FanOut);
+    let back = |layout| {
+        let key = KeyedV1::new(9).key("grouped");
+        let w = scheme.tensor_with_layout(key, (256, 16, 3, 3), layout, DType::F32, &CPU).unwrap();
+        let x = candle_core::Var::zeros((8, 64, 26, 26), DType::F32, &CPU).unwrap();
+        let y = x.conv2d(&w, 0, 1, 1, 4).unwrap();
+        let loss = (&y * draw("through", y.dims())).unwrap().sum_all().unwrap();
+        let gradient = loss.backward().unwrap().remove(&x).unwrap();
+        // Away from the border, which fewer kernels reach.
+        std(&numbers(&gradient.narrow(2, 2, 22).unwrap().narrow(3, 2, 22).unwrap())).powi(2)
+    };
+    assert!(near(back(grouped)), "{}", back(grouped));
+    assert!(!near(back(Layout::Plain)), "the twin: PyTorch's rule");
 
     // Three projections in one, backward: Var W = 1/fan_out keeps the variance of what comes back through one.
     let g = draw("gradient", &[500, 400]);

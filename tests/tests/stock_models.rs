@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::{Conv2dConfig, Module, VarBuilder};
-use candle_transformers::models::{bert, llama, resnet, t5, vit};
+use candle_transformers::models::{bert, llama, marian, resnet, t5, vit};
 use wick_init::{InitMap, Initializer, Rule, presets};
 
 const CPU: Device = Device::Cpu;
@@ -136,9 +136,8 @@ fn what_else_is_built_changes_no_bit() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_llama_by_its_preset() -> Result<()> {
-    let config = llama::Config {
+fn small_llama() -> llama::Config {
+    llama::Config {
         hidden_size: 64,
         intermediate_size: 96,
         vocab_size: 100,
@@ -153,7 +152,12 @@ fn a_llama_by_its_preset() -> Result<()> {
         rope_scaling: None,
         max_position_embeddings: 32,
         tie_word_embeddings: false,
-    };
+    }
+}
+
+#[test]
+fn a_llama_by_its_preset() -> Result<()> {
+    let config = small_llama();
     let map = InitMap::new(42).with_rules(presets::llama(3).unwrap()).strict();
     let model = llama::Llama::load(map.var_builder(DType::F32, &CPU), &config)?;
     let mut cache = llama::Cache::new(false, DType::F32, &config, &CPU)?;
@@ -179,6 +183,67 @@ fn a_llama_by_its_preset() -> Result<()> {
     }
     // Only the rules of norms' gammas, of biases, and of nothing else wait for a tensor.
     assert_eq!(map.unmet_rules(), ["**.bias", "**.gamma [*]"]);
+    Ok(())
+}
+
+/// muP on a Llama: hidden matrices learn at `base/fan_in`, the embedding and the norms at the base rate; the head starts
+/// at 0, so that every width starts with the same outputs.
+#[test]
+fn a_llama_by_mup() -> Result<()> {
+    let config = small_llama();
+    let map = InitMap::new(42).with_rules(presets::mup(16.0).unwrap()).strict();
+    let model = llama::Llama::load(map.var_builder(DType::F32, &CPU), &config)?;
+    let mut cache = llama::Cache::new(false, DType::F32, &config, &CPU)?;
+    let logits = model.forward(&Tensor::new(&[[1u32, 5, 99]], &CPU)?, 0, &mut cache)?;
+    assert_eq!(logits.to_vec2::<f32>()?, [[0.0; 100]]);
+    for tensor in map.manifest().unwrap().tensors {
+        let hidden = tensor.name.contains("layers") && tensor.shape.len() == 2;
+        let (std, rate) = match tensor.name.as_str() {
+            "lm_head.weight" => (0.0, 16.0 / 64.0),
+            "model.embed_tokens.weight" => (1.0, 1.0),
+            _ if hidden => (1.0 / tensor.fan_in.unwrap().sqrt(), 16.0 / tensor.fan_in.unwrap()),
+            _ => (0.0, 1.0),
+        };
+        assert_eq!((tensor.std_meant, tensor.learning_rate), (Some(std), rate), "{}", tensor.name);
+    }
+    Ok(())
+}
+
+/// T-Fixup on Marian, an encoder and a decoder: 0.67 N^-¼ and (9N)^-¼ times Xavier where it says so, and nowhere else.
+#[test]
+fn a_translator_by_t_fixup() -> Result<()> {
+    let config = marian::Config {
+        vocab_size: 40,
+        decoder_vocab_size: None,
+        max_position_embeddings: 16,
+        encoder_layers: 2,
+        encoder_ffn_dim: 48,
+        encoder_attention_heads: 4,
+        decoder_layers: 2,
+        decoder_ffn_dim: 48,
+        decoder_attention_heads: 4,
+        d_model: 32,
+        ..marian::Config::opus_mt_tc_big_fr_en()
+    };
+    let map = InitMap::new(42).with_rules(presets::t_fixup(2).unwrap()).strict();
+    marian::MTModel::new(&config, map.var_builder(DType::F32, &CPU))?;
+    let (encoder, decoder) = (0.67 * 2f64.powf(-0.25), 18f64.powf(-0.25));
+    let mut scaled = 0;
+    for tensor in map.manifest().unwrap().tensors {
+        let parts: Vec<&str> = tensor.name.split('.').collect();
+        let xavier = (2.0 / (tensor.fan_in.unwrap_or(0.0) + tensor.fan_out.unwrap_or(0.0))).sqrt();
+        let meant = match parts[..] {
+            ["model", "shared", "weight"] => decoder / 32f64.sqrt(),
+            ["model", "encoder", .., "v_proj" | "out_proj" | "fc1" | "fc2", "weight"] => encoder * xavier,
+            ["model", "decoder", .., "v_proj" | "out_proj" | "fc1" | "fc2", "weight"] => decoder * xavier,
+            [.., "q_proj" | "k_proj", "weight"] => xavier,
+            _ => 0.0,
+        };
+        scaled += usize::from(meant > 0.0 && meant < xavier);
+        assert!((tensor.std_meant.unwrap() - meant).abs() < 1e-12, "{}: {meant}", tensor.name);
+    }
+    // Four of an encoder layer, six of a decoder layer (with its second attention), and the embedding.
+    assert_eq!(scaled, 2 * 4 + 2 * 6 + 1);
     Ok(())
 }
 

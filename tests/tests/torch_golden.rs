@@ -65,11 +65,12 @@ fn every_case_to_the_bit() {
             let ends = [&got[..64], &got[got.len() - 64..]].concat();
             ends == bits(expected) && whole.to_vec1::<i64>().unwrap() == [hash(&got)]
         } else if spec.starts_with("orthogonal") {
-            // PyTorch's decomposition rounds in its own way.
+            // PyTorch's decomposition rounds in its own way: to a millionth of the gain, 1.5, or in f64 to far less.
+            let bound = if kind == "f64" { 1e-13 } else { 1.5e-6 };
             let difference =
                 (drawn.to_dtype(DType::F64).unwrap() - expected.to_dtype(DType::F64).unwrap()).unwrap();
             difference.abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar::<f64>().unwrap()
-                < 2e-6
+                < bound
         } else {
             got == bits(expected)
         };
@@ -82,7 +83,7 @@ fn every_case_to_the_bit() {
     }
     wrong.sort();
     assert!(wrong.is_empty(), "{} of {cases}:\n{}", wrong.len(), wrong.join("\n"));
-    assert!(cases >= 140, "{cases}");
+    assert!(cases >= 160, "{cases}");
 }
 
 /// The twin: another seed is another tensor, in every place.
@@ -110,7 +111,7 @@ fn layers_in_a_row() {
     check("conv.weight", &[6, 2, 3, 3], torch::linear_default());
     check("conv.bias", &[6], bound(18.0));
     check("embedding.weight", &[11, 5], Initializer::normal(1.0));
-    for (layer, gates) in [("lstm", 4), ("gru", 3)] {
+    for (layer, gates) in [("lstm", 4), ("gru", 3), ("rnn", 1)] {
         let recurrent = torch::recurrent_default(gates);
         check(&format!("{layer}.weight_ih_l0"), &[gates * 5, 6], recurrent.clone());
         check(&format!("{layer}.weight_hh_l0"), &[gates * 5, 5], recurrent.clone());

@@ -4,6 +4,8 @@ use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
 use candle_core::DType;
 
+use wick_theory::gaussian::integrate;
+
 use crate::Error;
 use crate::error::check;
 
@@ -60,28 +62,50 @@ impl Distribution {
             Self::Uniform { low, high } => (high - low) / 12f64.sqrt(),
             Self::TruncatedNormal { std: 0.0, .. } => 0.0,
             Self::TruncatedNormal { mean, std, low, high } => {
-                let (a, b) = ((low - mean) / std, (high - mean) / std);
-                let density = |x: f64| (-0.5 * x * x).exp() / (2.0 * PI).sqrt();
-                // In the lower tail, where differences of the distribution function keep their digits.
-                let (p, q) = if a > 0.0 { (-b, -a) } else { (a, b) };
-                let mass = normal_cdf(q) - normal_cdf(p);
-                let shift = (density(a) - density(b)) / mass;
-                let spread = 1.0 + (a * density(a) - b * density(b)) / mass - shift * shift;
-                std * spread.max(0.0).sqrt()
+                std * cut_std((low - mean) / std, (high - mean) / std)
             }
         }
+    }
+}
+
+/// The standard deviation of a standard normal cut off outside `[a, b]`. By quadrature: the closed form cancels where
+/// the window is narrow or far out.
+fn cut_std(a: f64, b: f64) -> f64 {
+    // In the upper tail or across the middle; beyond `reach` of the peak, less than 1e-32 of the window is left.
+    let (a, b) = if b < 0.0 { (-b, -a) } else { (a, b) };
+    let peak = a.max(0.0);
+    let reach = if peak > 0.0 { 75.0 / (peak + 12.0) } else { 12.0 };
+    let (a, b) = (a.max(peak - 12.0), b.min(peak + reach));
+    if a >= b {
+        return 0.0;
+    }
+    // The density, 1 at the peak, by the distance from the middle of the window.
+    let middle = 0.5 * a + 0.5 * b;
+    let density = |d: f64| (-0.5 * (middle + d - peak) * (middle + d + peak)).exp();
+    // Far out, the density falls as fast as the peak is far.
+    let scale = peak.max(1.0);
+    let moment = |f: &dyn Fn(f64) -> f64| {
+        integrate(&|d| f(d / scale) * density(d / scale), scale * (a - middle), scale * (b - middle))
+    };
+    let mass = moment(&|_| 1.0);
+    let shift = moment(&|d| d) / mass;
+    (moment(&|d| (d - shift).powi(2)) / mass).sqrt()
+}
+
+/// The largest number of a type.
+pub(crate) fn largest(dtype: DType) -> f64 {
+    match dtype {
+        DType::F64 => f64::MAX,
+        DType::F16 => 65504.0,
+        DType::BF16 => 3.389e38,
+        _ => f64::from(f32::MAX),
     }
 }
 
 impl Distribution {
     /// An error if a parameter, or a normal ten standard deviations out, is beyond the largest number of a type.
     pub(crate) fn check_type(self, dtype: DType) -> Result<(), Error> {
-        let largest = match dtype {
-            DType::F64 => f64::MAX,
-            DType::F16 => 65504.0,
-            DType::BF16 => 3.389e38,
-            _ => f64::from(f32::MAX),
-        };
+        let largest = largest(dtype);
         let extremes = match self {
             Self::Constant(value) => [value, value],
             Self::Normal { mean, std } => [mean - 10.0 * std, mean + 10.0 * std],
@@ -104,7 +128,13 @@ const SMALLEST_SHARE: f64 = 1e-3;
 impl Distribution {
     /// An error for a truncated normal that PyTorch's algorithm would hardly ever finish: one with a wide window far
     /// from the mean, of which it draws uniforms and keeps those that fall under the density.
-    pub(crate) fn check_torch(self) -> Result<(), Error> {
+    /// Nor does PyTorch draw uniforms over more than its own range.
+    pub(crate) fn check_torch(self, dtype: DType) -> Result<(), Error> {
+        if let Self::Uniform { low, high } = self {
+            let range = if dtype == DType::F64 { high - low } else { f64::from(high as f32 - low as f32) };
+            return check("high", high, range.is_finite(), "less than the type's largest number above low")
+                .map(drop);
+        }
         let Self::TruncatedNormal { mean, std, low, high } = self else { return Ok(()) };
         if std == 0.0 {
             return Ok(());
@@ -135,6 +165,26 @@ mod tests {
         let density = (-2f64).exp() / (2.0 * PI).sqrt();
         let mass = normal_cdf(2.0) - normal_cdf(-2.0);
         assert!(((1.0 - 4.0 * density / mass).sqrt() - TRUNCATED_STD).abs() < 1e-15);
+    }
+
+    /// A narrow window is nearly uniform, `width/√12`; one far out nearly exponential, `1/a` (times `1 - 3/a²`); bounds that
+    /// cut nothing off leave 1.
+    #[test]
+    fn stds_where_the_closed_form_cancels() {
+        for (low, width) in [(0.3, 1e-6), (-5.0, 1e-9), (20.0, 1e-8)] {
+            assert!((cut_std(low, low + width) / (width / 12f64.sqrt()) - 1.0).abs() < 1e-6, "{low} {width}");
+        }
+        for a in [20.0, 1e3] {
+            for b in [1e7, f64::INFINITY] {
+                assert!((cut_std(a, b) * a - (1.0 - 3.0 / (a * a))).abs() < 30.0 / a.powi(4), "{a} {b}");
+                assert_eq!(cut_std(a, b), cut_std(-b, -a));
+            }
+        }
+        assert!((cut_std(f64::NEG_INFINITY, f64::INFINITY) - 1.0).abs() < 1e-13);
+        assert!((cut_std(-2.0, 2.0) - TRUNCATED_STD).abs() < 1e-14);
+        // A half normal: √(1 - 2/π).
+        assert!((cut_std(0.0, f64::INFINITY) - (1.0 - 2.0 / PI).sqrt()).abs() < 1e-13);
+        assert_eq!(cut_std(1.0, 1.0), 0.0);
     }
 
     /// Against the mean square by summing the density in small steps.

@@ -63,6 +63,7 @@ struct Settings {
     strict: bool,
     weights: Option<Initializer>,
     file: HashMap<String, Tensor>,
+    shapes: HashMap<String, Vec<usize>>,
 }
 
 #[derive(Clone)]
@@ -108,7 +109,8 @@ impl InitMap {
     /// An empty map that draws what the layers hint at, from the keyed streams of a seed.
     pub fn new(seed: u64) -> Self {
         let stream = Stream::Keyed(KeyedV1::new(seed));
-        Self::of(Settings { stream, rules: Vec::new(), strict: false, weights: None, file: HashMap::new() })
+        let (file, shapes) = (HashMap::new(), HashMap::new());
+        Self::of(Settings { stream, rules: Vec::new(), strict: false, weights: None, file, shapes })
     }
 
     fn of(settings: Settings) -> Self {
@@ -157,6 +159,12 @@ impl InitMap {
         let first_line = |e: candle_core::Error| e.to_string().lines().next().unwrap_or_default().to_owned();
         let file = candle_core::safetensors::load(path, &Device::Cpu).map_err(|e| error(first_line(e)))?;
         Ok(self.with(|s| s.file = file))
+    }
+
+    /// Tells the shapes of tensors before they are asked for: a rule for a bias that goes by the weight beside it
+    /// ([`Action::TorchBias`]) then does not need that to be made first.
+    pub fn with_shapes(self, shapes: impl IntoIterator<Item = (String, Vec<usize>)>) -> Self {
+        self.with(|s| s.shapes = shapes.into_iter().collect())
     }
 
     /// A builder to construct models from, any number of them.
@@ -269,8 +277,17 @@ impl InitMap {
             Some((layer, _)) => format!("{layer}.weight"),
             None => "weight".to_owned(),
         };
-        match self.lock().get(&weight) {
-            Some(entry) => Ok(Initializer::uniform(1.0 / Fans::of(entry.var.dims())?.fan_in.sqrt())),
+        let made = self.lock().get(&weight).map(|entry| entry.var.dims().to_vec());
+        let settings = &self.settings;
+        let known = made
+            .or_else(|| settings.file.get(&weight).map(|tensor| tensor.dims().to_vec()))
+            .or_else(|| settings.shapes.get(&weight).cloned());
+        match known {
+            Some(shape) => {
+                let fan_in = Fans::of(&shape)?.fan_in;
+                // PyTorch's own case for a layer without inputs.
+                Ok(Initializer::uniform(if fan_in > 0.0 { 1.0 / fan_in.sqrt() } else { 0.0 }))
+            }
             None => Err(Error::NoSuchTensor(weight)),
         }
     }

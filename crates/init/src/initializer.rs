@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Shape, Tensor};
 
 use crate::distribution::{Distribution, TRUNCATED_STD};
 use crate::error::check;
-use crate::source::{Source, to_tensor};
+use crate::source::{Source, Values, to_tensor};
 use crate::structured::{self, Structure};
 use crate::{Error, FanMode, Fans, Layout};
 
@@ -81,13 +81,21 @@ pub enum Initializer {
         /// 4 for an LSTM, 3 for a GRU, 1 for a plain recurrent layer.
         gates: usize,
     },
+    /// The bias `[4·hidden]` of an LSTM (gates in the order input, forget, cell, output, as PyTorch and candle have them):
+    /// `value` for the forget gate, 0 for the others, so that the cell remembers at first (Gers et al. 2000; Jozefowicz
+    /// et al. 2015). With 1, it is Keras' `unit_forget_bias`.
+    ForgetGate {
+        /// The forget gate's bias; any finite value.
+        value: f64,
+    },
     /// `gain` on the diagonal of a matrix, 0 elsewhere.
     Identity {
         /// The diagonal.
         gain: f64,
     },
     /// A convolution `[out, in/groups, kernel…]` (1-d to 3-d) that passes as many channels through as it can,
-    /// in each group: 1 at the kernel's centre where the channels are the same.
+    /// in each group: 1 at the kernel's centre where the channels are the same. The centre of a side `k` is `⌊k/2⌋`,
+    /// PyTorch's choice; for even sides JAX's, `⌊(k-1)/2⌋`, is one less.
     Dirac {
         /// How many groups the convolution has; a divisor of `out`.
         groups: usize,
@@ -99,7 +107,8 @@ pub enum Initializer {
         gain: f64,
     },
     /// A convolution `[out, in, kernel…]`, `out ≥ in`, that is orthogonal at its centre and 0 elsewhere (Xiao et
-    /// al. 2018, arXiv 1806.05393, algorithm 1): it keeps the norm of every signal.
+    /// al. 2018, arXiv 1806.05393, algorithm 1): it keeps the norm of every signal. The centre is that of
+    /// [`Dirac`](Self::Dirac).
     DeltaOrthogonal {
         /// The singular values.
         gain: f64,
@@ -115,7 +124,7 @@ pub enum Initializer {
         by: SparseBy,
     },
     /// A transposed convolution `[channels, channels/groups, kernel…]` that interpolates linearly (Long et al.
-    /// 2015, arXiv 1411.4038, section 3.3), each channel by itself.
+    /// 2015, arXiv 1411.4038, section 3.3), each channel by itself; `channels` is a multiple of `channels/groups`.
     Bilinear,
     /// A convolution in front of a pixel shuffle: each set of `factor²` (in 2-d) output channels that make one
     /// channel's pixels starts the same (Aitken et al. 2017, arXiv 1707.02937), so that nothing is chequered.
@@ -158,8 +167,9 @@ impl Initializer {
         let fan = |mode: FanMode| -> Result<f64, Error> {
             let fans = Fans::with_layout(shape, layout)
                 .map_err(|_| Error::NoFans { shape: shape.to_vec(), scheme: self.to_string() })?;
+            let fan = mode.of(fans);
             // A tensor without elements has no fan to divide by, and nothing to draw.
-            Ok(mode.of(fans).max(f64::MIN_POSITIVE))
+            Ok(if fan > 0.0 { fan } else { 1.0 })
         };
         let symmetric = |bound: f64| Distribution::Uniform { low: -bound, high: bound };
         let structure = |structure| Ok(Plan::Structure(structure));
@@ -224,7 +234,18 @@ impl Initializer {
                 return structure(Structure::Sparse { sparsity, std, by });
             }
             Self::Bilinear => return structure(Structure::Bilinear),
-            Self::Icnr { factor, ref base } => return structure(Structure::Icnr { factor, base }),
+            Self::Icnr { factor, ref base } => {
+                let icnr = Structure::Icnr { factor, base };
+                // The base's own shape, where there is one.
+                match icnr.check(shape).is_ok().then(|| structured::one_of_each(factor, shape)) {
+                    Some(one) => base.plan(&one, layout)?.check_shape(&one)?,
+                    None => base.plan(shape, layout).map(|_| ())?,
+                }
+                return structure(icnr);
+            }
+            Self::ForgetGate { value } => {
+                return structure(Structure::ForgetGate { value: check("value", value, true, "finite")? });
+            }
             Self::Zero => return structure(Structure::Zero),
         };
         Ok(Plan::Independent(distribution))
@@ -283,17 +304,20 @@ impl Initializer {
         if !matches!(dtype, DType::F64 | DType::F32 | DType::BF16 | DType::F16) {
             return Err(Error::Type(dtype));
         }
-        match self.plan(shape.dims(), layout)? {
+        let plan = self.plan(shape.dims(), layout)?;
+        plan.check_shape(shape.dims())?;
+        let values = match plan {
+            _ if shape.elem_count() == 0 => Values::F64(Vec::new()),
             Plan::Independent(distribution) => {
-                distribution.check_type(dtype)?;
-                source.check(distribution)?;
-                to_tensor(source.draw(distribution, shape.elem_count(), dtype), shape, dtype, device)
+                source.draw_checked(distribution, shape.elem_count(), dtype)?
             }
             Plan::Structure(structure) => {
                 let values = structured::fill(structure, &mut source, shape.dims(), layout, dtype)?;
-                to_tensor(values, shape, dtype, device)
+                values.check_type(dtype)?;
+                values
             }
-        }
+        };
+        to_tensor(values, shape, dtype, device)
     }
 }
 
@@ -303,6 +327,16 @@ pub(crate) enum Plan<'a> {
     Independent(Distribution),
     /// All together.
     Structure(Structure<'a>),
+}
+
+impl Plan<'_> {
+    /// An error if it cannot fill a tensor of this shape.
+    fn check_shape(&self, shape: &[usize]) -> Result<(), Error> {
+        match self {
+            Self::Independent(_) => Ok(()),
+            Self::Structure(structure) => structure.check(shape),
+        }
+    }
 }
 
 fn normal(mean: f64, std: f64) -> Result<Distribution, Error> {

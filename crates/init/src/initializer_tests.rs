@@ -54,6 +54,8 @@ fn parameters_out_of_range_are_named() {
         (sparse(nan), "sparsity = NaN"),
         (Initializer::Orthogonal { gain: nan }, "gain = NaN"),
         (Initializer::SirenHidden { omega: 0.0 }, "omega = 0"),
+        (Initializer::ForgetGate { value: nan }, "value = NaN"),
+        (Initializer::Icnr { factor: 2, base: Box::new(Initializer::normal(-1.0)) }, "std = -1"),
     ];
     for (scheme, message) in cases {
         let error = scheme.std(&[2, 2]).unwrap_err().to_string();
@@ -82,11 +84,35 @@ fn infinite_weights_are_refused() {
         (Initializer::normal(7000.0), DType::F16),
         (Initializer::uniform(1e39), DType::BF16),
         (Initializer::Constant(1e5), DType::F16),
+        (Initializer::Identity { gain: 1e39 }, DType::F32),
+        (Initializer::Orthogonal { gain: 1e6 }, DType::F16),
+        (Initializer::Sparse { sparsity: 0.0, std: 1e5, by: SparseBy::Row }, DType::F16),
     ] {
         let error = draw(scheme, dtype).unwrap_err().to_string();
         assert!(error.contains(&format!("beyond the largest {}", dtype.as_str())), "{error}");
     }
     assert!(draw(Initializer::normal(1e38), DType::F64).is_ok());
+    let icnr = Initializer::Icnr { factor: 2, base: Box::new(Initializer::normal(1e38)) };
+    assert!(icnr.tensor(key, (4, 1, 3, 3), DType::F32, &Device::Cpu).is_err());
+    // PyTorch refuses a range that its type cannot hold; the keyed stream has no need to.
+    let wide = Initializer::uniform(3e38);
+    let mut rng = crate::torch::TorchRng::new(0);
+    let error = wide.tensor(&mut rng, 5, DType::F32, &Device::Cpu).unwrap_err().to_string();
+    assert!(error.starts_with("high = 3"), "{error}");
+    let drawn = draw(wide, DType::F32).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    assert!(drawn.iter().all(|x| x.is_finite()));
+}
+
+/// Whatever the scheme, a layer without inputs or outputs gets its empty weight.
+#[test]
+fn empty_weights_are_drawn() {
+    let key = crate::KeyedV1::new(0).key("w");
+    for scheme in [Initializer::kaiming_normal(), Initializer::SirenFirst, Initializer::xavier_uniform()] {
+        for shape in [[5, 0], [0, 5], [0, 0]] {
+            let drawn = scheme.tensor(key, &shape, DType::F16, &Device::Cpu).unwrap();
+            assert_eq!(drawn.dims(), shape, "{scheme}");
+        }
+    }
 }
 
 /// The same scheme from a generator of rand's has the same distribution: n = 200,000, seed 5, alpha 1e-4 for

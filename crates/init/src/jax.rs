@@ -3,6 +3,20 @@
 
 use crate::{Family, Initializer};
 
+/// `normal(stddev)`: `N(0, stddev²)`; JAX's own default is .01.
+pub fn normal(stddev: f64) -> Initializer {
+    Initializer::normal(stddev)
+}
+
+/// `uniform(scale)`: `U(0, scale)`, which is not centred; JAX's own default is .01.
+///
+/// ```
+/// assert_eq!(wick_init::jax::uniform(0.01), wick_init::Initializer::Uniform { low: 0.0, high: 0.01 });
+/// ```
+pub fn uniform(scale: f64) -> Initializer {
+    Initializer::Uniform { low: 0.0, high: scale }
+}
+
 /// `truncated_normal(stddev)`: cut at `±2 stddev` and *not* corrected; what comes out has `.87962566 stddev`.
 pub fn truncated_normal(stddev: f64) -> Initializer {
     Initializer::truncated_normal(stddev)

@@ -29,6 +29,8 @@
 //! The layout of a weight is candle's and PyTorch's: `[out, in, kernel…]`, so that a linear layer computes
 //! `x Wᵀ`.
 
+#[doc = include_str!("../CATALOGUE.md")]
+pub mod catalogue {}
 mod distribution;
 mod error;
 mod fans;

@@ -66,9 +66,15 @@ pub fn torch_defaults() -> Rules {
     .collect()
 }
 
-/// Keras' defaults: kernels `glorot_uniform`, embeddings `U(±0.05)`, biases 0, norms 1.
+/// Keras' defaults: kernels `glorot_uniform`, embeddings `U(±0.05)`, biases 0, norms 1; the recurrent kernels (`weight_hh`)
+/// of LSTM, GRU and simple recurrent layers orthogonal, and an LSTM's (with `lstm` in its name) forget gate 1, in
+/// the first of its two biases.
 pub fn keras_defaults() -> Rules {
     let weights = [
+        Rule::draw("**.weight_hh_*", Initializer::Orthogonal { gain: 1.0 }),
+        Rule::draw("**.*lstm*.**.bias_ih_*", Initializer::ForgetGate { value: 1.0 }),
+        Rule::draw("**.bias_ih_*", Initializer::zeros()),
+        Rule::draw("**.bias_hh_*", Initializer::zeros()),
         Rule::draw("**.*embed*.weight [*, *]", Initializer::uniform(0.05)),
         Rule::draw("**.*embed*.**.weight [*, *]", Initializer::uniform(0.05)),
         Rule::draw("[*, *, ..]", Initializer::xavier_uniform()),
@@ -101,7 +107,8 @@ pub fn llama(layers: usize) -> Rules {
 }
 
 /// T-Fixup (Huang et al. 2020, *Improving transformer optimization through better initialization*, section 3.3), for
-/// training without norms or warm-up: Xavier everywhere; embeddings N(0, 1/d), `(9N)^{-1/4}` times; the value and
+/// training without norms or warm-up: Xavier everywhere; embeddings (with `embed` in
+/// their name, or `shared`) N(0, 1/d), `(9N)^{-1/4}` times; the value and
 /// output projections and the feed-forward weights of the encoder `0.67 N^{-1/4}` times, of the decoder
 /// `(9N)^{-1/4}` times, for `N` layers.
 pub fn t_fixup(layers: usize) -> Rules {
@@ -115,9 +122,11 @@ pub fn t_fixup(layers: usize) -> Rules {
     };
     // An embedding [vocabulary, d]: 1/d is one over the second dimension, which is the plain fan_in.
     let embedding = Initializer::lecun_normal().with_gain(decoder);
-    let embeddings = ["**.*embed*.weight [*, *]", "**.*embed*.**.weight [*, *]"];
-    scaled("encoder", encoder)
+    let embeddings = ["**.*embed*.weight [*, *]", "**.*embed*.**.weight [*, *]", "**.shared.weight [*, *]"];
+    // Marian and BART add a bias to the logits that has two dimensions.
+    [Rule::draw("**.*_bias", Initializer::zeros())]
         .into_iter()
+        .chain(scaled("encoder", encoder))
         .chain(scaled("decoder", decoder))
         .chain(embeddings.map(|pattern| Rule::draw(pattern, embedding.clone())))
         .chain([Rule::draw("[*, *, ..]", Initializer::xavier_uniform())])
@@ -125,16 +134,23 @@ pub fn t_fixup(layers: usize) -> Rules {
         .collect()
 }
 
-/// muP for Adam (Yang et al. 2022, arXiv 2203.03466): hidden matrices with `Var W = 1/fan_in` and a learning
-/// rate that falls like `base/fan_in`; the output layer starts at 0, which every width shares; embeddings N(0, 1) and
-/// vectors learn at the base rate.
+/// muP for Adam (Yang et al. 2022, arXiv 2203.03466, table 3): hidden matrices with `Var W = 1/fan_in` and a learning
+/// rate that falls like `base/fan_in`; the output layer (`lm_head`, `head`, `classifier`, `score`, `output` or `fc_out`,
+/// wherever it stands) starts at 0, which every width shares, and learns at that rate too; input layers, whose fan_in does
+/// not grow, learn at the base rate: embeddings (with `embed` in their name, or GPT-2's `wte` and `wpe`) from N(0, 1),
+/// convolutions of patches from `Var W = 1/fan_in`. So do vectors. An input or output layer that is called otherwise needs a
+/// rule of its own in front.
 pub fn mup(base: f64) -> Rules {
     let falling = LearningRate::InverseFanIn { base };
-    let head = ["lm_head.weight", "**.lm_head.weight", "head.weight", "classifier.weight"];
-    let embeddings = ["**.*embed*.weight [*, *]", "**.*embed*.**.weight [*, *]"];
-    head.map(|pattern| Rule::draw(pattern, Initializer::zeros()).map(|rule| rule.with_learning_rate(falling)))
+    let heads = ["lm_head", "head", "classifier", "score", "output", "fc_out"];
+    let embeddings =
+        ["**.*embed*.weight [*, *]", "**.*embed*.**.weight [*, *]", "**.wte.weight", "**.wpe.weight"];
+    let head = |name: &str| Rule::draw(&format!("**.{name}.weight [*, *]"), Initializer::zeros());
+    heads
+        .map(|name| head(name).map(|rule| rule.with_learning_rate(falling)))
         .into_iter()
         .chain(embeddings.map(|pattern| Rule::draw(pattern, Initializer::normal(1.0))))
+        .chain([Rule::draw("**.*patch*.**.weight [*, *, *, ..]", Initializer::lecun_normal())])
         .chain([Rule::draw("[*, *, ..]", Initializer::lecun_normal())
             .map(|rule| rule.with_learning_rate(falling))])
         .chain(norms_and_biases())
@@ -178,7 +194,14 @@ mod tests {
         assert_eq!(first(&torch, "decoder.gru_1.0.bias_hh_l0_reverse", &[15]), "recurrent:gates=3");
         assert_eq!(first(&torch, "rnn.weight_hh_l1", &[5, 5]), "recurrent:gates=1");
         assert_eq!(first(&torch, "embeddings.word_embeddings.weight", &[8, 8]), "normal:std=1");
-        assert_eq!(first(&keras_defaults().unwrap(), "conv.weight", &[8, 8, 3, 3]), "xavier_uniform");
+
+        let keras = keras_defaults().unwrap();
+        assert_eq!(first(&keras, "conv.weight", &[8, 8, 3, 3]), "xavier_uniform");
+        assert_eq!(first(&keras, "encoder.lstm.weight_ih_l0", &[20, 6]), "xavier_uniform");
+        assert_eq!(first(&keras, "encoder.lstm.weight_hh_l0", &[20, 5]), "orthogonal:gain=1");
+        assert_eq!(first(&keras, "encoder.lstm.bias_ih_l0", &[20]), "forget_gate:value=1");
+        assert_eq!(first(&keras, "encoder.lstm.bias_hh_l0", &[20]), "zeros");
+        assert_eq!(first(&keras, "gru.bias_ih_l0", &[15]), "zeros");
 
         let fixup = t_fixup(6).unwrap();
         let scale = |name: &str| {
@@ -190,10 +213,20 @@ mod tests {
         assert_eq!(first(&fixup, "model.encoder.0.attn.q_proj.weight", &[8, 8]), "xavier_uniform");
 
         let mup = mup(256.0).unwrap();
-        let hidden = mup.iter().find(|rule| rule.pattern.matches("fc.weight", &[100, 1024])).unwrap();
-        assert_eq!(hidden.learning_rate_multiplier(&[100, 1024]).unwrap(), 0.25);
-        let bias = mup.iter().find(|rule| rule.pattern.matches("fc.bias", &[100])).unwrap();
-        assert_eq!(bias.learning_rate_multiplier(&[100]).unwrap(), 1.0);
+        for (name, shape, spec, rate) in [
+            ("fc.weight", &[100, 1024][..], "lecun_normal", 0.25),
+            ("fc.bias", &[100], "zeros", 1.0),
+            ("lm_head.weight", &[50, 512], "zeros", 0.5),
+            ("model.decoder.classifier.weight", &[50, 512], "zeros", 0.5),
+            ("transformer.wte.weight", &[50, 512], "normal:std=1", 1.0),
+            ("embeddings.word_embeddings.weight", &[50, 512], "normal:std=1", 1.0),
+            ("patch_embed.proj.weight", &[512, 3, 16, 16], "lecun_normal", 1.0),
+            ("embeddings.patch_embeddings.projection.weight", &[512, 3, 16, 16], "lecun_normal", 1.0),
+        ] {
+            assert_eq!(first(&mup, name, shape), spec, "{name}");
+            let rule = mup.iter().find(|rule| rule.pattern.matches(name, shape)).unwrap();
+            assert_eq!(rule.learning_rate_multiplier(shape).unwrap(), rate, "{name}");
+        }
     }
 
     /// candle's own LSTM and GRU: every number within 1/√hidden, and some near it; a linear layer's rule would go

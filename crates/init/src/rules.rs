@@ -11,7 +11,8 @@ pub enum Action {
     /// Draws from an initializer, whatever the layer hints at.
     Draw(Initializer),
     /// PyTorch's default for the bias of `Linear` and `Conv`: `U(±1/√fan_in)`, with the fan_in of the tensor
-    /// `weight` beside it, which must have been made before.
+    /// `weight` beside it, whose shape must be known: made before, in the file, or told by
+    /// [`InitMap::with_shapes`](crate::InitMap::with_shapes).
     TorchBias,
 }
 

@@ -5,6 +5,7 @@ use half::{bf16, f16};
 use rand::Rng;
 use rayon::prelude::*;
 
+use crate::distribution::largest;
 use crate::stream::fill::{self, Truncated};
 use crate::torch::TorchRng;
 use crate::{Distribution, Error, Key, KeyRng};
@@ -50,6 +51,17 @@ pub(crate) enum Values {
 }
 
 impl Values {
+    /// An error if an element is beyond the largest number of a type.
+    pub(crate) fn check_type(&self, dtype: DType) -> Result<(), Error> {
+        let largest = largest(dtype);
+        let beyond = |x: &f64| x.abs() > largest;
+        let found = match self {
+            Self::F32(values) => values.iter().map(|x| f64::from(*x)).find(beyond),
+            Self::F64(values) => values.iter().copied().find(beyond),
+        };
+        found.map_or(Ok(()), |value| Err(Error::Overflow { value, dtype }))
+    }
+
     /// The elements in `f64`.
     pub(crate) fn into_f64(self) -> Vec<f64> {
         match self {
@@ -71,10 +83,22 @@ impl Source<'_> {
         }
     }
 
+    /// As [`draw`](Self::draw), of a distribution that has not been checked against the type and the source.
+    pub(crate) fn draw_checked(
+        &mut self,
+        distribution: Distribution,
+        count: usize,
+        dtype: DType,
+    ) -> Result<Values, Error> {
+        distribution.check_type(dtype)?;
+        self.check(distribution, dtype)?;
+        Ok(self.draw(distribution, count, dtype))
+    }
+
     /// An error for what the source cannot draw in reasonable time.
-    pub(crate) fn check(&self, distribution: Distribution) -> Result<(), Error> {
+    fn check(&self, distribution: Distribution, dtype: DType) -> Result<(), Error> {
         match self {
-            Self::Torch(_) => distribution.check_torch(),
+            Self::Torch(_) => distribution.check_torch(dtype),
             _ => Ok(()),
         }
     }

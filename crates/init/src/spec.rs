@@ -11,7 +11,7 @@ use crate::{Error, Family, FanMode, Initializer, Layout, SparseBy, jax, keras, t
 type Make = fn(&mut Parameters) -> Result<Initializer, Error>;
 
 /// Every name that can be read, with the parameters it takes. A new scheme is a row here.
-const SCHEMES: [(&str, Make); 39] = [
+const SCHEMES: [(&str, Make); 61] = [
     ("zeros", |_| Ok(Initializer::zeros())),
     ("ones", |_| Ok(Initializer::ones())),
     ("constant", |p| Ok(Initializer::Constant(p.required("value")?))),
@@ -40,17 +40,43 @@ const SCHEMES: [(&str, Make); 39] = [
     ("bilinear", |_| Ok(Initializer::Bilinear)),
     ("icnr", icnr),
     ("zero", |_| Ok(Initializer::Zero)),
+    ("forget_gate", |p| Ok(Initializer::ForgetGate { value: p.number("value")?.unwrap_or(1.0) })),
     ("torch.linear", |_| Ok(torch::linear_default())),
+    ("torch.uniform", |p| Ok(Initializer::Uniform { low: p.or("a", 0.0)?, high: p.or("b", 1.0)? })),
+    ("torch.normal", |p| Ok(Initializer::Normal { mean: p.or("mean", 0.0)?, std: p.or("std", 1.0)? })),
     ("torch.trunc_normal", torch_trunc_normal),
-    ("jax.truncated_normal", |p| Ok(jax::truncated_normal(p.number("stddev")?.unwrap_or(0.01)))),
+    ("torch.xavier_uniform", |p| p.scaled(Initializer::xavier_uniform())),
+    ("torch.xavier_normal", |p| p.scaled(Initializer::xavier_normal())),
+    ("torch.kaiming_uniform", |p| p.torch_kaiming(Initializer::kaiming_uniform())),
+    ("torch.kaiming_normal", |p| p.torch_kaiming(Initializer::kaiming_normal())),
+    ("jax.uniform", |p| Ok(jax::uniform(p.or("scale", 0.01)?))),
+    ("jax.normal", |p| Ok(jax::normal(p.or("stddev", 0.01)?))),
+    ("jax.truncated_normal", |p| Ok(jax::truncated_normal(p.or("stddev", 0.01)?))),
+    ("jax.variance_scaling", |p| p.library_variance_scaling(None)),
+    ("jax.glorot_uniform", |p| p.scaled(Initializer::xavier_uniform())),
     ("jax.glorot_normal", |p| p.scaled(jax::glorot_normal())),
+    ("jax.he_uniform", |p| p.scaled(Initializer::kaiming_uniform())),
     ("jax.he_normal", |p| p.scaled(jax::he_normal())),
+    ("jax.lecun_uniform", |p| p.scaled(Initializer::lecun_uniform())),
     ("jax.lecun_normal", |p| p.scaled(jax::lecun_normal())),
-    ("keras.random_normal", |_| Ok(keras::random_normal())),
-    ("keras.random_uniform", |_| Ok(keras::random_uniform())),
-    ("keras.truncated_normal", |_| Ok(keras::truncated_normal())),
-    ("timm.trunc_normal", |p| Ok(timm::trunc_normal(p.number("std")?.unwrap_or(1.0)))),
-    ("timm.trunc_normal_tf", |p| Ok(timm::trunc_normal_tf(p.number("std")?.unwrap_or(1.0)))),
+    ("keras.random_normal", |p| {
+        Ok(Initializer::Normal { mean: p.or("mean", 0.0)?, std: p.or("stddev", 0.05)? })
+    }),
+    ("keras.random_uniform", |p| {
+        Ok(Initializer::Uniform { low: p.or("minval", -0.05)?, high: p.or("maxval", 0.05)? })
+    }),
+    ("keras.truncated_normal", |p| p.cut("mean", "stddev", 0.05)),
+    ("keras.variance_scaling", |p| p.library_variance_scaling(Some(Family::TruncatedNormal))),
+    ("keras.glorot_uniform", |p| p.scaled(Initializer::xavier_uniform())),
+    ("keras.glorot_normal", |p| p.scaled(keras::glorot_normal())),
+    ("keras.he_uniform", |p| p.scaled(Initializer::kaiming_uniform())),
+    ("keras.he_normal", |p| p.scaled(keras::he_normal())),
+    ("keras.lecun_uniform", |p| p.scaled(Initializer::lecun_uniform())),
+    ("keras.lecun_normal", |p| p.scaled(keras::lecun_normal())),
+    ("timm.trunc_normal", torch_trunc_normal),
+    ("timm.trunc_normal_tf", |p| p.cut("mean", "std", 1.0)),
+    ("timm.variance_scaling", |p| p.library_variance_scaling(Some(Family::Normal))),
+    ("timm.lecun_normal", |p| p.scaled(timm::lecun_normal())),
 ];
 
 fn find(name: &str) -> Result<Make, Error> {
@@ -70,8 +96,8 @@ fn truncated_normal(parameters: &mut Parameters) -> Result<Initializer, Error> {
 }
 
 fn torch_trunc_normal(parameters: &mut Parameters) -> Result<Initializer, Error> {
-    let mut number = |key, default| -> Result<f64, Error> { Ok(parameters.number(key)?.unwrap_or(default)) };
-    Ok(torch::trunc_normal(number("mean", 0.0)?, number("std", 1.0)?, number("a", -2.0)?, number("b", 2.0)?))
+    let (mean, std) = (parameters.or("mean", 0.0)?, parameters.or("std", 1.0)?);
+    Ok(torch::trunc_normal(mean, std, parameters.or("a", -2.0)?, parameters.or("b", 2.0)?))
 }
 
 fn sparse(parameters: &mut Parameters) -> Result<Initializer, Error> {
@@ -117,13 +143,8 @@ fn uniform(parameters: &mut Parameters) -> Result<Initializer, Error> {
 }
 
 fn variance_scaling(parameters: &mut Parameters) -> Result<Initializer, Error> {
-    let family = match parameters.take("family") {
-        None | Some("normal") => Family::Normal,
-        Some("truncated_normal") => Family::TruncatedNormal,
-        Some("uniform") => Family::Uniform,
-        Some(_) => return Err(parameters.error("family= is normal, truncated_normal or uniform")),
-    };
-    let scale = parameters.number("scale")?.unwrap_or(1.0);
+    let family = parameters.family("family")?.unwrap_or(Family::Normal);
+    let scale = parameters.or("scale", 1.0)?;
     let mode = parameters.mode()?.unwrap_or_default();
     Ok(Initializer::VarianceScaling { scale, mode, family })
 }
@@ -166,8 +187,60 @@ impl<'a> Parameters<'a> {
         }
     }
 
+    fn or(&mut self, key: &str, default: f64) -> Result<f64, Error> {
+        Ok(self.number(key)?.unwrap_or(default))
+    }
+
     fn required(&mut self, key: &str) -> Result<f64, Error> {
         self.number(key)?.ok_or_else(|| self.error(&format!("it takes {key}=")))
+    }
+
+    fn family(&mut self, key: &str) -> Result<Option<Family>, Error> {
+        match self.take(key) {
+            None => Ok(None),
+            Some("normal") => Ok(Some(Family::Normal)),
+            Some("truncated_normal") => Ok(Some(Family::TruncatedNormal)),
+            Some("uniform") => Ok(Some(Family::Uniform)),
+            Some(_) => Err(self.error(&format!("{key}= is normal, truncated_normal or uniform"))),
+        }
+    }
+
+    /// A normal cut off at two standard deviations before the cut.
+    fn cut(&mut self, mean: &str, std: &str, default: f64) -> Result<Initializer, Error> {
+        let (mean, std) = (self.or(mean, 0.0)?, self.or(std, default)?);
+        Ok(Initializer::TruncatedNormal { mean, std, low: mean - 2.0 * std, high: mean + 2.0 * std })
+    }
+
+    /// `variance_scaling` by the names that libraries have for its parameters.
+    fn library_variance_scaling(&mut self, family: Option<Family>) -> Result<Initializer, Error> {
+        let family = match self.family("distribution")?.or(family) {
+            Some(family) => family,
+            None => return Err(self.error("it takes distribution=normal, truncated_normal or uniform")),
+        };
+        let (scale, mode) = (self.or("scale", 1.0)?, self.mode()?.unwrap_or_default());
+        Ok(Initializer::VarianceScaling { scale, mode, family })
+    }
+
+    /// PyTorch's Kaiming: the gain is that of its table, of a leaky ReLU of slope `a` if nothing else is said.
+    fn torch_kaiming(&mut self, scheme: Initializer) -> Result<Initializer, Error> {
+        let slope = self.number("a")?;
+        let activation = match (self.take("nonlinearity"), slope) {
+            (None, slope) => Activation::LeakyRelu { slope: slope.unwrap_or(0.0) },
+            (Some(name), None) => self.activation("nonlinearity", name)?,
+            (Some("leaky_relu"), Some(slope)) => Activation::LeakyRelu { slope },
+            (Some(_), Some(_)) => return Err(self.error("a= is the slope of nonlinearity=leaky_relu")),
+        };
+        let scheme = scheme.with_gain(self.torch_gain(activation)?);
+        Ok(self.mode()?.map_or(scheme.clone(), |mode| scheme.with_mode(mode)))
+    }
+
+    fn torch_gain(&self, activation: Activation) -> Result<f64, Error> {
+        torch::calculate_gain(activation)
+            .ok_or_else(|| self.error(&format!("PyTorch's table has no gain for {activation}")))
+    }
+
+    fn activation(&self, key: &str, name: &str) -> Result<Activation, Error> {
+        name.parse().map_err(|error| self.error(&format!("{key}= is an activation: {error}")))
     }
 
     fn mode(&mut self) -> Result<Option<FanMode>, Error> {
@@ -184,9 +257,12 @@ impl<'a> Parameters<'a> {
         count.map(Some).ok_or_else(|| self.error(&format!("{key}={text} is not a whole number above 0")))
     }
 
-    /// `gain=`: a number, or an activation whose gain is meant.
+    /// `gain=`: a number, an activation whose gain is computed, or `torch.` and one whose gain PyTorch has in its table.
     fn gain(&mut self) -> Result<Option<f64>, Error> {
         let Some(text) = self.take("gain") else { return Ok(None) };
+        if let Some(name) = text.strip_prefix("torch.") {
+            return self.torch_gain(self.activation("gain", name)?).map(Some);
+        }
         match text.parse::<f64>() {
             Ok(gain) => check("gain", gain, gain >= 0.0, "finite and not negative").map(Some),
             Err(_) => match text.parse::<Activation>() {
@@ -235,14 +311,25 @@ impl Initializer {
 /// | `sparse` | `sparsity`; `std` (0.01), `by` (`column` or `row`) |
 /// | `icnr` | `factor`; `base` (`kaiming_normal`) and the base's own |
 /// | `bilinear`, `zero` | |
+/// | `forget_gate` | `value` (1) |
 /// | `torch.linear` | |
-/// | `torch.trunc_normal` | `mean` (0), `std` (1), `a` (-2), `b` (2) |
-/// | `jax.glorot_normal`, `jax.he_normal`, `jax.lecun_normal` | `gain`, `mode` |
-/// | `jax.truncated_normal` | `stddev` (0.01) |
-/// | `keras.random_normal`, `keras.random_uniform`, `keras.truncated_normal` | |
-/// | `timm.trunc_normal`, `timm.trunc_normal_tf` | `std` (1) |
+/// | `torch.uniform`, `torch.normal` | `a` (0), `b` (1); `mean` (0), `std` (1) |
+/// | `torch.trunc_normal`, `timm.trunc_normal` | `mean` (0), `std` (1), `a` (-2), `b` (2) |
+/// | `torch.xavier_uniform`, `torch.xavier_normal` | `gain` (1) |
+/// | `torch.kaiming_uniform`, `torch.kaiming_normal` | `a` (0), `mode` (`fan_in`), `nonlinearity` (`leaky_relu`) |
+/// | `jax.uniform` | `scale` (0.01): U(0, scale) |
+/// | `jax.normal`, `jax.truncated_normal` | `stddev` (0.01) |
+/// | `jax.variance_scaling` | `distribution`; `scale` (1), `mode` (`fan_in`) |
+/// | `jax.glorot_…`, `jax.he_…`, `jax.lecun_…`, each `normal` or `uniform`; the same with `keras.` | `gain`, `mode` |
+/// | `keras.random_normal`, `keras.truncated_normal` | `mean` (0), `stddev` (0.05) |
+/// | `keras.random_uniform` | `minval` (-0.05), `maxval` (0.05) |
+/// | `keras.variance_scaling` | `scale` (1), `mode` (`fan_in`), `distribution` (`truncated_normal`) |
+/// | `timm.trunc_normal_tf` | `mean` (0), `std` (1) |
+/// | `timm.variance_scaling` | `scale` (1), `mode` (`fan_in`), `distribution` (`normal`) |
+/// | `timm.lecun_normal` | `gain`, `mode` |
 ///
-/// `gain` is a number or the name of an activation, whose computed gain it then is.
+/// `gain` is a number, the name of an activation, whose computed gain it then is, or `torch.` and the name of one whose
+/// gain PyTorch has in its table. The [catalogue](crate::catalogue) has a section on each.
 ///
 /// ```
 /// use wick_init::{FanMode, Initializer};
@@ -320,6 +407,7 @@ impl fmt::Display for Initializer {
             Self::SirenFirst => f.write_str("siren_first"),
             Self::SirenHidden { omega } => write!(f, "siren_hidden:omega={omega}"),
             Self::Recurrent { gates } => write!(f, "recurrent:gates={gates}"),
+            Self::ForgetGate { value } => write!(f, "forget_gate:value={value}"),
             Self::Identity { gain } => write!(f, "identity:gain={gain}"),
             Self::Dirac { groups } => write!(f, "dirac:groups={groups}"),
             Self::Orthogonal { gain } => write!(f, "orthogonal:gain={gain}"),

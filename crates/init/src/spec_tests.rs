@@ -19,6 +19,7 @@ fn what_is_written_reads_back() {
         Initializer::SirenFirst,
         Initializer::SirenHidden { omega: 12.5 },
         Initializer::Recurrent { gates: 4 },
+        Initializer::ForgetGate { value: 1.0 },
         Initializer::Identity { gain: 0.5 },
         Initializer::Dirac { groups: 3 },
         Initializer::Orthogonal { gain: 2f64.sqrt() },
@@ -43,6 +44,25 @@ fn aliases_mean_the_same() {
         ("he_uniform:mode=fan_out", "kaiming_uniform:mode=fan_out"),
         ("lecun_normal", "variance_scaling:scale=1"),
         ("kaiming_uniform", "variance_scaling:scale=2,family=uniform"),
+        (
+            "torch.kaiming_uniform:nonlinearity=tanh,mode=fan_out",
+            "kaiming_uniform:gain=torch.tanh,mode=fan_out",
+        ),
+        ("torch.kaiming_normal", "kaiming_normal:gain=torch.relu"),
+        ("torch.kaiming_normal:a=0.2", "torch.kaiming_normal:a=0.2,nonlinearity=leaky_relu"),
+        ("torch.uniform:b=2", "uniform:low=0,high=2"),
+        ("torch.normal", "normal:std=1"),
+        ("jax.uniform", "uniform:low=0,high=0.01"),
+        ("jax.normal:stddev=2", "normal:std=2"),
+        ("jax.variance_scaling:scale=2,distribution=truncated_normal", "jax.he_normal"),
+        ("keras.variance_scaling", "jax.lecun_normal"),
+        ("keras.random_normal", "normal:std=0.05"),
+        ("keras.random_uniform:minval=0", "uniform:low=0,high=0.05"),
+        ("keras.truncated_normal:mean=1", "truncated_normal:mean=1,std=0.05"),
+        ("timm.variance_scaling:distribution=uniform", "lecun_uniform"),
+        ("timm.trunc_normal_tf:std=0.5", "truncated_normal:std=0.5"),
+        ("timm.trunc_normal:std=0.02", "torch.trunc_normal:std=0.02"),
+        ("timm.lecun_normal", "keras.lecun_normal"),
     ] {
         let read = |spec: &str| spec.parse::<Initializer>().unwrap();
         assert_eq!(read(one), read(other), "{one} and {other}");
@@ -75,11 +95,26 @@ fn what_cannot_be_read_says_why() {
         ("sparse:sparsity=0.5,by=diagonal", "by= is column or row"),
         ("dirac:groups=0", "groups=0 is not a whole number above 0"),
         ("icnr", "it takes factor="),
+        ("icnr:factor=2,base=normal,std=-1", "std = -1 is out of range"),
+        ("torch.kaiming_normal:nonlinearity=gelu", "PyTorch's table has no gain for gelu"),
+        ("torch.kaiming_normal:nonlinearity=relu,a=1", "a= is the slope of nonlinearity=leaky_relu"),
+        ("xavier_normal:gain=torch.mish", "PyTorch's table has no gain for"),
+        ("jax.variance_scaling", "it takes distribution="),
         ("icnr:factor=2,base=nothing", "unknown initializer 'nothing'"),
         ("truncated_normal:std=1,low=3,high=2", "must be finite and not above high"),
     ] {
         let error = spec.parse::<Initializer>().unwrap_err().to_string();
         assert!(error.contains(part), "{spec}: {error}");
         assert!(!error.contains('\n'), "{spec}: {error}");
+    }
+}
+
+/// A new scheme has its place in the catalogue, and in the README's table.
+#[test]
+fn every_name_has_its_page() {
+    let (catalogue, readme) = (include_str!("../CATALOGUE.md"), include_str!("../../../README.md"));
+    for name in Initializer::names() {
+        assert!(catalogue.contains(&format!("<a id=\"{name}\"></a>")), "{name}");
+        assert!(readme.contains(&format!("[`{name}`](crates/init/CATALOGUE.md#{name})")), "{name}");
     }
 }

@@ -11,6 +11,7 @@ use crate::{Distribution, Error, Initializer, Layout, SparseBy};
 /// A structure with its parameters checked.
 #[derive(Clone, Copy)]
 pub(crate) enum Structure<'a> {
+    ForgetGate { value: f64 },
     Identity { gain: f64 },
     Dirac { groups: usize },
     Orthogonal { gain: f64 },
@@ -25,6 +26,11 @@ impl Structure<'_> {
     /// Whether it can fill a weight of this shape.
     pub(crate) fn check(self, shape: &[usize]) -> Result<(), Error> {
         let (scheme, holds, needs) = match self {
+            Self::ForgetGate { .. } => (
+                "forget_gate",
+                shape.len() == 1 && shape[0].is_multiple_of(4),
+                "the bias of an LSTM [4·hidden]",
+            ),
             Self::Identity { .. } => ("identity", shape.len() == 2, "two dimensions [out, in]"),
             Self::Dirac { groups } => (
                 "dirac",
@@ -40,9 +46,11 @@ impl Structure<'_> {
                 "a convolution [out, in, kernel…] of 1 to 3 dimensions with no more inputs than outputs",
             ),
             Self::Sparse { .. } => ("sparse", shape.len() == 2, "two dimensions [out, in]"),
-            Self::Bilinear => {
-                ("bilinear", is_convolution(shape), "a convolution [channels, channels/groups, kernel…]")
-            }
+            Self::Bilinear => (
+                "bilinear",
+                is_convolution(shape) && shape[0].checked_rem(shape[1]).unwrap_or(0) == 0,
+                "a convolution [channels, channels/groups, kernel…] of 1 to 3 dimensions",
+            ),
             Self::Icnr { factor, .. } => (
                 "icnr",
                 is_convolution(shape)
@@ -59,6 +67,13 @@ impl Structure<'_> {
     }
 }
 
+/// The shape of one channel of each set that a pixel shuffle makes one of; the shape must have been checked.
+pub(crate) fn one_of_each(factor: usize, shape: &[usize]) -> Vec<usize> {
+    let mut one = shape.to_vec();
+    one[0] /= shuffled(factor, shape).unwrap_or(1);
+    one
+}
+
 /// How many channels a pixel shuffle makes one of: `factor` in each direction.
 fn shuffled(factor: usize, shape: &[usize]) -> Option<usize> {
     factor.checked_pow(shape.len() as u32 - 2).filter(|copies| *copies > 0)
@@ -68,7 +83,7 @@ fn is_convolution(shape: &[usize]) -> bool {
     (3..=5).contains(&shape.len())
 }
 
-/// Fills a weight of this shape, row-major.
+/// Fills a weight of this shape, row-major; the shape must have been checked.
 pub(crate) fn fill(
     structure: Structure,
     source: &mut Source,
@@ -76,7 +91,11 @@ pub(crate) fn fill(
     layout: Layout,
     dtype: DType,
 ) -> Result<Values, Error> {
-    structure.check(shape)?;
+    if let Structure::ForgetGate { value } = structure {
+        let mut bias = vec![0.0; shape[0]];
+        bias[shape[0] / 4..shape[0] / 2].fill(value);
+        return Ok(Values::F64(bias));
+    }
     let (out, inputs) = (shape[0], shape[1]);
     let field: usize = shape[2..].iter().product();
     if out * inputs * field == 0 {
@@ -102,7 +121,7 @@ pub(crate) fn fill(
                 }
             }
         }
-        Structure::Orthogonal { .. } => {} // Done.
+        Structure::ForgetGate { .. } | Structure::Orthogonal { .. } => {} // Done above.
         Structure::DeltaOrthogonal { gain } => {
             let matrix = orthogonal(source, out, inputs, gain, dtype).into_f64();
             for o in 0..out {
@@ -113,7 +132,7 @@ pub(crate) fn fill(
         }
         Structure::Sparse { sparsity, std, by } => {
             let normal = Distribution::Normal { mean: 0.0, std };
-            weight = source.draw(normal, out * inputs, dtype).into_f64();
+            weight = source.draw_checked(normal, out * inputs, dtype)?.into_f64();
             let (lines, length) = match by {
                 SparseBy::Column => (inputs, out),
                 SparseBy::Row => (out, inputs),
@@ -141,11 +160,9 @@ pub(crate) fn fill(
             }
         }
         Structure::Icnr { factor, base } => {
-            let copies = shuffled(factor, shape).unwrap_or(1);
-            let mut one = shape.to_vec();
-            one[0] = out / copies;
+            let one = one_of_each(factor, shape);
             let drawn = draw(base, source, &one, layout, dtype)?;
-            let row = inputs * field;
+            let (row, copies) = (inputs * field, out / one[0]);
             for (o, weight) in weight.chunks_mut(row.max(1)).enumerate() {
                 weight.copy_from_slice(&drawn[o / copies * row..][..row]);
             }
@@ -182,8 +199,7 @@ fn draw(
     use crate::initializer::Plan;
     match scheme.plan(shape, layout)? {
         Plan::Independent(distribution) => {
-            source.check(distribution)?;
-            Ok(source.draw(distribution, shape.iter().product(), dtype).into_f64())
+            Ok(source.draw_checked(distribution, shape.iter().product(), dtype)?.into_f64())
         }
         Plan::Structure(structure) => fill(structure, source, shape, layout, dtype).map(Values::into_f64),
     }

@@ -114,6 +114,13 @@ fn zero_is_identity_or_hadamard() {
 }
 
 #[test]
+fn the_forget_gate_is_the_second() {
+    let got = Initializer::ForgetGate { value: 1.5 };
+    let drawn = got.tensor(KeyedV1::new(0).key("b"), 8, DType::F64, &candle_core::Device::Cpu).unwrap();
+    assert_eq!(drawn.to_vec1::<f64>().unwrap(), [0.0, 0.0, 1.5, 1.5, 0.0, 0.0, 0.0, 0.0]);
+}
+
+#[test]
 fn a_tensor_without_elements_is_filled_with_nothing() {
     let base = Box::new(Initializer::normal(1.0));
     for scheme in [
@@ -142,6 +149,8 @@ fn shapes_that_cannot_be_filled_are_named() {
         (Initializer::DeltaOrthogonal { gain: 1.0 }, &[2, 3, 3]),
         (Initializer::Sparse { sparsity: 0.5, std: 1.0, by: SparseBy::Row }, &[2, 2, 2]),
         (Initializer::Bilinear, &[2, 2]),
+        (Initializer::Bilinear, &[4, 3, 3]),
+        (Initializer::ForgetGate { value: 1.0 }, &[7]),
         (Initializer::Icnr { factor: 2, base: base.clone() }, &[6, 2, 3, 3]),
         (Initializer::Icnr { factor: usize::MAX, base }, &[6, 2, 3, 3]),
         (Initializer::Zero, &[]),
@@ -150,4 +159,7 @@ fn shapes_that_cannot_be_filled_are_named() {
         let error = scheme.std(shape).unwrap_err().to_string();
         assert!(error.contains(&format!("cannot fill shape {shape:?}")), "{scheme}: {error}");
     }
+    let of_identity = Initializer::Icnr { factor: 2, base: Box::new(Initializer::Identity { gain: 1.0 }) };
+    let error = of_identity.std(&[4, 2, 3, 3]).unwrap_err().to_string();
+    assert!(error.contains("identity cannot fill shape [1, 2, 3, 3]"), "{error}");
 }

@@ -89,8 +89,14 @@ impl Block {
             v.extend_from_slice(&row[first..]);
         }
         let count = rows.len() / length;
-        let mut panel =
-            Panel { level, v, length: length - first, t: vec![0.0; count * count], count, negative: Vec::new() };
+        let mut panel = Panel {
+            level,
+            v,
+            length: length - first,
+            t: vec![0.0; count * count],
+            count,
+            negative: Vec::new(),
+        };
         panel.reflect(0, count);
         let Panel { v, t, negative, .. } = panel;
         Self { first, v, t, negative }
@@ -124,7 +130,8 @@ impl Panel {
     fn reflect(&mut self, from: usize, to: usize) {
         if to - from <= BASE {
             let (v, t) = (&mut self.v[..to * self.length], &mut self.t);
-            let base = Base { v, t, length: self.length, count: self.count, from, negative: &mut self.negative };
+            let base =
+                Base { v, t, length: self.length, count: self.count, from, negative: &mut self.negative };
             return simd::run(self.level, base);
         }
         let middle = from + (to - from) / 2;
@@ -162,14 +169,7 @@ impl Panel {
 
 /// `X = X - X Vᵀ T V` for vectors that are rows, or with `Tᵀ` for the product that is not transposed. `X` has the width of
 /// `V`, and its rows begin `row_stride` apart.
-fn apply(
-    level: Level,
-    v: Matrix<f64>,
-    t: Matrix<f64>,
-    x: &mut [f64],
-    row_stride: usize,
-    transposed: bool,
-) {
+fn apply(level: Level, v: Matrix<f64>, t: Matrix<f64>, x: &mut [f64], row_stride: usize, transposed: bool) {
     let rows = x.len().div_ceil(row_stride);
     let overlaps = gemm::product(level, part(x, rows, v.columns(), row_stride), v.t(), |_, _| {});
     let overlaps = part(&overlaps, rows, v.rows(), v.rows());

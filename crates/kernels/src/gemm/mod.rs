@@ -138,7 +138,8 @@ pub fn gemm_part<T: Real>(
     into: Into,
 ) {
     assert!(a.columns == b.rows, "{} columns times {} rows", a.columns, b.rows);
-    let fits = b.columns <= row_stride && end(a.rows, b.columns, row_stride).is_some_and(|end| end <= c.len());
+    let fits =
+        b.columns <= row_stride && end(a.rows, b.columns, row_stride).is_some_and(|end| end <= c.len());
     assert!(fits, "{} elements for {}×{}, {row_stride} apart", c.len(), a.rows, b.columns);
     let (start, len) = (c.as_mut_ptr(), if a.rows == 0 || b.columns == 0 { 0 } else { c.len() });
     multiply(level, a, b, Output { start, len, row_stride, column_stride: 1 }, into, &|_, _| {});
