@@ -2,16 +2,15 @@
 
 use candle_core::backend::{BackendDevice, BackendStorage};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
-use rayon::prelude::*;
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 use std::mem::MaybeUninit;
 
 use wick_theory::{Activation, GELU_CUBIC, SELU_ALPHA, SELU_SCALE};
 
-use crate::Level;
 use crate::function::{Element, Function, Visit, visit};
 use crate::math::SIN_LIMIT;
 use crate::simd::{self, Task};
+use crate::{Level, parallel};
 
 /// `φ(xs)`, element by element, for any shape and any floating point type.
 ///
@@ -195,11 +194,7 @@ fn far_out<T: Element>(xs: &[T], out: &mut [MaybeUninit<T>], f: impl Fn(f64) -> 
 fn filled<T: Send>(count: usize, fill: impl Fn(usize, &mut [MaybeUninit<T>]) + Sync) -> Vec<T> {
     let mut values = Vec::with_capacity(count);
     let spare = &mut values.spare_capacity_mut()[..count];
-    if count <= TASK {
-        fill(0, spare);
-    } else {
-        spare.par_chunks_mut(TASK).enumerate().for_each(|(task, part)| fill(task * TASK, part));
-    }
+    parallel::for_each_part(spare, TASK, |task, part| fill(task * TASK, part));
     // SAFETY: every part has been written by `fill`.
     unsafe { values.set_len(count) };
     values

@@ -5,9 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, DType, InplaceOp2, Layout, Result, Var, bail};
 use candle_nn::{Optimizer, ParamsAdamW};
-use rayon::prelude::*;
 
-use crate::{Level, simd};
+use crate::{Level, parallel, simd};
 
 /// AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) with the parameters and the arithmetic of
 /// [`candle_nn::AdamW`], whose place it takes: on a CPU, `f32` variables are stepped in one pass that reads each number
@@ -148,19 +147,26 @@ impl InplaceOp2 for InPlace<'_> {
         }
         let mut moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
         let (first, second) = &mut *moments;
-        let size = w1 - w0;
-        // Parts of equal size for the threads; small ones are not worth sharing.
-        let part = size.div_ceil(rayon::current_num_threads()).max(1 << 14);
-        weights[w0..w1]
-            .par_chunks_mut(part)
-            .zip(gradients[g0..g1].par_chunks(part))
-            .zip(first.par_chunks_mut(part).zip(second.par_chunks_mut(part)))
-            .for_each(|((weights, gradients), (first, second))| {
-                simd::run(Level::best(), Pass { step: self.step, weights, gradients, first, second });
-            });
+        let parts = weights[w0..w1].chunks_mut(PART).zip(gradients[g0..g1].chunks(PART));
+        let parts = parts.zip(first.chunks_mut(PART).zip(second.chunks_mut(PART)));
+        let mut passes: Vec<Pass> = parts
+            .map(|((weights, gradients), (first, second))| Pass {
+                step: self.step,
+                weights,
+                gradients,
+                first,
+                second,
+            })
+            .collect();
+        parallel::for_each_part(&mut passes, 1, |_, passes| {
+            passes.iter_mut().for_each(|pass| simd::run(Level::best(), pass));
+        });
         Ok(())
     }
 }
+
+/// Numbers that one task steps.
+const PART: usize = 1 << 15;
 
 struct Pass<'a> {
     step: Step,
@@ -170,13 +176,13 @@ struct Pass<'a> {
     second: &'a mut [f32],
 }
 
-impl simd::Task for Pass<'_> {
+impl simd::Task for &mut Pass<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        let Self { step, weights, gradients, first, second } = self;
-        for (((w, &g), m), v) in weights.iter_mut().zip(gradients).zip(first).zip(second) {
+        let Pass { step, weights, gradients, first, second } = self;
+        for (((w, &g), m), v) in weights.iter_mut().zip(*gradients).zip(&mut **first).zip(&mut **second) {
             *m = *m * step.beta1 + g * step.rest1;
             *v = *v * step.beta2 + g * g * step.rest2;
             let direction = *m * step.scale1 / ((*v * step.scale2).sqrt() + step.eps);

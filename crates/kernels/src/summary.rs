@@ -1,10 +1,9 @@
 //! Statistics of a whole tensor.
 
 use candle_core::{DType, Device, Result, Tensor};
-use rayon::prelude::*;
 
 use crate::slice::{self, Lend};
-use crate::{Histogram, Level, Moments, simd};
+use crate::{Histogram, Level, Moments, parallel, simd};
 
 /// What a tensor looks like. Made by [`summarize`].
 #[derive(Debug, Clone, PartialEq)]
@@ -69,13 +68,20 @@ pub fn summarize(xs: &Tensor, range: Option<(f64, f64)>, bins: usize) -> Result<
 /// ```
 pub fn share_outside(xs: &Tensor, low: f64, high: f64) -> Result<f64> {
     fn count<T: Lend>(values: &[T], low: f64, high: f64) -> u64 {
-        values.par_chunks(BLOCK).map(|block| count_outside(block, low, high)).sum()
+        by_blocks(values, |block| count_outside(block, low, high)).into_iter().sum()
     }
     let outside = match on_cpu(xs)? {
         (xs, DType::F64) => count(&slice::lend::<f64>(&xs)?, low, high),
         (xs, _) => count(&slice::lend::<f32>(&xs)?, low, high),
     };
     Ok(outside as f64 / xs.elem_count() as f64)
+}
+
+/// What `of` makes of each block, in order.
+fn by_blocks<T: Sync, R: Send>(values: &[T], of: impl Fn(&[T]) -> R + Sync) -> Vec<R> {
+    parallel::map(values.len().div_ceil(BLOCK), |block| {
+        of(&values[block * BLOCK..values.len().min((block + 1) * BLOCK)])
+    })
 }
 
 /// How many are at or below `low` or at or above `high`.
@@ -121,7 +127,7 @@ fn summarize_slice<T: Lend>(values: &[T], range: Option<(f64, f64)>, bins: usize
         part.add(block);
         part
     };
-    let parts: Vec<Partial> = values.par_chunks(BLOCK).map(part).collect();
+    let parts = by_blocks(values, part);
     let mut all = part(&[]);
     for part in &parts {
         all.merge(part);
@@ -170,7 +176,7 @@ impl Partial {
                 histogram.add(block);
                 histogram
             };
-            let parts: Vec<Histogram> = values.par_chunks(BLOCK).map(count).collect();
+            let parts = by_blocks(values, count);
             let mut all = empty();
             for part in &parts {
                 all.merge(part);

@@ -25,7 +25,7 @@ pub mod loss;
 mod mlp;
 mod train;
 
-pub use mlp::{Mlp, MlpConfig, Signal};
+pub use mlp::{Mlp, MlpConfig, Pass, Signal};
 pub use train::fit;
 pub use wick_kernels::{activate, activation_gradient};
 pub use wick_theory::Activation;

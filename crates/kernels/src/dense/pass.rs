@@ -2,13 +2,12 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use rayon::prelude::*;
 use wick_theory::Activation;
 
 use crate::gemm::{self, Matrix};
 use crate::slice::Real;
 use crate::summary::{Partial, summarize_with_moments};
-use crate::{Histogram, Level, Moments, Summary, simd};
+use crate::{Histogram, Level, Moments, Summary, parallel, simd};
 
 /// Elements that are treated together, so that they stay in the first-level cache from the bias to the histogram.
 const CHUNK: usize = 1 << 13;
@@ -108,29 +107,29 @@ impl<T: Real> Layer<'_, T> {
         let block_size = gemm::ROWS * self.outputs.max(1);
         // dL/dz, its sum over the samples, and the moments of dL/dh, in one pass over blocks of rows.
         let mut of_z = vec![T::ZERO; gradient.len()];
-        let blocks: Vec<(Moments, Vec<f64>)> = of_z
-            .par_chunks_mut(block_size)
-            .zip(gradient.par_chunks(block_size))
-            .zip(known.par_chunks(block_size))
-            .map(|((of_z, gradient), known)| {
-                let (mut moments, mut sums) = (Moments::default(), Vec::new());
+        let parts =
+            of_z.chunks_mut(block_size).zip(gradient.chunks(block_size)).zip(known.chunks(block_size));
+        let parts: Vec<_> = parts.map(Mutex::new).collect();
+        let blocks: Vec<(Moments, Vec<f64>)> = parallel::map(parts.len(), |block| {
+            let ((of_z, gradient), known) = &mut *parts[block].lock().unwrap_or_else(PoisonError::into_inner);
+            let (mut moments, mut sums) = (Moments::default(), Vec::new());
+            if with_bias {
+                sums = vec![0.0; self.outputs];
+            }
+            let chunks = of_z.chunks_mut(self.chunk()).zip(gradient.chunks(self.chunk()));
+            for ((of_z, gradient), known) in chunks.zip(known.chunks(self.chunk())) {
+                of_z.copy_from_slice(gradient);
+                T::apply_gradient(self.activation, known, of_z);
+                if self.bins.is_some() {
+                    moments.merge(&Moments::of(gradient));
+                }
                 if with_bias {
-                    sums = vec![0.0; self.outputs];
+                    simd::run(Level::best(), AddColumns { rows: of_z, sums: &mut sums });
                 }
-                let chunks = of_z.chunks_mut(self.chunk()).zip(gradient.chunks(self.chunk()));
-                for ((of_z, gradient), known) in chunks.zip(known.chunks(self.chunk())) {
-                    of_z.copy_from_slice(gradient);
-                    T::apply_gradient(self.activation, known, of_z);
-                    if self.bins.is_some() {
-                        moments.merge(&Moments::of(gradient));
-                    }
-                    if with_bias {
-                        simd::run(Level::best(), AddColumns { rows: of_z, sums: &mut sums });
-                    }
-                }
-                (moments, sums)
-            })
-            .collect();
+            }
+            (moments, sums)
+        });
+        drop(parts);
         let bias = with_bias.then(|| {
             let mut sums = vec![0.0; self.outputs];
             for (_, part) in &blocks {

@@ -9,8 +9,9 @@ mod pack;
 mod tile;
 mod vector;
 
-use rayon::prelude::*;
+use std::ops::Range;
 
+use crate::parallel;
 use crate::simd::Level;
 use tile::Tiles;
 
@@ -21,10 +22,9 @@ const PACKED: usize = 16 * DEPTH;
 /// Rows of `C` that one task computes, and that are finished together.
 pub(crate) const ROWS: usize = 128;
 /// Below so many multiplications, threads cost more than they save.
-const PARALLEL: usize = 1 << 20;
-/// With fewer rows than this, the transposed product is computed: the vectors then lie along the rows, and the large
-/// matrix is read as it lies.
-const FEW_ROWS: usize = 48;
+const PARALLEL: usize = 1 << 18;
+/// Up to so many rows, columns are shared out in place of rows.
+const FEW_ROWS: usize = 64;
 
 /// A matrix in memory.
 #[derive(Debug, Clone, Copy)]
@@ -120,7 +120,7 @@ pub fn gemm<T: Real>(
     if into == Into::Set && a.columns == 0 {
         c.fill(T::ZERO);
     }
-    let c = Output { start: c.as_mut_ptr(), len: c.len(), row_stride: b.columns, column_stride: 1 };
+    let c = Output { start: c.as_mut_ptr(), len: c.len(), row_stride: b.columns };
     multiply(level, a, b, c, into, &finish);
 }
 
@@ -142,7 +142,7 @@ pub fn gemm_part<T: Real>(
         b.columns <= row_stride && end(a.rows, b.columns, row_stride).is_some_and(|end| end <= c.len());
     assert!(fits, "{} elements for {}×{}, {row_stride} apart", c.len(), a.rows, b.columns);
     let (start, len) = (c.as_mut_ptr(), if a.rows == 0 || b.columns == 0 { 0 } else { c.len() });
-    multiply(level, a, b, Output { start, len, row_stride, column_stride: 1 }, into, &|_, _| {});
+    multiply(level, a, b, Output { start, len, row_stride }, into, &|_, _| {});
 }
 
 /// `A·B`, row-major, in memory of its own. `finish` is as for [`gemm`].
@@ -164,15 +164,15 @@ pub fn product<T: Real>(
     }
     let mut c = Vec::with_capacity(len);
     let start = c.as_mut_ptr();
-    let output = Output { start, len, row_stride: b.columns, column_stride: 1 };
+    let output = Output { start, len, row_stride: b.columns };
     multiply(level, a, b, output, Into::Set, &finish);
     // SAFETY: the product has set every element.
     unsafe { c.set_len(len) };
     c
 }
 
-/// The product into `c`, row-major. With [`Into::Set`], memory that was never written to will do. Rows that do not lie
-/// one behind the other are not finished.
+/// The product into `c`. With [`Into::Set`], memory that was never written to will do. Rows that do not lie one behind the
+/// other are not finished.
 fn multiply<T: Real>(
     level: Level,
     a: Matrix<T>,
@@ -185,14 +185,14 @@ fn multiply<T: Real>(
     if c.len == 0 {
         return;
     }
-    let turned = m < FEW_ROWS && m < n;
-    if k > 0 && turned {
-        let c = Output { row_stride: 1, column_stride: c.row_stride, ..c };
-        Product { a: b.t(), b: a.t(), c, into, tiles: T::tiles(level) }.run_in_pool(&|_, _| {});
-    } else if k > 0 {
-        Product { a, b, c, into, tiles: T::tiles(level) }.run_in_pool(finish);
+    let product = Product { a, b, c, into, tiles: T::tiles(level), parallel: m * n * k >= PARALLEL };
+    if k > 0 && m > FEW_ROWS {
+        return product.by_rows(finish);
     }
-    if (k == 0 || turned) && c.row_stride == n {
+    if k > 0 {
+        product.by_columns();
+    }
+    if c.row_stride == n {
         // SAFETY: all of `c` is set by now, and nobody else has it.
         let c = unsafe { std::slice::from_raw_parts_mut(c.start, c.len) };
         for (block, rows) in c.chunks_mut(ROWS * n).enumerate() {
@@ -201,16 +201,15 @@ fn multiply<T: Real>(
     }
 }
 
-/// Where the product goes: element `(i, j)` at `i·row_stride + j·column_stride`.
+/// Where the product goes: rows that begin `row_stride` elements apart.
 #[derive(Clone, Copy)]
 struct Output<T> {
     start: *mut T,
     len: usize,
     row_stride: usize,
-    column_stride: usize,
 }
 
-// SAFETY: it stands for a mutable slice, and tasks write to rows of their own.
+// SAFETY: it stands for a mutable slice, and tasks write to rows or columns of their own.
 unsafe impl<T: Send> Sync for Output<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Send for Output<T> {}
@@ -221,39 +220,25 @@ struct Product<'a, T: Real> {
     c: Output<T>,
     into: Into,
     tiles: &'static Tiles<T>,
+    parallel: bool,
 }
 
 impl<T: Real> Product<'_, T> {
-    /// Enters the thread pool once, and not for each of the steps.
-    fn run_in_pool(&self, finish: &(dyn Fn(usize, &mut [T]) + Sync)) {
-        let parallel = self.a.rows * self.b.columns * self.a.columns >= PARALLEL;
-        if parallel {
-            rayon::scope(|_| self.run(parallel, finish));
-        } else {
-            self.run(parallel, finish);
-        }
-    }
-
-    fn run(&self, parallel: bool, finish: &(dyn Fn(usize, &mut [T]) + Sync)) {
+    /// Packs all of `B`, and shares out the rows of `C`.
+    fn by_rows(&self, finish: &(dyn Fn(usize, &mut [T]) + Sync)) {
         let (m, n, k) = (self.a.rows, self.b.columns, self.a.columns);
         let most = pack::columns_size(n, k.min(PACKED), self.tiles);
         pack::with_buffer(most, |packed: &mut [T]| {
             for start in (0..k).step_by(PACKED) {
                 let depths = start..k.min(start + PACKED);
                 let packed = &mut packed[..pack::columns_size(n, depths.len(), self.tiles)];
-                pack::columns(
-                    &self.b,
-                    depths.clone(),
-                    self.tiles,
-                    self.into == Into::Subtract,
-                    parallel,
-                    packed,
-                );
+                let negate = self.into == Into::Subtract;
+                pack::columns(&self.b, depths.clone(), self.tiles, negate, self.parallel, packed);
                 let packed = &*packed;
-                let block = |block: usize| {
+                self.for_each(m.div_ceil(ROWS), |block| {
                     let rows = block * ROWS..m.min((block + 1) * ROWS);
                     self.block(rows.clone(), depths.clone(), packed);
-                    if depths.end == k && self.c.column_stride == 1 && self.c.row_stride == n {
+                    if depths.end == k && self.c.row_stride == n {
                         // SAFETY: a block's rows are this task's alone, and lie one behind the other within `C`.
                         let rows_of_c = unsafe {
                             debug_assert!(rows.end * n <= self.c.len);
@@ -261,19 +246,43 @@ impl<T: Real> Product<'_, T> {
                         };
                         finish(rows.start, rows_of_c);
                     }
-                };
-                let blocks = m.div_ceil(ROWS);
-                if parallel {
-                    (0..blocks).into_par_iter().with_max_len(1).for_each(block);
-                } else {
-                    (0..blocks).for_each(block);
-                }
+                });
             }
         });
     }
 
+    /// Shares out the panels of `B`, each packed by whoever multiplies with it: for an `A` of few rows, where packing is
+    /// much of the work.
+    fn by_columns(&self) {
+        let (m, k) = (self.a.rows, self.a.columns);
+        let all: Vec<_> = pack::panels(self.b.columns, 0, self.tiles).collect();
+        self.for_each(all.len(), |index| {
+            let panel = pack::Panel { start: 0, ..all[index] };
+            pack::with_buffer(panel.width * k.min(DEPTH), |packed| {
+                for start in (0..k).step_by(DEPTH) {
+                    let depths = start..k.min(start + DEPTH);
+                    let packed = &mut packed[..panel.width * depths.len()];
+                    let negate = self.into == Into::Subtract;
+                    pack::one_panel(&self.b, panel, depths.clone(), self.tiles, negate, packed);
+                    let add = start > 0 || self.into != Into::Set;
+                    self.rows_of_a(0..m, depths.clone(), |a| {
+                        self.panel(panel, 0..m, depths.len(), a, packed, add);
+                    });
+                }
+            });
+        });
+    }
+
+    fn for_each(&self, count: usize, task: impl Fn(usize) + Sync) {
+        if self.parallel {
+            parallel::for_each(count, task);
+        } else {
+            (0..count).for_each(task);
+        }
+    }
+
     /// Adds the product of some rows of `A` and some of `k` to these rows of `C`.
-    fn block(&self, rows: std::ops::Range<usize>, depths: std::ops::Range<usize>, packed: &[T]) {
+    fn block(&self, rows: Range<usize>, depths: Range<usize>, packed: &[T]) {
         for start in depths.clone().step_by(DEPTH) {
             let some = start..depths.end.min(start + DEPTH);
             let packed = &packed[pack::columns_size(self.b.columns, start - depths.start, self.tiles)..];
@@ -281,60 +290,66 @@ impl<T: Real> Product<'_, T> {
         }
     }
 
-    fn step(&self, rows: std::ops::Range<usize>, depths: std::ops::Range<usize>, packed: &[T], add: bool) {
+    fn step(&self, rows: Range<usize>, depths: Range<usize>, packed: &[T], add: bool) {
+        self.rows_of_a(rows.clone(), depths.clone(), |a| {
+            for panel in pack::panels(self.b.columns, depths.len(), self.tiles) {
+                self.panel(panel, rows.clone(), depths.len(), a, packed, add);
+            }
+        });
+    }
+
+    /// Hands out some rows of `A`, packed if they do not lie well.
+    fn rows_of_a(&self, rows: Range<usize>, depths: Range<usize>, use_them: impl FnOnce(pack::Rows<T>)) {
         if self.a.column_stride == 1 {
-            let a = pack::Rows::as_they_lie(&self.a, rows.clone(), depths.clone());
-            self.tiles_of(rows, depths.len(), a, packed, add);
+            use_them(pack::Rows::as_they_lie(&self.a, rows, depths));
         } else {
             let together = self.tiles.rows;
             pack::with_buffer(pack::rows_size(rows.len(), depths.len(), together), |buffer| {
-                let a = pack::rows(&self.a, rows.clone(), depths.clone(), together, buffer);
-                self.tiles_of(rows, depths.len(), a, packed, add);
+                use_them(pack::rows(&self.a, rows, depths, together, buffer));
             });
         }
     }
 
-    fn tiles_of(
+    /// Some rows of a panel's columns of `C`.
+    fn panel(
         &self,
-        rows: std::ops::Range<usize>,
+        panel: pack::Panel,
+        rows: Range<usize>,
         depth: usize,
         a: pack::Rows<T>,
         packed: &[T],
         add: bool,
     ) {
-        let n = self.b.columns;
         let mut scratch = [T::ZERO; tile::LARGEST];
-        for panel in pack::panels(n, depth, self.tiles) {
-            let whole = panel.columns == panel.width && self.c.column_stride == 1;
-            let mut row = rows.start;
-            while row < rows.end {
-                let height = self.tiles.height(rows.end - row);
-                let tile = self.tiles.of(height, panel.width);
-                let at = row * self.c.row_stride + panel.first * self.c.column_stride;
-                // SAFETY: `a` has `height` rows and `depth` columns from there on, the panel is `depth × width`, and
-                // what is written lies in rows of this task: the tile where it is whole, else the scratch tile, of
-                // which the part that `C` has is copied.
-                unsafe {
-                    let (a, a_row, a_step) = a.from(row - rows.start);
-                    let b = packed[panel.start..][..depth * panel.width].as_ptr();
-                    let c = self.c.start.add(at);
-                    if whole {
-                        debug_assert!(at + (height - 1) * self.c.row_stride + panel.width <= self.c.len);
-                        tile(depth, a, a_row, a_step, b, c, self.c.row_stride, add);
-                    } else {
-                        let scratch = scratch.as_mut_ptr();
-                        tile(depth, a, a_row, a_step, b, scratch, panel.width, false);
-                        for i in 0..height {
-                            for j in 0..panel.columns {
-                                let c = c.add(i * self.c.row_stride + j * self.c.column_stride);
-                                let x = *scratch.add(i * panel.width + j);
-                                *c = if add { *c + x } else { x };
-                            }
+        let whole = panel.columns == panel.width;
+        let b = packed[panel.start..][..depth * panel.width].as_ptr();
+        let mut row = rows.start;
+        while row < rows.end {
+            let height = self.tiles.height(rows.end - row);
+            let tile = self.tiles.of(height, panel.width);
+            let at = row * self.c.row_stride + panel.first;
+            // SAFETY: `a` has `height` rows and `depth` columns from there on, the panel is `depth × width`, and what is
+            // written lies in rows and columns of this task: the tile where it is whole, else the scratch tile, of which
+            // the part that `C` has is copied.
+            unsafe {
+                let (a, a_row, a_step) = a.from(row - rows.start);
+                let c = self.c.start.add(at);
+                if whole {
+                    debug_assert!(at + (height - 1) * self.c.row_stride + panel.width <= self.c.len);
+                    tile(depth, a, a_row, a_step, b, c, self.c.row_stride, add);
+                } else {
+                    let scratch = scratch.as_mut_ptr();
+                    tile(depth, a, a_row, a_step, b, scratch, panel.width, false);
+                    for i in 0..height {
+                        for j in 0..panel.columns {
+                            let c = c.add(i * self.c.row_stride + j);
+                            let x = *scratch.add(i * panel.width + j);
+                            *c = if add { *c + x } else { x };
                         }
                     }
                 }
-                row += height;
             }
+            row += height;
         }
     }
 }

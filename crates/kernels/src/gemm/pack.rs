@@ -3,10 +3,9 @@
 use std::cell::Cell;
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::tile::{Element, Tiles};
 use super::{DEPTH, Matrix, Real};
+use crate::parallel;
 
 /// A cache line, in bytes: a vector that lies across two is read in two steps.
 const LINE: usize = 64;
@@ -73,7 +72,7 @@ pub(super) fn panels<T>(columns: usize, depth: usize, tiles: &Tiles<T>) -> impl 
     })
 }
 
-/// Packs rows `depths` of `B` into panels.
+/// Packs rows `depths` of `B` into panels, block of rows after block.
 pub(super) fn columns<T: Element>(
     b: &Matrix<T>,
     depths: Range<usize>,
@@ -82,22 +81,6 @@ pub(super) fn columns<T: Element>(
     parallel: bool,
     packed: &mut [T],
 ) {
-    let fill = |(Panel { first, columns, width, .. }, rows, to): (Panel, Range<usize>, &mut [T])| {
-        if b.column_stride == 1 {
-            for (to, row) in to.chunks_exact_mut(width).zip(rows) {
-                let from = &b.data[row * b.row_stride + first..][..columns];
-                to[..columns].copy_from_slice(from);
-                to[columns..].fill(T::ZERO);
-            }
-        } else {
-            transpose(b, rows.start, first..first + columns, width, to);
-        }
-        if negate {
-            for x in to {
-                *x = -*x;
-            }
-        }
-    };
     let mut rest = packed;
     let mut jobs = Vec::new();
     for start in depths.clone().step_by(DEPTH) {
@@ -108,30 +91,65 @@ pub(super) fn columns<T: Element>(
             rest = after;
         }
     }
-    if parallel {
-        jobs.into_par_iter().for_each(fill);
+    let size = if parallel { 1 } else { jobs.len() };
+    parallel::for_each_part(&mut jobs, size, |_, jobs| {
+        for (panel, rows, to) in jobs {
+            one_panel(b, *panel, rows.clone(), tiles, negate, to);
+        }
+    });
+}
+
+/// Packs some rows of a panel.
+pub(super) fn one_panel<T: Element>(
+    b: &Matrix<T>,
+    Panel { first, columns, width, .. }: Panel,
+    rows: Range<usize>,
+    tiles: &Tiles<T>,
+    negate: bool,
+    to: &mut [T],
+) {
+    if b.column_stride == 1 {
+        for (to, row) in to.chunks_exact_mut(width).zip(rows) {
+            let from = &b.data[row * b.row_stride + first..][..columns];
+            to[..columns].copy_from_slice(from);
+            to[columns..].fill(T::ZERO);
+        }
     } else {
-        jobs.into_iter().for_each(fill);
+        transpose(b, rows, first..first + columns, width, tiles, to);
+    }
+    if negate {
+        for x in to {
+            *x = -*x;
+        }
     }
 }
 
-/// Packs a panel of a matrix whose columns lie one behind the other.
-fn transpose<T: Element>(b: &Matrix<T>, first_row: usize, columns: Range<usize>, width: usize, to: &mut [T]) {
-    /// Rows that are read from each column at a time: a cache line of `f32`.
-    const STRIP: usize = 16;
-    for (strip, to) in to.chunks_mut(STRIP * width).enumerate() {
-        let row = first_row + strip * STRIP;
-        let rows = to.len() / width;
-        for column in 0..width {
-            if column < columns.len() {
-                let from = &b.data[(columns.start + column) * b.column_stride + row * b.row_stride..];
-                for i in 0..rows {
-                    to[i * width + column] = from[i * b.row_stride];
-                }
-            } else {
-                for i in 0..rows {
-                    to[i * width + column] = T::ZERO;
-                }
+/// Packs some rows of a panel of a matrix whose columns lie one behind the other.
+fn transpose<T: Element>(
+    b: &Matrix<T>,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    width: usize,
+    tiles: &Tiles<T>,
+    to: &mut [T],
+) {
+    let depth = rows.len();
+    for start in (0..width).step_by(tiles.lanes) {
+        let some = columns.start + start..columns.end.min(columns.start + start + tiles.lanes);
+        if depth > 0 && some.len() == tiles.lanes && b.row_stride == 1 {
+            let from = &b.data[some.start * b.column_stride + rows.start..];
+            let to = &mut to[start..];
+            debug_assert!(from.len() >= (tiles.lanes - 1) * b.column_stride + depth);
+            debug_assert!(to.len() >= (depth - 1) * width + tiles.lanes);
+            // SAFETY: there are `lanes` columns here of `depth` elements and more, and as many places for them.
+            unsafe { (tiles.transpose)(from.as_ptr(), b.column_stride, depth, to.as_mut_ptr(), width) };
+            continue;
+        }
+        for (place, row) in rows.clone().enumerate() {
+            let to = &mut to[place * width + start..][..tiles.lanes];
+            to.fill(T::ZERO);
+            for (to, column) in to.iter_mut().zip(some.clone()) {
+                *to = b.data[column * b.column_stride + row * b.row_stride];
             }
         }
     }

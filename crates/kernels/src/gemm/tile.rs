@@ -26,6 +26,14 @@ pub(super) type Tile<T> = unsafe fn(
     add: bool,
 );
 
+/// Writes columns of a matrix as rows: of `lanes` rows, `stride` apart, of `depth` elements, `depth` rows, `to_stride`
+/// apart, of `lanes`.
+///
+/// # Safety
+/// Both must be good for that, and the processor must have the instructions of the level.
+pub(super) type Transpose<T> =
+    unsafe fn(from: *const T, stride: usize, depth: usize, to: *mut T, to_stride: usize);
+
 /// The tiles of a level.
 #[derive(Debug)]
 pub struct Tiles<T> {
@@ -35,6 +43,8 @@ pub struct Tiles<T> {
     pub(super) lanes: usize,
     /// By the logarithm of the rows, and by the vectors in a row less one.
     tiles: [[Tile<T>; 3]; 4],
+    /// Columns of a matrix to rows.
+    pub(super) transpose: Transpose<T>,
 }
 
 /// How many rows of `B` ahead of their use they are asked for.
@@ -110,6 +120,28 @@ unsafe fn compute<V: Vector, const R: usize, const C: usize>(
     }
 }
 
+#[inline(always)]
+unsafe fn transpose<V: Vector>(
+    from: *const V::Element,
+    stride: usize,
+    depth: usize,
+    to: *mut V::Element,
+    to_stride: usize,
+) {
+    // SAFETY: the contract of `Transpose`.
+    unsafe {
+        let whole = depth - depth % V::COLUMNS;
+        for column in (0..whole).step_by(V::COLUMNS) {
+            V::transpose(from.add(column), stride, to.add(column * to_stride), to_stride);
+        }
+        for column in whole..depth {
+            for row in 0..V::LANES {
+                *to.add(column * to_stride + row) = *from.add(row * stride + column);
+            }
+        }
+    }
+}
+
 macro_rules! tiles {
     ($name:ident, $vector:ty, $element:ty, $rows:expr, $($feature:meta)?) => {{
         $(#[$feature])?
@@ -127,7 +159,19 @@ macro_rules! tiles {
             // SAFETY: the contract of `Tile`, which is this function's too.
             unsafe { compute::<$vector, R, C>(depth, a, a_row, a_step, b, c, c_row, add, 0.0) }
         }
+        $(#[$feature])?
+        unsafe fn transposed(
+            from: *const $element,
+            stride: usize,
+            depth: usize,
+            to: *mut $element,
+            to_stride: usize,
+        ) {
+            // SAFETY: the contract of `Transpose`, which is this function's too.
+            unsafe { transpose::<$vector>(from, stride, depth, to, to_stride) }
+        }
         static $name: Tiles<$element> = Tiles {
+            transpose: transposed,
             rows: $rows,
             lanes: <$vector>::LANES,
             tiles: [

@@ -1,12 +1,7 @@
 //! The few vector instructions of the matrix product.
 
 #[cfg(target_arch = "x86_64")]
-use std::arch::x86_64::{
-    __m256, __m256d, __m512, __m512d, _MM_HINT_T0, _mm_prefetch, _mm256_add_pd, _mm256_add_ps,
-    _mm256_fmadd_pd, _mm256_fmadd_ps, _mm256_loadu_pd, _mm256_loadu_ps, _mm256_set1_pd, _mm256_set1_ps,
-    _mm256_storeu_pd, _mm256_storeu_ps, _mm512_add_pd, _mm512_add_ps, _mm512_fmadd_pd, _mm512_fmadd_ps,
-    _mm512_loadu_pd, _mm512_loadu_ps, _mm512_set1_pd, _mm512_set1_ps, _mm512_storeu_pd, _mm512_storeu_ps,
-};
+use std::arch::x86_64::*;
 
 /// A vector register.
 ///
@@ -25,10 +20,17 @@ pub(super) unsafe trait Vector: Copy {
     fn prefetch(at: *const Self::Element);
     /// `self · b + c`, rounded once.
     unsafe fn multiply_add(self, b: Self, c: Self) -> Self;
+
+    /// How many columns [`transpose`](Self::transpose) takes.
+    const COLUMNS: usize;
+
+    /// Writes some columns of a matrix as rows: `LANES` rows, `stride` apart, of `COLUMNS` elements become `COLUMNS`
+    /// rows, `to_stride` apart, of `LANES`.
+    unsafe fn transpose(from: *const Self::Element, stride: usize, to: *mut Self::Element, to_stride: usize);
 }
 
 macro_rules! vector {
-    ($vector:ty, $element:ty, $lanes:expr, $splat:ident, $load:ident, $store:ident, $add:ident, $fma:ident) => {
+    ($vector:ty, $element:ty, $lanes:expr, $splat:ident, $load:ident, $store:ident, $add:ident, $fma:ident, $columns:expr, $transpose:ident) => {
         // SAFETY: the intrinsics ask for what the trait's own contract promises.
         #[cfg(target_arch = "x86_64")]
         unsafe impl Vector for $vector {
@@ -70,14 +72,115 @@ macro_rules! vector {
                 // SAFETY: the trait's contract.
                 unsafe { $fma(self, b, c) }
             }
+
+            const COLUMNS: usize = $columns;
+
+            #[inline(always)]
+            unsafe fn transpose(from: *const $element, stride: usize, to: *mut $element, to_stride: usize) {
+                // SAFETY: the trait's contract.
+                unsafe { $transpose(from, stride, to, to_stride) }
+            }
         }
     };
 }
 
-vector!(__m512, f32, 16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_fmadd_ps);
-vector!(__m512d, f64, 8, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_add_pd, _mm512_fmadd_pd);
-vector!(__m256, f32, 8, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_add_ps, _mm256_fmadd_ps);
-vector!(__m256d, f64, 4, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_add_pd, _mm256_fmadd_pd);
+#[rustfmt::skip] // A row each.
+mod rows {
+    use super::*;
+    vector!(__m512, f32, 16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_fmadd_ps, 4, transpose_16_by_4);
+    vector!(__m512d, f64, 8, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_add_pd, _mm512_fmadd_pd, 2, transpose_8_by_2);
+    vector!(__m256, f32, 8, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_add_ps, _mm256_fmadd_ps, 4, transpose_8_by_4);
+    vector!(__m256d, f64, 4, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_add_pd, _mm256_fmadd_pd, 2, transpose_4_by_2);
+}
+
+// Each takes rows in pieces of 128 bits. Put together, one of every fourth row (or every second), they need only be
+// transposed within the pieces.
+
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn transpose_16_by_4(from: *const f32, stride: usize, to: *mut f32, to_stride: usize) {
+    // SAFETY: the contract of `Vector::transpose`.
+    unsafe {
+        let rows = |first: usize| {
+            let piece = |row: usize| _mm_loadu_ps(from.add((first + row) * stride));
+            let rows = _mm512_castps128_ps512(piece(0));
+            let rows = _mm512_insertf32x4::<1>(rows, piece(4));
+            let rows = _mm512_insertf32x4::<2>(rows, piece(8));
+            _mm512_castps_pd(_mm512_insertf32x4::<3>(rows, piece(12)))
+        };
+        let lows = |a, b| _mm512_castps_pd(_mm512_unpacklo_ps(_mm512_castpd_ps(a), _mm512_castpd_ps(b)));
+        let highs = |a, b| _mm512_castps_pd(_mm512_unpackhi_ps(_mm512_castpd_ps(a), _mm512_castpd_ps(b)));
+        let (a, b, c, d) = (rows(0), rows(1), rows(2), rows(3));
+        let (ab, cd) = ((lows(a, b), highs(a, b)), (lows(c, d), highs(c, d)));
+        let columns = [
+            _mm512_unpacklo_pd(ab.0, cd.0),
+            _mm512_unpackhi_pd(ab.0, cd.0),
+            _mm512_unpacklo_pd(ab.1, cd.1),
+            _mm512_unpackhi_pd(ab.1, cd.1),
+        ];
+        for (i, column) in columns.into_iter().enumerate() {
+            _mm512_storeu_ps(to.add(i * to_stride), _mm512_castpd_ps(column));
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn transpose_8_by_2(from: *const f64, stride: usize, to: *mut f64, to_stride: usize) {
+    // SAFETY: the contract of `Vector::transpose`.
+    unsafe {
+        let rows = |first: usize| {
+            let piece = |row: usize| _mm_loadu_ps(from.add((first + row) * stride).cast());
+            let rows = _mm512_castps128_ps512(piece(0));
+            let rows = _mm512_insertf32x4::<1>(rows, piece(2));
+            let rows = _mm512_insertf32x4::<2>(rows, piece(4));
+            _mm512_castps_pd(_mm512_insertf32x4::<3>(rows, piece(6)))
+        };
+        let (a, b) = (rows(0), rows(1));
+        _mm512_storeu_pd(to, _mm512_unpacklo_pd(a, b));
+        _mm512_storeu_pd(to.add(to_stride), _mm512_unpackhi_pd(a, b));
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn transpose_8_by_4(from: *const f32, stride: usize, to: *mut f32, to_stride: usize) {
+    // SAFETY: the contract of `Vector::transpose`.
+    unsafe {
+        let rows = |first: usize| {
+            let piece = |row: usize| _mm_loadu_ps(from.add((first + row) * stride));
+            _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(piece(0)), piece(4))
+        };
+        let (a, b, c, d) = (rows(0), rows(1), rows(2), rows(3));
+        let lows = |a, b| _mm256_castps_pd(_mm256_unpacklo_ps(a, b));
+        let highs = |a, b| _mm256_castps_pd(_mm256_unpackhi_ps(a, b));
+        let (ab, cd) = ((lows(a, b), highs(a, b)), (lows(c, d), highs(c, d)));
+        let columns = [
+            _mm256_unpacklo_pd(ab.0, cd.0),
+            _mm256_unpackhi_pd(ab.0, cd.0),
+            _mm256_unpacklo_pd(ab.1, cd.1),
+            _mm256_unpackhi_pd(ab.1, cd.1),
+        ];
+        for (i, column) in columns.into_iter().enumerate() {
+            _mm256_storeu_ps(to.add(i * to_stride), _mm256_castpd_ps(column));
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn transpose_4_by_2(from: *const f64, stride: usize, to: *mut f64, to_stride: usize) {
+    // SAFETY: the contract of `Vector::transpose`.
+    unsafe {
+        let rows = |first: usize| {
+            let piece = |row: usize| _mm_loadu_pd(from.add((first + row) * stride));
+            _mm256_insertf128_pd::<1>(_mm256_castpd128_pd256(piece(0)), piece(2))
+        };
+        let (a, b) = (rows(0), rows(1));
+        _mm256_storeu_pd(to, _mm256_unpacklo_pd(a, b));
+        _mm256_storeu_pd(to.add(to_stride), _mm256_unpackhi_pd(a, b));
+    }
+}
 
 /// Four elements that the compiler makes of what the architecture has.
 #[derive(Clone, Copy)]
@@ -127,6 +230,18 @@ macro_rules! four {
                     *sum = a.mul_add(b, *sum);
                 }
                 Self(sum)
+            }
+
+            const COLUMNS: usize = 4;
+
+            #[inline(always)]
+            unsafe fn transpose(from: *const $element, stride: usize, to: *mut $element, to_stride: usize) {
+                for row in 0..4 {
+                    for column in 0..4 {
+                        // SAFETY: the trait's contract.
+                        unsafe { *to.add(column * to_stride + row) = *from.add(row * stride + column) };
+                    }
+                }
             }
         }
     };
