@@ -35,5 +35,6 @@ pub use histogram::Histogram;
 pub use memory::keep_freed_memory;
 pub use moments::Moments;
 pub use simd::Level;
+pub use slice::Number;
 pub use summary::{Summary, share_outside, summarize};
 pub use tap::tap;

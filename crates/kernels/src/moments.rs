@@ -2,12 +2,14 @@
 
 use crate::Level;
 use crate::simd;
+use crate::slice::Number;
 
 /// Count, mean, variance, minimum and maximum of a stream of numbers, in `f64`, mergeable.
 ///
-/// Blocks are summed in two passes and merged by the formula of Chan, Golub and LeVeque 1979 (*Updating
-/// formulae and a pairwise algorithm for computing sample variances*, equation 2.1), so that a mean far from
-/// zero costs no digits of the variance.
+/// Blocks are summed in one pass, as differences from the mean of their first numbers, and merged by the formula of Chan,
+/// Golub and LeVeque 1979 (*Updating formulae and a pairwise algorithm for computing sample variances*, equation
+/// 2.1), so that a mean far from zero costs no digits of the variance. (The mean of `m` of a block's `n` numbers is off
+/// by at most `√(n/m)` of its standard deviation, and the variance by as many rounding errors as `n/m`.)
 ///
 /// ```
 /// use wick_kernels::Moments;
@@ -35,30 +37,50 @@ impl Default for Moments {
 
 /// Sums that run beside each other; a fixed number, so that the bits do not depend on the processor.
 const LANES: usize = 16;
+/// Numbers whose mean the others are compared with.
+const FIRST: usize = 64;
 
 impl Moments {
     /// The moments of a block of numbers. Keep blocks to some thousands and merge them.
-    pub fn of<T: Copy + Into<f64>>(block: &[T]) -> Self {
+    pub fn of<T: Number>(block: &[T]) -> Self {
         simd::run(Level::best(), Of(block))
     }
 
     #[inline(always)]
-    fn of_block<T: Copy + Into<f64>>(block: &[T]) -> Self {
-        let count = block.len() as f64;
+    fn of_block<T: Number>(block: &[T]) -> Self {
         if block.is_empty() {
             return Self::default();
         }
-        let mean = sum(block, |x| x) / count;
-        // The first pass's mean is off by its rounding; the second takes that off again.
-        let (off, squares) = (sum(block, |x| x - mean), sum(block, |x| (x - mean) * (x - mean)));
-        let (min, max) = range(block);
-        Self {
-            count: block.len() as u64,
-            mean: mean + off / count,
-            squares: squares - off * off / count,
-            min,
-            max,
+        let first = &block[..block.len().min(FIRST)];
+        let mut pivot = 0.0;
+        for &x in first {
+            pivot += x.into();
         }
+        pivot /= first.len() as f64;
+        let mut lanes = Lanes {
+            off: [0.0; LANES],
+            squares: [0.0; LANES],
+            min: [T::INFINITY; LANES],
+            max: [T::NEG_INFINITY; LANES],
+        };
+        let (whole, rest) = block.as_chunks::<LANES>();
+        for chunk in whole {
+            lanes.add(chunk, pivot);
+        }
+        lanes.add(rest, pivot);
+        let (mut off, mut squares) = (0.0, 0.0);
+        let (mut min, mut max) = (f64::INFINITY, f64::NEG_INFINITY);
+        for lane in 0..LANES {
+            off += lanes.off[lane];
+            squares += lanes.squares[lane];
+            min = min.min(lanes.min[lane].into());
+            max = max.max(lanes.max[lane].into());
+        }
+        let count = block.len() as f64;
+        let squares = squares - off * off / count;
+        // Of equal numbers, rounding may leave a little less than nothing.
+        let squares = if squares < 0.0 { 0.0 } else { squares };
+        Self { count: block.len() as u64, mean: pivot + off / count, squares, min, max }
     }
 
     /// Adds the numbers of another stream.
@@ -117,7 +139,7 @@ impl Moments {
 
 struct Of<'a, T>(&'a [T]);
 
-impl<T: Copy + Into<f64>> simd::Task for Of<'_, T> {
+impl<T: Number> simd::Task for Of<'_, T> {
     type Output = Moments;
 
     #[inline(always)]
@@ -126,39 +148,26 @@ impl<T: Copy + Into<f64>> simd::Task for Of<'_, T> {
     }
 }
 
-/// `Σ f(x)` in a fixed order that vector units like.
-#[inline(always)]
-fn sum<T: Copy + Into<f64>>(block: &[T], f: impl Fn(f64) -> f64) -> f64 {
-    let mut lanes = [0.0; LANES];
-    let (whole, rest) = block.as_chunks::<LANES>();
-    for chunk in whole {
-        for (lane, &x) in lanes.iter_mut().zip(chunk) {
-            *lane += f(x.into());
-        }
-    }
-    for (lane, &x) in lanes.iter_mut().zip(rest) {
-        *lane += f(x.into());
-    }
-    lanes.iter().sum()
+/// The sums of a block of which each number goes to a lane.
+struct Lanes<T> {
+    off: [f64; LANES],
+    squares: [f64; LANES],
+    min: [T; LANES],
+    max: [T; LANES],
 }
 
-#[inline(always)]
-fn range<T: Copy + Into<f64>>(block: &[T]) -> (f64, f64) {
-    let (mut low, mut high) = ([f64::INFINITY; LANES], [f64::NEG_INFINITY; LANES]);
-    let mut widen = |chunk: &[T]| {
-        for ((low, high), &x) in low.iter_mut().zip(&mut high).zip(chunk) {
-            let x = x.into();
+impl<T: Number> Lanes<T> {
+    #[inline(always)]
+    fn add(&mut self, chunk: &[T], pivot: f64) {
+        for (lane, &x) in chunk.iter().enumerate().take(LANES) {
+            let off = x.into() - pivot;
+            self.off[lane] += off;
+            self.squares[lane] += off * off;
             // Comparisons with NaN are false, so a NaN is passed over.
-            *low = if x < *low { x } else { *low };
-            *high = if x > *high { x } else { *high };
+            self.min[lane] = if x < self.min[lane] { x } else { self.min[lane] };
+            self.max[lane] = if x > self.max[lane] { x } else { self.max[lane] };
         }
-    };
-    let (whole, rest) = block.as_chunks::<LANES>();
-    for chunk in whole {
-        widen(chunk);
     }
-    widen(rest);
-    (low.into_iter().fold(f64::INFINITY, f64::min), high.into_iter().fold(f64::NEG_INFINITY, f64::max))
 }
 
 #[cfg(test)]

@@ -69,8 +69,60 @@ impl Real for f64 {
     }
 }
 
+/// A number of which statistics are taken: `f32` or `f64`.
+pub trait Number: Copy + Into<f64> + PartialOrd + Send + Sync + 'static {
+    /// ∞.
+    const INFINITY: Self;
+    /// -∞.
+    const NEG_INFINITY: Self;
+
+    /// The largest number that is not above `x`.
+    fn at_most(x: f64) -> Self;
+
+    /// The smallest number that is not below `x`.
+    fn at_least(x: f64) -> Self;
+
+    /// The numbers themselves, if they are `f32`.
+    fn as_f32s(values: &[Self]) -> Option<&[f32]>;
+}
+
+impl Number for f32 {
+    const INFINITY: Self = f32::INFINITY;
+    const NEG_INFINITY: Self = f32::NEG_INFINITY;
+
+    fn at_most(x: f64) -> Self {
+        let near = x as f32;
+        if f64::from(near) > x { near.next_down() } else { near }
+    }
+
+    fn at_least(x: f64) -> Self {
+        -Self::at_most(-x)
+    }
+
+    fn as_f32s(values: &[Self]) -> Option<&[f32]> {
+        Some(values)
+    }
+}
+
+impl Number for f64 {
+    const INFINITY: Self = f64::INFINITY;
+    const NEG_INFINITY: Self = f64::NEG_INFINITY;
+
+    fn at_most(x: f64) -> Self {
+        x
+    }
+
+    fn at_least(x: f64) -> Self {
+        x
+    }
+
+    fn as_f32s(_: &[Self]) -> Option<&[f32]> {
+        None
+    }
+}
+
 /// A type that a [`CpuStorage`] lends a slice of.
-pub(crate) trait Lend: Copy + Into<f64> + Sync {
+pub(crate) trait Lend: Number {
     /// All that the storage holds, if it is of this type.
     fn all(storage: &CpuStorage) -> Option<&[Self]>;
 }

@@ -86,24 +86,28 @@ fn by_blocks<T: Sync, R: Send>(values: &[T], of: impl Fn(&[T]) -> R + Sync) -> V
 
 /// How many are at or below `low` or at or above `high`.
 pub(crate) fn count_outside<T: Lend>(values: &[T], low: f64, high: f64) -> u64 {
-    simd::run(Level::best(), CountOutside { values, low, high })
+    // A part's count fits in 32 bits.
+    let (low, high) = (T::at_most(low), T::at_least(high));
+    values
+        .chunks(1 << 30)
+        .map(|values| u64::from(simd::run(Level::best(), CountOutside { values, low, high })))
+        .sum()
 }
 
 struct CountOutside<'a, T> {
     values: &'a [T],
-    low: f64,
-    high: f64,
+    low: T,
+    high: T,
 }
 
 impl<T: Lend> simd::Task for CountOutside<'_, T> {
-    type Output = u64;
+    type Output = u32;
 
     #[inline(always)]
-    fn run(self) -> u64 {
+    fn run(self) -> u32 {
         let mut count = 0;
         for &x in self.values {
-            let x: f64 = x.into();
-            count += u64::from(x <= self.low || x >= self.high);
+            count += u32::from(x <= self.low) | u32::from(x >= self.high);
         }
         count
     }
@@ -121,14 +125,13 @@ fn on_cpu(xs: &Tensor) -> Result<(Tensor, DType)> {
 
 fn summarize_slice<T: Lend>(values: &[T], range: Option<(f64, f64)>, bins: usize) -> Summary {
     // With a range known, one pass over the values does both; else the histogram has to wait for the range.
-    let part = |block: &[T]| {
-        let histogram = range.map(|(low, high)| Histogram::new(low, high, bins));
-        let mut part = Partial { moments: Moments::default(), histogram, bins };
+    let histogram = range.map(|(low, high)| Histogram::new(low, high, bins));
+    let mut all = Partial { moments: Moments::default(), histogram, bins };
+    let parts = by_blocks(values, |block: &[T]| {
+        let mut part = all.clone();
         part.add(block);
         part
-    };
-    let parts = by_blocks(values, part);
-    let mut all = part(&[]);
+    });
     for part in &parts {
         all.merge(part);
     }
@@ -170,14 +173,12 @@ impl Partial {
     pub(crate) fn summary<T: Lend>(self, values: &[T]) -> Summary {
         let moments = self.moments;
         let histogram = self.histogram.unwrap_or_else(|| {
-            let empty = || Histogram::new(moments.min(), moments.max(), self.bins);
-            let count = |block: &[T]| {
-                let mut histogram = empty();
+            let mut all = Histogram::new(moments.min(), moments.max(), self.bins);
+            let parts = by_blocks(values, |block: &[T]| {
+                let mut histogram = all.clone();
                 histogram.add(block);
                 histogram
-            };
-            let parts = by_blocks(values, count);
-            let mut all = empty();
+            });
             for part in &parts {
                 all.merge(part);
             }

@@ -59,12 +59,13 @@ impl<T: Real> Layer<'_, T> {
         let kept_blocks: Vec<Mutex<&mut [T]>> = kept.chunks_mut(block_size).map(Mutex::new).collect();
         let heard: Vec<Mutex<Heard>> =
             (0..samples.div_ceil(gemm::ROWS)).map(|_| Mutex::new(Heard::default())).collect();
+        let nothing = self.bins.map(|bins| Heard::new(self.activation, bins));
         let tails = if self.bins.is_some() { flat_tails(self.activation) } else { (0.0, 0.0) };
         let finish = |first: usize, rows: &mut [T]| {
             let block = first / gemm::ROWS;
             let mut kept =
                 kept_blocks.get(block).map(|kept| kept.lock().unwrap_or_else(PoisonError::into_inner));
-            let mut mine = self.bins.map(|bins| Heard::new(self.activation, bins));
+            let mut mine = nothing.clone();
             for (index, chunk) in rows.chunks_mut(self.chunk()).enumerate() {
                 if let Some(bias) = bias {
                     simd::run(Level::best(), AddBias { rows: chunk, bias });
@@ -90,7 +91,7 @@ impl<T: Real> Layer<'_, T> {
         );
         let output = gemm::product(Level::best(), a, b, finish);
         drop(kept_blocks);
-        let heard = self.bins.map(|bins| Heard::merged(heard, self.activation, bins).summary(&output));
+        let heard = nothing.map(|nothing| nothing.with(heard).summary(&output));
         Forward { output, pre_activation: keep.then_some(kept), heard }
     }
 
@@ -170,7 +171,7 @@ fn flat_tails(activation: Activation) -> (f64, f64) {
 }
 
 /// What is heard of a forward pass, part by part.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Heard {
     output: Partial,
     saturated: u64,
@@ -188,14 +189,14 @@ impl Heard {
         }
     }
 
-    fn merged(parts: Vec<Mutex<Self>>, activation: Activation, bins: usize) -> Self {
-        let mut all = Self::new(activation, bins);
+    /// And all that the parts have heard.
+    fn with(mut self, parts: Vec<Mutex<Self>>) -> Self {
         for part in parts {
             let part = part.into_inner().unwrap_or_else(PoisonError::into_inner);
-            all.output.merge(&part.output);
-            all.saturated += part.saturated;
+            self.output.merge(&part.output);
+            self.saturated += part.saturated;
         }
-        all
+        self
     }
 
     fn summary<T: Real>(self, output: &[T]) -> (Summary, f64) {
