@@ -15,7 +15,7 @@ import sys
 import time
 
 arguments = [a for a in sys.argv[1:] if not a.startswith("-")]
-rounds = int(arguments[0]) if arguments else 15
+rounds = int(arguments[0]) if arguments and arguments[0].isdigit() else 15
 cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 WIDTHS = [750, 700, 650, 600, 550, 500, 450, 400, 350, 300]
 SIZES = list(zip([800] + WIDTHS, WIDTHS))
@@ -23,8 +23,11 @@ GOALS = {  # Ours over the peer's.
     "forward_statistics": {"jax forward": 1.0, "torch forward": 0.55, "candle forward": 0.45},
     "training": {"jax training": 0.95, "torch training": 0.75, "candle training": 0.55},
     "training_adamw": {"jax training_adamw": 0.95, "torch training_adamw": 0.75, "candle training_adamw": 0.5},
+    "forward_statistics ": {"wick forward": 1.03},
     "training_statistics": {"wick training": 1.03},
     "tanh": {"jax tanh": 1.0, "torch tanh": 0.25},
+    "adamw": {"torch adamw": 1.0, "candle adamw": None},
+    "sgd": {"torch sgd": None, "candle sgd": None},
     "batch_1": {"torch batch_1": 1.0},
     "batch_32": {"torch batch_32": 1.0},
     "product": {"torch product": None, "jax product": None, "candle product": None},
@@ -39,6 +42,7 @@ def torch_jobs():
     weights = [torch.nn.init.xavier_normal_(torch.empty(o, i)).requires_grad_() for i, o in SIZES]
     x, g, wide = torch.randn(2000, 800), torch.randn(2000, 300), torch.randn(2000, 750)
     adamw = torch.optim.AdamW(weights, lr=1e-9, fused=True)
+    sgd = torch.optim.SGD(weights, lr=1e-9, momentum=0.9, fused=True)
 
     def forward(x):
         for w in weights:
@@ -61,6 +65,7 @@ def torch_jobs():
     first = weights[0].detach()
     return f"PyTorch {torch.__version__}", {
         "forward": lambda: quietly(x), "training": training, "training_adamw": training_adamw,
+        "adamw": adamw.step, "sgd": sgd.step,
         "tanh": lambda: torch.tanh(wide), "batch_1": lambda: quietly(x[:1]), "batch_32": lambda: quietly(x[:32]),
         "product": lambda: x @ first.t(),
     }
@@ -115,6 +120,17 @@ def jax_jobs():
     }
 
 
+if arguments[:1] == ["memory-of-torch"]:
+    import resource
+
+    _, jobs = torch_jobs()
+    with open("/proc/self/status") as status:
+        before = next(float(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1e3
+    for _ in range(3):
+        jobs["training_adamw"]()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3 - before)
+    sys.exit()
+
 ours = subprocess.Popen(
     ["cargo", "run", "--quiet", "--release", "-p", "wick-benches", "--bin", "jobs"],
     stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -158,10 +174,26 @@ for n in range(rounds + 1):  # The first round warms up.
         peaks.append(float(ask("peak")))
         sweeps.append(float(ask("sweep")))
 ours.stdin.close()
+
+
+def peak_memory():
+    """MB that three training steps with AdamW take at their largest, beyond what the process had before them."""
+    jobs = "memory\n" + "training_adamw\n" * 3 + "memory_peak\n"
+    lines = subprocess.run(ours.args, input=jobs, capture_output=True, text=True).stdout.split()
+    grown = {"wick": float(lines[-1]) - float(lines[0])}
+    if any(name.startswith("torch") for name in runs):
+        script = f"import sys; sys.argv = ['run.py', 'memory-of-torch']; exec(open({__file__!r}).read())"
+        answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.split()
+        grown["torch"] = float(answer[-1])
+    return grown
+
+
 median = {name: statistics.median(values[1:]) for name, values in times.items()}
 peak, sweep = statistics.median(peaks), statistics.median(sweeps)
+memory = peak_memory() if os.path.exists("/proc/self/status") else {}
 if "--json" in sys.argv:
-    print(json.dumps({"median_ms": median, "peak_gflops": peak, "sweep_gb_s": sweep}, indent=1))
+    result = {"median_ms": median, "peak_gflops": peak, "sweep_gb_s": sweep, "peak_memory_mb": memory}
+    print(json.dumps(result | {"goals": GOALS, "peers": peers, "cores": cores, "rounds": rounds}, indent=1))
     sys.exit()
 
 flop = 2 * 2000 * sum(i * o for i, o in SIZES)
@@ -171,8 +203,12 @@ print(f"{'job':<22}{'ms':>9}   {'against':<24}{'ms':>9}{'ratio':>8}{'goal':>7}")
 for job, against in GOALS.items():
     for peer, goal in against.items():
         if peer in median:
-            ratio = median[f"wick {job}"] / median[peer]
+            ratio = median[f"wick {job.strip()}"] / median[peer]
             goal = f"{goal:7.2f}" if goal else f"{'':>7}"
-            print(f"{job:<22}{median[f'wick {job}']:9.2f}   {peer:<24}{median[peer]:9.2f}{ratio:8.3f}{goal}")
+            print(f"{job:<22}{median[f'wick {job.strip()}']:9.2f}   {peer:<24}{median[peer]:9.2f}{ratio:8.3f}{goal}")
 share = flop / (median["wick forward_statistics"] * 1e-3) / (peak * 1e9)
 print(f"\nforward with statistics: {share:.0%} of the FMA peak (goal 80 %)")
+works = {"forward": flop, "deep": 2 * 2000 * 100 * 500**2, "wide": 2 * 500 * (8000 * 7500 + 7500 * 7000)}
+rates = ", ".join(f"{name} {work / median[f'wick {name}'] / 1e6:.0f}" for name, work in works.items())
+print(f"GFLOP/s, ten times as deep and as wide: {rates}")
+print("peak memory of a training step with AdamW, MB: " + ", ".join(f"{k} {v:.0f}" for k, v in memory.items()))

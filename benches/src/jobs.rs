@@ -1,6 +1,6 @@
 //! The jobs of the benchmark. Reads `JOB` from stdin, line by line, runs it once, and answers with its milliseconds on
 //! stdout; `benches/run.py` drives this and the peers in turn. `list` names the jobs; `peak` and `sweep` answer with the
-//! machine's GFLOP/s and GB/s.
+//! machine's GFLOP/s and GB/s, `memory` and `memory_peak` with the process's MB now and at its largest.
 
 mod peak;
 
@@ -11,12 +11,13 @@ use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Result, Tensor, Var, bail};
 use candle_nn::{Module, Optimizer, ParamsAdamW};
 use wick_init::{InitMap, Initializer, KeyedV1};
+use wick_kernels::ParamsSgd;
 use wick_model::{Activation, Mlp, MlpConfig, activate};
 use wick_probe::Probe;
 
 const FEATURES: usize = 800;
 const WIDTHS: [usize; 10] = [750, 700, 650, 600, 550, 500, 450, 400, 350, 300];
-const JOBS: [&str; 14] = [
+const JOBS: [&str; 20] = [
     "product",
     "tanh",
     "forward",
@@ -24,6 +25,8 @@ const JOBS: [&str; 14] = [
     "training",
     "training_statistics",
     "training_adamw",
+    "adamw",
+    "sgd",
     "batch_1",
     "batch_32",
     "candle_forward",
@@ -31,6 +34,10 @@ const JOBS: [&str; 14] = [
     "candle_training_adamw",
     "candle_tanh",
     "candle_product",
+    "candle_adamw",
+    "candle_sgd",
+    "deep",
+    "wide",
 ];
 
 /// The net of the layer-stats job, and what goes through it.
@@ -41,8 +48,40 @@ struct Bench {
     vars: Vec<Var>,
     ours: wick_kernels::AdamW,
     theirs: candle_nn::AdamW,
+    sgd: wick_kernels::Sgd,
+    candle_sgd: candle_nn::SGD,
     wide: Tensor,
-    buffer: Vec<f32>,
+    /// Of one backward pass, for the optimizers by themselves.
+    gradients: Option<GradStore>,
+    /// Ten times as deep, and ten times as wide, with its input.
+    deep: Option<(Mlp, Tensor)>,
+    wider: Option<(Mlp, Tensor)>,
+}
+
+/// A hundred layers.
+fn deep() -> Result<(Mlp, Tensor)> {
+    let config = MlpConfig::new(500, [500; 100], Activation::Tanh);
+    Ok((mlp(&config)?, normal("deep", (2000, 500))?))
+}
+
+/// Two layers, ten times as wide as the first two.
+fn wide() -> Result<(Mlp, Tensor)> {
+    let config = MlpConfig::new(8000, [7500, 7000], Activation::Tanh);
+    Ok((mlp(&config)?, normal("wider", (500, 8000))?))
+}
+
+fn mlp(config: &MlpConfig) -> Result<Mlp> {
+    let map = InitMap::new(42).with_weights(Initializer::xavier_normal());
+    Mlp::new(config, map.var_builder(DType::F32, &Device::Cpu))
+}
+
+/// MB that the process holds: `VmRSS` now, or `VmHWM` at its largest.
+fn memory(field: &str) -> Result<f64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let kilobytes = status.lines().find_map(|line| {
+        line.strip_prefix(field)?.trim_start_matches(':').split_whitespace().next()?.parse::<f64>().ok()
+    });
+    kilobytes.map_or_else(|| bail!("no {field} in /proc/self/status"), |kilobytes| Ok(kilobytes / 1e3))
 }
 
 fn normal(name: &str, shape: (usize, usize)) -> Result<Tensor> {
@@ -64,8 +103,12 @@ impl Bench {
             vars: map.vars(),
             ours: wick_kernels::AdamW::new(map.vars(), params.clone())?,
             theirs: candle_nn::AdamW::new(map.vars(), params)?,
+            sgd: wick_kernels::Sgd::new(map.vars(), ParamsSgd { lr: 1e-9, ..ParamsSgd::default() })?,
+            candle_sgd: candle_nn::SGD::new(map.vars(), 1e-9)?,
             wide: normal("wide", (2000, 750))?,
-            buffer: vec![1.0; 64 << 20],
+            gradients: None,
+            deep: None,
+            wider: None,
         })
     }
 
@@ -82,6 +125,19 @@ impl Bench {
         let pass = self.mlp.pass(&self.input, |layer| heard.then(|| probe.listener(layer)))?;
         let loss = self.loss(pass.output())?;
         pass.backward(&loss)
+    }
+
+    /// Makes what a job needs, before its time runs.
+    fn prepare(&mut self, job: &str) -> Result<()> {
+        match job {
+            "adamw" | "sgd" | "candle_adamw" | "candle_sgd" if self.gradients.is_none() => {
+                self.gradients = Some(self.gradients(&Probe::new(), false)?);
+            }
+            "deep" if self.deep.is_none() => self.deep = Some(deep()?),
+            "wide" if self.wider.is_none() => self.wider = Some(wide()?),
+            _ => {}
+        }
+        Ok(())
     }
 
     fn run(&mut self, job: &str) -> Result<()> {
@@ -103,6 +159,14 @@ impl Bench {
                 let gradients = self.gradients(&Probe::new(), false)?;
                 self.ours.step(&gradients)?;
             }
+            "adamw" => self.gradients.iter().try_for_each(|gradients| self.ours.step(gradients))?,
+            "sgd" => self.gradients.iter().try_for_each(|gradients| self.sgd.step(gradients))?,
+            "candle_adamw" => self.gradients.iter().try_for_each(|gradients| self.theirs.step(gradients))?,
+            "candle_sgd" => {
+                self.gradients.iter().try_for_each(|gradients| self.candle_sgd.step(gradients))?
+            }
+            "deep" => self.deep.iter().try_for_each(|(mlp, xs)| mlp.forward(xs).map(drop))?,
+            "wide" => self.wider.iter().try_for_each(|(mlp, xs)| mlp.forward(xs).map(drop))?,
             "batch_1" => drop(self.mlp.forward(&self.input.narrow(0, 0, 1)?)?),
             "batch_32" => drop(self.mlp.forward(&self.input.narrow(0, 0, 32)?)?),
             "candle_forward" => drop(self.stock(&self.input)?),
@@ -122,8 +186,11 @@ impl Bench {
         Ok(match line {
             "list" => JOBS.join(" "),
             "peak" => peak::flops().to_string(),
-            "sweep" => peak::bandwidth(&self.buffer).to_string(),
+            "sweep" => peak::bandwidth(&vec![1.0; 64 << 20]).to_string(),
+            "memory" => memory("VmRSS")?.to_string(),
+            "memory_peak" => memory("VmHWM")?.to_string(),
             job => {
+                self.prepare(job)?;
                 let start = Instant::now();
                 self.run(job)?;
                 (start.elapsed().as_secs_f64() * 1e3).to_string()

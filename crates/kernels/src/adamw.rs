@@ -57,8 +57,7 @@ impl Optimizer for AdamW {
     type Config = ParamsAdamW;
 
     fn new(vars: Vec<Var>, params: ParamsAdamW) -> Result<Self> {
-        let fast = |var: &Var| var.device().is_cpu() && var.dtype() == DType::F32 && var.is_contiguous();
-        let (fast, others): (Vec<Var>, Vec<Var>) = vars.into_iter().partition(fast);
+        let (fast, others): (Vec<Var>, Vec<Var>) = vars.into_iter().partition(is_fast);
         let with_moments = |var: Var| {
             let zeros = || vec![0.0; var.elem_count()];
             Fast { moments: Mutex::new((zeros(), zeros())), var }
@@ -135,19 +134,10 @@ impl InplaceOp2 for InPlace<'_> {
         gradients: &CpuStorage,
         g_layout: &Layout,
     ) -> Result<()> {
-        let (CpuStorage::F32(weights), CpuStorage::F32(gradients)) = (weights, gradients) else {
-            bail!("AdamW's fast step takes f32")
-        };
-        let (Some((w0, w1)), Some((g0, g1))) = (w_layout.contiguous_offsets(), g_layout.contiguous_offsets())
-        else {
-            bail!("AdamW's fast step takes contiguous tensors")
-        };
-        if w1 - w0 != g1 - g0 {
-            bail!("a gradient of {:?} for a variable of {:?}", g_layout.dims(), w_layout.dims());
-        }
+        let (weights, gradients) = slices((weights, w_layout), (gradients, g_layout))?;
         let mut moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
         let (first, second) = &mut *moments;
-        let parts = weights[w0..w1].chunks_mut(PART).zip(gradients[g0..g1].chunks(PART));
+        let parts = weights.chunks_mut(PART).zip(gradients.chunks(PART));
         let parts = parts.zip(first.chunks_mut(PART).zip(second.chunks_mut(PART)));
         let mut passes: Vec<Pass> = parts
             .map(|((weights, gradients), (first, second))| Pass {
@@ -166,7 +156,30 @@ impl InplaceOp2 for InPlace<'_> {
 }
 
 /// Numbers that one task steps.
-const PART: usize = 1 << 15;
+pub(crate) const PART: usize = 1 << 15;
+
+/// Whether a variable can be stepped in one pass.
+pub(crate) fn is_fast(var: &Var) -> bool {
+    var.device().is_cpu() && var.dtype() == DType::F32 && var.is_contiguous()
+}
+
+/// The numbers of a variable and of its gradient.
+pub(crate) fn slices<'a>(
+    (weights, w_layout): (&'a mut CpuStorage, &Layout),
+    (gradients, g_layout): (&'a CpuStorage, &Layout),
+) -> Result<(&'a mut [f32], &'a [f32])> {
+    let (CpuStorage::F32(weights), CpuStorage::F32(gradients)) = (weights, gradients) else {
+        bail!("the fast step takes f32")
+    };
+    let (Some((w0, w1)), Some((g0, g1))) = (w_layout.contiguous_offsets(), g_layout.contiguous_offsets())
+    else {
+        bail!("the fast step takes contiguous tensors")
+    };
+    if w1 - w0 != g1 - g0 {
+        bail!("a gradient of {:?} for a variable of {:?}", g_layout.dims(), w_layout.dims());
+    }
+    Ok((&mut weights[w0..w1], &gradients[g0..g1]))
+}
 
 struct Pass<'a> {
     step: Step,

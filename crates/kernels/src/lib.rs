@@ -5,7 +5,8 @@
 //! - [`summarize`], [`share_outside`], and the [`Moments`] and [`Histogram`] they are made of: the same bits with any
 //!   number of threads.
 //! - [`tap`]: the identity, with an open ear for the gradient.
-//! - [`AdamW`]: in one pass over the parameters.
+//! - [`AdamW`], [`Sgd`]: in one pass over the parameters.
+//! - [`keep_freed_memory`]: for programs that train.
 //! - [`gemm`](mod@gemm), [`qr`]: matrix products, and orthonormal rows, on slices.
 //! - [`simd`]: loops compiled for each vector unit.
 //!
@@ -23,6 +24,7 @@ mod memory;
 mod moments;
 mod parallel;
 pub mod qr;
+mod sgd;
 pub mod simd;
 mod slice;
 mod summary;
@@ -34,6 +36,7 @@ pub use dense::{DenseGradients, DensePass, Listener, dense};
 pub use histogram::Histogram;
 pub use memory::keep_freed_memory;
 pub use moments::Moments;
+pub use sgd::{ParamsSgd, Sgd};
 pub use simd::Level;
 pub use slice::Number;
 pub use summary::{Summary, share_outside, summarize};

@@ -224,6 +224,15 @@ mod tests {
                 for i in 0..1500 {
                     values.push((low + (high - low) * (f64::from(i) * 0.618).fract()) as f32);
                 }
+                #[cfg(target_arch = "x86_64")]
+                if (low, high, bins) == (-1.0, 1.0, 30) && Level::best() == Level::Avx512 {
+                    let able = is_x86_feature_detected!("avx512vpopcntdq");
+                    assert_eq!(
+                        Histogram::new(low, high, bins).slots.is_some(),
+                        able,
+                        "the usual one is fast"
+                    );
+                }
                 for count in [values.len(), 511, 512, 513, 3, 0] {
                     let mut fast = Histogram::new(low, high, bins);
                     fast.add(&values[..count.min(values.len())]);

@@ -43,7 +43,7 @@ impl Slots {
         lows[0] = f32::NEG_INFINITY;
         for (slot, place) in lows.iter_mut().enumerate().take(bins + 2).skip(1) {
             let reached = |x: f32| edges.slot(f64::from(x)) >= slot;
-            *place = smallest((low + (slot - 1) as f64 / scale) as f32, reached)?;
+            *place = smallest(reached)?;
         }
         Some(Self {
             edges: *edges,
@@ -147,17 +147,22 @@ impl Slots {
     }
 }
 
-/// The smallest number for which something holds that holds for all above it, near a guess.
-fn smallest(guess: f32, holds: impl Fn(f32) -> bool) -> Option<f32> {
-    /// More than rounding puts between the guess and it.
-    const STEPS: usize = 64;
-    let mut x = guess;
-    for _ in 0..STEPS {
-        match (holds(x), holds(x.next_down())) {
-            (true, false) => return Some(x),
-            (true, true) => x = x.next_down(),
-            (false, _) => x = x.next_up(),
+/// The smallest number for which something holds that holds for all above it.
+fn smallest(holds: impl Fn(f32) -> bool) -> Option<f32> {
+    // By the numbers' rank: rounding makes an edge at 0 begin far below 0, counted in numbers.
+    let ranked = |rank: i32| f32::from_bits(if rank < 0 { !rank as u32 | 1 << 31 } else { rank as u32 });
+    let (lowest, highest) = (!(f32::MAX.to_bits() as i32), f32::MAX.to_bits() as i32);
+    let (mut below, mut from) = (lowest, highest);
+    if holds(ranked(below)) || !holds(ranked(from)) {
+        return None;
+    }
+    while from - 1 > below {
+        let middle = i32::midpoint(below, from);
+        if holds(ranked(middle)) {
+            from = middle;
+        } else {
+            below = middle;
         }
     }
-    None
+    Some(ranked(from))
 }
