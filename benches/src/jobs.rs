@@ -163,7 +163,7 @@ impl Bench {
             "sgd" => self.gradients.iter().try_for_each(|gradients| self.sgd.step(gradients))?,
             "candle_adamw" => self.gradients.iter().try_for_each(|gradients| self.theirs.step(gradients))?,
             "candle_sgd" => {
-                self.gradients.iter().try_for_each(|gradients| self.candle_sgd.step(gradients))?
+                self.gradients.iter().try_for_each(|gradients| self.candle_sgd.step(gradients))?;
             }
             "deep" => self.deep.iter().try_for_each(|(mlp, xs)| mlp.forward(xs).map(drop))?,
             "wide" => self.wider.iter().try_for_each(|(mlp, xs)| mlp.forward(xs).map(drop))?,

@@ -152,13 +152,12 @@ impl Panel {
         let (halves, width) = ((middle - from, to - middle), length - middle);
         let left = part(&self.v[from * length + middle..], halves.0, width, length);
         let right = part(&self.v[middle * length + middle..], halves.1, width, length);
-        let overlaps = gemm::product(self.level, left, right.t(), |_, _| {});
+        let overlaps = gemm::product(self.level, left, right.t());
         let t_of_left = part(&self.t[from * count + from..], halves.0, halves.0, count);
         let t_of_right = part(&self.t[middle * count + middle..], halves.1, halves.1, count);
         let inner = part(&overlaps, halves.0, halves.1, halves.1);
-        let product = gemm::product(self.level, t_of_left, inner, |_, _| {});
-        let product =
-            gemm::product(self.level, part(&product, halves.0, halves.1, halves.1), t_of_right, |_, _| {});
+        let product = gemm::product(self.level, t_of_left, inner);
+        let product = gemm::product(self.level, part(&product, halves.0, halves.1, halves.1), t_of_right);
         for (i, row) in product.chunks(halves.1).enumerate() {
             for (t, x) in self.t[(from + i) * count + middle..].iter_mut().zip(row) {
                 *t = -x;
@@ -171,9 +170,9 @@ impl Panel {
 /// `V`, and its rows begin `row_stride` apart.
 fn apply(level: Level, v: Matrix<f64>, t: Matrix<f64>, x: &mut [f64], row_stride: usize, transposed: bool) {
     let rows = x.len().div_ceil(row_stride);
-    let overlaps = gemm::product(level, part(x, rows, v.columns(), row_stride), v.t(), |_, _| {});
+    let overlaps = gemm::product(level, part(x, rows, v.columns(), row_stride), v.t());
     let overlaps = part(&overlaps, rows, v.rows(), v.rows());
-    let weights = gemm::product(level, overlaps, if transposed { t } else { t.t() }, |_, _| {});
+    let weights = gemm::product(level, overlaps, if transposed { t } else { t.t() });
     gemm::gemm_part(level, part(&weights, rows, v.rows(), v.rows()), v, x, row_stride, Into::Subtract);
 }
 

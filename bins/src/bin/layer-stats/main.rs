@@ -119,9 +119,9 @@ fn run(spec: &Spec, config: &MlpConfig, input: &Tensor, args: &Args, place: &Pla
     let map = InitMap::new(args.common.seed).with_weights(spec.initializer.clone());
     let mlp = Mlp::new(config, map.var_builder(place.dtype, &place.device))?;
     let probe = Probe::new().with_bins(args.bins.into());
-    let output = mlp.forward_heard(input, |layer| Some(probe.listener(layer)))?;
-    let cotangent = normal(args, place, "layer-stats/cotangent", output.dims2()?)?;
-    (output * cotangent)?.sum_all()?.backward()?;
+    let pass = mlp.pass(input, |layer| Some(probe.listener(layer)))?;
+    let cotangent = normal(args, place, "layer-stats/cotangent", pass.output().dims2()?)?;
+    pass.backward(&(pass.output() * cotangent)?.sum_all()?)?;
     Ok(Run::new(&spec.text, config, probe.records()))
 }
 

@@ -89,7 +89,7 @@ impl<T: Real> Layer<'_, T> {
             Self::matrix(xs, samples, self.inputs),
             Self::matrix(self.weight, self.outputs, self.inputs).t(),
         );
-        let output = gemm::product(Level::best(), a, b, finish);
+        let output = gemm::product_then(Level::best(), a, b, Some(&finish));
         drop(kept_blocks);
         let heard = nothing.map(|nothing| nothing.with(heard).summary(&output));
         Forward { output, pre_activation: keep.then_some(kept), heard }
@@ -144,11 +144,10 @@ impl<T: Real> Layer<'_, T> {
             summarize_with_moments(gradient, moments, bins)
         });
         let of_z = Self::matrix(&of_z, samples, self.outputs);
-        let weight =
-            gemm::product(Level::best(), of_z.t(), Self::matrix(xs, samples, self.inputs), |_, _| {});
+        let weight = gemm::product(Level::best(), of_z.t(), Self::matrix(xs, samples, self.inputs));
         let inputs = with_inputs.then(|| {
             let weight = Self::matrix(self.weight, self.outputs, self.inputs);
-            gemm::product(Level::best(), of_z, weight, |_, _| {})
+            gemm::product(Level::best(), of_z, weight)
         });
         Backward { inputs, weight, bias, heard }
     }

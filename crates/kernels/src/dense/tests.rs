@@ -200,3 +200,73 @@ fn what_does_not_fit_is_named() {
     assert!(dense(&x, &w, Some(&b), Activation::Tanh, None).is_err());
     assert!(dense(&x, &wave((2, 4), DType::F64, 1.0), None, Activation::Tanh, None).is_err());
 }
+
+mod shapes {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(96))]
+
+        /// Any sizes, 0 and 1 among them; inputs that lie row by row, turned, as every second row of more, or one row seen
+        /// many times: as candle's own ops, forward and backward.
+        #[test]
+        fn as_candles_ops(
+            samples in 0usize..150,
+            inputs in 1usize..80,
+            outputs in 1usize..80,
+            layout in 0usize..4,
+            with_bias: bool,
+            index in 0usize..Activation::ALL.len(),
+        ) {
+            let activation = Activation::ALL[index];
+            let x = match layout {
+                0 => wave((samples, inputs), DType::F64, 1.0),
+                1 => wave((inputs, samples), DType::F64, 1.0),
+                2 => wave((2 * samples, inputs), DType::F64, 1.0),
+                _ => wave((1, inputs), DType::F64, 1.0),
+            };
+            let seen = match layout {
+                0 => x.as_tensor().clone(),
+                1 => x.t().unwrap(),
+                2 if samples > 0 => x.reshape((samples, 2, inputs)).unwrap().narrow(1, 1, 1).unwrap().squeeze(1).unwrap(),
+                2 => x.as_tensor().clone(),
+                _ => x.broadcast_as((samples, inputs)).unwrap(),
+            };
+            // candle cannot sum no rows.
+            let bias = (with_bias && samples > 0).then(|| wave(outputs, DType::F64, 3.0));
+            let w = wave((outputs, inputs), DType::F64, 2.0);
+            let [(ours, our_grads), (theirs, their_grads)] =
+                both(&seen, &w, bias.as_ref().map(Var::as_tensor), activation);
+            near(&ours, &theirs, 1e-12, "output");
+            let wanted: Vec<&Var> = if samples > 0 { [Some(&x), Some(&w), bias.as_ref()].into_iter().flatten().collect() } else { vec![&w] };
+            for var in wanted {
+                let [ours, theirs] = [&our_grads, &their_grads].map(|grads| grads.get(var).unwrap());
+                near(ours, theirs, 1e-10, "gradient");
+            }
+        }
+
+        /// Activations of any layout, on f32, as on the same numbers row by row.
+        #[test]
+        fn activations_of_any_layout(
+            rows in 0usize..60,
+            columns in 0usize..60,
+            layout in 0usize..3,
+            index in 0usize..Activation::ALL.len(),
+        ) {
+            let activation = Activation::ALL[index];
+            let x = match layout {
+                0 => wave((rows, columns), DType::F32, 0.5).as_tensor().clone(),
+                1 => wave((columns, rows), DType::F32, 0.5).t().unwrap(),
+                _ => wave((1, columns), DType::F32, 0.5).broadcast_as((rows, columns)).unwrap(),
+            };
+            let got = numbers(&activate(activation, &x).unwrap());
+            let xs = numbers(&x);
+            prop_assert_eq!(got.len(), xs.len());
+            for (got, x) in got.iter().zip(xs) {
+                let expected = activation.value(x);
+                prop_assert!((got - expected).abs() <= 3e-7 * expected.abs().max(1e-30), "{} of {}: {}", activation, x, got);
+            }
+        }
+    }
+}

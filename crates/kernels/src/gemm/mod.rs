@@ -17,8 +17,8 @@ use tile::Tiles;
 
 /// How much of `k` is summed before it is added to `C`.
 const DEPTH: usize = 512;
-/// How much of `k` is packed at once; a multiple of [`DEPTH`].
-const PACKED: usize = 16 * DEPTH;
+/// How many bytes of `B` are packed at once, if they are not more for one [`DEPTH`].
+const PACKED: usize = 3 << 20;
 /// Rows of `C` that one task computes, and that are finished together.
 pub(crate) const ROWS: usize = 128;
 /// Below so many multiplications, threads cost more than they save.
@@ -102,26 +102,18 @@ pub enum Into {
     Subtract,
 }
 
-/// `C = A·B`, or that added to or subtracted from `C`, which is row-major and `a.rows × b.columns`. `finish` gets
-/// each block of finished rows, with the number of the first one, once.
+/// `C = A·B`, or that added to or subtracted from `C`, which is row-major and `a.rows × b.columns`.
 ///
 /// # Panics
 /// If the sizes do not fit together.
-pub fn gemm<T: Real>(
-    level: Level,
-    a: Matrix<T>,
-    b: Matrix<T>,
-    c: &mut [T],
-    into: Into,
-    finish: impl Fn(usize, &mut [T]) + Sync,
-) {
+pub fn gemm<T: Real>(level: Level, a: Matrix<T>, b: Matrix<T>, c: &mut [T], into: Into) {
     assert!(a.columns == b.rows, "{} columns times {} rows", a.columns, b.rows);
     assert!(c.len() == a.rows * b.columns, "{} elements for {}×{}", c.len(), a.rows, b.columns);
     if into == Into::Set && a.columns == 0 {
         c.fill(T::ZERO);
     }
     let c = Output { start: c.as_mut_ptr(), len: c.len(), row_stride: b.columns };
-    multiply(level, a, b, c, into, &finish);
+    multiply(level, a, b, c, into, None);
 }
 
 /// Adds `A·B` to a part of a wider matrix, or subtracts it there: to the first `b.columns` of the rows that begin
@@ -142,44 +134,58 @@ pub fn gemm_part<T: Real>(
         b.columns <= row_stride && end(a.rows, b.columns, row_stride).is_some_and(|end| end <= c.len());
     assert!(fits, "{} elements for {}×{}, {row_stride} apart", c.len(), a.rows, b.columns);
     let (start, len) = (c.as_mut_ptr(), if a.rows == 0 || b.columns == 0 { 0 } else { c.len() });
-    multiply(level, a, b, Output { start, len, row_stride }, into, &|_, _| {});
+    multiply(level, a, b, Output { start, len, row_stride }, into, None);
 }
 
-/// `A·B`, row-major, in memory of its own. `finish` is as for [`gemm`].
+/// `A·B`, row-major, in memory of its own.
+///
+/// ```
+/// use wick_kernels::Level;
+/// use wick_kernels::gemm::{Matrix, product};
+///
+/// let a = Matrix::new(&[1.0f32, 2.0, 3.0, 4.0], 2, 2).ok_or("four elements")?;
+/// assert_eq!(product(Level::best(), a, a.t()), [5.0, 11.0, 11.0, 25.0]);
+/// # Ok::<(), &str>(())
+/// ```
 ///
 /// # Panics
 /// If the sizes do not fit together.
-pub fn product<T: Real>(
+pub fn product<T: Real>(level: Level, a: Matrix<T>, b: Matrix<T>) -> Vec<T> {
+    product_then(level, a, b, None)
+}
+
+/// What to do with finished rows, given the number of the first.
+type Finish<'a, T> = &'a (dyn Fn(usize, &mut [T]) + Sync);
+
+/// `A·B`; `finish` gets each block of [`ROWS`] finished rows once, while it is in the cache.
+pub(crate) fn product_then<T: Real>(
     level: Level,
     a: Matrix<T>,
     b: Matrix<T>,
-    finish: impl Fn(usize, &mut [T]) + Sync,
+    finish: Option<Finish<T>>,
 ) -> Vec<T> {
     assert!(a.columns == b.rows, "{} columns times {} rows", a.columns, b.rows);
     let len = a.rows * b.columns;
+    let mut c = Vec::with_capacity(if a.columns == 0 { 0 } else { len });
     if a.columns == 0 {
-        let mut c = vec![T::ZERO; len];
-        gemm(level, a, b, &mut c, Into::Add, finish);
-        return c;
+        c.resize(len, T::ZERO);
     }
-    let mut c = Vec::with_capacity(len);
-    let start = c.as_mut_ptr();
-    let output = Output { start, len, row_stride: b.columns };
-    multiply(level, a, b, output, Into::Set, &finish);
+    let output = Output { start: c.as_mut_ptr(), len, row_stride: b.columns };
+    multiply(level, a, b, output, Into::Set, finish);
     // SAFETY: the product has set every element.
     unsafe { c.set_len(len) };
     c
 }
 
-/// The product into `c`. With [`Into::Set`], memory that was never written to will do. Rows that do not lie one behind the
-/// other are not finished.
+/// The product into `c`. With [`Into::Set`], memory that was never written to will do. Only rows that lie one behind the
+/// other can be finished.
 fn multiply<T: Real>(
     level: Level,
     a: Matrix<T>,
     b: Matrix<T>,
     c: Output<T>,
     into: Into,
-    finish: &(dyn Fn(usize, &mut [T]) + Sync),
+    finish: Option<Finish<T>>,
 ) {
     let (m, n, k) = (a.rows, b.columns, a.columns);
     if c.len == 0 {
@@ -192,7 +198,8 @@ fn multiply<T: Real>(
     if k > 0 {
         product.by_columns();
     }
-    if c.row_stride == n {
+    if let Some(finish) = finish {
+        debug_assert_eq!(c.row_stride, n);
         // SAFETY: all of `c` is set by now, and nobody else has it.
         let c = unsafe { std::slice::from_raw_parts_mut(c.start, c.len) };
         for (block, rows) in c.chunks_mut(ROWS * n).enumerate() {
@@ -225,20 +232,23 @@ struct Product<'a, T: Real> {
 
 impl<T: Real> Product<'_, T> {
     /// Packs all of `B`, and shares out the rows of `C`.
-    fn by_rows(&self, finish: &(dyn Fn(usize, &mut [T]) + Sync)) {
+    fn by_rows(&self, finish: Option<Finish<T>>) {
         let (m, n, k) = (self.a.rows, self.b.columns, self.a.columns);
-        let most = pack::columns_size(n, k.min(PACKED), self.tiles);
+        // Blocks that are finished are everywhere the same; others are shared out evenly.
+        let height = if finish.is_some() { ROWS } else { self.even_rows() };
+        let deep = (PACKED / (n * size_of::<T>()) / DEPTH).max(1) * DEPTH;
+        let most = pack::columns_size(n, k.min(deep), self.tiles);
         pack::with_buffer(most, |packed: &mut [T]| {
-            for start in (0..k).step_by(PACKED) {
-                let depths = start..k.min(start + PACKED);
+            for start in (0..k).step_by(deep) {
+                let depths = start..k.min(start + deep);
                 let packed = &mut packed[..pack::columns_size(n, depths.len(), self.tiles)];
                 let negate = self.into == Into::Subtract;
                 pack::columns(&self.b, depths.clone(), self.tiles, negate, self.parallel, packed);
                 let packed = &*packed;
-                self.for_each(m.div_ceil(ROWS), |block| {
-                    let rows = block * ROWS..m.min((block + 1) * ROWS);
+                self.for_each(m.div_ceil(height), |block| {
+                    let rows = block * height..m.min((block + 1) * height);
                     self.block(rows.clone(), depths.clone(), packed);
-                    if depths.end == k && self.c.row_stride == n {
+                    if let (Some(finish), true) = (finish, depths.end == k) {
                         // SAFETY: a block's rows are this task's alone, and lie one behind the other within `C`.
                         let rows_of_c = unsafe {
                             debug_assert!(rows.end * n <= self.c.len);
@@ -249,6 +259,13 @@ impl<T: Real> Product<'_, T> {
                 });
             }
         });
+    }
+
+    /// About [`ROWS`], such that every thread gets as many.
+    fn even_rows(&self) -> usize {
+        let threads = if self.parallel { rayon::current_num_threads() } else { 1 };
+        let blocks = self.a.rows.div_ceil(ROWS).next_multiple_of(threads);
+        self.a.rows.div_ceil(blocks).next_multiple_of(self.tiles.rows)
     }
 
     /// Shares out the panels of `B`, each packed by whoever multiplies with it: for an `A` of few rows, where packing is

@@ -196,18 +196,28 @@ pub(super) fn rows<'a, T: Element>(
     together: usize,
     buffer: &'a mut [T],
 ) -> Rows<'a, T> {
+    /// Columns whose rows are read while they are in the first cache.
+    const STRIP: usize = 32;
     let depth = depths.len();
-    for (step, column) in depths.enumerate() {
-        let from = &a.data[column * a.column_stride..];
+    let columns: Vec<usize> = depths.collect();
+    for (part, columns) in columns.chunks(STRIP).enumerate() {
         for first in (0..rows.len()).step_by(together) {
-            let to = &mut buffer[first * depth + step * together..][..together];
             let here = together.min(rows.len() - first);
             let start = rows.start + first;
-            if a.row_stride == 1 {
-                to[..here].copy_from_slice(&from[start..start + here]);
-            } else {
-                for (i, to) in to[..here].iter_mut().enumerate() {
-                    *to = from[(start + i) * a.row_stride];
+            let to = &mut buffer[first * depth + part * STRIP * together..];
+            for (to, column) in to.chunks_exact_mut(together).zip(columns) {
+                let from = &a.data[column * a.column_stride..];
+                let whole: Option<&[T; 8]> =
+                    from.get(start..start + here).and_then(|rows| rows.try_into().ok());
+                if let (1, Some(rows), Ok(to)) = (a.row_stride, whole, <&mut [T; 8]>::try_from(&mut *to)) {
+                    // The usual number at once, without a call.
+                    *to = *rows;
+                } else if a.row_stride == 1 {
+                    to[..here].copy_from_slice(&from[start..start + here]);
+                } else {
+                    for (i, to) in to[..here].iter_mut().enumerate() {
+                        *to = from[(start + i) * a.row_stride];
+                    }
                 }
             }
         }
