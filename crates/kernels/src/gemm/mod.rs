@@ -26,6 +26,9 @@ const PARALLEL: usize = 1 << 18;
 /// Up to so many rows, columns are shared out in place of rows.
 const FEW_ROWS: usize = 64;
 
+/// Up to so many, `B` is not even packed, if its columns lie one behind the other.
+const HARDLY_ANY_ROWS: usize = 7;
+
 /// A matrix in memory.
 #[derive(Debug, Clone, Copy)]
 pub struct Matrix<'a, T> {
@@ -275,6 +278,11 @@ impl<T: Real> Product<'_, T> {
         let all: Vec<_> = pack::panels(self.b.columns, 0, self.tiles).collect();
         self.for_each(all.len(), |index| {
             let panel = pack::Panel { start: 0, ..all[index] };
+            let lies_well =
+                self.a.column_stride == 1 && self.b.row_stride == 1 && panel.columns == panel.width;
+            if m <= HARDLY_ANY_ROWS && lies_well && self.into != Into::Subtract {
+                return self.direct(panel);
+            }
             pack::with_buffer(panel.width * k.min(DEPTH), |packed| {
                 for start in (0..k).step_by(DEPTH) {
                     let depths = start..k.min(start + DEPTH);
@@ -288,6 +296,43 @@ impl<T: Real> Product<'_, T> {
                 }
             });
         });
+    }
+
+    /// A panel's columns of `C` without packing, for hardly any rows: its `B` is read as it lies.
+    fn direct(&self, panel: pack::Panel) {
+        let (m, k) = (self.a.rows, self.a.columns);
+        let mut scratch = [T::ZERO; tile::LARGEST];
+        for start in (0..k).step_by(DEPTH) {
+            let depth = DEPTH.min(k - start);
+            let add = start > 0 || self.into != Into::Set;
+            let mut row = 0;
+            while row < m {
+                let height = 1 << (m - row).ilog2().min(2);
+                let a = &self.a.data[row * self.a.row_stride + start..];
+                let b = &self.b.data[panel.first * self.b.column_stride + start..];
+                debug_assert!(a.len() >= (height - 1) * self.a.row_stride + depth);
+                debug_assert!(b.len() >= (panel.width - 1) * self.b.column_stride + depth);
+                let tile = self.tiles.direct(height, panel.width);
+                // SAFETY: `a` has so many rows and `b` so many columns of `depth` elements, and the scratch tile is large
+                // enough for any.
+                unsafe {
+                    let (b_row, c) = (self.b.column_stride, scratch.as_mut_ptr());
+                    tile(depth, a.as_ptr(), self.a.row_stride, 1, b.as_ptr(), c, b_row, false);
+                }
+                for (i, sums) in scratch.chunks_exact(panel.width).take(height).enumerate() {
+                    let at = (row + i) * self.c.row_stride + panel.first;
+                    debug_assert!(at + panel.width <= self.c.len);
+                    for (j, &x) in sums.iter().enumerate() {
+                        // SAFETY: these columns of `C` are this task's alone.
+                        unsafe {
+                            let c = self.c.start.add(at + j);
+                            *c = if add { *c + x } else { x };
+                        }
+                    }
+                }
+                row += height;
+            }
+        }
     }
 
     fn for_each(&self, count: usize, task: impl Fn(usize) + Sync) {

@@ -45,6 +45,8 @@ pub struct Tiles<T> {
     tiles: [[Tile<T>; 3]; 4],
     /// Columns of a matrix to rows.
     pub(super) transpose: Transpose<T>,
+    /// For products of up to four rows, by the logarithm of the rows and by the vectors in a row less one.
+    direct: [[Tile<T>; 3]; 3],
 }
 
 /// How many rows of `B` ahead of their use they are asked for.
@@ -62,6 +64,12 @@ impl<T> Tiles<T> {
     /// The highest tile for so many rows.
     pub(super) fn height(&self, rows: usize) -> usize {
         self.rows.min(1 << rows.ilog2())
+    }
+
+    /// A tile of this height (1, 2 or 4) whose `b` is the transposed matrix, its rows `c_row` apart in place of those of
+    /// `c`, of which there is but one tile's height and width, one row behind the other.
+    pub(super) fn direct(&self, height: usize, width: usize) -> Tile<T> {
+        self.direct[height.ilog2() as usize][width / self.lanes - 1]
     }
 
     /// The tile of this height (a power of two) and width (a multiple of the vectors).
@@ -132,11 +140,57 @@ unsafe fn transpose<V: Vector>(
     unsafe {
         let whole = depth - depth % V::COLUMNS;
         for column in (0..whole).step_by(V::COLUMNS) {
-            V::transpose(from.add(column), stride, to.add(column * to_stride), to_stride);
+            V::columns(from.add(column), stride, |i, rows| rows.store(to.add((column + i) * to_stride)));
         }
         for column in whole..depth {
             for row in 0..V::LANES {
                 *to.add(column * to_stride + row) = *from.add(row * stride + column);
+            }
+        }
+    }
+}
+
+/// As [`compute`], from the transposed `b`, whose columns are made in the registers.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)] // As many as a tile has sides.
+unsafe fn compute_direct<V: Vector, const R: usize, const C: usize>(
+    depth: usize,
+    a: *const V::Element,
+    a_row: usize,
+    b: *const V::Element,
+    b_row: usize,
+    c: *mut V::Element,
+    zero: V::Element,
+) {
+    // SAFETY: the contract of `Tile`, with `b` of `C` vectors of rows, `b_row` apart, of `depth` elements.
+    unsafe {
+        let mut sums = [[V::splat(zero); C]; R];
+        let whole = depth - depth % V::COLUMNS;
+        for first in (0..whole).step_by(V::COLUMNS) {
+            for j in 0..C {
+                V::columns(b.add(j * V::LANES * b_row + first), b_row, |step, b| {
+                    for (i, sums) in sums.iter_mut().enumerate() {
+                        let a = V::splat(*a.add(i * a_row + first + step));
+                        sums[j] = a.multiply_add(b, sums[j]);
+                    }
+                });
+            }
+        }
+        for step in whole..depth {
+            for j in 0..C {
+                let mut column = [zero; LARGEST];
+                for (lane, x) in column.iter_mut().enumerate().take(V::LANES) {
+                    *x = *b.add((j * V::LANES + lane) * b_row + step);
+                }
+                let b = V::load(column.as_ptr());
+                for (i, sums) in sums.iter_mut().enumerate() {
+                    sums[j] = V::splat(*a.add(i * a_row + step)).multiply_add(b, sums[j]);
+                }
+            }
+        }
+        for (i, sums) in sums.into_iter().enumerate() {
+            for (j, sum) in sums.into_iter().enumerate() {
+                sum.store(c.add((i * C + j) * V::LANES));
             }
         }
     }
@@ -170,7 +224,27 @@ macro_rules! tiles {
             // SAFETY: the contract of `Transpose`, which is this function's too.
             unsafe { transpose::<$vector>(from, stride, depth, to, to_stride) }
         }
+        $(#[$feature])?
+        #[allow(clippy::too_many_arguments)] // As above.
+        unsafe fn direct<const R: usize, const C: usize>(
+            depth: usize,
+            a: *const $element,
+            a_row: usize,
+            _: usize,
+            b: *const $element,
+            c: *mut $element,
+            b_row: usize,
+            _: bool,
+        ) {
+            // SAFETY: the contract of `Tiles::direct`, which is this function's too.
+            unsafe { compute_direct::<$vector, R, C>(depth, a, a_row, b, b_row, c, 0.0) }
+        }
         static $name: Tiles<$element> = Tiles {
+            direct: [
+                [direct::<1, 1>, direct::<1, 2>, direct::<1, 3>],
+                [direct::<2, 1>, direct::<2, 2>, direct::<2, 3>],
+                [direct::<4, 1>, direct::<4, 2>, direct::<4, 3>],
+            ],
             transpose: transposed,
             rows: $rows,
             lanes: <$vector>::LANES,

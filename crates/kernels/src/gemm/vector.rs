@@ -21,16 +21,15 @@ pub(super) unsafe trait Vector: Copy {
     /// `self · b + c`, rounded once.
     unsafe fn multiply_add(self, b: Self, c: Self) -> Self;
 
-    /// How many columns [`transpose`](Self::transpose) takes.
+    /// How many columns [`columns`](Self::columns) takes.
     const COLUMNS: usize;
 
-    /// Writes some columns of a matrix as rows: `LANES` rows, `stride` apart, of `COLUMNS` elements become `COLUMNS`
-    /// rows, `to_stride` apart, of `LANES`.
-    unsafe fn transpose(from: *const Self::Element, stride: usize, to: *mut Self::Element, to_stride: usize);
+    /// Hands out some columns of a matrix, each with its number: of `LANES` rows, `stride` apart, of `COLUMNS` elements.
+    unsafe fn columns(from: *const Self::Element, stride: usize, each: impl FnMut(usize, Self));
 }
 
 macro_rules! vector {
-    ($vector:ty, $element:ty, $lanes:expr, $splat:ident, $load:ident, $store:ident, $add:ident, $fma:ident, $columns:expr, $transpose:ident) => {
+    ($vector:ty, $element:ty, $lanes:expr, $splat:ident, $load:ident, $store:ident, $add:ident, $fma:ident, $columns:expr, $columns_of:ident) => {
         // SAFETY: the intrinsics ask for what the trait's own contract promises.
         #[cfg(target_arch = "x86_64")]
         unsafe impl Vector for $vector {
@@ -76,9 +75,12 @@ macro_rules! vector {
             const COLUMNS: usize = $columns;
 
             #[inline(always)]
-            unsafe fn transpose(from: *const $element, stride: usize, to: *mut $element, to_stride: usize) {
+            unsafe fn columns(from: *const $element, stride: usize, mut each: impl FnMut(usize, Self)) {
                 // SAFETY: the trait's contract.
-                unsafe { $transpose(from, stride, to, to_stride) }
+                let columns = unsafe { $columns_of(from, stride) };
+                for (i, column) in columns.into_iter().enumerate() {
+                    each(i, column);
+                }
             }
         }
     };
@@ -87,10 +89,10 @@ macro_rules! vector {
 #[rustfmt::skip] // A row each.
 mod rows {
     use super::*;
-    vector!(__m512, f32, 16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_fmadd_ps, 4, transpose_16_by_4);
-    vector!(__m512d, f64, 8, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_add_pd, _mm512_fmadd_pd, 2, transpose_8_by_2);
-    vector!(__m256, f32, 8, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_add_ps, _mm256_fmadd_ps, 4, transpose_8_by_4);
-    vector!(__m256d, f64, 4, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_add_pd, _mm256_fmadd_pd, 2, transpose_4_by_2);
+    vector!(__m512, f32, 16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_fmadd_ps, 4, columns_16_by_4);
+    vector!(__m512d, f64, 8, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_add_pd, _mm512_fmadd_pd, 2, columns_8_by_2);
+    vector!(__m256, f32, 8, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_add_ps, _mm256_fmadd_ps, 4, columns_8_by_4);
+    vector!(__m256d, f64, 4, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_add_pd, _mm256_fmadd_pd, 2, columns_4_by_2);
 }
 
 // Each takes rows in pieces of 128 bits. Put together, one of every fourth row (or every second), they need only be
@@ -98,8 +100,8 @@ mod rows {
 
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-unsafe fn transpose_16_by_4(from: *const f32, stride: usize, to: *mut f32, to_stride: usize) {
-    // SAFETY: the contract of `Vector::transpose`.
+unsafe fn columns_16_by_4(from: *const f32, stride: usize) -> [__m512; 4] {
+    // SAFETY: the contract of `Vector::columns`.
     unsafe {
         let rows = |first: usize| {
             let piece = |row: usize| _mm_loadu_ps(from.add((first + row) * stride));
@@ -112,22 +114,19 @@ unsafe fn transpose_16_by_4(from: *const f32, stride: usize, to: *mut f32, to_st
         let highs = |a, b| _mm512_castps_pd(_mm512_unpackhi_ps(_mm512_castpd_ps(a), _mm512_castpd_ps(b)));
         let (a, b, c, d) = (rows(0), rows(1), rows(2), rows(3));
         let (ab, cd) = ((lows(a, b), highs(a, b)), (lows(c, d), highs(c, d)));
-        let columns = [
-            _mm512_unpacklo_pd(ab.0, cd.0),
-            _mm512_unpackhi_pd(ab.0, cd.0),
-            _mm512_unpacklo_pd(ab.1, cd.1),
-            _mm512_unpackhi_pd(ab.1, cd.1),
-        ];
-        for (i, column) in columns.into_iter().enumerate() {
-            _mm512_storeu_ps(to.add(i * to_stride), _mm512_castpd_ps(column));
-        }
+        [
+            _mm512_castpd_ps(_mm512_unpacklo_pd(ab.0, cd.0)),
+            _mm512_castpd_ps(_mm512_unpackhi_pd(ab.0, cd.0)),
+            _mm512_castpd_ps(_mm512_unpacklo_pd(ab.1, cd.1)),
+            _mm512_castpd_ps(_mm512_unpackhi_pd(ab.1, cd.1)),
+        ]
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-unsafe fn transpose_8_by_2(from: *const f64, stride: usize, to: *mut f64, to_stride: usize) {
-    // SAFETY: the contract of `Vector::transpose`.
+unsafe fn columns_8_by_2(from: *const f64, stride: usize) -> [__m512d; 2] {
+    // SAFETY: the contract of `Vector::columns`.
     unsafe {
         let rows = |first: usize| {
             let piece = |row: usize| _mm_loadu_ps(from.add((first + row) * stride).cast());
@@ -137,15 +136,14 @@ unsafe fn transpose_8_by_2(from: *const f64, stride: usize, to: *mut f64, to_str
             _mm512_castps_pd(_mm512_insertf32x4::<3>(rows, piece(6)))
         };
         let (a, b) = (rows(0), rows(1));
-        _mm512_storeu_pd(to, _mm512_unpacklo_pd(a, b));
-        _mm512_storeu_pd(to.add(to_stride), _mm512_unpackhi_pd(a, b));
+        [_mm512_unpacklo_pd(a, b), _mm512_unpackhi_pd(a, b)]
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-unsafe fn transpose_8_by_4(from: *const f32, stride: usize, to: *mut f32, to_stride: usize) {
-    // SAFETY: the contract of `Vector::transpose`.
+unsafe fn columns_8_by_4(from: *const f32, stride: usize) -> [__m256; 4] {
+    // SAFETY: the contract of `Vector::columns`.
     unsafe {
         let rows = |first: usize| {
             let piece = |row: usize| _mm_loadu_ps(from.add((first + row) * stride));
@@ -155,30 +153,26 @@ unsafe fn transpose_8_by_4(from: *const f32, stride: usize, to: *mut f32, to_str
         let lows = |a, b| _mm256_castps_pd(_mm256_unpacklo_ps(a, b));
         let highs = |a, b| _mm256_castps_pd(_mm256_unpackhi_ps(a, b));
         let (ab, cd) = ((lows(a, b), highs(a, b)), (lows(c, d), highs(c, d)));
-        let columns = [
-            _mm256_unpacklo_pd(ab.0, cd.0),
-            _mm256_unpackhi_pd(ab.0, cd.0),
-            _mm256_unpacklo_pd(ab.1, cd.1),
-            _mm256_unpackhi_pd(ab.1, cd.1),
-        ];
-        for (i, column) in columns.into_iter().enumerate() {
-            _mm256_storeu_ps(to.add(i * to_stride), _mm256_castpd_ps(column));
-        }
+        [
+            _mm256_castpd_ps(_mm256_unpacklo_pd(ab.0, cd.0)),
+            _mm256_castpd_ps(_mm256_unpackhi_pd(ab.0, cd.0)),
+            _mm256_castpd_ps(_mm256_unpacklo_pd(ab.1, cd.1)),
+            _mm256_castpd_ps(_mm256_unpackhi_pd(ab.1, cd.1)),
+        ]
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-unsafe fn transpose_4_by_2(from: *const f64, stride: usize, to: *mut f64, to_stride: usize) {
-    // SAFETY: the contract of `Vector::transpose`.
+unsafe fn columns_4_by_2(from: *const f64, stride: usize) -> [__m256d; 2] {
+    // SAFETY: the contract of `Vector::columns`.
     unsafe {
         let rows = |first: usize| {
             let piece = |row: usize| _mm_loadu_pd(from.add((first + row) * stride));
             _mm256_insertf128_pd::<1>(_mm256_castpd128_pd256(piece(0)), piece(2))
         };
         let (a, b) = (rows(0), rows(1));
-        _mm256_storeu_pd(to, _mm256_unpacklo_pd(a, b));
-        _mm256_storeu_pd(to.add(to_stride), _mm256_unpackhi_pd(a, b));
+        [_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b)]
     }
 }
 
@@ -235,12 +229,11 @@ macro_rules! four {
             const COLUMNS: usize = 4;
 
             #[inline(always)]
-            unsafe fn transpose(from: *const $element, stride: usize, to: *mut $element, to_stride: usize) {
-                for row in 0..4 {
-                    for column in 0..4 {
-                        // SAFETY: the trait's contract.
-                        unsafe { *to.add(column * to_stride + row) = *from.add(row * stride + column) };
-                    }
+            unsafe fn columns(from: *const $element, stride: usize, mut each: impl FnMut(usize, Self)) {
+                for column in 0..Self::COLUMNS {
+                    // SAFETY: the trait's contract.
+                    let rows = std::array::from_fn(|row| unsafe { *from.add(row * stride + column) });
+                    each(column, Self(rows));
                 }
             }
         }
