@@ -5,9 +5,9 @@ use crate::gemm::{self, Into, Matrix};
 use crate::simd::{self, Level, Task};
 
 /// Reflections that are gathered and applied together.
-const BLOCK: usize = 128;
+const BLOCK: usize = 64;
 /// Rows that are reflected one by one; more are split in two.
-const BASE: usize = 8;
+const BASE: usize = 16;
 /// Sums that run beside each other.
 const LANES: usize = 16;
 
