@@ -95,6 +95,9 @@ fn draw(area: &Area, measured: &Measured) -> Result<()> {
             let end = at(ratio.min(LARGEST));
             area.draw(&Rectangle::new([(LEFT, y), (end, y + BAR)], colour(number).filled()))
                 .map_err(cannot_draw)?;
+            // The line at 1 does not run through a number.
+            area.draw(&Rectangle::new([(end + 3, y), (end + 34, y + BAR)], WHITE.filled()))
+                .map_err(cannot_draw)?;
             let beside = grey_text(12).pos(Pos::new(HPos::Left, VPos::Center));
             area.draw(&Text::new(format!("{ratio:.2}"), (end + 5, y + BAR / 2 + 1), beside))
                 .map_err(cannot_draw)?;
