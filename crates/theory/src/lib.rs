@@ -2,6 +2,7 @@
 //!
 //! - [`Activation`]: every activation of the workspace with its value, derivative, gain and flat tails.
 //!   There is one such enum in Wick; the tensor ops and the programs are keyed on it.
+//! - [`MeanField`]: maps of lengths and correlations, `χ₁` and `χ_∥`, fixed points, depth scales, the critical line.
 //! - [`gaussian::expectation`]: integrals `E[f(√q z)]`, `z ~ N(0, 1)`, split at the kinks of `f`.
 //!
 //! ```
@@ -13,6 +14,8 @@
 
 mod activation;
 pub mod gaussian;
+mod mean_field;
 mod special;
 
 pub use activation::{Activation, GELU_CUBIC, SELU_ALPHA, SELU_SCALE, UnknownActivation};
+pub use mean_field::{Critical, Custom, DepthScales, MeanField, Nonlinearity};
