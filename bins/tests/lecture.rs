@@ -171,3 +171,22 @@ fn equal_weights_stay_equal_to_the_bit_and_random_ones_do_not() {
         assert!(random["accuracy"].as_f64() > equal["accuracy"].as_f64());
     }
 }
+
+/// The law of a row's length: of 400 products of 101 matrices each, the mean within 4 standard errors of the exact one, and
+/// 95 % within the band (alpha 1e-4 for a binomial: 362 to 396). The twin is the band of matrices 2 % wider.
+#[test]
+fn products_follow_their_law() {
+    let result = json("matrix-product", &["--trials", "400"]);
+    let predicted = |key: &str| numbers(&result["predicted"][key])[100];
+    let rows: Vec<f64> = (0..400).map(|t| numbers(&result["trials"][t]["log10_row_norm"])[100]).collect();
+    let mean = rows.iter().sum::<f64>() / 400.0;
+    let sigma = (predicted("high") - predicted("low")) / (2.0 * 1.959_964);
+    assert!((predicted("log10_row_norm") - 101.0 * 0.557_966 * std::f64::consts::LOG10_E).abs() < 1e-4);
+    assert!((mean - predicted("log10_row_norm")).abs() < 4.0 * sigma / 20.0, "{mean}");
+    let inside = |shift: f64| {
+        rows.iter().filter(|x| (predicted("low") + shift..=predicted("high") + shift).contains(x)).count()
+    };
+    assert!((362..=396).contains(&inside(0.0)), "{}", inside(0.0));
+    let wider = 101.0 * 1.02f64.log10();
+    assert!((mean - predicted("log10_row_norm") - wider).abs() > 4.0 * sigma / 20.0, "the twin");
+}

@@ -85,9 +85,14 @@ fn the_json_has_the_keys_that_are_promised() {
         ("forward-backward", "/checks/0", "autograd compared finite_difference name shape"),
         ("activation-gradient", "", "curves device dtype"),
         ("activation-gradient", "/curves/0", "activation gradient max_difference value x"),
-        ("matrix-product", "", "device dtype factors first n overflow_at product seed sigma trials"),
+        (
+            "matrix-product",
+            "",
+            "device dtype factors first n overflow_at predicted product seed sigma trials",
+        ),
         ("matrix-product", "/product", "exponent matrix"),
-        ("matrix-product", "/trials/0", "log10_norm overflow_at"),
+        ("matrix-product", "/trials/0", "log10_norm log10_row_norm overflow_at"),
+        ("matrix-product", "/predicted", "high log10_row_norm low"),
         ("symmetry", "", "experiment runs"),
         (
             "symmetry",

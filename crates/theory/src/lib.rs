@@ -3,6 +3,8 @@
 //! - [`Activation`]: every activation of the workspace with its value, derivative, gain and flat tails.
 //!   There is one such enum in Wick; the tensor ops and the programs are keyed on it.
 //! - [`MeanField`]: maps of lengths and correlations, `χ₁` and `χ_∥`, fixed points, depth scales, the critical line.
+//! - [`predict`]: a network as it is given, layer by layer, forward and backward.
+//! - [`lyapunov_exponent`], [`log_norm_of_product`]: products of Gaussian matrices; [`jacobian_spectrum`] of a net.
 //! - [`gaussian::expectation`]: integrals `E[f(√q z)]`, `z ~ N(0, 1)`, split at the kinks of `f`.
 //!
 //! ```
@@ -15,7 +17,13 @@
 mod activation;
 pub mod gaussian;
 mod mean_field;
+mod network;
+mod products;
 mod special;
 
 pub use activation::{Activation, GELU_CUBIC, SELU_ALPHA, SELU_SCALE, UnknownActivation};
 pub use mean_field::{Critical, Custom, DepthScales, MeanField, Nonlinearity};
+pub use network::{
+    LayerDraw, LayerPrediction, inverse_width_sum, jacobian_spectrum, length_second_moment, predict,
+};
+pub use products::{log_norm_of_product, lyapunov_exponent};

@@ -16,7 +16,7 @@ use wick::failure::usage;
 use wick::{failure, memory, progress};
 use wick_init::{Initializer, KeyedV1};
 
-use report::{MatrixProduct, Scaled, Trial};
+use report::{MatrixProduct, Predicted, Scaled, Trial};
 
 /// Multiplies a Gaussian matrix with many more and follows the norm of the product. The default is the
 /// lecture's: a 4×4 matrix with entries N(0, 1) times 100 more.
@@ -74,7 +74,9 @@ fn multiply(args: &Args, place: &Place) -> Result<MatrixProduct> {
     let first = numbers(&factor(args, place, 0)?)?;
     let mut entries = first.clone();
     let mut exponents = vec![0i64; trials];
-    let mut all = vec![Trial { log10_norm: Vec::with_capacity(args.factors + 1), overflow_at: None }; trials];
+    let norms = || Vec::with_capacity(args.factors + 1);
+    let nothing = Trial { log10_norm: norms(), log10_row_norm: norms(), overflow_at: None };
+    let mut all = vec![nothing; trials];
     let log2_limit = largest(place.dtype).log2();
     let bar = progress::bar(args.factors + 1, "matrix-product");
     for index in 0..=args.factors {
@@ -87,12 +89,14 @@ fn multiply(args: &Args, place: &Place) -> Result<MatrixProduct> {
         for ((trial, exponent), matrix) in all.iter_mut().zip(&mut exponents).zip(entries.chunks_mut(n * n)) {
             let largest = matrix.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
             let carried = *exponent as f64 + sigmas;
-            let norm = matrix.iter().map(|x| (x / largest).powi(2)).sum::<f64>().sqrt();
-            let log10_norm = norm.log10() + (largest.log2() + carried) * LOG10_2;
+            let squares = |entries: &[f64]| entries.iter().map(|x| (x / largest).powi(2)).sum::<f64>();
+            let log10 = |squares: f64| 0.5 * squares.log10() + (largest.log2() + carried) * LOG10_2;
+            let log10_norm = log10(squares(matrix));
             if !log10_norm.is_finite() {
                 bail!("after {index} factors the norm is no number: {} is too narrow", place.dtype.as_str());
             }
             trial.log10_norm.push(log10_norm);
+            trial.log10_row_norm.push(log10(squares(&matrix[..n])));
             if trial.overflow_at.is_none() && largest.log2() + carried > log2_limit {
                 trial.overflow_at = Some(index);
             }
@@ -113,6 +117,7 @@ fn multiply(args: &Args, place: &Place) -> Result<MatrixProduct> {
         seed: args.common.seed,
         first: Scaled::of(&first, n, log2_sigma),
         product: Scaled::of(&entries, n, carried),
+        predicted: Predicted::new(n, args.factors, args.sigma),
         overflow_at: all.iter().filter_map(|trial| trial.overflow_at).min(),
         largest_log10: log2_limit * LOG10_2,
         trials: all,

@@ -1,9 +1,10 @@
 //! What matrix-product prints.
 
-use std::f64::consts::LOG10_2;
+use std::f64::consts::{LOG10_2, LOG10_E};
 
 use serde::Serialize;
 use wick::output::{Report, Table, rows_to_show, short};
+use wick_theory::log_norm_of_product;
 
 #[derive(Debug, Serialize)]
 pub(crate) struct MatrixProduct {
@@ -16,6 +17,7 @@ pub(crate) struct MatrixProduct {
     /// The first matrix of the first trial, and the product at its end.
     pub(crate) first: Scaled,
     pub(crate) product: Scaled,
+    pub(crate) predicted: Predicted,
     /// The first factor, of any trial, after which an entry is beyond the type's largest number.
     pub(crate) overflow_at: Option<usize>,
     #[serde(skip)]
@@ -25,8 +27,38 @@ pub(crate) struct MatrixProduct {
 
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Trial {
+    /// Of the Frobenius norm.
     pub(crate) log10_norm: Vec<f64>,
+    /// Of the length of the first row: a vector that goes through all factors, of which theory knows the law.
+    pub(crate) log10_row_norm: Vec<f64>,
     pub(crate) overflow_at: Option<usize>,
+}
+
+/// log10 of the length of a row, after each factor: the exact mean, and the band that holds 95 % (by the exact variance, and a
+/// normal law, which a sum of many logarithms comes to).
+#[derive(Debug, Serialize)]
+pub(crate) struct Predicted {
+    pub(crate) log10_row_norm: Vec<f64>,
+    pub(crate) low: Vec<f64>,
+    pub(crate) high: Vec<f64>,
+}
+
+impl Predicted {
+    pub(crate) fn new(n: usize, factors: usize, sigma: f64) -> Self {
+        let mut predicted = Self { log10_row_norm: Vec::new(), low: Vec::new(), high: Vec::new() };
+        let Some((mean, variance)) = u32::try_from(n).ok().and_then(|n| log_norm_of_product(n, 1, sigma))
+        else {
+            return predicted;
+        };
+        for count in 1..=factors + 1 {
+            // Each factor adds a logarithm of its own.
+            let (mean, reach) = (count as f64 * mean, 1.959_964 * (count as f64 * variance).sqrt());
+            predicted.log10_row_norm.push(mean * LOG10_E);
+            predicted.low.push((mean - reach) * LOG10_E);
+            predicted.high.push((mean + reach) * LOG10_E);
+        }
+        predicted
+    }
 }
 
 /// A matrix `10^exponent · matrix`; without the matrix where it is too large to look at.
@@ -83,17 +115,30 @@ impl Report for MatrixProduct {
             Some(factor) => format!("{} would have overflowed at factor {factor}", self.dtype),
             None => format!("{} would not have overflowed", self.dtype),
         };
+        let mut rows = Table::new(
+            "log10 of the length of the product's first row, and what theory predicts",
+            ["factors", "mean of the trials", "predicted", "95 % from", "to", "trials inside"],
+        );
+        for index in rows_to_show(self.predicted.low.len()) {
+            let at = || self.trials.iter().map(|trial| trial.log10_row_norm[index]);
+            let (low, high) = (self.predicted.low[index], self.predicted.high[index]);
+            let inside = at().filter(|x| (low..=high).contains(x)).count();
+            let mean = at().sum::<f64>() / self.trials.len() as f64;
+            let numbers = [mean, self.predicted.log10_row_norm[index], low, high].map(short);
+            let share = format!("{inside} of {}", self.trials.len());
+            rows.row(std::iter::once(index.to_string()).chain(numbers).chain([share]));
+        }
         let matrices =
             [self.first.table("The first matrix"), self.product.table("The product of the first trial")];
         let title = Table { title, ..Table::default() };
-        std::iter::once(title).chain(matrices.into_iter().flatten()).chain([norms]).collect()
+        std::iter::once(title).chain(matrices.into_iter().flatten()).chain([norms, rows]).collect()
     }
 
     fn csv(&self) -> Table {
-        let mut table = Table::new("", ["trial", "factor", "log10_norm"]);
+        let mut table = Table::new("", ["trial", "factor", "log10_norm", "log10_row_norm"]);
         for (number, trial) in self.trials.iter().enumerate() {
-            for (factor, norm) in trial.log10_norm.iter().enumerate() {
-                table.row([number.to_string(), factor.to_string(), norm.to_string()]);
+            for (factor, (norm, row)) in trial.log10_norm.iter().zip(&trial.log10_row_norm).enumerate() {
+                table.row([number.to_string(), factor.to_string(), norm.to_string(), row.to_string()]);
             }
         }
         table
