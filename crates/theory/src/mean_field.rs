@@ -100,9 +100,9 @@ pub struct DepthScales {
     pub gradient: f64,
 }
 
-/// Lengths that are told from 0 and from ∞.
+/// Lengths that are told from 0 and from ∞; the integrals' work grows with the root of the length.
 const SHORTEST: f64 = 1e-14;
-const LONGEST: f64 = 1e14;
+const LONGEST: f64 = 1e6;
 /// Steps of the search for a fixed point, each by this factor.
 const STEP: f64 = 1.25;
 /// For a limit at `q → 0`.
@@ -151,7 +151,7 @@ impl<N: Nonlinearity> MeanField<N> {
     }
 
     /// The variance `q*` that the layers come to, from 1: stable, or 0 where they forget the signal. `None` where the variance
-    /// grows without end.
+    /// grows beyond a million.
     ///
     /// ```
     /// use wick_theory::{Activation, MeanField};
@@ -252,7 +252,7 @@ impl<N: Nonlinearity> MeanField<N> {
         if (first.bias_variance - wanted).abs() <= 1e-12 && self.holds(first) {
             return Some(Critical { q: 0.0, bias_variance: wanted, ..first });
         }
-        let lengths = std::iter::successors(Some(SHORTEST), |q| Some(q * STEP)).take_while(|q| *q < 1e6);
+        let lengths = std::iter::successors(Some(SHORTEST), |q| Some(q * STEP)).take_while(|q| *q < LONGEST);
         let mut before = SHORTEST;
         for q in lengths {
             let (low, high) = (self.edge(before).bias_variance, self.edge(q).bias_variance);
@@ -284,7 +284,7 @@ impl<N: Nonlinearity> MeanField<N> {
         if real(first) {
             return Some(Critical { q: 0.0, bias_variance: 0.0, ..first });
         }
-        let lengths = std::iter::successors(Some(SHORTEST), |q| Some(q * STEP)).take_while(|q| *q < 1e6);
+        let lengths = std::iter::successors(Some(SHORTEST), |q| Some(q * STEP)).take_while(|q| *q < LONGEST);
         let mut before = SHORTEST;
         for q in lengths {
             if real(self.edge(q)) {
