@@ -68,6 +68,18 @@ impl Distribution {
     }
 }
 
+impl Distribution {
+    /// Whether the law is symmetric about 0.
+    pub(crate) fn is_centred(self) -> bool {
+        match self {
+            Self::Constant(value) => value == 0.0,
+            Self::Normal { mean, .. } => mean == 0.0,
+            Self::Uniform { low, high } => low == -high,
+            Self::TruncatedNormal { mean, low, high, .. } => mean == 0.0 && low == -high,
+        }
+    }
+}
+
 /// The standard deviation of a standard normal cut off outside `[a, b]`. By quadrature: the closed form cancels where
 /// the window is narrow or far out.
 fn cut_std(a: f64, b: f64) -> f64 {

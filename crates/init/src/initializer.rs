@@ -160,6 +160,16 @@ pub enum SparseBy {
     Row,
 }
 
+/// What [`Initializer::weight_law`] tells of a weight of mean 0.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WeightLaw {
+    /// The variance of an element.
+    pub variance: f64,
+    /// Whether rows or columns, whichever are fewer, are orthogonal and of equal length; the elements are independent
+    /// otherwise.
+    pub orthogonal: bool,
+}
+
 impl Initializer {
     /// What the scheme does to a tensor of this shape: a distribution for each element by itself, or a
     /// structure. All arithmetic of the schemes is here.
@@ -268,6 +278,43 @@ impl Initializer {
         match self.plan(shape, layout)? {
             Plan::Independent(distribution) => Ok(Some(distribution.std())),
             Plan::Structure(structure) => structure.check(shape).map(|()| None),
+        }
+    }
+
+    /// What becomes of a signal that goes through a weight `[out, in]` of this scheme depends on this alone, where the weight
+    /// has a mean of 0 and no other structure than orthogonality; `None` for the others.
+    ///
+    /// ```
+    /// use wick_init::Initializer;
+    ///
+    /// let law = Initializer::kaiming_normal().weight_law(&[300, 800])?.expect("it has one");
+    /// assert!((law.variance - 2.0 / 800.0).abs() < 1e-15 && !law.orthogonal);
+    /// assert!(Initializer::Identity { gain: 1.0 }.weight_law(&[300, 800])?.is_none());
+    /// # Ok::<(), wick_init::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`tensor`](Self::tensor).
+    pub fn weight_law(&self, shape: &[usize]) -> Result<Option<WeightLaw>, Error> {
+        let law = |variance, orthogonal| Ok(Some(WeightLaw { variance, orthogonal }));
+        match self.plan(shape, Layout::default())? {
+            Plan::Independent(distribution) if distribution.is_centred() => {
+                law(distribution.std().powi(2), false)
+            }
+            Plan::Independent(_) => Ok(None),
+            Plan::Structure(structure) => {
+                structure.check(shape)?;
+                let (out, inputs) = (shape[0] as f64, shape[1..].iter().product::<usize>() as f64);
+                match structure {
+                    Structure::Orthogonal { gain } => law(gain * gain / out.max(inputs).max(1.0), true),
+                    Structure::Sparse { sparsity, std, by } => {
+                        let length = if by == SparseBy::Column { out } else { inputs };
+                        let kept = 1.0 - (sparsity * length).ceil() / length.max(1.0);
+                        law(kept * std * std, false)
+                    }
+                    _ => Ok(None),
+                }
+            }
         }
     }
 

@@ -54,7 +54,7 @@ pub use distribution::Distribution;
 pub use error::Error;
 pub use fans::{FanMode, Fans, Layout};
 pub use init_map::InitMap;
-pub use initializer::{Family, Initializer, SparseBy};
+pub use initializer::{Family, Initializer, SparseBy, WeightLaw};
 pub use manifest::{Manifest, ManifestEntry, Origin};
 pub use pattern::{Pattern, PatternError};
 pub use rules::{Action, LearningRate, Rule};

@@ -33,6 +33,27 @@ pub fn expectation(f: impl Fn(f64) -> f64, q: f64, kinks: &[f64]) -> f64 {
     if scale == 0.0 {
         return f(0.0);
     }
+    let edges = edges(scale, kinks);
+    edges.windows(2).map(|edge| integrate(&|z| f(scale * z) * normal_pdf(z), edge[0], edge[1])).sum()
+}
+
+/// The rule of [`expectation`] as nodes `z` with their weights, for more than one integral over the same numbers.
+pub(crate) fn nodes(q: f64, kinks: &[f64]) -> Vec<(f64, f64)> {
+    let scale = q.sqrt();
+    if scale == 0.0 {
+        // Whatever the argument is multiplied by, the function sees zero.
+        return edges(1.0, &[]).windows(2).flat_map(|edge| weighted(edge[0], edge[1])).collect();
+    }
+    edges(scale, kinks).windows(2).flat_map(|edge| weighted(edge[0], edge[1])).collect()
+}
+
+/// The nodes between two edges, weighted by the normal density.
+fn weighted(low: f64, high: f64) -> impl Iterator<Item = (f64, f64)> {
+    panels(low, high).map(|(z, weight)| (z, weight * normal_pdf(z)))
+}
+
+/// Where the panels end, in standard deviations, for an argument of this standard deviation.
+fn edges(scale: f64, kinks: &[f64]) -> Vec<f64> {
     let mut edges = vec![-REACH, REACH];
     edges.extend(kinks.iter().map(|k| k / scale));
     if scale > 1.0 {
@@ -42,7 +63,7 @@ pub fn expectation(f: impl Fn(f64) -> f64, q: f64, kinks: &[f64]) -> f64 {
     }
     edges.retain(|z| z.abs() <= REACH);
     edges.sort_by(f64::total_cmp);
-    edges.windows(2).map(|edge| integrate(&|z| f(scale * z) * normal_pdf(z), edge[0], edge[1])).sum()
+    edges
 }
 
 /// `∫ g` from `low` to `high`, both finite, by Gauss-Legendre panels of at most .75: for what changes on the scale of a
@@ -55,14 +76,17 @@ pub fn expectation(f: impl Fn(f64) -> f64, q: f64, kinks: &[f64]) -> f64 {
 /// assert!((third - 1.0 / 3.0).abs() < 1e-15);
 /// ```
 pub fn integrate(g: &impl Fn(f64) -> f64, low: f64, high: f64) -> f64 {
+    panels(low, high).map(|(x, weight)| weight * g(x)).sum()
+}
+
+/// The nodes and weights of the panels between two edges.
+fn panels(low: f64, high: f64) -> impl Iterator<Item = (f64, f64)> {
     let panels = ((high - low) / PANEL).ceil().max(1.0);
     let half = 0.5 * (high - low) / panels;
-    (0..panels as usize)
-        .map(|panel| {
-            let middle = low + half * (2 * panel + 1) as f64;
-            LEGENDRE.iter().map(|(x, w)| w * half * g(middle + half * x)).sum::<f64>()
-        })
-        .sum()
+    (0..panels as usize).flat_map(move |panel| {
+        let middle = low + half * (2 * panel + 1) as f64;
+        LEGENDRE.iter().map(move |(x, w)| (middle + half * x, w * half))
+    })
 }
 
 /// The nodes and weights of Gauss-Legendre quadrature on [-1, 1].

@@ -1,9 +1,10 @@
-//! What signal propagation theory says of a network, in plain `f64`: no tensors, no randomness.
+//! What signal propagation theory says of a network, in plain `f64`, without tensors.
 //!
 //! - [`Activation`]: every activation of the workspace with its value, derivative, gain and flat tails.
 //!   There is one such enum in Wick; the tensor ops and the programs are keyed on it.
 //! - [`MeanField`]: maps of lengths and correlations, `χ₁` and `χ_∥`, fixed points, depth scales, the critical line.
 //! - [`predict`]: a network as it is given, layer by layer, forward and backward.
+//! - [`finite_width`]: the same for layers that are not wide, with the band that 95 % of the draws fall in.
 //! - [`lyapunov_exponent`], [`log_norm_of_product`]: products of Gaussian matrices; [`jacobian_spectrum`] of a net.
 //! - [`gaussian::expectation`]: integrals `E[f(√q z)]`, `z ~ N(0, 1)`, split at the kinks of `f`.
 //!
@@ -15,6 +16,7 @@
 //! ```
 
 mod activation;
+mod finite_width;
 pub mod gaussian;
 mod mean_field;
 mod network;
@@ -22,6 +24,7 @@ mod products;
 mod special;
 
 pub use activation::{Activation, GELU_CUBIC, SELU_ALPHA, SELU_SCALE, UnknownActivation};
+pub use finite_width::{Band, Batch, LayerBands, finite_width};
 pub use mean_field::{Critical, Custom, DepthScales, MeanField, Nonlinearity};
 pub use network::{
     LayerDraw, LayerPrediction, inverse_width_sum, jacobian_spectrum, length_second_moment, predict,

@@ -14,6 +14,8 @@ pub struct LayerDraw<N> {
     pub weight_variance: f64,
     /// `Var b_i`, of mean 0; 0 without biases.
     pub bias_variance: f64,
+    /// Whether the rows or columns of `W` are orthonormal up to a factor; its elements are independent otherwise.
+    pub orthogonal: bool,
     /// What it applies.
     pub phi: N,
 }
@@ -45,7 +47,7 @@ pub struct LayerPrediction {
 ///
 /// // Two of the lecture's tanh layers, with weights of σ = 0.01.
 /// let layer = |fan_in, fan_out| {
-///     LayerDraw { fan_in, fan_out, weight_variance: 1e-4, bias_variance: 0.0, phi: Activation::Tanh }
+///     LayerDraw { fan_in, fan_out, weight_variance: 1e-4, bias_variance: 0.0, orthogonal: false, phi: Activation::Tanh }
 /// };
 /// let layers = predict(&[layer(800, 750), layer(750, 700)], 1.0, 1.0);
 /// assert!((layers[0].std - 0.2636).abs() < 5e-5 && (layers[1].std - 0.071_81).abs() < 5e-6);
@@ -139,6 +141,7 @@ mod tests {
                 fan_out: w[1],
                 weight_variance: variance(w[0] as f64, w[1] as f64),
                 bias_variance: 0.0,
+                orthogonal: false,
                 phi: Activation::Tanh,
             })
             .collect();
@@ -173,6 +176,7 @@ mod tests {
                 fan_out,
                 weight_variance: 0.02,
                 bias_variance: 0.1,
+                orthogonal: false,
                 phi,
             };
             let got = predict(&[layer(10, 30), layer(30, 50), layer(50, 70)], 2.0, 3.0);
