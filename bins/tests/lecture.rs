@@ -40,6 +40,45 @@ fn layer_stats_are_the_lectures() {
     assert!(last(1, "forward", "saturated") > 0.9);
 }
 
+/// The three verdicts; and every layer beside its prediction: of 30 stds and 27 gradients, which stray together within a run, 50 in
+/// their 95 % bands. Twin: another run's predictions hold none of the first's.
+#[test]
+fn layer_stats_says_what_became_of_the_signals() {
+    let result = json("layer-stats", &[]);
+    let runs = result["runs"].as_array().unwrap();
+    for (run, said) in runs.iter().zip(["dies out", "saturates", "lives but shrinks like 1/√depth"]) {
+        assert!(run["verdict"].as_str().unwrap().starts_with(said), "{}", run["verdict"]);
+    }
+    let faults = |run: usize| -> Vec<&str> {
+        runs[run]["faults"].as_array().unwrap().iter().map(|fault| fault["fault"].as_str().unwrap()).collect()
+    };
+    assert_eq!(faults(0), ["dies_out", "vanishing_gradient"]);
+    assert_eq!(faults(1), ["saturated", "exploding_gradient"]);
+    assert!(faults(2).is_empty());
+    let held = |run: usize, by: usize| {
+        let layers =
+            runs[run]["layers"].as_array().unwrap().iter().zip(runs[by]["layers"].as_array().unwrap());
+        let inside = |x: &Value, low: &Value, high: &Value| {
+            let [x, low, high] = [x, low, high].map(|x| x.as_f64().unwrap());
+            usize::from(low < x && x < high)
+        };
+        layers
+            .map(|(layer, by)| {
+                let predicted = &by["predicted"];
+                inside(&layer["forward"]["std"], &predicted["std_low"], &predicted["std_high"])
+                    + inside(
+                        &layer["backward"]["rms"],
+                        &predicted["backward_low"],
+                        &predicted["backward_high"],
+                    )
+            })
+            .sum::<usize>()
+    };
+    let all: usize = (0..3).map(|run| held(run, run)).sum();
+    assert!(all >= 50, "{all} of 57");
+    assert_eq!(held(0, 2), 0, "the twin that must fail");
+}
+
 /// dJ/dh of a linear net is g W, a sum over the outputs: with Var W = 1/fan_out its rms stays that of g, and with
 /// 1/fan_in it is √(out/in) of it. 200 samples × 100 units of two random maps keep it within 5 %.
 #[test]

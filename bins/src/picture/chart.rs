@@ -65,6 +65,17 @@ pub struct Chart {
     pub log: bool,
     /// The lines, later ones above earlier ones.
     pub series: Vec<Series>,
+    /// Shaded areas under the lines.
+    pub bands: Vec<Shade>,
+}
+
+/// An area between two heights, in the colour of a series.
+#[derive(Debug, Clone)]
+pub struct Shade {
+    /// The series' colour.
+    pub number: usize,
+    /// `(x, low, high)` from left to right; what cannot be drawn is left out.
+    pub points: Vec<(f64, f64, f64)>,
 }
 
 /// A number beside an axis: as short as it can be.
@@ -119,6 +130,11 @@ impl Chart {
             .y_label_formatter(&|y| self.y_text(*y))
             .draw()
             .map_err(cannot_draw)?;
+        for band in &self.bands {
+            let points = self.outline(band);
+            let area = Polygon::new(points, colour(band.number).mix(0.25).filled());
+            chart.draw_series([area]).map_err(cannot_draw)?;
+        }
         for series in &self.series {
             let style = colour(series.number).mix(series.opacity).stroke_width(2);
             for part in self.parts(series) {
@@ -184,6 +200,15 @@ impl Chart {
         }
     }
 
+    /// Along the top of a band and back along its bottom.
+    fn outline(&self, band: &Shade) -> Vec<(f64, f64)> {
+        let heights =
+            band.points.iter().map(|&(x, low, high)| (x, self.height_of(low), self.height_of(high)));
+        let seen: Vec<_> = heights.filter(|(_, low, high)| low.is_finite() && high.is_finite()).collect();
+        let top = seen.iter().map(|&(x, _, high)| (x, high));
+        top.chain(seen.iter().rev().map(|&(x, low, _)| (x, low))).collect()
+    }
+
     /// The unbroken parts of a line, in the axis's own heights.
     fn parts(&self, series: &Series) -> Vec<Vec<(f64, f64)>> {
         let points = series.points.iter().map(|&(x, y)| (x, self.height_of(y))).collect::<Vec<_>>();
@@ -192,7 +217,8 @@ impl Chart {
 
     /// The ranges of the axes, a little wider than the data.
     fn ranges(&self) -> (std::ops::Range<f64>, std::ops::Range<f64>) {
-        let points = || self.series.iter().flat_map(|series| self.parts(series)).flatten();
+        let lines = || self.series.iter().flat_map(|series| self.parts(series)).flatten();
+        let points = || lines().chain(self.bands.iter().flat_map(|band| self.outline(band)));
         let range = |values: &mut dyn Iterator<Item = f64>| {
             values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
         };

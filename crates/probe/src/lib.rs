@@ -3,6 +3,7 @@
 //! - [`Probe`]: taps that sit in any forward pass, one line each, and record statistics of the value that
 //!   passes and of the gradient that comes back. They change neither outputs nor parameter gradients by a bit, as long as all that follows takes the
 //!   tensor that the tap returns.
+//! - [`judge`]: what is wrong, in which layer first, and what would mend it, from the [`Record`]s of all layers.
 //! - [`tap`]: the bare tap, for whoever wants the gradient itself.
 //! - [`summarize`]: mean, std, rms, min, max and histogram of a tensor; [`share_outside`]: how much of it is
 //!   saturated. The same bits with any number of threads.
@@ -27,6 +28,10 @@
 //! ```
 
 mod probe;
+mod units;
+mod verdict;
 
 pub use probe::{Probe, Record};
+pub use units::Units;
+pub use verdict::{Fault, Reading, Verdict, course, judge};
 pub use wick_kernels::{Histogram, Moments, Summary, share_outside, summarize, tap};

@@ -7,7 +7,7 @@ use candle_core::{Result, Tensor};
 use wick_kernels::Listener;
 use wick_theory::Activation;
 
-use crate::{Summary, share_outside, summarize, tap};
+use crate::{Summary, Units, share_outside, summarize, tap};
 
 /// Taps by name, and what they recorded. Clones share the records, so that a probe can sit in every layer.
 ///
@@ -27,6 +27,7 @@ use crate::{Summary, share_outside, summarize, tap};
 #[derive(Debug, Clone)]
 pub struct Probe {
     bins: usize,
+    units: bool,
     log: Arc<Mutex<Log>>,
 }
 
@@ -52,6 +53,10 @@ pub struct Record {
     pub saturated: Option<f64>,
     /// The gradient that came back in the latest backward pass; `None` before one, and where none comes.
     pub backward: Option<Summary>,
+    /// What single units did, if the probe [looks at them](Probe::with_units).
+    pub units: Option<Units>,
+    /// The same of the gradient.
+    pub gradient_units: Option<Units>,
 }
 
 impl Default for Probe {
@@ -63,12 +68,28 @@ impl Default for Probe {
 impl Probe {
     /// A probe with histograms of 30 bins.
     pub fn new() -> Self {
-        Self { bins: 30, log: Arc::default() }
+        Self { bins: 30, units: false, log: Arc::default() }
     }
 
     /// The same with histograms of this many bins.
     pub fn with_bins(self, bins: usize) -> Self {
         Self { bins, ..self }
+    }
+
+    /// The same, looking at single units too: which are dead, which are copies, how alike the samples are. Listeners do not:
+    /// it takes a tap.
+    ///
+    /// ```
+    /// use candle_core::{Device, Tensor};
+    /// use wick_probe::Probe;
+    ///
+    /// let probe = Probe::new().with_units();
+    /// probe.tap("relu", &Tensor::new(&[[-1.0f32, 2.0], [-3.0, 1.0]], &Device::Cpu)?.relu()?)?;
+    /// assert_eq!(probe.records()[0].units.map(|units| units.constant), Some(0.5));
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    pub fn with_units(self) -> Self {
+        Self { units: true, ..self }
     }
 
     /// Records `xs` and returns it with a tap that will record its gradient. One record a call.
@@ -137,32 +158,43 @@ impl Probe {
         range: Option<(f64, f64)>,
         saturated: Option<f64>,
     ) -> Result<Tensor> {
-        let number = self.open(name, summarize(xs, range, self.bins)?, saturated);
+        let units = if self.units { Units::of(xs)? } else { None };
+        let number = self.open(name, summarize(xs, range, self.bins)?, saturated, units);
         let probe = self.clone();
         tap(xs, move |gradient| {
-            probe.close(number, summarize(gradient, None, probe.bins)?);
+            let units = if probe.units { Units::of(gradient)? } else { None };
+            probe.close(number, summarize(gradient, None, probe.bins)?, units);
             Ok(())
         })
     }
 
     /// Begins a record, and returns its number.
-    fn open(&self, name: &str, forward: Summary, saturated: Option<f64>) -> u64 {
+    fn open(&self, name: &str, forward: Summary, saturated: Option<f64>, units: Option<Units>) -> u64 {
         let mut log = self.lock();
         let number = log.next;
         log.next += 1;
         let calls = log.calls.entry(name.to_owned()).or_default();
         let call = *calls;
         *calls += 1;
-        let record = Record { name: name.to_owned(), call, forward, saturated, backward: None };
+        let record = Record {
+            name: name.to_owned(),
+            call,
+            forward,
+            saturated,
+            backward: None,
+            units,
+            gradient_units: None,
+        };
         log.records.push((number, record));
         number
     }
 
     /// Adds the gradient to a record. The records may have been cleared since; then nobody waits for this one.
-    fn close(&self, number: u64, backward: Summary) {
+    fn close(&self, number: u64, backward: Summary, units: Option<Units>) {
         let mut log = self.lock();
         if let Ok(place) = log.records.binary_search_by_key(&number, |(number, _)| *number) {
-            log.records[place].1.backward = Some(backward);
+            let record = &mut log.records[place].1;
+            (record.backward, record.gradient_units) = (Some(backward), units);
         }
     }
 
@@ -184,13 +216,13 @@ impl Listener for Ear {
     }
 
     fn forward(&self, output: Summary, saturated: f64) {
-        let number = self.probe.open(&self.name, output, Some(saturated));
+        let number = self.probe.open(&self.name, output, Some(saturated), None);
         *self.number.lock().unwrap_or_else(PoisonError::into_inner) = Some(number);
     }
 
     fn backward(&self, gradient: Summary) {
         if let Some(number) = *self.number.lock().unwrap_or_else(PoisonError::into_inner) {
-            self.probe.close(number, gradient);
+            self.probe.close(number, gradient, None);
         }
     }
 }

@@ -21,6 +21,7 @@ pub(crate) fn draw(report: &ActivationGradient) -> Result<Picture> {
         y_label: "φ(x) and φ′(x)".into(),
         log: false,
         series: series.collect(),
+        ..Chart::default()
     };
     Picture::draw((760, 480), |area| chart.draw(area))
 }

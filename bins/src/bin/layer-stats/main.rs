@@ -6,7 +6,7 @@ mod report;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use candle_core::Tensor;
+use candle_core::{DType, Device, Tensor};
 use clap::Parser;
 use wick::args::{Common, Float, Place, Spec};
 use wick::data::Matrix;
@@ -15,8 +15,9 @@ use wick::{failure, memory, progress};
 use wick_init::{InitMap, Initializer, KeyedV1};
 use wick_model::{Activation, Mlp, MlpConfig};
 use wick_probe::Probe;
+use wick_theory::{Batch, LayerDraw};
 
-use report::{Experiment, LayerStats, Run};
+use report::{Experiment, LayerStats, Run, Theory};
 
 /// Sends data through a deep net and shows every layer's outputs and gradients, for several ways to start the
 /// weights. The default is the lecture's experiment: 2000 samples of 800 features through ten tanh layers.
@@ -91,11 +92,12 @@ fn layer_stats(args: Args) -> Result<()> {
         Some(data) => data.tensor(&place)?,
         None => normal(&args, &place, "layer-stats/input", (samples, features))?,
     };
+    let batch = batch_of(&input)?;
     let bar = progress::bar(args.init.len(), "layer-stats");
     let mut runs = Vec::new();
     for spec in &args.init {
         bar.set_message(spec.text.clone());
-        runs.push(run(spec, &config, &input, &args, &place).with_context(|| spec.text.clone())?);
+        runs.push(run(spec, &config, (&input, &batch), &args, &place).with_context(|| spec.text.clone())?);
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -115,14 +117,46 @@ fn layer_stats(args: Args) -> Result<()> {
 }
 
 /// One way to start the weights: the forward pass, then the gradients of `J = Σ g⊙o`.
-fn run(spec: &Spec, config: &MlpConfig, input: &Tensor, args: &Args, place: &Place) -> Result<Run> {
+fn run(
+    spec: &Spec,
+    config: &MlpConfig,
+    (input, batch): (&Tensor, &Batch),
+    args: &Args,
+    place: &Place,
+) -> Result<Run> {
     let map = InitMap::new(args.common.seed).with_weights(spec.initializer.clone());
     let mlp = Mlp::new(config, map.var_builder(place.dtype, &place.device))?;
     let probe = Probe::new().with_bins(args.bins.into());
     let pass = mlp.pass(input, |layer| Some(probe.listener(layer)))?;
     let cotangent = normal(args, place, "layer-stats/cotangent", pass.output().dims2()?)?;
-    pass.backward(&(pass.output() * cotangent)?.sum_all()?)?;
-    Ok(Run::new(&spec.text, config, probe.records()))
+    pass.backward(&(pass.output() * &cotangent)?.sum_all()?)?;
+    let theory = match draws(spec, config)? {
+        Some(draws) => Some(Theory::new(draws, batch, &batch_of(&cotangent)?)),
+        None => None,
+    };
+    Ok(Run::new(&spec.text, config, batch.mean_square, probe.records(), theory))
+}
+
+/// How the layers are drawn; `None` for weights of a structure that theory has nothing to say about.
+fn draws(spec: &Spec, config: &MlpConfig) -> Result<Option<Vec<LayerDraw<Activation>>>> {
+    let draws = config.layers().map(|(fan_in, fan_out)| {
+        let law = spec.initializer.weight_law(&[fan_out, fan_in])?;
+        Ok(law.map(|law| LayerDraw {
+            fan_in,
+            fan_out,
+            weight_variance: law.variance,
+            bias_variance: 0.0,
+            orthogonal: law.orthogonal,
+            phi: config.activation,
+        }))
+    });
+    draws.collect()
+}
+
+/// What a net's predictions take from a tensor `[samples, features]`.
+fn batch_of(xs: &Tensor) -> Result<Batch> {
+    let values = xs.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+    Ok(Batch::of(&values, xs.dim(1)?))
 }
 
 /// Standard normal numbers, whose place in the program is their name.

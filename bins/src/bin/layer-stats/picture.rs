@@ -4,11 +4,11 @@ use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use wick::output::short;
-use wick::picture::chart::{Chart, Series};
+use wick::picture::chart::{Chart, Series, Shade};
 use wick::picture::style::{GREY, colour, grey_text, text};
 use wick::picture::{Area, Picture, cannot_draw};
 
-use crate::report::{Layer, LayerStats, Run};
+use crate::report::{Layer, LayerStats, Predicted, Run};
 
 const PANEL: (i32, i32) = (112, 170);
 const CHARTS: i32 = 480;
@@ -51,17 +51,31 @@ pub(crate) fn draw(report: &LayerStats) -> Result<Picture> {
                 })
                 .collect()
         };
-        let chart = |title: &str, y_label: &str, series| Chart {
+        // What is predicted: the band under the line.
+        let predicted = |of: fn(&Predicted) -> (f64, f64)| {
+            runs()
+                .map(|(number, run)| {
+                    let bands = run.layers.iter().enumerate();
+                    let points = bands.filter_map(|(i, layer)| layer.predicted.map(|p| (i as f64, of(&p))));
+                    Shade { number, points: points.map(|(x, (low, high))| (x, low, high)).collect() }
+                })
+                .collect()
+        };
+        let chart = |title: &str, y_label: &str, series, bands| Chart {
             title: title.into(),
             x_label: "layer".into(),
             y_label: y_label.into(),
             log: true,
             series,
+            bands,
         };
-        chart("Outputs against depth", "std of the output", against_depth(|layer| layer.forward.std))
-            .draw(&upper)?;
-        chart("Gradients against depth", "rms of the gradient", against_depth(|layer| layer.backward.rms))
-            .draw(&lower)
+        let outputs = against_depth(|layer| layer.forward.std);
+        let title = "Outputs against depth, on the predicted 95 % bands";
+        chart(title, "std of the output", outputs, predicted(|p| (p.std_low, p.std_high))).draw(&upper)?;
+        let gradients = against_depth(|layer| layer.backward.rms);
+        let title = "Gradients against depth, on the predicted 95 % bands";
+        let bands = predicted(|p| (p.backward_low, p.backward_high));
+        chart(title, "rms of the gradient", gradients, bands).draw(&lower)
     })
 }
 

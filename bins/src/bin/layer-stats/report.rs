@@ -3,7 +3,8 @@
 use serde::Serialize;
 use wick::output::{Report, Table, short};
 use wick_model::{Activation, MlpConfig};
-use wick_probe::{Histogram, Record};
+use wick_probe::{Histogram, Reading, Record, Verdict, course, judge};
+use wick_theory::{Batch, LayerBands, LayerDraw, finite_width};
 
 #[derive(Debug, Serialize)]
 pub(crate) struct LayerStats {
@@ -26,6 +27,10 @@ pub(crate) struct Experiment {
 #[derive(Debug, Serialize)]
 pub(crate) struct Run {
     pub(crate) init: String,
+    /// In one or two sentences.
+    pub(crate) verdict: String,
+    /// What is wrong, if anything is.
+    pub(crate) faults: Vec<Verdict>,
     pub(crate) layers: Vec<Layer>,
 }
 
@@ -36,6 +41,46 @@ pub(crate) struct Layer {
     pub(crate) fan_out: usize,
     pub(crate) forward: Forward,
     pub(crate) backward: Backward,
+    /// `None` where the weights are not independent or orthogonal of mean 0.
+    pub(crate) predicted: Option<Predicted>,
+}
+
+/// The median over the draws of the weights, and the band that 95 % of them are in.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Predicted {
+    pub(crate) std: f64,
+    pub(crate) std_low: f64,
+    pub(crate) std_high: f64,
+    pub(crate) backward_rms: f64,
+    pub(crate) backward_low: f64,
+    pub(crate) backward_high: f64,
+}
+
+impl From<LayerBands> for Predicted {
+    fn from(LayerBands { std, gradient_rms }: LayerBands) -> Self {
+        Self {
+            std: std.middle,
+            std_low: std.low,
+            std_high: std.high,
+            backward_rms: gradient_rms.middle,
+            backward_low: gradient_rms.low,
+            backward_high: gradient_rms.high,
+        }
+    }
+}
+
+/// How the layers are drawn, and what that should make of them.
+#[derive(Debug)]
+pub(crate) struct Theory {
+    draws: Vec<LayerDraw<Activation>>,
+    bands: Vec<LayerBands>,
+}
+
+impl Theory {
+    pub(crate) fn new(draws: Vec<LayerDraw<Activation>>, input: &Batch, gradient: &Batch) -> Self {
+        let bands = finite_width(&draws, input, gradient);
+        Self { draws, bands }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -56,8 +101,24 @@ pub(crate) struct Backward {
 }
 
 impl Run {
-    pub(crate) fn new(init: &str, config: &MlpConfig, records: Vec<Record>) -> Self {
-        let layers = config.layers().zip(records).map(|((fan_in, fan_out), record)| {
+    pub(crate) fn new(
+        init: &str,
+        config: &MlpConfig,
+        input_mean_square: f64,
+        records: Vec<Record>,
+        theory: Option<Theory>,
+    ) -> Self {
+        let reading = |(index, record): (usize, &Record)| {
+            let reading = Reading::of(record);
+            match theory.as_ref().and_then(|theory| theory.draws.get(index)) {
+                Some(draw) => reading.with_draw(*draw),
+                None => reading,
+            }
+        };
+        let readings: Vec<Reading> = records.iter().enumerate().map(reading).collect();
+        let faults = judge(&readings, input_mean_square);
+        let bands = |index: usize| theory.as_ref().and_then(|theory| theory.bands.get(index).copied());
+        let layers = config.layers().zip(records).enumerate().map(|(index, ((fan_in, fan_out), record))| {
             let (forward, backward) = (record.forward, record.backward);
             let gradient = |f: fn(&wick_probe::Summary) -> f64| backward.as_ref().map_or(f64::NAN, f);
             Layer {
@@ -77,9 +138,12 @@ impl Run {
                     std: gradient(|g| g.std),
                     rms: gradient(|g| g.rms),
                 },
+                predicted: bands(index).map(Predicted::from),
             }
         });
-        Self { init: init.to_owned(), layers: layers.collect() }
+        let layers: Vec<Layer> = layers.collect();
+        let verdict = verdict(&faults, &layers);
+        Self { init: init.to_owned(), verdict, faults, layers }
     }
 
     /// What became of the signal between the first layer and the last.
@@ -99,6 +163,36 @@ impl Run {
     }
 }
 
+/// What is wrong, or how the signals go; and whether that is what theory says.
+fn verdict(faults: &[Verdict], layers: &[Layer]) -> String {
+    let stds: Vec<f64> = layers.iter().map(|layer| layer.forward.std).collect();
+    let said = match faults {
+        [] => course(&stds),
+        faults => {
+            let mut said = faults.iter().map(|fault| fault.text.as_str()).collect::<Vec<_>>().join("; ");
+            let mends = faults.iter().map(|fault| fault.mend.as_str()).filter(|mend| !mend.is_empty());
+            for mend in mends.collect::<std::collections::BTreeSet<_>>() {
+                said += &format!(". {mend}");
+            }
+            said
+        }
+    };
+    let predicted = || layers.iter().filter_map(|layer| Some((layer, layer.predicted?)));
+    let outside: Vec<&str> = predicted()
+        .filter(|(layer, p)| !(p.std_low..=p.std_high).contains(&layer.forward.std))
+        .map(|(layer, _)| layer.name.as_str())
+        .collect();
+    let all = predicted().count();
+    match outside[..] {
+        _ if all == 0 => format!("{said}."),
+        [] => format!("{said}. Every layer's std is in its predicted band."),
+        [first, ..] => {
+            let count = outside.len();
+            format!("{said}. {count} of {all} layers are outside their predicted band, {first} first.")
+        }
+    }
+}
+
 fn times(ratio: f64) -> String {
     if ratio.is_finite() { format!("×{}", short(ratio)) } else { "–".into() }
 }
@@ -111,11 +205,13 @@ impl Report for LayerStats {
             "fan_out",
             "mean",
             "std",
+            "predicted",
             "min",
             "max",
             "saturated",
             "histogram",
             "gradient rms",
+            "predicted ",
         ];
         let tables = self.runs.iter().map(|run| {
             let mut table = Table::new(&run.init, header);
@@ -127,14 +223,16 @@ impl Report for LayerStats {
                     layer.fan_out.to_string(),
                     short(*mean),
                     short(*std),
+                    band(layer.predicted.map(|p| [p.std_low, p.std_high])),
                     short(*min),
                     short(*max),
                     format!("{:.1} %", 100.0 * saturated),
                     sparkline(histogram),
                     short(layer.backward.rms),
+                    band(layer.predicted.map(|p| [p.backward_low, p.backward_high])),
                 ]);
             }
-            table.note = run.note();
+            table.note = format!("{}\nverdict: {}", run.note(), run.verdict);
             table
         });
         let Experiment { samples, features, activation, dtype, device, seed, data, standardized } =
@@ -162,6 +260,12 @@ impl Report for LayerStats {
                 "gradient_mean",
                 "gradient_std",
                 "gradient_rms",
+                "predicted_std",
+                "predicted_std_low",
+                "predicted_std_high",
+                "predicted_gradient_rms",
+                "predicted_gradient_rms_low",
+                "predicted_gradient_rms_high",
             ],
         );
         for run in &self.runs {
@@ -179,10 +283,23 @@ impl Report for LayerStats {
                     backward.std,
                     backward.rms,
                 ];
-                table.row(text.into_iter().chain(fans).chain(numbers.map(|x| x.to_string())));
+                let predicted = layer.predicted.map_or([f64::NAN; 6], |p| {
+                    [p.std, p.std_low, p.std_high, p.backward_rms, p.backward_low, p.backward_high]
+                });
+                let numbers = numbers.into_iter().chain(predicted).map(|x| x.to_string());
+                table.row(text.into_iter().chain(fans).chain(numbers));
             }
         }
         table
+    }
+}
+
+/// A band, shortly; the given gradient of the last layer has none.
+fn band(ends: Option<[f64; 2]>) -> String {
+    match ends {
+        None => "–".into(),
+        Some([low, high]) if low == high => "given".into(),
+        Some([low, high]) => format!("{}–{}", short(low), short(high)),
     }
 }
 

@@ -45,6 +45,7 @@ pub(crate) fn draw(report: &MatrixProduct) -> Result<Picture> {
         y_label: "log10 of the length of the first row".into(),
         log: false,
         series,
+        ..Chart::default()
     };
     Picture::draw((760, 480), |area| chart.draw(area))
 }

@@ -22,6 +22,7 @@ pub(crate) fn draw(report: &Symmetry) -> Result<Picture> {
         y_label: y_label.into(),
         log: false,
         series,
+        ..Chart::default()
     };
     let loss = chart("What is learned", "cross entropy", lines(|run| &run.loss));
     let spread = chart("How far the hidden units are apart", "largest difference", lines(|run| &run.spread));

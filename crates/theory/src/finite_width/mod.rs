@@ -2,23 +2,26 @@
 
 mod response;
 
+use std::sync::LazyLock;
+
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
 
 use crate::mean_field::Nonlinearity;
 use crate::network::LayerDraw;
+use crate::special::normal_cdf;
 use response::Response;
 
 /// A batch of vectors, by what a network's fluctuations depend on: the input's samples, or the gradients of a loss with respect
 /// to the last layer's outputs.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
     /// How many vectors. At least 1.
     pub samples: usize,
     /// The mean square of all their elements.
     pub mean_square: f64,
-    /// The variance of the vectors' own mean squares, over the square of their mean.
-    pub spread: f64,
+    /// The vectors' own mean squares over that of all, of equal groups of them, rising; empty where they are equal.
+    pub lengths: Vec<f64>,
     /// The mean cosine of two of them.
     pub cosine: f64,
     /// The mean square of that cosine.
@@ -34,10 +37,11 @@ impl Batch {
     /// ```
     pub fn normal(samples: usize, features: usize, std: f64) -> Self {
         let features = features as f64;
+        let varied = if samples > 1 { 2.0 / features } else { 0.0 };
         Self {
             samples,
             mean_square: std * std,
-            spread: 2.0 / features,
+            lengths: Lengths::default().varied(varied).0,
             cosine: 0.0,
             cosine_square: 1.0 / features,
         }
@@ -61,7 +65,6 @@ impl Batch {
         let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
         let squares: Vec<f64> = values.chunks_exact(features).map(|row| dot(row, row)).collect();
         let mean = squares.iter().sum::<f64>() / samples as f64;
-        let variance = squares.iter().map(|square| (square - mean).powi(2)).sum::<f64>() / samples as f64;
         let chosen: Vec<usize> = match samples {
             0..=MOST => (0..samples).collect(),
             _ => (0..MOST).map(|i| i * samples / MOST).collect(),
@@ -81,7 +84,7 @@ impl Batch {
         Self {
             samples,
             mean_square: mean / features as f64,
-            spread: if mean > 0.0 { variance / (mean * mean) } else { 0.0 },
+            lengths: Lengths::of(squares, mean).0,
             cosine: cosine / pairs,
             cosine_square: cosine_square / pairs,
         }
@@ -187,20 +190,100 @@ fn simulate(layers: &[Layer], input: &Batch, gradient: &Batch) -> Vec<LayerBands
         .collect()
 }
 
+/// As [`Batch::lengths`].
+#[derive(Debug, Clone, Default)]
+struct Lengths(Vec<f64>);
+
+/// Groups of samples by their lengths.
+const GROUPS: usize = 20;
+
+/// The middles of the groups of a standard normal.
+static NORMAL_GROUPS: LazyLock<[f64; GROUPS]> = LazyLock::new(|| {
+    std::array::from_fn(|group| {
+        let share = (group as f64 + 0.5) / GROUPS as f64;
+        let (mut low, mut high) = (-4.0, 4.0);
+        for _ in 0..60 {
+            let middle = 0.5 * (low + high);
+            if normal_cdf(middle) < share { low = middle } else { high = middle }
+        }
+        low
+    })
+});
+
+impl Lengths {
+    fn of(mut squares: Vec<f64>, mean: f64) -> Self {
+        if mean <= 0.0 || squares.len() < 2 {
+            return Self::default();
+        }
+        squares.sort_by(f64::total_cmp);
+        let groups = squares.len().min(GROUPS);
+        let group = |g: usize| {
+            let of = &squares[g * squares.len() / groups..(g + 1) * squares.len() / groups];
+            of.iter().sum::<f64>() / (of.len() as f64 * mean)
+        };
+        Self((0..groups).map(group).collect())
+    }
+
+    /// The variance of the lengths, of which the mean is 1.
+    fn spread(&self) -> f64 {
+        self.mean(|length| (length - 1.0).powi(2))
+    }
+
+    fn mean(&self, f: impl Fn(f64) -> f64) -> f64 {
+        if self.0.is_empty() {
+            f(1.0)
+        } else {
+            self.0.iter().map(|&length| f(length)).sum::<f64>() / self.0.len() as f64
+        }
+    }
+
+    /// What `f` makes of them, with a mean of 1 again.
+    fn through(&self, f: impl Fn(f64) -> f64) -> Self {
+        let through: Vec<f64> = self.0.iter().map(|&length| f(length)).collect();
+        let mean = through.iter().sum::<f64>() / through.len().max(1) as f64;
+        if mean > 0.0 {
+            Self(through.into_iter().map(|length| length / mean).collect())
+        } else {
+            Self::default()
+        }
+    }
+
+    /// After noise of this relative variance of its own on each: their logarithms spread, and keep their shape.
+    fn varied(self, variance: f64) -> Self {
+        if variance <= 1e-12 {
+            return self;
+        }
+        let logs: Vec<f64> = self.0.iter().map(|length| length.max(1e-30).ln()).collect();
+        let mean = logs.iter().sum::<f64>() / logs.len().max(1) as f64;
+        let before = logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / logs.len().max(1) as f64;
+        let more = variance.ln_1p();
+        if before <= 1e-9 * more || logs.len() < 2 {
+            return Self(NORMAL_GROUPS.to_vec()).through(|z| (z * more.sqrt()).exp());
+        }
+        let stretch = (1.0 + more / before).sqrt();
+        Self(logs).through(|log| (mean + stretch * (log - mean)).exp())
+    }
+}
+
 /// The cosines of pairs of different samples.
 #[derive(Debug, Clone, Copy)]
 struct Pairs {
     samples: f64,
     mean: f64,
     variance: f64,
-    /// As [`Batch::spread`].
+    /// Of the samples' lengths.
     spread: f64,
 }
 
 impl Pairs {
     fn of(batch: &Batch) -> Self {
         let variance = (batch.cosine_square - batch.cosine * batch.cosine).max(0.0);
-        Self { samples: batch.samples.max(1) as f64, mean: batch.cosine, variance, spread: batch.spread }
+        Self {
+            samples: batch.samples.max(1) as f64,
+            mean: batch.cosine,
+            variance,
+            spread: Lengths(batch.lengths.clone()).spread(),
+        }
     }
 
     /// The mean of `f` over pairs of different samples, by three nodes.
@@ -250,6 +333,7 @@ struct Forward {
 fn forward(layers: &[Layer], input: &Batch, normals: &mut Normals) -> Vec<Forward> {
     let mut mean_squares = vec![input.mean_square; DRAWS];
     let mut inputs = Pairs::of(input);
+    let mut sizes = Lengths(input.lengths.clone());
     let mut passed = Vec::with_capacity(layers.len());
     for layer in layers {
         let units = layer.fan_out as f64;
@@ -259,14 +343,15 @@ fn forward(layers: &[Layer], input: &Batch, normals: &mut Normals) -> Vec<Forwar
         let length = median(&lengths);
         // What all samples share, a bias makes more alike.
         let of_weights = if length > 0.0 { 1.0 - layer.bias_variance / length } else { 1.0 };
+        sizes = sizes.through(|size| of_weights * size + (1.0 - of_weights));
         let pairs = Pairs {
             mean: of_weights * inputs.mean + (1.0 - of_weights),
             variance: inputs.variance * of_weights * of_weights,
-            spread: inputs.spread * of_weights * of_weights,
+            spread: sizes.spread(),
             ..inputs
         };
         let conserved = of_weights * of_weights * conserved(layer, layer.fan_out, layer.fan_in);
-        let table = Table::new(layer.phi, &lengths, &pairs, conserved);
+        let table = Table::new(layer.phi, &lengths, &pairs, &sizes, conserved);
         let seen = length.min(LONGEST);
         let typical = Response::at(layer.phi, seen);
 
@@ -295,14 +380,11 @@ fn forward(layers: &[Layer], input: &Batch, normals: &mut Normals) -> Vec<Forwar
         } else {
             1.0
         };
-        let own = pairs.own(|c| typical.squares(c, conserved)) / units;
-        inputs = Pairs {
-            mean,
-            variance: pairs.variance * slope * slope,
-            spread: (pairs.spread * typical.growth.powi(2) + own) * (1.0 - 1.0 / pairs.samples),
-            ..pairs
+        if pairs.samples > 1.0 {
+            let own = pairs.own(|c| typical.squares(c, conserved)) / units;
+            sizes = sizes.through(|size| Response::levels(layer.phi, seen * size)[1]).varied(own);
         }
-        .blurred(1.0, units);
+        inputs = Pairs { mean, variance: pairs.variance * slope * slope, ..pairs }.blurred(1.0, units);
         let variance = pairs.over(|c| typical.squares(c, conserved)).max(0.0) / units;
         passed.push(Forward {
             std: Band::of(stds),
@@ -396,18 +478,18 @@ struct Row {
 }
 
 impl Table {
-    fn new(phi: &dyn Nonlinearity, lengths: &[f64], pairs: &Pairs, conserved: f64) -> Self {
+    fn new(phi: &dyn Nonlinearity, lengths: &[f64], pairs: &Pairs, sizes: &Lengths, conserved: f64) -> Self {
         let mut sorted = lengths.to_vec();
         sorted.sort_by(f64::total_cmp);
         let high = sorted[DRAWS - 1 - DRAWS / 1000].min(LONGEST);
         let low = sorted[DRAWS / 1000].min(0.5 * LONGEST);
         if low <= 0.0 {
-            return Self { first: 0.0, step: 1.0, rows: vec![Row::new(phi, high, pairs, conserved)] };
+            return Self { first: 0.0, step: 1.0, rows: vec![Row::new(phi, high, pairs, sizes, conserved)] };
         }
         let (low, high) = (low.ln(), high.ln());
         let steps = (2.0 * (high - low)).ceil().clamp(2.0, 30.0);
         let step = ((high - low) / steps).max(1e-12);
-        let row = |i: usize| Row::new(phi, (low + step * i as f64).exp(), pairs, conserved);
+        let row = |i: usize| Row::new(phi, (low + step * i as f64).exp(), pairs, sizes, conserved);
         Self { first: low, step, rows: (0..=steps as usize).map(row).collect() }
     }
 
@@ -422,9 +504,9 @@ impl Table {
 }
 
 impl Row {
-    fn new(phi: &dyn Nonlinearity, q: f64, pairs: &Pairs, conserved: f64) -> Self {
+    fn new(phi: &dyn Nonlinearity, q: f64, pairs: &Pairs, sizes: &Lengths, conserved: f64) -> Self {
         let at = Response::at(phi, q);
-        let [mean, mean_square, slope_square] = Self::over_lengths(phi, q, &at, pairs.spread);
+        let [mean, mean_square, slope_square] = Self::over_lengths(phi, q, &at, sizes);
         let root = if at.mean_square > 0.0 { at.mean_square.sqrt() } else { 1.0 };
         let variance = pairs.over(|c| at.squares(c, conserved)).max(0.0);
         let together = pairs.over(|c| at.values_and_squares(c, conserved)) / root.powi(3);
@@ -440,16 +522,19 @@ impl Row {
         }
     }
 
-    /// The means over samples of different lengths: log-normal ones, by three nodes.
-    fn over_lengths(phi: &dyn Nonlinearity, q: f64, at: &Response, spread: f64) -> [f64; 3] {
-        if spread < 1e-4 {
+    /// The means over samples of different lengths.
+    fn over_lengths(phi: &dyn Nonlinearity, q: f64, at: &Response, sizes: &Lengths) -> [f64; 3] {
+        if sizes.spread() < 1e-6 {
             return [at.mean, at.mean_square, at.slope_square];
         }
-        let variance = spread.ln_1p();
-        let node =
-            |off: f64| Response::levels(phi, q * (off * (3.0 * variance).sqrt() - 0.5 * variance).exp());
-        let (short, middle, long) = (node(-1.0), node(0.0), node(1.0));
-        std::array::from_fn(|level| (short[level] + 4.0 * middle[level] + long[level]) / 6.0)
+        let mut means = [0.0; 3];
+        for size in &sizes.0 {
+            for (mean, level) in means.iter_mut().zip(Response::levels(phi, (q * size).min(100.0 * LONGEST)))
+            {
+                *mean += level / sizes.0.len() as f64;
+            }
+        }
+        means
     }
 
     /// Squares by their logarithms, which go straight where lengths are small or large, and beyond the table too.
@@ -518,7 +603,7 @@ mod tests {
     }
 
     fn one_sample(n: usize) -> Batch {
-        Batch { spread: 0.0, ..Batch::normal(1, n, 1.0) }
+        Batch::normal(1, n, 1.0)
     }
 
     /// The band of `ln rms²` of one sample through a linear net, against the exact law of a product of Gaussian matrices; and

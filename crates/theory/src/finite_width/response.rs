@@ -17,8 +17,6 @@ pub(super) struct Response {
     pub(super) slope_square: f64,
     /// `E[z² φ'²]/E φ'²`.
     pub(super) stretch: f64,
-    /// `d ln E φ²/d ln q`.
-    pub(super) growth: f64,
     value: Series,
     square: Series,
     slope: Series,
@@ -54,7 +52,7 @@ impl Response {
     pub(super) fn at(phi: &dyn Nonlinearity, q: f64) -> Self {
         let scale = q.sqrt();
         let mut series = [[0.0; TERMS]; 4];
-        let [mut stretch, mut growth, mut cube, mut fourth, mut slope_fourth, mut square_slope] = [0.0; 6];
+        let [mut stretch, mut cube, mut fourth, mut slope_fourth, mut square_slope] = [0.0; 5];
         for (z, weight) in nodes(q, phi.kinks()).into_iter().filter(|node| node.1 > LIGHTEST) {
             let x = scale * z;
             let (value, slope) = (phi.value(x), phi.derivative(x));
@@ -68,7 +66,6 @@ impl Response {
                 (before, hermite) = (hermite, next);
             }
             stretch += weight * z * z * slope * slope;
-            growth += weight * x * value * slope;
             cube += weight * value.powi(3);
             fourth += weight * value.powi(4);
             slope_fourth += weight * slope.powi(4);
@@ -81,7 +78,6 @@ impl Response {
             mean_square,
             slope_square,
             stretch: if slope_square > 0.0 { stretch / slope_square } else { 1.0 },
-            growth: if mean_square > 0.0 { growth / mean_square } else { 0.0 },
             value,
             square,
             slope,
@@ -180,7 +176,6 @@ mod tests {
         let relu = Response::at(&Activation::Relu, 3.0);
         assert!((relu.squares(1.0, 0.0) - 5.0).abs() < 1e-10);
         assert!((relu.squared_slopes(1.0) - 2.0).abs() < 1e-10 && (relu.stretch - 1.0).abs() < 1e-10);
-        assert!((relu.growth - 1.0).abs() < 1e-10);
         // Two independent units have nothing in common.
         assert!(relu.squares(0.0, 0.0).abs() < 1e-10 && relu.squares_and_slopes(0.0, 0.0).abs() < 1e-10);
         // E[φ'² φ²] = q/2 = 2 E φ'² E φ².

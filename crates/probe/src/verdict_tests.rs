@@ -1,0 +1,148 @@
+use super::*;
+
+/// A tanh net at its critical point, as it should be: layers of 200 units and a batch of normal numbers.
+fn healthy(depth: usize) -> Vec<Reading> {
+    let draw = LayerDraw {
+        fan_in: 200,
+        fan_out: 200,
+        weight_variance: 1.0 / 200.0,
+        bias_variance: 0.0,
+        orthogonal: false,
+        phi: Activation::Tanh,
+    };
+    let batch = Batch::normal(100, 200, 1.0);
+    let bands = finite_width(&vec![draw; depth], &batch, &batch);
+    let reading = |(index, bands): (usize, &wick_theory::LayerBands)| Reading {
+        name: format!("layer_{index}"),
+        std: bands.std.middle,
+        rms: bands.std.middle,
+        gradient_rms: Some(bands.gradient_rms.middle),
+        saturated: Some(0.01),
+        constant: Some(0.0),
+        copies: Some(0.0),
+        cosine: Some(0.1),
+        draw: Some(draw),
+    };
+    bands.iter().enumerate().map(reading).collect()
+}
+
+/// What is found after something was done to the layers, with the layer that is blamed.
+fn found(depth: usize, spoil: impl Fn(usize, &mut Reading)) -> Vec<(Fault, String)> {
+    let mut layers = healthy(depth);
+    for (index, layer) in layers.iter_mut().enumerate() {
+        spoil(index, layer);
+    }
+    judge(&layers, 1.0).into_iter().map(|verdict| (verdict.fault, verdict.layer)).collect()
+}
+
+fn only(fault: Fault, layer: &str) -> Vec<(Fault, String)> {
+    vec![(fault, layer.to_owned())]
+}
+
+#[test]
+fn a_healthy_net_has_no_faults_whatever_the_loss_is_multiplied_by() {
+    for factor in [1e-6, 1.0, 1e6] {
+        assert_eq!(found(12, |_, layer| layer.gradient_rms = layer.gradient_rms.map(|g| g * factor)), []);
+    }
+    assert!(judge(&[], 1.0).is_empty());
+}
+
+#[test]
+fn each_fault_by_its_name_and_layer() {
+    let scaled = |from: usize, by: f64| {
+        move |index: usize, layer: &mut Reading| {
+            if index >= from {
+                (layer.std, layer.rms) = (layer.std * by, layer.rms * by);
+            }
+        }
+    };
+    // One layer half as much again: it alone is to blame, since the others are seen beside what came in.
+    assert_eq!(found(6, scaled(2, 1.5))[0], (Fault::OutsideBand, "layer_2".into()));
+    assert_eq!(found(6, scaled(2, 1.03)), []);
+    // The layer whose weights send back too much, by the gradient below it.
+    let back = |index: usize, layer: &mut Reading| {
+        if index < 3 {
+            layer.gradient_rms = layer.gradient_rms.map(|g| g * 2.0);
+        }
+    };
+    assert_eq!(found(6, back), only(Fault::OutsideBand, "layer_3"));
+    // Without knowing how layers were drawn, the course of all tells.
+    let fading = |index: usize, layer: &mut Reading| {
+        layer.draw = None;
+        layer.std = 0.3f64.powi(index as i32);
+    };
+    assert_eq!(found(10, fading), only(Fault::DiesOut, "layer_2"));
+    let growing = |index: usize, layer: &mut Reading| {
+        layer.draw = None;
+        layer.std = 3f64.powi(index as i32);
+    };
+    assert_eq!(found(10, growing), only(Fault::BlowsUp, "layer_3"));
+    let gradient = |by: f64| {
+        move |index: usize, layer: &mut Reading| {
+            layer.draw = None;
+            layer.gradient_rms = Some(1e-4 * by.powi(9 - index as i32));
+        }
+    };
+    assert_eq!(found(10, gradient(0.3)), only(Fault::VanishingGradient, "layer_7"));
+    assert_eq!(found(10, gradient(3.0)), only(Fault::ExplodingGradient, "layer_6"));
+    assert_eq!(found(10, gradient(0.7)), []);
+    let one = |at: usize, spoil: fn(&mut Reading)| {
+        move |index: usize, layer: &mut Reading| {
+            if index == at {
+                spoil(layer);
+            }
+        }
+    };
+    assert_eq!(found(5, one(3, |l| l.saturated = Some(0.9))), only(Fault::Saturated, "layer_3"));
+    assert_eq!(found(5, one(1, |l| l.constant = Some(0.4))), only(Fault::DeadUnits, "layer_1"));
+    assert_eq!(found(5, one(2, |l| l.copies = Some(1.0))), only(Fault::SymmetricUnits, "layer_2"));
+    assert_eq!(found(5, one(4, |l| l.cosine = Some(0.99999))), only(Fault::RankCollapse, "layer_4"));
+    assert_eq!(found(5, one(1, |l| l.rms = f64::NAN)), only(Fault::NonFinite, "layer_1"));
+    // A gradient that is NaN at layer 3 is passed on to the layers below.
+    let nan_behind = |index: usize, layer: &mut Reading| {
+        if index <= 3 {
+            layer.gradient_rms = Some(f64::NAN);
+        }
+    };
+    assert_eq!(found(5, nan_behind), only(Fault::NonFinite, "layer_3"));
+}
+
+#[test]
+fn what_would_mend_it() {
+    let mends = |phi| {
+        let mut layers = healthy(12);
+        for (index, layer) in layers.iter_mut().enumerate() {
+            layer.draw = layer.draw.map(|draw| LayerDraw { phi, ..draw });
+            layer.std = 0.3f64.powi(index as i32);
+        }
+        judge(&layers, 1.0).into_iter().find(|verdict| verdict.fault == Fault::DiesOut).map(|v| v.mend)
+    };
+    let tanh = "tanh keeps its signals with Var W = 1/fan_in, here σ = 0.0707";
+    assert_eq!(mends(Activation::Tanh).as_deref(), Some(tanh));
+    let relu = "relu keeps its signals with Var W = 2/fan_in, here σ = 0.100";
+    assert_eq!(mends(Activation::Relu).as_deref(), Some(relu));
+    // GELU's critical point is at σ_w² = 1.98305826, σ_b² = .17292239, and its σ_b .41584.
+    let gelu = "gelu keeps its signals with Var W = 1.98/fan_in, here σ = 0.0996 and biases of σ = 0.416";
+    assert_eq!(mends(Activation::Gelu).as_deref(), Some(gelu));
+}
+
+#[test]
+fn copies_and_the_dead() {
+    use candle_core::{Device, Tensor};
+    let rows: Vec<f32> = (0..40u8)
+        .flat_map(|sample| {
+            let a = f32::from(sample).sin();
+            // A unit, one that is a copy up to rounding, one that is its negative, one nearly a copy, a constant.
+            [a, a * (1.0 + 1e-7), -a, a * 1.001, 3.0]
+        })
+        .collect();
+    let units = crate::Units::of(&Tensor::from_vec(rows, (40, 5), &Device::Cpu).unwrap()).unwrap().unwrap();
+    assert_eq!((units.constant, units.copies), (0.2, 0.2));
+    // Channels of an image are units; pixels are samples.
+    let image = Tensor::arange(0f32, 24.0, &Device::Cpu).unwrap().reshape((2, 3, 2, 2)).unwrap();
+    assert_eq!(crate::Units::of(&image).unwrap().map(|units| units.count), Some(3));
+    assert_eq!(
+        crate::Units::of(&Tensor::zeros((1, 4), candle_core::DType::F32, &Device::Cpu).unwrap()).unwrap(),
+        None
+    );
+}
