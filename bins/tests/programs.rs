@@ -70,8 +70,13 @@ fn the_json_has_the_keys_that_are_promised() {
     for (program, pointer, expected) in [
         ("layer-stats", "", "experiment runs"),
         ("layer-stats", "/experiment", "activation data device dtype features samples seed standardized"),
-        ("layer-stats", "/runs/0", "init layers"),
-        ("layer-stats", "/runs/0/layers/0", "backward fan_in fan_out forward name"),
+        ("layer-stats", "/runs/0", "faults init layers verdict"),
+        ("layer-stats", "/runs/0/layers/0", "backward fan_in fan_out forward name predicted"),
+        (
+            "layer-stats",
+            "/runs/0/layers/0/predicted",
+            "backward_high backward_low backward_rms std std_high std_low",
+        ),
         ("layer-stats", "/runs/0/layers/0/forward", "histogram max mean min saturated std"),
         ("layer-stats", "/runs/0/layers/0/forward/histogram", "counts high low"),
         ("layer-stats", "/runs/0/layers/0/backward", "mean rms std"),

@@ -27,6 +27,7 @@ pub mod qr;
 mod sgd;
 pub mod simd;
 mod slice;
+mod stats;
 mod summary;
 mod tap;
 
@@ -39,5 +40,6 @@ pub use moments::Moments;
 pub use sgd::{ParamsSgd, Sgd};
 pub use simd::Level;
 pub use slice::Number;
+pub use stats::Stats;
 pub use summary::{Summary, share_outside, summarize};
 pub use tap::tap;

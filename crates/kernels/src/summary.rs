@@ -115,7 +115,7 @@ impl<T: Lend> simd::Task for CountOutside<'_, T> {
 
 /// The tensor on the CPU, contiguous, in `f64` if it was that or an integer type, else in `f32`, which
 /// holds every `bf16` and `f16`.
-fn on_cpu(xs: &Tensor) -> Result<(Tensor, DType)> {
+pub(crate) fn on_cpu(xs: &Tensor) -> Result<(Tensor, DType)> {
     let dtype = match xs.dtype() {
         DType::F32 | DType::BF16 | DType::F16 => DType::F32,
         _ => DType::F64,
