@@ -4,6 +4,8 @@
 //!   passes and of the gradient that comes back. They change neither outputs nor parameter gradients by a bit, as long as all that follows takes the
 //!   tensor that the tap returns.
 //! - [`judge`]: what is wrong, in which layer first, and what would mend it, from the [`Record`]s of all layers.
+//! - [`Probe::first_bad`]: where NaN came from. [`Probe::totals`]: [`Stats`] over all steps. [`Probe::watch`]: a tap around a module.
+//! - [`Parameters`]: by how much a step moves the weights.
 //! - [`tap`]: the bare tap, for whoever wants the gradient itself.
 //! - [`summarize`]: mean, std, rms, min, max and histogram of a tensor; [`share_outside`]: how much of it is
 //!   saturated. The same bits with any number of threads.
@@ -27,11 +29,17 @@
 //! # Ok::<(), candle_core::Error>(())
 //! ```
 
+mod bad;
+mod parameters;
 mod probe;
 mod units;
 mod verdict;
+mod watch;
 
-pub use probe::{Probe, Record};
+pub use bad::{BadTensor, Past, Side, What};
+pub use parameters::{Parameters, Update, judge_updates};
+pub use probe::{Probe, Record, Totals};
 pub use units::Units;
 pub use verdict::{Fault, Reading, Verdict, course, judge};
-pub use wick_kernels::{Histogram, Moments, Summary, share_outside, summarize, tap};
+pub use watch::{Watched, WatchedSequential};
+pub use wick_kernels::{Histogram, Moments, Stats, Summary, share_outside, summarize, tap};

@@ -1,13 +1,14 @@
 //! Records of what passed the taps.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use candle_core::{Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 use wick_kernels::Listener;
 use wick_theory::Activation;
 
-use crate::{Summary, Units, share_outside, summarize, tap};
+use crate::bad::{BadTensor, Past, Side, inspect};
+use crate::{Stats, Summary, Units, share_outside, summarize, tap};
 
 /// Taps by name, and what they recorded. Clones share the records, so that a probe can sit in every layer.
 ///
@@ -28,6 +29,8 @@ use crate::{Summary, Units, share_outside, summarize, tap};
 pub struct Probe {
     bins: usize,
     units: bool,
+    totals: bool,
+    every: u64,
     log: Arc<Mutex<Log>>,
 }
 
@@ -38,6 +41,24 @@ struct Log {
     next: u64,
     records: Vec<(u64, Record)>,
     calls: HashMap<String, usize>,
+    step: u64,
+    totals: Vec<Totals>,
+    past: HashMap<String, VecDeque<Past>>,
+    bad: Option<BadTensor>,
+}
+
+/// Steps of the past that are kept for each name.
+const KEPT: usize = 5;
+
+/// What one name saw over many steps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Totals {
+    /// The tap's name.
+    pub name: String,
+    /// Of all values that passed.
+    pub forward: Stats,
+    /// Of all gradients that came back.
+    pub backward: Stats,
 }
 
 /// What one tap saw, of one call.
@@ -68,7 +89,7 @@ impl Default for Probe {
 impl Probe {
     /// A probe with histograms of 30 bins.
     pub fn new() -> Self {
-        Self { bins: 30, units: false, log: Arc::default() }
+        Self { bins: 30, units: false, totals: false, every: 1, log: Arc::default() }
     }
 
     /// The same with histograms of this many bins.
@@ -90,6 +111,93 @@ impl Probe {
     /// ```
     pub fn with_units(self) -> Self {
         Self { units: true, ..self }
+    }
+
+    /// The same, adding up [`Stats`] over all steps, for each name. Listeners do not: it takes a tap.
+    ///
+    /// ```
+    /// use candle_core::{Device, Tensor};
+    /// use wick_probe::Probe;
+    ///
+    /// let probe = Probe::new().with_totals();
+    /// for step in 0..100 {
+    ///     probe.tap("x", &Tensor::new(&[f64::from(step)], &Device::Cpu)?)?;
+    ///     probe.next_step();
+    /// }
+    /// assert_eq!(probe.totals()[0].forward.mean(), 49.5);
+    /// assert!(probe.records().is_empty());
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    pub fn with_totals(self) -> Self {
+        Self { totals: true, ..self }
+    }
+
+    /// The same, looking at one step of so many, from the first on; in the others a tap costs nothing.
+    ///
+    /// ```
+    /// use candle_core::{Device, Tensor};
+    /// use wick_probe::Probe;
+    ///
+    /// let probe = Probe::new().every(10);
+    /// let x = Tensor::new(&[1.0f32], &Device::Cpu)?;
+    /// let seen = (0..30).filter(|_| {
+    ///     probe.tap("x", &x).expect("a tap on the CPU");
+    ///     let seen = !probe.records().is_empty();
+    ///     probe.next_step();
+    ///     seen
+    /// });
+    /// assert_eq!(seen.count(), 3);
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    pub fn every(self, steps: u64) -> Self {
+        Self { every: steps.max(1), ..self }
+    }
+
+    /// Ends a step: forgets its records, and keeps of them what the totals and a later report of a bad tensor need.
+    pub fn next_step(&self) {
+        let mut log = self.lock();
+        let step = log.step;
+        for (_, record) in std::mem::take(&mut log.records) {
+            let gradient_rms = record.backward.map(|gradient| gradient.rms);
+            let past = log.past.entry(record.name).or_default();
+            if past.len() == KEPT {
+                past.pop_front();
+            }
+            past.push_back(Past { step, rms: record.forward.rms, gradient_rms });
+        }
+        log.calls.clear();
+        log.step += 1;
+    }
+
+    /// Whether this step is one that the probe [looks at](Self::every).
+    pub fn is_looking(&self) -> bool {
+        self.lock().step.is_multiple_of(self.every)
+    }
+
+    /// What each name saw over all steps, in the order of their first calls; nothing without
+    /// [`with_totals`](Self::with_totals).
+    pub fn totals(&self) -> Vec<Totals> {
+        self.lock().totals.clone()
+    }
+
+    /// The first tensor with NaN, an infinity or a number near the type's limit that came to a tap, or to a listener: forward in
+    /// the order of the calls, backward in the order of the gradients. So it is the tap that is nearest behind what produced it, and
+    /// not one to which it was passed on.
+    ///
+    /// ```
+    /// use candle_core::{Device, Tensor};
+    /// use wick_probe::{Probe, Side};
+    ///
+    /// let probe = Probe::new();
+    /// let x = probe.tap("x", &Tensor::new(&[[1.0f32], [0.0]], &Device::Cpu)?)?;
+    /// let y = probe.tap("ln", &x.log()?)?;
+    /// probe.tap("tanh", &y.tanh()?)?;
+    /// let bad = probe.first_bad().expect("ln 0 is infinite");
+    /// assert_eq!((bad.name.as_str(), bad.side, bad.sample), ("ln", Side::Forward, Some(1)));
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    pub fn first_bad(&self) -> Option<BadTensor> {
+        self.lock().bad.clone()
     }
 
     /// Records `xs` and returns it with a tap that will record its gradient. One record a call.
@@ -144,7 +252,7 @@ impl Probe {
         self.lock().records.iter().map(|(_, record)| record.clone()).collect()
     }
 
-    /// Forgets the records.
+    /// Forgets the records. [`next_step`](Self::next_step) does, too.
     pub fn clear(&self) {
         let mut log = self.lock();
         log.records.clear();
@@ -158,31 +266,46 @@ impl Probe {
         range: Option<(f64, f64)>,
         saturated: Option<f64>,
     ) -> Result<Tensor> {
-        let units = if self.units { Units::of(xs)? } else { None };
-        let number = self.open(name, summarize(xs, range, self.bins)?, saturated, units);
+        if !self.is_looking() {
+            return Ok(xs.clone());
+        }
+        let seen = self.look(xs, range)?;
+        let number = self.open(name, seen, saturated);
         let probe = self.clone();
         tap(xs, move |gradient| {
-            let units = if probe.units { Units::of(gradient)? } else { None };
-            probe.close(number, summarize(gradient, None, probe.bins)?, units);
+            probe.close(number, probe.look(gradient, None)?);
             Ok(())
         })
     }
 
+    fn look(&self, xs: &Tensor, range: Option<(f64, f64)>) -> Result<Seen> {
+        // What is looked at in more than one way is fetched from its device once.
+        let xs = &if xs.device().is_cpu() { xs.clone() } else { xs.detach().to_device(&Device::Cpu)? };
+        let summary = summarize(xs, range, self.bins)?;
+        Ok(Seen {
+            bad: inspect(xs, &summary)?,
+            units: if self.units { Units::of(xs)? } else { None },
+            stats: if self.totals { Some(Stats::of_tensor(xs)?) } else { None },
+            summary,
+        })
+    }
+
     /// Begins a record, and returns its number.
-    fn open(&self, name: &str, forward: Summary, saturated: Option<f64>, units: Option<Units>) -> u64 {
+    fn open(&self, name: &str, seen: Seen, saturated: Option<f64>) -> u64 {
         let mut log = self.lock();
         let number = log.next;
         log.next += 1;
         let calls = log.calls.entry(name.to_owned()).or_default();
         let call = *calls;
         *calls += 1;
+        log.note(name, call, Side::Forward, &seen);
         let record = Record {
             name: name.to_owned(),
             call,
-            forward,
+            forward: seen.summary,
             saturated,
             backward: None,
-            units,
+            units: seen.units,
             gradient_units: None,
         };
         log.records.push((number, record));
@@ -190,16 +313,67 @@ impl Probe {
     }
 
     /// Adds the gradient to a record. The records may have been cleared since; then nobody waits for this one.
-    fn close(&self, number: u64, backward: Summary, units: Option<Units>) {
+    fn close(&self, number: u64, seen: Seen) {
         let mut log = self.lock();
-        if let Ok(place) = log.records.binary_search_by_key(&number, |(number, _)| *number) {
-            let record = &mut log.records[place].1;
-            (record.backward, record.gradient_units) = (Some(backward), units);
-        }
+        let Ok(place) = log.records.binary_search_by_key(&number, |(number, _)| *number) else { return };
+        let record = &log.records[place].1;
+        let (name, call) = (record.name.clone(), record.call);
+        log.note(&name, call, Side::Backward, &seen);
+        let record = &mut log.records[place].1;
+        (record.backward, record.gradient_units) = (Some(seen.summary), seen.units);
     }
 
     fn lock(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What was found out about one tensor.
+struct Seen {
+    summary: Summary,
+    units: Option<Units>,
+    stats: Option<Stats>,
+    bad: Option<crate::bad::Bad>,
+}
+
+impl Seen {
+    /// By a listener, which hears no more than the summary.
+    fn heard(summary: Summary) -> Self {
+        let bad = crate::bad::heard(&summary);
+        Self { summary, units: None, stats: None, bad }
+    }
+}
+
+impl Log {
+    /// Adds to the totals, and keeps what is the first bad tensor.
+    fn note(&mut self, name: &str, call: usize, side: Side, seen: &Seen) {
+        if let Some(stats) = &seen.stats {
+            let place = self.totals.iter().position(|totals| totals.name == name).unwrap_or_else(|| {
+                let (forward, backward) = Default::default();
+                self.totals.push(Totals { name: name.to_owned(), forward, backward });
+                self.totals.len() - 1
+            });
+            let totals = &mut self.totals[place];
+            match side {
+                Side::Forward => totals.forward.merge(stats),
+                Side::Backward => totals.backward.merge(stats),
+            }
+        }
+        let Some(bad) = seen.bad else { return };
+        // What is only near the limit gives way to what is beyond.
+        if self.bad.as_ref().is_none_or(|before| before.what < bad.what) {
+            let past = self.past.get(name).into_iter().flatten().copied().collect();
+            self.bad = Some(BadTensor {
+                name: name.to_owned(),
+                call,
+                side,
+                step: self.step,
+                what: bad.what,
+                value: bad.value,
+                sample: bad.sample,
+                past,
+            });
+        }
     }
 }
 
@@ -216,13 +390,13 @@ impl Listener for Ear {
     }
 
     fn forward(&self, output: Summary, saturated: f64) {
-        let number = self.probe.open(&self.name, output, Some(saturated), None);
+        let number = self.probe.open(&self.name, Seen::heard(output), Some(saturated));
         *self.number.lock().unwrap_or_else(PoisonError::into_inner) = Some(number);
     }
 
     fn backward(&self, gradient: Summary) {
         if let Some(number) = *self.number.lock().unwrap_or_else(PoisonError::into_inner) {
-            self.probe.close(number, gradient, None);
+            self.probe.close(number, Seen::heard(gradient));
         }
     }
 }

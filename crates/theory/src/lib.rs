@@ -21,11 +21,12 @@ pub mod gaussian;
 mod mean_field;
 mod network;
 mod products;
+mod response;
 mod special;
 
 pub use activation::{Activation, GELU_CUBIC, SELU_ALPHA, SELU_SCALE, UnknownActivation};
 pub use finite_width::{Band, Batch, LayerBands, finite_width};
-pub use mean_field::{Critical, Custom, DepthScales, MeanField, Nonlinearity};
+pub use mean_field::{Critical, Custom, DepthScales, MeanField, Nonlinearity, Phase};
 pub use network::{
     LayerDraw, LayerPrediction, inverse_width_sum, jacobian_spectrum, length_second_moment, predict,
 };

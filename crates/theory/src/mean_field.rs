@@ -3,6 +3,7 @@
 
 use crate::Activation;
 use crate::gaussian::expectation;
+use crate::response::Response;
 
 /// A function that a layer applies, with its derivative: an [`Activation`], or a [`Custom`] one.
 pub trait Nonlinearity {
@@ -98,6 +99,19 @@ pub struct DepthScales {
     pub correlation: f64,
     /// `ξ_∇ = 1/|ln χ₁|`: the squared gradient, falling or growing.
     pub gradient: f64,
+}
+
+/// Where layers of one kind come to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Phase {
+    /// The variance of the pre-activations.
+    pub q: f64,
+    /// The correlation of two inputs: 1 in an ordered phase, less in a chaotic one.
+    pub c: f64,
+    /// By how much a squared gradient changes from layer to layer; above 1 in a chaotic phase.
+    pub chi_1: f64,
+    /// How fast.
+    pub scales: DepthScales,
 }
 
 /// Lengths that are told from 0 and from ∞; the integrals' work grows with the root of the length.
@@ -218,6 +232,40 @@ impl<N: Nonlinearity> MeanField<N> {
             correlation: falls(slope),
             gradient: 1.0 / self.chi_1(q).ln().abs(),
         })
+    }
+
+    /// The fixed point with all that is told of it, by series rather than by integrals in two dimensions: a thousand times as
+    /// fast as [`depth_scales`](Self::depth_scales), and good to three digits. `None` where lengths have no fixed point.
+    ///
+    /// ```
+    /// use wick_theory::{Activation, MeanField};
+    ///
+    /// let tanh = MeanField { phi: Activation::Tanh, weight_variance: 4.0, bias_variance: 0.05 };
+    /// let phase = tanh.phase().unwrap();
+    /// assert!((phase.chi_1 - 1.342_402).abs() < 1e-6 && (phase.c - 0.16506).abs() < 1e-4);
+    /// assert!((phase.scales.correlation / 6.9803 - 1.0).abs() < 1e-3);
+    /// ```
+    pub fn phase(&self) -> Option<Phase> {
+        let q = self.fixed_length()?;
+        let chi_1 = self.chi_1(q);
+        let at = Response::at(&Borrowed(&self.phi), q);
+        let length = self.weight_variance * at.mean_square + self.bias_variance;
+        let grows = |c: f64| (self.weight_variance * at.values(c) + self.bias_variance) / length > c + 1e-12;
+        let c = if chi_1 <= 1.0 || length <= 0.0 {
+            1.0
+        } else if grows(0.0) {
+            bisect(0.0, 1.0 - 1e-9, grows)
+        } else {
+            0.0
+        };
+        let slope = if c == 1.0 { chi_1 } else { self.weight_variance * at.slopes(c) };
+        let falls = |slope: f64| -1.0 / slope.ln();
+        let scales = DepthScales {
+            length: falls(self.chi_parallel(q)),
+            correlation: falls(slope),
+            gradient: 1.0 / chi_1.ln().abs(),
+        };
+        Some(Phase { q, c, chi_1, scales })
     }
 
     /// The point of the line `χ₁ = 1` at a length, whatever the weight and bias variances of `self` are; its bias variance may

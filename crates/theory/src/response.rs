@@ -8,15 +8,15 @@ const TERMS: usize = 40;
 
 /// Integrals over `x = √q z` of what one layer computes.
 #[derive(Debug, Clone)]
-pub(super) struct Response {
+pub(crate) struct Response {
     /// `E φ`.
-    pub(super) mean: f64,
+    pub(crate) mean: f64,
     /// `E φ²`.
-    pub(super) mean_square: f64,
+    pub(crate) mean_square: f64,
     /// `E φ'²`.
-    pub(super) slope_square: f64,
+    pub(crate) slope_square: f64,
     /// `E[z² φ'²]/E φ'²`.
-    pub(super) stretch: f64,
+    pub(crate) stretch: f64,
     value: Series,
     square: Series,
     slope: Series,
@@ -37,7 +37,7 @@ const LIGHTEST: f64 = 1e-15;
 
 impl Response {
     /// `E φ`, `E φ²` and `E φ'²` alone.
-    pub(super) fn levels(phi: &dyn Nonlinearity, q: f64) -> [f64; 3] {
+    pub(crate) fn levels(phi: &dyn Nonlinearity, q: f64) -> [f64; 3] {
         let scale = q.sqrt();
         let mut levels = [0.0; 3];
         for (z, weight) in nodes(q, phi.kinks()).into_iter().filter(|node| node.1 > LIGHTEST) {
@@ -49,7 +49,7 @@ impl Response {
         levels
     }
 
-    pub(super) fn at(phi: &dyn Nonlinearity, q: f64) -> Self {
+    pub(crate) fn at(phi: &dyn Nonlinearity, q: f64) -> Self {
         let scale = q.sqrt();
         let mut series = [[0.0; TERMS]; 4];
         let [mut stretch, mut cube, mut fourth, mut slope_fourth, mut square_slope] = [0.0; 5];
@@ -90,23 +90,23 @@ impl Response {
     }
 
     /// `E[φ(u₁) φ(u₂)]` at the correlation `c`.
-    pub(super) fn values(&self, c: f64) -> f64 {
+    pub(crate) fn values(&self, c: f64) -> f64 {
         product(&self.value, &self.value, self.mean_square, c)
     }
 
     /// `E[φ'(u₁) φ'(u₂)]`.
-    pub(super) fn slopes(&self, c: f64) -> f64 {
+    pub(crate) fn slopes(&self, c: f64) -> f64 {
         product(&self.slope, &self.slope, self.slope_square, c)
     }
 
     /// `Cov(φ²(u₁), φ²(u₂))/(E φ²)²`; with the part `conserved` of what goes by the length of the pre-activations left out.
-    pub(super) fn squares(&self, c: f64, conserved: f64) -> f64 {
+    pub(crate) fn squares(&self, c: f64, conserved: f64) -> f64 {
         let all = product(&self.square, &self.square, self.fourth, c);
         ratio(all - conserved * (self.square.0[2] * c).powi(2), self.mean_square.powi(2)) - 1.0
     }
 
     /// `E[φ'²(u₁) φ'²(u₂)]/(E φ'²)²`.
-    pub(super) fn squared_slopes(&self, c: f64) -> f64 {
+    pub(crate) fn squared_slopes(&self, c: f64) -> f64 {
         ratio(
             product(&self.slope_squared, &self.slope_squared, self.slope_fourth, c),
             self.slope_square.powi(2),
@@ -114,20 +114,20 @@ impl Response {
     }
 
     /// `Cov(φ'²(u₁), φ²(u₂))/(E φ'² E φ²)`.
-    pub(super) fn squares_and_slopes(&self, c: f64, conserved: f64) -> f64 {
+    pub(crate) fn squares_and_slopes(&self, c: f64, conserved: f64) -> f64 {
         let all = product(&self.slope_squared, &self.square, self.square_slope, c);
         let length = self.slope_squared.0[2] * self.square.0[2] * c * c;
         ratio(all - conserved * length, self.slope_square * self.mean_square) - 1.0
     }
 
     /// `Cov(φ(u₁), φ²(u₂))`.
-    pub(super) fn values_and_squares(&self, c: f64, conserved: f64) -> f64 {
+    pub(crate) fn values_and_squares(&self, c: f64, conserved: f64) -> f64 {
         let length = self.value.0[2] * self.square.0[2] * c * c;
         product(&self.value, &self.square, self.cube, c) - conserved * length - self.mean * self.mean_square
     }
 
     /// `Cov(φ(u₁), φ(u₂))`.
-    pub(super) fn means(&self, c: f64, conserved: f64) -> f64 {
+    pub(crate) fn means(&self, c: f64, conserved: f64) -> f64 {
         self.values(c) - conserved * (self.value.0[2] * c).powi(2) - self.mean * self.mean
     }
 }

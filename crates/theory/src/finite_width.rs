@@ -1,7 +1,5 @@
 //! Networks whose layers are not wide: how far a draw of the weights strays.
 
-mod response;
-
 use std::sync::LazyLock;
 
 use rand::rngs::Xoshiro256PlusPlus;
@@ -9,8 +7,8 @@ use rand::{Rng, SeedableRng};
 
 use crate::mean_field::Nonlinearity;
 use crate::network::LayerDraw;
+use crate::response::Response;
 use crate::special::normal_cdf;
-use response::Response;
 
 /// A batch of vectors, by what a network's fluctuations depend on: the input's samples, or the gradients of a loss with respect
 /// to the last layer's outputs.
