@@ -48,6 +48,32 @@ fn devices() {
 }
 
 #[test]
+fn phase_diagrams() {
+    for (arguments, part) in [
+        (["--sigma-w", "2,1"], "LOW < HIGH"),
+        (["--sigma-b", "-1,1"], "0 ≤ LOW"),
+        (["--grid", "1x5"], "2 to 1000"),
+        (["--shard", "9/8"], "1 ≤ K ≤ N"),
+        (["--shard", "0/8"], "1 ≤ K ≤ N"),
+        (["--depth", "3"], "--depth 4"),
+        (["--width", "10000000"], "ask for a smaller --width"),
+    ] {
+        let [option, value] = arguments;
+        fails("phase-diagram", &[&format!("{option}={value}")], 2, &[part]);
+    }
+    fails("phase-diagram", &["--merge", "nowhere.json"], 1, &["cannot open nowhere.json"]);
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("part.json"), "{\"cells\": []}").unwrap();
+    fails_in(
+        folder.path(),
+        "phase-diagram",
+        &["--merge", "part.json"],
+        1,
+        &["not the JSON of a phase-diagram"],
+    );
+}
+
+#[test]
 fn names_and_specs() {
     fails(
         "layer-stats",

@@ -8,12 +8,13 @@ use common::{command, json, stdout};
 use serde_json::Value;
 
 /// Each program with arguments that keep it small.
-const SMALL: [(&str, &[&str]); 5] = [
+const SMALL: [(&str, &[&str]); 6] = [
     ("layer-stats", &["--samples", "300", "--features", "200", "--widths", "150,100,50"]),
     ("forward-backward", &["--batch", "7", "--hidden", "9"]),
     ("activation-gradient", &["--activation", "mish", "--activation", "hardtanh"]),
     ("matrix-product", &["--trials", "3", "--factors", "20"]),
     ("symmetry", &["--steps", "5", "--hidden", "4"]),
+    ("phase-diagram", &["--grid", "3x2", "--width", "40", "--depth", "8", "--samples", "4"]),
 ];
 
 #[test]
@@ -48,7 +49,7 @@ fn layer_stats_at_full_size_is_the_same_with_one_thread() {
 
 #[test]
 fn every_program_prints_csv_with_a_row_for_everything() {
-    let rows = [9, 7, 320, 63, 12];
+    let rows = [9, 7, 320, 63, 12, 6];
     for ((program, arguments), rows) in SMALL.into_iter().zip(rows) {
         let text = stdout(program, &[arguments, &["--format", "csv"]].concat());
         let mut reader = csv::Reader::from_reader(text.as_bytes());
@@ -88,6 +89,16 @@ fn the_json_has_the_keys_that_are_promised() {
         ),
         ("forward-backward", "/values/0", "name shape values"),
         ("forward-backward", "/checks/0", "autograd compared finite_difference name shape"),
+        ("phase-diagram", "", "cells critical experiment"),
+        (
+            "phase-diagram",
+            "/experiment",
+            "activation depth device dtype grid samples seed sigma_b sigma_w width",
+        ),
+        ("phase-diagram", "/critical/0", "q sigma_b sigma_w"),
+        ("phase-diagram", "/cells/0", "at measured predicted sigma_b sigma_w"),
+        ("phase-diagram", "/cells/0/measured", "c chi_1 q"),
+        ("phase-diagram", "/cells/0/predicted", "c chi_1 q xi_c xi_grad xi_q"),
         ("activation-gradient", "", "curves device dtype"),
         ("activation-gradient", "/curves/0", "activation gradient max_difference value x"),
         (
@@ -166,4 +177,36 @@ fn help_has_an_example() {
         assert!(help.contains("Examples:") && help.contains("--device"), "{program}: {help}");
         command(program, &["--version"]).assert().success();
     }
+}
+
+/// Parts, joined, are the whole: the same bytes. A missing part, one given twice and a foreign one are refused.
+#[test]
+fn parts_of_a_phase_diagram_join_to_the_whole() {
+    let small = SMALL[5].1;
+    let folder = tempfile::tempdir().unwrap();
+    let parts: Vec<String> = (1..=3)
+        .map(|k| {
+            let path = folder.path().join(format!("{k}.json"));
+            let shard = format!("{k}/3");
+            let text = stdout("phase-diagram", &[small, &["--shard", &shard, "--format", "json"]].concat());
+            std::fs::write(&path, text).unwrap();
+            path.to_str().unwrap().to_owned()
+        })
+        .collect();
+    let whole = stdout("phase-diagram", &[small, &["--format", "json"]].concat());
+    let merge = |files: &[&str]| {
+        let arguments = [&["--merge"], files, &["--format", "json", "--no-pictures"]].concat();
+        let output = command("phase-diagram", &arguments).output().unwrap();
+        let [out, error] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        if output.status.success() { Ok(out) } else { Err(error) }
+    };
+    let [a, b, c] = [&parts[0], &parts[1], &parts[2]].map(String::as_str);
+    assert_eq!(merge(&[c, a, b]), Ok(whole));
+    assert!(merge(&[a, b]).unwrap_err().contains("2 of 6 cells are missing, [2, 0] first"));
+    assert!(merge(&[a, b, b, c]).unwrap_err().contains("in two of the files"));
+    let other =
+        stdout("phase-diagram", &[small, &["--seed", "7", "--shard", "3/3", "--format", "json"]].concat());
+    let foreign = folder.path().join("foreign.json");
+    std::fs::write(&foreign, other).unwrap();
+    assert!(merge(&[a, b, foreign.to_str().unwrap()]).unwrap_err().contains("is of another experiment"));
 }

@@ -1,0 +1,154 @@
+//! Order and chaos: where signals and gradients survive depth, by theory and in nets as they come out.
+
+mod measure;
+mod picture;
+mod report;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use anyhow::Result;
+use clap::Parser;
+use wick::args::{Common, Float};
+use wick::failure::usage;
+use wick::{failure, memory, progress};
+use wick_model::Activation;
+
+use report::{Experiment, PhaseDiagram};
+
+/// The plane of weight and bias variances for an activation: the critical line, how deep a signal and a gradient get, and the same
+/// measured in real nets on a grid. Parts of the grid can be computed apart (--shard) and joined (--merge).
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLE)]
+struct Args {
+    /// What each layer applies: tanh, relu, gelu, … (an unknown name lists them)
+    #[arg(long, value_name = "NAME", default_value = "tanh")]
+    activation: Activation,
+    /// The range of σ_w, the standard deviation of a weight times √fan_in
+    #[arg(long, value_name = "LOW,HIGH", default_value = "0.5,3")]
+    sigma_w: Range,
+    /// The range of σ_b, the standard deviation of a bias
+    #[arg(long, value_name = "LOW,HIGH", default_value = "0,1")]
+    sigma_b: Range,
+    /// How many σ_w, and how many σ_b, are measured
+    #[arg(long, value_name = "NxN", default_value = "16x11")]
+    grid: Grid,
+    /// Units of each layer
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    width: usize,
+    /// Layers
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    depth: usize,
+    /// Samples of the random input
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    samples: usize,
+    /// Compute one part of so many: its cells are the same as in the whole
+    #[arg(long, value_name = "K/N", conflicts_with = "merge")]
+    shard: Option<Shard>,
+    /// Join the JSON of parts instead of measuring; every cell must be there
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["activation", "sigma_w", "sigma_b", "grid", "width", "depth", "samples"])]
+    merge: Vec<PathBuf>,
+    #[command(flatten)]
+    common: Common,
+}
+
+const EXAMPLE: &str = "\
+Examples:
+  phase-diagram
+  phase-diagram --activation gelu --sigma-w 1,2 --sigma-b 0,0.8
+  phase-diagram --shard 1/8 --format json --no-pictures > part-1.json
+  phase-diagram --merge part-*.json";
+
+fn main() -> ExitCode {
+    failure::run(phase_diagram)
+}
+
+fn phase_diagram(args: Args) -> Result<()> {
+    let report = if args.merge.is_empty() { measured(&args)? } else { PhaseDiagram::merge(&args.merge)? };
+    args.common.finish("phase-diagram", &report, || picture::draw(&report))
+}
+
+fn measured(args: &Args) -> Result<PhaseDiagram> {
+    if args.width == 0 || args.depth < 4 || args.samples < 2 {
+        return Err(usage("too small: --width is 1 or more, --depth 4, and --samples 2"));
+    }
+    let place = args.common.place(Float::F32)?;
+    let (width, depth) = (args.width as f64, args.depth as f64);
+    let numbers = depth * (2.0 * width * width + 4.0 * width * args.samples as f64);
+    memory::check(numbers, place.dtype.size_in_bytes(), "ask for a smaller --width, --depth or --samples")?;
+    let experiment = Experiment {
+        activation: args.activation.to_string(),
+        sigma_w: args.sigma_w.0,
+        sigma_b: args.sigma_b.0,
+        grid: args.grid.0,
+        width: args.width,
+        depth: args.depth,
+        samples: args.samples,
+        dtype: place.dtype.as_str().to_owned(),
+        device: place.name.clone(),
+        seed: args.common.seed,
+    };
+    args.common.check_out()?;
+    let Shard { index, of } = args.shard.unwrap_or(Shard { index: 0, of: 1 });
+    let mine: Vec<[usize; 2]> = experiment.cells().skip(index).step_by(of).collect();
+    let bar = progress::bar(mine.len(), "phase-diagram");
+    let mut cells = Vec::with_capacity(mine.len());
+    for at in mine {
+        cells.push(measure::cell(&experiment, at, args.activation, &place)?);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    PhaseDiagram::new(experiment, cells, args.shard.is_some())
+}
+
+/// `LOW,HIGH`, none of them negative, the first less than the second.
+#[derive(Debug, Clone, Copy)]
+struct Range([f64; 2]);
+
+impl FromStr for Range {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let ends = text.split_once(',').and_then(|(low, high)| Some([low.parse().ok()?, high.parse().ok()?]));
+        match ends {
+            Some([low, high]) if 0.0 <= low && low < high && high <= 100.0 => Ok(Self([low, high])),
+            _ => Err("not LOW,HIGH with 0 ≤ LOW < HIGH ≤ 100".into()),
+        }
+    }
+}
+
+/// `16x11`.
+#[derive(Debug, Clone, Copy)]
+struct Grid([usize; 2]);
+
+impl FromStr for Grid {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let sides = text.split_once('x').and_then(|(w, b)| Some([w.parse().ok()?, b.parse().ok()?]));
+        match sides {
+            Some([w, b]) if (2..=1000).contains(&w) && (2..=1000).contains(&b) => Ok(Self([w, b])),
+            _ => Err("not NxN with sides of 2 to 1000".into()),
+        }
+    }
+}
+
+/// `3/8`: the third of eight parts.
+#[derive(Debug, Clone, Copy)]
+struct Shard {
+    index: usize,
+    of: usize,
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('/').and_then(|(k, n)| Some((k.parse().ok()?, n.parse().ok()?)));
+        match parts {
+            Some((k, n)) if (1..=n).contains(&k) => Ok(Self { index: k - 1, of: n }),
+            _ => Err("not K/N with 1 ≤ K ≤ N".into()),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The plane twice: how deep two inputs stay apart, and how deep a gradient gets, with the measured nets on it.
+
+use anyhow::Result;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use wick::picture::style::{GREY, grey_text, text};
+use wick::picture::{Area, Picture, cannot_draw};
+
+use crate::report::{Both, PhaseDiagram, Predicted, predicted};
+
+const SIZE: (u32, u32) = (1040, 520);
+const TOP: i32 = 44;
+/// The colours' scale on the right.
+const SCALE: i32 = 92;
+/// How fine the plane is coloured.
+const FINE: [usize; 2] = [72, 54];
+/// Depth scales from one layer to a hundred have a colour each.
+const SHALLOWEST: f64 = 1.0;
+const DEEPEST: f64 = 100.0;
+
+pub(crate) fn draw(report: &PhaseDiagram) -> Result<Picture> {
+    let e = &report.experiment;
+    let phi = e.phi()?;
+    let [columns, rows] = FINE;
+    let on = |[low, high]: [f64; 2], place: usize, of: usize| {
+        low + (high - low) * (place as f64 + 0.5) / of as f64
+    };
+    let plane: Vec<Option<Predicted>> = (0..rows)
+        .flat_map(|b| (0..columns).map(move |w| (w, b)))
+        .map(|(w, b)| predicted(phi, [on(e.sigma_w, w, columns), on(e.sigma_b, b, rows)]))
+        .collect();
+    Picture::draw(SIZE, |area| {
+        let title = format!("Order and chaos in {} nets", e.activation);
+        area.draw_text(&title, &text(18), (12, 10)).map_err(cannot_draw)?;
+        let (_, body) = area.split_vertically(TOP);
+        let (plots, scale) = body.split_horizontally(SIZE.0 as i32 - SCALE);
+        let (left, right) = plots.split_horizontally((SIZE.0 as i32 - SCALE) / 2);
+        let by_c = |p: &Predicted| p.xi_c;
+        panel(&left, "ξ_c: how deep two inputs can be told apart", report, &plane, by_c, false)?;
+        let by_gradient = |p: &Predicted| p.xi_grad;
+        let title =
+            format!("ξ_∇: how deep gradients get; in circles, nets of {} × {} as measured", e.depth, e.width);
+        panel(&right, &title, report, &plane, by_gradient, true)?;
+        legend(&scale)
+    })
+}
+
+fn panel(
+    area: &Area,
+    title: &str,
+    report: &PhaseDiagram,
+    plane: &[Option<Predicted>],
+    of: impl Fn(&Predicted) -> Option<f64>,
+    measured: bool,
+) -> Result<()> {
+    let e = &report.experiment;
+    let ([w0, w1], [b0, b1]) = (e.sigma_w, e.sigma_b);
+    area.draw_text(title, &text(14), (12, 2)).map_err(cannot_draw)?;
+    let (_, body) = area.split_vertically(22);
+    // Circles at the edges are whole.
+    let (dw, db) = (0.02 * (w1 - w0), 0.02 * (b1 - b0));
+    let mut chart = ChartBuilder::on(&body)
+        .margin(8)
+        .x_label_area_size(42)
+        .y_label_area_size(56)
+        .build_cartesian_2d(w0 - dw..w1 + dw, b0 - db..b1 + db)
+        .map_err(cannot_draw)?;
+    chart
+        .configure_mesh()
+        .disable_mesh()
+        .axis_style(GREY)
+        .x_desc("σ_w")
+        .y_desc("σ_b")
+        .axis_desc_style(text(14))
+        .label_style(grey_text(12))
+        .x_labels(6)
+        .y_labels(6)
+        .draw()
+        .map_err(cannot_draw)?;
+    let [columns, rows] = FINE;
+    let edge = |low: f64, high: f64, place: usize, of: usize| low + (high - low) * place as f64 / of as f64;
+    let squares = plane.iter().enumerate().map(|(index, at)| {
+        let (w, b) = (index % columns, index / columns);
+        // Each runs under the next ones, so that no seam shows.
+        let corners = [
+            (edge(w0, w1, w, columns), edge(b0, b1, b, rows)),
+            (edge(w0, w1, (w + 2).min(columns), columns), edge(b0, b1, (b + 2).min(rows), rows)),
+        ];
+        Rectangle::new(corners, fill(at.as_ref().map(&of)).filled())
+    });
+    chart.draw_series(squares).map_err(cannot_draw)?;
+    if measured {
+        let circles = report.cells.iter().flat_map(|Both { cell, .. }| {
+            let depth = cell.measured.chi_1.map(|chi| Some(1.0 / chi.ln().abs()));
+            let at = (cell.sigma_w, cell.sigma_b);
+            [Circle::new(at, 7, WHITE.filled()), Circle::new(at, 6, fill(depth).filled())]
+        });
+        chart.draw_series(circles).map_err(cannot_draw)?;
+    }
+    let line: Vec<(f64, f64)> = report
+        .critical
+        .iter()
+        .map(|point| (point.sigma_w, point.sigma_b))
+        .filter(|(w, _)| (w0..=w1).contains(w))
+        .collect();
+    chart.draw_series([PathElement::new(line.clone(), WHITE.stroke_width(5))]).map_err(cannot_draw)?;
+    chart.draw_series([PathElement::new(line, BLACK.stroke_width(2))]).map_err(cannot_draw)?;
+    Ok(())
+}
+
+/// Grey where lengths have no fixed point; the deepest where the scale is infinite.
+fn fill(depth: Option<Option<f64>>) -> RGBColor {
+    match depth {
+        None => RGBColor(200, 200, 200),
+        Some(depth) => {
+            let depth = depth.unwrap_or(DEEPEST).clamp(SHALLOWEST, DEEPEST);
+            along((depth / SHALLOWEST).ln() / (DEEPEST / SHALLOWEST).ln())
+        }
+    }
+}
+
+/// From dark blue over green to yellow, even to the eye and to any colour vision, by its lightness.
+fn along(share: f64) -> RGBColor {
+    const STOPS: [[f64; 3]; 6] = [
+        [0.0, 32.0, 76.0],
+        [49.0, 68.0, 107.0],
+        [102.0, 105.0, 112.0],
+        [149.0, 143.0, 120.0],
+        [203.0, 186.0, 105.0],
+        [255.0, 233.0, 69.0],
+    ];
+    let place = share.clamp(0.0, 1.0) * (STOPS.len() - 1) as f64;
+    let left = (place as usize).min(STOPS.len() - 2);
+    let t = place - left as f64;
+    let mix = |i: usize| (STOPS[left][i] + t * (STOPS[left + 1][i] - STOPS[left][i])).round() as u8;
+    RGBColor(mix(0), mix(1), mix(2))
+}
+
+/// The colours with their depths.
+fn legend(area: &Area) -> Result<()> {
+    const HEIGHT: i32 = 300;
+    const ABOVE: i32 = 62;
+    let label = |text: &str, y: i32| {
+        let style = grey_text(12).pos(Pos::new(HPos::Left, VPos::Center));
+        area.draw_text(text, &style, (30, y)).map_err(cannot_draw)
+    };
+    area.draw_text("layers", &text(13), (6, ABOVE - 30)).map_err(cannot_draw)?;
+    for y in 0..HEIGHT {
+        let style = along(1.0 - f64::from(y) / f64::from(HEIGHT)).filled();
+        area.draw(&Rectangle::new([(6, ABOVE + y), (24, ABOVE + HEIGHT)], style)).map_err(cannot_draw)?;
+    }
+    for depth in [1.0, 3.0, 10.0, 30.0, 100.0] {
+        let share = f64::ln(depth / SHALLOWEST) / f64::ln(DEEPEST / SHALLOWEST);
+        let more = if depth == DEEPEST { "+" } else { "" };
+        label(&format!("{depth}{more}"), ABOVE + ((1.0 - share) * f64::from(HEIGHT)) as i32)?;
+    }
+    area.draw(&PathElement::new(
+        [(6, ABOVE + HEIGHT + 28), (24, ABOVE + HEIGHT + 28)],
+        BLACK.stroke_width(2),
+    ))
+    .map_err(cannot_draw)?;
+    label("critical", ABOVE + HEIGHT + 28)
+}
