@@ -31,13 +31,15 @@
 
 mod bad;
 mod parameters;
+mod presets;
 mod probe;
 mod units;
 mod verdict;
 mod watch;
 
 pub use bad::{BadTensor, Past, Side, What};
-pub use parameters::{Parameters, Update, judge_updates};
+pub use parameters::{ParameterGradient, Parameters, Update, judge_updates};
+pub use presets::Preset;
 pub use probe::{Probe, Record, Totals};
 pub use units::Units;
 pub use verdict::{Fault, Reading, Verdict, course, judge};

@@ -1,8 +1,10 @@
 //! Parameters, and by how much a step moves them.
 
+use candle_core::backprop::GradStore;
 use candle_core::{DType, Result, Tensor, Var};
 use serde::Serialize;
 
+use crate::Stats;
 use crate::verdict::{Fault, Verdict};
 
 /// Parameters as they were before a step.
@@ -77,6 +79,49 @@ impl Parameters {
             });
         }
         Ok(updates)
+    }
+}
+
+/// The gradient of one parameter.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ParameterGradient {
+    /// The parameter's name.
+    pub name: String,
+    /// The gradient's norm.
+    pub norm: f64,
+    /// Its mean magnitude.
+    pub mean_abs: f64,
+    /// The share of it that is 0.
+    pub zeros: f64,
+    /// The standard deviation of the parameter itself.
+    pub weight_std: f64,
+}
+
+impl ParameterGradient {
+    /// The gradients of all parameters that have one.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn of(vars: &[(String, Var)], gradients: &GradStore) -> Result<Vec<Self>> {
+        let known = vars.iter().filter_map(|(name, var)| Some((name, var, gradients.get(var)?)));
+        known
+            .map(|(name, var, gradient)| {
+                let stats = Stats::of_tensor(gradient)?;
+                let norm = if stats.non_finite() > 0 {
+                    f64::NAN
+                } else {
+                    stats.rms() * (stats.count() as f64).sqrt()
+                };
+                let mean_abs = gradient.to_dtype(DType::F64)?.abs()?.mean_all()?.to_scalar::<f64>()?;
+                Ok(Self {
+                    name: name.clone(),
+                    norm,
+                    mean_abs,
+                    zeros: stats.zeros() as f64 / stats.count().max(1) as f64,
+                    weight_std: Stats::of_tensor(var)?.std(),
+                })
+            })
+            .collect()
     }
 }
 

@@ -106,7 +106,7 @@ impl Probe {
     ///
     /// let probe = Probe::new().with_units();
     /// probe.tap("relu", &Tensor::new(&[[-1.0f32, 2.0], [-3.0, 1.0]], &Device::Cpu)?.relu()?)?;
-    /// assert_eq!(probe.records()[0].units.map(|units| units.constant), Some(0.5));
+    /// assert_eq!(probe.records()[0].units.as_ref().map(|units| units.constant), Some(0.5));
     /// # Ok::<(), candle_core::Error>(())
     /// ```
     pub fn with_units(self) -> Self {

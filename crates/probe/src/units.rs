@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Result, Tensor};
 use wick_theory::Batch;
 
 /// What the units of a layer do over the samples of a batch.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Units {
     /// How many units there are.
     pub count: usize,
@@ -12,8 +12,8 @@ pub struct Units {
     pub constant: f64,
     /// The share of them that equal an earlier unit for every sample, constant ones aside.
     pub copies: f64,
-    /// The mean cosine of two samples; `None` of one sample alone.
-    pub cosine: Option<f64>,
+    /// The samples: their lengths and cosines.
+    pub batch: Batch,
 }
 
 impl Units {
@@ -49,10 +49,10 @@ impl Units {
         if samples < 2 {
             return Ok(None);
         }
-        Ok(Some(Self::of_rows(&values, count, samples)))
+        Ok(Some(Self::of_rows(&values, count)))
     }
 
-    fn of_rows(values: &[f64], count: usize, samples: usize) -> Self {
+    fn of_rows(values: &[f64], count: usize) -> Self {
         let mut constant = vec![true; count];
         // Two numbers for each unit that only copies share, whatever the last bits of the products that made them.
         let mut marks = vec![[0.0f64; 3]; count];
@@ -75,12 +75,11 @@ impl Units {
         living.sort_by(|a, b| a[0].total_cmp(&b[0]));
         let equal = |a: &[f64; 3], b: &[f64; 3]| a.iter().zip(b).all(|(x, y)| (x - y).abs() <= 1e-6 * a[2]);
         let copies = living.windows(2).filter(|pair| equal(&pair[0], &pair[1])).count();
-        let batch = Batch::of(values, count);
         Self {
             count,
             constant: (count - living.len()) as f64 / count as f64,
             copies: copies as f64 / count as f64,
-            cosine: (samples > 1).then_some(batch.cosine),
+            batch: Batch::of(values, count),
         }
     }
 }

@@ -22,10 +22,14 @@ pub struct Reading {
     pub saturated: Option<f64>,
     /// The share of the units that put out the same for all samples.
     pub constant: Option<f64>,
-    /// The share of the units that are copies of another one, forward and, where there is a gradient, backward.
+    /// The share of the units that are copies of another one.
     pub copies: Option<f64>,
-    /// The mean cosine of two samples' outputs.
-    pub cosine: Option<f64>,
+    /// The smallest and the largest output.
+    pub range: Option<(f64, f64)>,
+    /// The samples' outputs, and the gradients that came back to them: their lengths and cosines.
+    pub batch: Option<Batch>,
+    /// The same of the gradients.
+    pub gradients: Option<Batch>,
     /// How the layer was drawn.
     pub draw: Option<LayerDraw<Activation>>,
 }
@@ -33,11 +37,7 @@ pub struct Reading {
 impl Reading {
     /// What a record holds.
     pub fn of(record: &Record) -> Self {
-        let units = record.units;
-        let copies = match (units, record.gradient_units) {
-            (Some(forward), Some(backward)) => Some(forward.copies.min(backward.copies)),
-            (forward, _) => forward.map(|units| units.copies),
-        };
+        let units = record.units.as_ref();
         Self {
             name: record.name.clone(),
             std: record.forward.std,
@@ -45,8 +45,10 @@ impl Reading {
             gradient_rms: record.backward.as_ref().map(|gradient| gradient.rms),
             saturated: record.saturated,
             constant: units.map(|units| units.constant),
-            copies,
-            cosine: units.and_then(|units| units.cosine),
+            copies: units.map(|units| units.copies),
+            range: Some((record.forward.min, record.forward.max)),
+            batch: units.map(|units| units.batch.clone()),
+            gradients: record.gradient_units.as_ref().map(|units| units.batch.clone()),
             draw: None,
         }
     }
@@ -119,7 +121,7 @@ const MANY_COPIES: f64 = 0.1;
 /// A cosine from which all samples are alike.
 const ALIKE: f64 = 0.999;
 
-/// What is wrong with a net, given its layers from first to last and the mean square of its input; nothing if it is well. No
+/// What is wrong with a net, given its layers from first to last and its input; nothing if it is well. No
 /// verdict changes when the loss is multiplied by a number.
 ///
 /// Where it is known how a layer was drawn, what it makes of its measured input is compared with what it should (its 95 % band, by
@@ -127,6 +129,7 @@ const ALIKE: f64 = 0.999;
 ///
 /// ```
 /// use wick_probe::{Fault, Reading, judge};
+/// use wick_theory::Batch;
 ///
 /// let layer = |index: i32| Reading {
 ///     name: format!("layer_{index}"),
@@ -136,19 +139,21 @@ const ALIKE: f64 = 0.999;
 ///     saturated: None,
 ///     constant: None,
 ///     copies: None,
-///     cosine: None,
+///     range: None,
+///     batch: None,
+///     gradients: None,
 ///     draw: None,
 /// };
-/// let verdicts = judge(&(1..10).map(layer).collect::<Vec<_>>(), 1.0);
+/// let verdicts = judge(&(1..10).map(layer).collect::<Vec<_>>(), &Batch::normal(100, 50, 1.0));
 /// assert_eq!(verdicts[0].fault, Fault::DiesOut);
 /// assert!(verdicts[0].text.starts_with("dies out: the outputs' std shrinks ×0.27 a layer"));
 /// ```
-pub fn judge(layers: &[Reading], input_mean_square: f64) -> Vec<Verdict> {
+pub fn judge(layers: &[Reading], input: &Batch) -> Vec<Verdict> {
     if let Some(verdict) = non_finite(layers) {
         return vec![verdict];
     }
     let mut found = Vec::new();
-    found.extend(outside_band(layers, input_mean_square));
+    found.extend(outside_band(layers, input));
     let saturated = saturated(layers);
     if saturated.is_none() {
         found.extend(forward(layers));
@@ -178,11 +183,25 @@ fn non_finite(layers: &[Reading]) -> Option<Verdict> {
 
 /// The first layer that makes more or less of its input, or of the gradient that comes back to it, than it should. The last
 /// layer's gradients are spared: a loss ties them to its outputs.
-fn outside_band(layers: &[Reading], input_mean_square: f64) -> Option<Verdict> {
-    let inputs = std::iter::once(input_mean_square).chain(layers.iter().map(|layer| layer.rms * layer.rms));
+fn outside_band(layers: &[Reading], input: &Batch) -> Option<Verdict> {
+    let below = layers.iter().map(|layer| as_seen(layer.batch.as_ref(), layer.rms));
+    let inputs = std::iter::once(input.clone()).chain(below);
     layers.iter().zip(inputs).enumerate().find_map(|(index, (layer, input))| {
         let draw = layer.draw?;
-        let [forward, backward] = alone(draw, input, layer.gradient_rms.unwrap_or(0.0));
+        let name = &layer.name;
+        let verdict = |figure: f64, text: String, mend: &str| Verdict {
+            fault: Fault::OutsideBand,
+            layer: name.clone(),
+            figure,
+            text,
+            mend: mend.to_owned(),
+        };
+        if let Some(x) = outside_range(layer, draw.phi) {
+            let text = format!("{name}: an output of {}, which {} never has", short(x), draw.phi);
+            return Some(verdict(x, text, "apply the activation"));
+        }
+        let gradient = as_seen(layer.gradients.as_ref(), layer.gradient_rms.unwrap_or(0.0));
+        let [forward, backward] = alone(draw, &input, &gradient);
         let off = |what, band: Band, got: f64| strays(&band, got).map(|off| (what, band, got, off));
         let below = || {
             let last = index + 1 == layers.len();
@@ -191,22 +210,32 @@ fn outside_band(layers: &[Reading], input_mean_square: f64) -> Option<Verdict> {
         let (what, band, got, off) = off("the outputs' std", forward, layer.std)
             .or_else(|| off("the rms of the gradients that it sends back", backward, below()?))?;
         let text = format!(
-            "{}: {what} is {}, {} what weights drawn so make of what comes in ({} to {})",
-            layer.name,
+            "{name}: {what} is {}, {} what weights drawn so make of what comes in ({} to {})",
             short(got),
             times(off),
             short(band.low),
             short(band.high),
         );
-        let mend = "look for a wrong fan, a gain, a missing activation".into();
-        Some(Verdict { fault: Fault::OutsideBand, layer: layer.name.clone(), figure: off, text, mend })
+        Some(verdict(off, text, "look for a wrong fan, a gain, a missing activation"))
     })
 }
 
-/// The bands of a layer by itself: of its outputs' std, and of the gradients' rms behind it. The samples are taken to be copies of
-/// one, the widest bands there are.
-fn alone(draw: LayerDraw<Activation>, input: f64, gradient_rms: f64) -> [Band; 2] {
-    let one = |width, mean_square| Batch::normal(1, width, f64::sqrt(mean_square));
+/// An output that the activation cannot have.
+fn outside_range(layer: &Reading, phi: Activation) -> Option<f64> {
+    let (low, high) = phi.range().or_else(|| (phi == Activation::Relu).then_some((0.0, f64::INFINITY)))?;
+    let (smallest, largest) = layer.range?;
+    // Half precision rounds beyond a range by less than this.
+    let slack = 0.01;
+    [smallest, largest].into_iter().find(|x| *x < low - slack || *x > high + slack)
+}
+
+/// What was seen of a batch; of one that was not looked at, samples that are all copies of one, which makes the widest bands.
+fn as_seen(batch: Option<&Batch>, rms: f64) -> Batch {
+    batch.cloned().unwrap_or_else(|| Batch::normal(1, 1, rms))
+}
+
+/// The bands of a layer by itself: of its outputs' std, and of the gradients' rms behind it.
+fn alone(draw: LayerDraw<Activation>, input: &Batch, gradient: &Batch) -> [Band; 2] {
     // In front of it a layer that passes all on, so that there is a gradient behind.
     let nothing = LayerDraw {
         fan_in: draw.fan_in,
@@ -216,11 +245,7 @@ fn alone(draw: LayerDraw<Activation>, input: f64, gradient_rms: f64) -> [Band; 2
         orthogonal: true,
         phi: Activation::Identity,
     };
-    let bands = finite_width(
-        &[nothing, draw],
-        &one(draw.fan_in, input),
-        &one(draw.fan_out, gradient_rms * gradient_rms),
-    );
+    let bands = finite_width(&[nothing, draw], input, gradient);
     [bands[1].std, bands[0].gradient_rms]
 }
 
@@ -309,9 +334,11 @@ fn share(
 }
 
 fn rank_collapse(layers: &[Reading]) -> Option<Verdict> {
-    let alike = |layer: &&Reading| layer.cosine.is_some_and(|cosine| cosine > ALIKE);
+    let cosine =
+        |layer: &Reading| layer.batch.as_ref().filter(|batch| batch.samples > 1).map(|batch| batch.cosine);
+    let alike = |layer: &&Reading| cosine(layer).is_some_and(|cosine| cosine > ALIKE);
     let layer = layers.iter().find(alike)?;
-    let cosine = layer.cosine?;
+    let cosine = cosine(layer)?;
     let text = format!("{}: all samples look alike, their cosine is {cosine:.5}", layer.name);
     let mend = "weights of a larger σ or smaller biases keep them apart".into();
     Some(Verdict { fault: Fault::RankCollapse, layer: layer.name.clone(), figure: cosine, text, mend })

@@ -20,7 +20,9 @@ fn healthy(depth: usize) -> Vec<Reading> {
         saturated: Some(0.01),
         constant: Some(0.0),
         copies: Some(0.0),
-        cosine: Some(0.1),
+        range: None,
+        batch: None,
+        gradients: None,
         draw: Some(draw),
     };
     bands.iter().enumerate().map(reading).collect()
@@ -32,7 +34,10 @@ fn found(depth: usize, spoil: impl Fn(usize, &mut Reading)) -> Vec<(Fault, Strin
     for (index, layer) in layers.iter_mut().enumerate() {
         spoil(index, layer);
     }
-    judge(&layers, 1.0).into_iter().map(|verdict| (verdict.fault, verdict.layer)).collect()
+    judge(&layers, &Batch::normal(100, 200, 1.0))
+        .into_iter()
+        .map(|verdict| (verdict.fault, verdict.layer))
+        .collect()
 }
 
 fn only(fault: Fault, layer: &str) -> Vec<(Fault, String)> {
@@ -44,7 +49,7 @@ fn a_healthy_net_has_no_faults_whatever_the_loss_is_multiplied_by() {
     for factor in [1e-6, 1.0, 1e6] {
         assert_eq!(found(12, |_, layer| layer.gradient_rms = layer.gradient_rms.map(|g| g * factor)), []);
     }
-    assert!(judge(&[], 1.0).is_empty());
+    assert!(judge(&[], &Batch::normal(1, 1, 1.0)).is_empty());
 }
 
 #[test]
@@ -96,7 +101,13 @@ fn each_fault_by_its_name_and_layer() {
     assert_eq!(found(5, one(3, |l| l.saturated = Some(0.9))), only(Fault::Saturated, "layer_3"));
     assert_eq!(found(5, one(1, |l| l.constant = Some(0.4))), only(Fault::DeadUnits, "layer_1"));
     assert_eq!(found(5, one(2, |l| l.copies = Some(1.0))), only(Fault::SymmetricUnits, "layer_2"));
-    assert_eq!(found(5, one(4, |l| l.cosine = Some(0.99999))), only(Fault::RankCollapse, "layer_4"));
+    let alike = |layer: &mut Reading| {
+        layer.batch =
+            Some(Batch { cosine: 0.9999, cosine_square: 0.9998, ..Batch::normal(100, 200, layer.rms) });
+    };
+    assert_eq!(found(5, one(4, alike)), only(Fault::RankCollapse, "layer_4"));
+    // A tanh that was left out, though the std does not show it.
+    assert_eq!(found(5, one(3, |l| l.range = Some((-0.9, 1.2)))), only(Fault::OutsideBand, "layer_3"));
     assert_eq!(found(5, one(1, |l| l.rms = f64::NAN)), only(Fault::NonFinite, "layer_1"));
     // A gradient that is NaN at layer 3 is passed on to the layers below.
     let nan_behind = |index: usize, layer: &mut Reading| {
@@ -115,7 +126,10 @@ fn what_would_mend_it() {
             layer.draw = layer.draw.map(|draw| LayerDraw { phi, ..draw });
             layer.std = 0.3f64.powi(index as i32);
         }
-        judge(&layers, 1.0).into_iter().find(|verdict| verdict.fault == Fault::DiesOut).map(|v| v.mend)
+        judge(&layers, &Batch::normal(100, 200, 1.0))
+            .into_iter()
+            .find(|verdict| verdict.fault == Fault::DiesOut)
+            .map(|v| v.mend)
     };
     let tanh = "tanh keeps its signals with Var W = 1/fan_in, here σ = 0.0707";
     assert_eq!(mends(Activation::Tanh).as_deref(), Some(tanh));

@@ -134,7 +134,7 @@ fn run(
         Some(draws) => Some(Theory::new(draws, batch, &batch_of(&cotangent)?)),
         None => None,
     };
-    Ok(Run::new(&spec.text, config, batch.mean_square, probe.records(), theory))
+    Ok(Run::new(&spec.text, config, batch, probe.records(), theory))
 }
 
 /// How the layers are drawn; `None` for weights of a structure that theory has nothing to say about.

@@ -104,7 +104,7 @@ impl Run {
     pub(crate) fn new(
         init: &str,
         config: &MlpConfig,
-        input_mean_square: f64,
+        input: &Batch,
         records: Vec<Record>,
         theory: Option<Theory>,
     ) -> Self {
@@ -116,7 +116,7 @@ impl Run {
             }
         };
         let readings: Vec<Reading> = records.iter().enumerate().map(reading).collect();
-        let faults = judge(&readings, input_mean_square);
+        let faults = judge(&readings, input);
         let bands = |index: usize| theory.as_ref().and_then(|theory| theory.bands.get(index).copied());
         let layers = config.layers().zip(records).enumerate().map(|(index, ((fan_in, fan_out), record))| {
             let (forward, backward) = (record.forward, record.backward);
