@@ -6,6 +6,7 @@
 //! - [`judge`]: what is wrong, in which layer first, and what would mend it, from the [`Record`]s of all layers.
 //! - [`Probe::first_bad`]: where NaN came from. [`Probe::totals`]: [`Stats`] over all steps. [`Probe::watch`]: a tap around a module.
 //! - [`Parameters`]: by how much a step moves the weights.
+//! - [`singular_values`], [`jacobian_moments`]: the Jacobian of a map, beside [`wick_theory::jacobian_spectrum`].
 //! - [`tap`]: the bare tap, for whoever wants the gradient itself.
 //! - [`summarize`]: mean, std, rms, min, max and histogram of a tensor; [`share_outside`]: how much of it is
 //!   saturated. The same bits with any number of threads.
@@ -30,6 +31,7 @@
 //! ```
 
 mod bad;
+mod jacobian;
 mod parameters;
 mod presets;
 mod probe;
@@ -38,6 +40,7 @@ mod verdict;
 mod watch;
 
 pub use bad::{BadTensor, Past, Side, What};
+pub use jacobian::{jacobian, jacobian_moments, singular_values};
 pub use parameters::{ParameterGradient, Parameters, Update, judge_updates};
 pub use presets::Preset;
 pub use probe::{Probe, Record, Totals};
