@@ -25,6 +25,8 @@ GOALS = {  # Ours over the peer's.
     "training_adamw": {"jax training_adamw": 0.95, "torch training_adamw": 0.75, "candle training_adamw": 0.5},
     "forward_statistics ": {"wick forward": 1.03},
     "training_statistics": {"wick training": 1.03},
+    "candle_training_probed": {"candle training": 1.10},
+    "candle_training_probed_closely": {"candle training": None},
     "tanh": {"jax tanh": 1.0, "torch tanh": 0.25},
     "adamw": {"torch adamw": 1.0, "candle adamw": None},
     "sgd": {"torch sgd": None, "candle sgd": None},

@@ -17,7 +17,7 @@ use wick_probe::Probe;
 
 const FEATURES: usize = 800;
 const WIDTHS: [usize; 10] = [750, 700, 650, 600, 550, 500, 450, 400, 350, 300];
-const JOBS: [&str; 20] = [
+const JOBS: [&str; 22] = [
     "product",
     "tanh",
     "forward",
@@ -32,6 +32,8 @@ const JOBS: [&str; 20] = [
     "candle_forward",
     "candle_training",
     "candle_training_adamw",
+    "candle_training_probed",
+    "candle_training_probed_closely",
     "candle_tanh",
     "candle_product",
     "candle_adamw",
@@ -117,6 +119,14 @@ impl Bench {
         self.mlp.layers().try_fold(xs.clone(), |h, layer| layer.forward(&h)?.tanh())
     }
 
+    /// The same with a tap behind each layer, forward and backward.
+    fn probed(&self, probe: &Probe) -> Result<()> {
+        let output = self.mlp.layers().enumerate().try_fold(self.input.clone(), |h, (layer, linear)| {
+            probe.tap(&format!("layer_{layer}"), &linear.forward(&h)?.tanh()?)
+        })?;
+        self.loss(&output)?.backward().map(drop)
+    }
+
     fn loss(&self, output: &Tensor) -> Result<Tensor> {
         (output * &self.cotangent)?.sum_all()
     }
@@ -175,6 +185,8 @@ impl Bench {
                 let gradients = self.loss(&self.stock(&self.input)?)?.backward()?;
                 self.theirs.step(&gradients)?;
             }
+            "candle_training_probed" => self.probed(&Probe::new())?,
+            "candle_training_probed_closely" => self.probed(&Probe::new().with_units().with_totals())?,
             "candle_tanh" => drop(self.wide.tanh()?),
             "candle_product" => drop(self.input.matmul(&first.t()?)?),
             other => bail!("unknown job '{other}'"),

@@ -132,7 +132,7 @@ impl Case {
             match self.plant {
                 Plant::HalfAgain(at) if at == layer => std *= 1.5,
                 Plant::WrongFan(at) if at == layer => {
-                    std *= (draw.fan_in as f64 / draw.fan_out as f64).sqrt()
+                    std *= (draw.fan_in as f64 / draw.fan_out as f64).sqrt();
                 }
                 Plant::Scale(by) => std *= by,
                 _ => {}

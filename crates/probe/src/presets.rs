@@ -76,10 +76,11 @@ impl Preset {
                 }
             }
             Self::AutoTrainer => {
-                if let (Some(first), Some(last)) = (gradients.first(), gradients.last()) {
-                    if first.norm / last.norm < 1e-3 && first.norm < 1e-4 {
-                        say(Fault::VanishingGradient, &first.name, first.norm / last.norm);
-                    }
+                if let (Some(first), Some(last)) = (gradients.first(), gradients.last())
+                    && first.norm / last.norm < 1e-3
+                    && first.norm < 1e-4
+                {
+                    say(Fault::VanishingGradient, &first.name, first.norm / last.norm);
                 }
                 for gradient in gradients.iter().filter(|gradient| gradient.norm > 70.0).take(1) {
                     say(Fault::ExplodingGradient, &gradient.name, gradient.norm);

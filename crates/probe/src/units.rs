@@ -16,9 +16,13 @@ pub struct Units {
     pub batch: Batch,
 }
 
+/// More samples than these are looked at by some.
+const MOST: usize = 256;
+
 impl Units {
     /// The units of a tensor: its last dimension, or its second of four or five, `[batch, channel, …]`. Every other
-    /// dimension counts as samples. `None` where there is one dimension, or nothing.
+    /// dimension counts as samples, of which 256 are looked at, evenly chosen, where there are more. `None` where there is one
+    /// dimension, or one sample.
     ///
     /// # Errors
     /// If the device cannot hand over the values.
@@ -43,13 +47,18 @@ impl Units {
         if xs.elem_count() == 0 {
             return Ok(None);
         }
-        let values =
-            last.detach().to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
-        let samples = values.len() / count;
+        let samples = xs.elem_count() / count;
         if samples < 2 {
             return Ok(None);
         }
-        Ok(Some(Self::of_rows(&values, count)))
+        let mut rows = last.detach().reshape((samples, count))?;
+        if samples > MOST {
+            let chosen: Vec<u32> = (0..MOST).map(|row| (row * samples / MOST) as u32).collect();
+            rows = rows.index_select(&Tensor::from_vec(chosen, MOST, rows.device())?, 0)?;
+        }
+        let values = rows.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+        let units = Self::of_rows(&values, count);
+        Ok(Some(Self { batch: Batch { samples, ..units.batch }, ..units }))
     }
 
     fn of_rows(values: &[f64], count: usize) -> Self {

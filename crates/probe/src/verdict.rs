@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use wick_theory::{Activation, Band, Batch, LayerDraw, MeanField, finite_width};
 
-use crate::Record;
+use crate::{Record, Units};
 
 /// What is known of a layer: what was measured, and how it was drawn where that is known.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,17 +38,22 @@ impl Reading {
     /// What a record holds.
     pub fn of(record: &Record) -> Self {
         let units = record.units.as_ref();
+        // Units are those of some samples; the mean square is that of all.
+        let seen = |units: Option<&Units>, rms: f64| {
+            units.map(|units| Batch { mean_square: rms * rms, ..units.batch.clone() })
+        };
+        let gradient_rms = record.backward.as_ref().map(|gradient| gradient.rms);
         Self {
             name: record.name.clone(),
             std: record.forward.std,
             rms: record.forward.rms,
-            gradient_rms: record.backward.as_ref().map(|gradient| gradient.rms),
+            gradient_rms,
             saturated: record.saturated,
             constant: units.map(|units| units.constant),
             copies: units.map(|units| units.copies),
             range: Some((record.forward.min, record.forward.max)),
-            batch: units.map(|units| units.batch.clone()),
-            gradients: record.gradient_units.as_ref().map(|units| units.batch.clone()),
+            batch: seen(units, record.forward.rms),
+            gradients: seen(record.gradient_units.as_ref(), gradient_rms.unwrap_or(0.0)),
             draw: None,
         }
     }

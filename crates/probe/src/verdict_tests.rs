@@ -150,13 +150,13 @@ fn copies_and_the_dead() {
             [a, a * (1.0 + 1e-7), -a, a * 1.001, 3.0]
         })
         .collect();
-    let units = crate::Units::of(&Tensor::from_vec(rows, (40, 5), &Device::Cpu).unwrap()).unwrap().unwrap();
+    let units = Units::of(&Tensor::from_vec(rows, (40, 5), &Device::Cpu).unwrap()).unwrap().unwrap();
     assert_eq!((units.constant, units.copies), (0.2, 0.2));
     // Channels of an image are units; pixels are samples.
     let image = Tensor::arange(0f32, 24.0, &Device::Cpu).unwrap().reshape((2, 3, 2, 2)).unwrap();
-    assert_eq!(crate::Units::of(&image).unwrap().map(|units| units.count), Some(3));
+    assert_eq!(Units::of(&image).unwrap().map(|units| units.count), Some(3));
     assert_eq!(
-        crate::Units::of(&Tensor::zeros((1, 4), candle_core::DType::F32, &Device::Cpu).unwrap()).unwrap(),
+        Units::of(&Tensor::zeros((1, 4), candle_core::DType::F32, &Device::Cpu).unwrap()).unwrap(),
         None
     );
 }
