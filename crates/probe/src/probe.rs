@@ -8,6 +8,7 @@ use wick_kernels::Listener;
 use wick_theory::Activation;
 
 use crate::bad::{BadTensor, Past, Side, inspect};
+use crate::units::slope_square;
 use crate::{Stats, Summary, Units, share_outside, summarize, tap};
 
 /// Taps by name, and what they recorded. Clones share the records, so that a probe can sit in every layer.
@@ -72,6 +73,9 @@ pub struct Record {
     pub forward: Summary,
     /// The share of pre-activations in the flat tails, where the tap knows the activation.
     pub saturated: Option<f64>,
+    /// The mean of `φ'²` over the pre-activations, where the tap knows the activation and the probe [looks at
+    /// units](Probe::with_units).
+    pub slope_square: Option<f64>,
     /// The gradient that came back in the latest backward pass; `None` before one, and where none comes.
     pub backward: Option<Summary>,
     /// What single units did, if the probe [looks at them](Probe::with_units).
@@ -205,7 +209,7 @@ impl Probe {
     /// # Errors
     /// If the device cannot hand over the values.
     pub fn tap(&self, name: &str, xs: &Tensor) -> Result<Tensor> {
-        self.record(name, xs, None, None)
+        self.record(name, xs, None, Flat::default())
     }
 
     /// As [`tap`](Self::tap), for the output of an activation: records how much of the pre-activation is
@@ -220,9 +224,15 @@ impl Probe {
         pre_activation: &Tensor,
         output: &Tensor,
     ) -> Result<Tensor> {
+        if !self.is_looking() {
+            return Ok(output.clone());
+        }
         let (low, high) = activation.flat_tails();
-        let saturated = share_outside(pre_activation, low, high)?;
-        self.record(name, output, activation.range(), Some(saturated))
+        let flat = Flat {
+            saturated: Some(share_outside(pre_activation, low, high)?),
+            slope_square: if self.units { slope_square(activation, pre_activation)? } else { None },
+        };
+        self.record(name, output, activation.range(), flat)
     }
 
     /// A listener for a [`dense`](wick_kernels::dense) layer: records what it hears, one record a forward pass, as
@@ -259,18 +269,12 @@ impl Probe {
         log.calls.clear();
     }
 
-    fn record(
-        &self,
-        name: &str,
-        xs: &Tensor,
-        range: Option<(f64, f64)>,
-        saturated: Option<f64>,
-    ) -> Result<Tensor> {
+    fn record(&self, name: &str, xs: &Tensor, range: Option<(f64, f64)>, flat: Flat) -> Result<Tensor> {
         if !self.is_looking() {
             return Ok(xs.clone());
         }
         let seen = self.look(xs, range)?;
-        let number = self.open(name, seen, saturated);
+        let number = self.open(name, seen, flat);
         let probe = self.clone();
         tap(xs, move |gradient| {
             probe.close(number, probe.look(gradient, None)?);
@@ -291,7 +295,7 @@ impl Probe {
     }
 
     /// Begins a record, and returns its number.
-    fn open(&self, name: &str, seen: Seen, saturated: Option<f64>) -> u64 {
+    fn open(&self, name: &str, seen: Seen, flat: Flat) -> u64 {
         let mut log = self.lock();
         let number = log.next;
         log.next += 1;
@@ -303,7 +307,8 @@ impl Probe {
             name: name.to_owned(),
             call,
             forward: seen.summary,
-            saturated,
+            saturated: flat.saturated,
+            slope_square: flat.slope_square,
             backward: None,
             units: seen.units,
             gradient_units: None,
@@ -326,6 +331,13 @@ impl Probe {
     fn lock(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How flat an activation is where it is used.
+#[derive(Debug, Clone, Copy, Default)]
+struct Flat {
+    saturated: Option<f64>,
+    slope_square: Option<f64>,
 }
 
 /// What was found out about one tensor.
@@ -390,7 +402,8 @@ impl Listener for Ear {
     }
 
     fn forward(&self, output: Summary, saturated: f64) {
-        let number = self.probe.open(&self.name, Seen::heard(output), Some(saturated));
+        let flat = Flat { saturated: Some(saturated), slope_square: None };
+        let number = self.probe.open(&self.name, Seen::heard(output), flat);
         *self.number.lock().unwrap_or_else(PoisonError::into_inner) = Some(number);
     }
 

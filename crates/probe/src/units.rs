@@ -1,7 +1,7 @@
 //! What single units and samples do: the dead, the copies, and how alike samples are.
 
 use candle_core::{DType, Device, Result, Tensor};
-use wick_theory::Batch;
+use wick_theory::{Activation, Batch};
 
 /// What the units of a layer do over the samples of a batch.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,27 +38,10 @@ impl Units {
     /// # Ok::<(), candle_core::Error>(())
     /// ```
     pub fn of(xs: &Tensor) -> Result<Option<Self>> {
-        let last = match xs.rank() {
-            0 | 1 => return Ok(None),
-            4 | 5 => xs.transpose(1, xs.rank() - 1)?,
-            _ => xs.clone(),
-        };
-        let count = last.dim(last.rank() - 1)?;
-        if xs.elem_count() == 0 {
-            return Ok(None);
-        }
-        let samples = xs.elem_count() / count;
-        if samples < 2 {
-            return Ok(None);
-        }
-        let mut rows = last.detach().reshape((samples, count))?;
-        if samples > MOST {
-            let chosen: Vec<u32> = (0..MOST).map(|row| (row * samples / MOST) as u32).collect();
-            rows = rows.index_select(&Tensor::from_vec(chosen, MOST, rows.device())?, 0)?;
-        }
-        let values = rows.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
-        let units = Self::of_rows(&values, count);
-        Ok(Some(Self { batch: Batch { samples, ..units.batch }, ..units }))
+        Ok(rows(xs)?.map(|(values, count, samples)| {
+            let units = Self::of_rows(&values, count);
+            Self { batch: Batch { samples, ..units.batch }, ..units }
+        }))
     }
 
     fn of_rows(values: &[f64], count: usize) -> Self {
@@ -91,4 +74,33 @@ impl Units {
             batch: Batch::of(values, count),
         }
     }
+}
+
+/// At most 256 samples of a tensor, evenly chosen, row by row; the units, and the samples that there are. `None` without units
+/// or with one sample alone.
+fn rows(xs: &Tensor) -> Result<Option<(Vec<f64>, usize, usize)>> {
+    let last = match xs.rank() {
+        0 | 1 => return Ok(None),
+        4 | 5 => xs.transpose(1, xs.rank() - 1)?,
+        _ => xs.clone(),
+    };
+    let count = last.dim(last.rank() - 1)?;
+    let samples = xs.elem_count() / count.max(1);
+    if samples < 2 {
+        return Ok(None);
+    }
+    let mut rows = last.detach().reshape((samples, count))?;
+    if samples > MOST {
+        let chosen: Vec<u32> = (0..MOST).map(|row| (row * samples / MOST) as u32).collect();
+        rows = rows.index_select(&Tensor::from_vec(chosen, MOST, rows.device())?, 0)?;
+    }
+    let values = rows.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+    Ok(Some((values, count, samples)))
+}
+
+/// The mean of `φ'²` over the pre-activations of at most 256 samples.
+pub(crate) fn slope_square(activation: Activation, pre_activation: &Tensor) -> Result<Option<f64>> {
+    Ok(rows(pre_activation)?.map(|(values, ..)| {
+        values.iter().map(|&x| activation.derivative(x).powi(2)).sum::<f64>() / values.len() as f64
+    }))
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
-use wick_theory::{Activation, Band, Batch, LayerDraw, MeanField, finite_width};
+use wick_theory::{Activation, Band, Batch, LayerDraw, MeanField, finite_width, predict};
 
 use crate::{Record, Units};
 
@@ -20,6 +20,8 @@ pub struct Reading {
     pub gradient_rms: Option<f64>,
     /// The share of the pre-activations in the flat tails.
     pub saturated: Option<f64>,
+    /// The mean of `φ'²` over the pre-activations.
+    pub slope_square: Option<f64>,
     /// The share of the units that put out the same for all samples.
     pub constant: Option<f64>,
     /// The share of the units that are copies of another one.
@@ -49,6 +51,7 @@ impl Reading {
             rms: record.forward.rms,
             gradient_rms,
             saturated: record.saturated,
+            slope_square: record.slope_square,
             constant: units.map(|units| units.constant),
             copies: units.map(|units| units.copies),
             range: Some((record.forward.min, record.forward.max)),
@@ -121,6 +124,8 @@ const TOO_FAR: f64 = 1e3;
 const BEYOND: f64 = 2.0;
 /// Shares of units or numbers from which they are a fault.
 const MOST: f64 = 0.5;
+/// The share of a squared gradient that a saturated layer lets through, of what it could.
+const FLAT: f64 = 0.1;
 const MANY_DEAD: f64 = 0.25;
 const MANY_COPIES: f64 = 0.1;
 /// A cosine from which all samples are alike.
@@ -142,6 +147,7 @@ const ALIKE: f64 = 0.999;
 ///     rms: 0.27f64.powi(index),
 ///     gradient_rms: None,
 ///     saturated: None,
+///     slope_square: None,
 ///     constant: None,
 ///     copies: None,
 ///     range: None,
@@ -167,7 +173,7 @@ pub fn judge(layers: &[Reading], input: &Batch) -> Vec<Verdict> {
     found.extend(share(layers, Fault::DeadUnits, MANY_DEAD, |layer| layer.constant));
     found.extend(share(layers, Fault::SymmetricUnits, MANY_COPIES, |layer| layer.copies));
     found.extend(rank_collapse(layers));
-    found.extend(backward(layers));
+    found.extend(backward(layers, input));
     found
 }
 
@@ -274,8 +280,8 @@ fn forward(layers: &[Reading]) -> Option<Verdict> {
     if total < 1.0 / TOO_FAR {
         let layer = at(true);
         let text = format!(
-            "dies out: the outputs' std shrinks {} a layer, from {} to {}, below a tenth of the first from {layer} on",
-            times(course.factor),
+            "dies out: the outputs' std shrinks {}, from {} to {}, below a tenth of the first from {layer} on",
+            course.text(),
             short(first.std),
             short(last.std),
         );
@@ -290,8 +296,8 @@ fn forward(layers: &[Reading]) -> Option<Verdict> {
     (total > TOO_FAR).then(|| {
         let layer = at(false);
         let text = format!(
-            "blows up: the outputs' std grows {} a layer, from {} to {}, ten times the first from {layer} on",
-            times(course.factor),
+            "blows up: the outputs' std grows {}, from {} to {}, ten times the first from {layer} on",
+            course.text(),
             short(first.std),
             short(last.std),
         );
@@ -300,25 +306,27 @@ fn forward(layers: &[Reading]) -> Option<Verdict> {
 }
 
 fn saturated(layers: &[Reading]) -> Option<Verdict> {
-    let (layer, share) =
-        layers.iter().find_map(|layer| Some((layer, layer.saturated.filter(|share| *share > MOST)?)))?;
-    // The flat side of a ReLU is half of it by design; there, dead units tell.
-    let both = |phi: Activation| phi.range().is_some();
-    if layer.draw.is_some_and(|draw| !both(draw.phi)) {
-        return None;
-    }
-    let text = format!(
-        "saturates: in {}, {:.0} % of the pre-activations are where the activation is flat and lets no gradient through",
-        layer.name,
-        100.0 * share,
-    );
-    Some(Verdict {
-        fault: Fault::Saturated,
-        layer: layer.name.clone(),
-        figure: share,
-        text,
-        mend: mend(layers),
-    })
+    let (layer, figure, said) = layers.iter().find_map(|layer| {
+        // The flat side of a ReLU is half of it by design; there, dead units tell.
+        let bounded = layer.draw.is_none_or(|draw| draw.phi.range().is_some());
+        let share = layer.saturated.filter(|_| bounded)?;
+        let said = format!("{:.0} % of the pre-activations are where the activation is flat", 100.0 * share);
+        match (layer.slope_square, layer.draw) {
+            // What is left of a squared gradient, of what could be.
+            (Some(slope), Some(draw)) => {
+                let left = slope / steepest(draw.phi).powi(2);
+                (left < FLAT).then(|| (layer, slope, format!("{said}, the mean of φ'² is {}", short(slope))))
+            }
+            _ => (share > MOST).then_some((layer, share, said)),
+        }
+    })?;
+    let text = format!("saturates: in {}, {said}: hardly any gradient gets through", layer.name);
+    Some(Verdict { fault: Fault::Saturated, layer: layer.name.clone(), figure, text, mend: mend(layers) })
+}
+
+/// The largest slope of a bounded activation.
+fn steepest(phi: Activation) -> f64 {
+    (-800..=800).map(|x| phi.derivative(f64::from(x) / 100.0).abs()).fold(0.0, f64::max)
 }
 
 fn share(
@@ -349,7 +357,7 @@ fn rank_collapse(layers: &[Reading]) -> Option<Verdict> {
     Some(Verdict { fault: Fault::RankCollapse, layer: layer.name.clone(), figure: cosine, text, mend })
 }
 
-fn backward(layers: &[Reading]) -> Option<Verdict> {
+fn backward(layers: &[Reading], input: &Batch) -> Option<Verdict> {
     let known: Vec<&Reading> = layers.iter().rev().filter(|layer| layer.gradient_rms.is_some()).collect();
     let rms = |layer: &Reading| layer.gradient_rms.unwrap_or(f64::NAN);
     let (first, last) = (known.last()?, known.first()?);
@@ -366,12 +374,26 @@ fn backward(layers: &[Reading]) -> Option<Verdict> {
     let is_far = |layer: &&&Reading| (rms(layer) / rms(last)).ln() / f64::ln(far) > 1.0;
     let layer = known.iter().find(is_far).unwrap_or(first).name.clone();
     let text = format!(
-        "the gradients {word}: their rms changes {} a layer on its way back, from {} to {}, by more than ten from {layer} down",
-        times(course.factor),
+        "the gradients {word}: their rms changes {} on its way back{}, from {} to {}, by more than ten from {layer} down",
+        course.text(),
+        by_theory(layers, input),
         short(rms(last)),
         short(rms(first)),
     );
     Some(Verdict { fault, layer, figure: course.factor, text, mend: mend(layers) })
+}
+
+/// By how much theory says that gradients change from layer to layer, where it is known how all layers were drawn.
+fn by_theory(layers: &[Reading], input: &Batch) -> String {
+    let draws: Option<Vec<LayerDraw<Activation>>> = layers.iter().map(|layer| layer.draw).collect();
+    let predicted = draws.map(|draws| predict(&draws, input.mean_square, 1.0));
+    match predicted.as_deref() {
+        Some([first, .., last]) => {
+            let steps = layers.len() as f64 - 1.0;
+            format!(", by theory {}", times((first.gradient_rms / last.gradient_rms).powf(1.0 / steps)))
+        }
+        _ => String::new(),
+    }
 }
 
 /// The weights that would do, where it is known what the layers are.
@@ -395,8 +417,10 @@ fn mend(layers: &[Reading]) -> String {
 /// How a number goes from layer to layer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Course {
-    /// By the least squares line through the logarithms.
+    /// By the least squares line through the logarithms, with its 95 % interval.
     factor: f64,
+    low: f64,
+    high: f64,
     /// The power of the layer's number, from 1, by the same; and whether that fits better.
     power: f64,
     by_power: bool,
@@ -407,7 +431,17 @@ impl Course {
         let logs: Vec<f64> = values.map(f64::ln).collect();
         let (slope, miss) = line(&logs, |index| index as f64);
         let (power, power_miss) = line(&logs, |index| ((index + 1) as f64).ln());
-        Self { factor: slope.exp(), power, by_power: power_miss < miss }
+        // The variance of the slope is that of what is left over the sum of the squares of 0, 1, … about their mean.
+        let n = logs.len() as f64;
+        let squares = n * (n * n - 1.0) / 12.0;
+        let error = (miss * n / (n - 2.0).max(1.0) / squares.max(0.5)).sqrt();
+        let at = |errors: f64| (slope + errors * error).exp();
+        Self { factor: at(0.0), low: at(-1.96), high: at(1.96), power, by_power: power_miss < miss }
+    }
+
+    /// `×0.22 a layer (×0.21 to ×0.23)`.
+    fn text(&self) -> String {
+        format!("{} a layer ({} to {})", times(self.factor), times(self.low), times(self.high))
     }
 }
 

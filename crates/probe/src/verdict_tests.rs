@@ -18,6 +18,7 @@ fn healthy(depth: usize) -> Vec<Reading> {
         rms: bands.std.middle,
         gradient_rms: Some(bands.gradient_rms.middle),
         saturated: Some(0.01),
+        slope_square: None,
         constant: Some(0.0),
         copies: Some(0.0),
         range: None,
@@ -99,6 +100,10 @@ fn each_fault_by_its_name_and_layer() {
         }
     };
     assert_eq!(found(5, one(3, |l| l.saturated = Some(0.9))), only(Fault::Saturated, "layer_3"));
+    let flat = |l: &mut Reading| (l.saturated, l.slope_square) = (Some(0.4), Some(0.05));
+    assert_eq!(found(5, one(3, flat)), only(Fault::Saturated, "layer_3"));
+    let steep = |l: &mut Reading| (l.saturated, l.slope_square) = (Some(0.6), Some(0.3));
+    assert_eq!(found(5, one(3, steep)), []);
     assert_eq!(found(5, one(1, |l| l.constant = Some(0.4))), only(Fault::DeadUnits, "layer_1"));
     assert_eq!(found(5, one(2, |l| l.copies = Some(1.0))), only(Fault::SymmetricUnits, "layer_2"));
     let alike = |layer: &mut Reading| {

@@ -127,6 +127,19 @@ impl<N: Nonlinearity> MeanField<N> {
         expectation(f, q, self.phi.kinks())
     }
 
+    /// The gain `1/√E[φ(z)²]`: weights of `Var W = gain²/fan_in` keep a variance of 1, whatever the variances of `self` are.
+    ///
+    /// ```
+    /// use wick_theory::{Custom, MeanField};
+    ///
+    /// let square = Custom { value: |x: f64| x * x, derivative: |x: f64| 2.0 * x, kinks: vec![] };
+    /// let field = MeanField { phi: square, weight_variance: 1.0, bias_variance: 0.0 };
+    /// assert!((field.gain() - 1.0 / 3f64.sqrt()).abs() < 1e-12); // E z⁴ = 3
+    /// ```
+    pub fn gain(&self) -> f64 {
+        self.mean(1.0, |x| self.phi.value(x).powi(2)).sqrt().recip()
+    }
+
     /// `q' = σ_w² E[φ(√q z)²] + σ_b²`.
     pub fn length_map(&self, q: f64) -> f64 {
         self.weight_variance * self.mean(q, |x| self.phi.value(x).powi(2)) + self.bias_variance
