@@ -2,8 +2,6 @@
 //! stdout; `benches/run.py` drives this and the peers in turn. `list` names the jobs; `peak` and `sweep` answer with the
 //! machine's GFLOP/s and GB/s, `memory` and `memory_peak` with the process's MB now and at its largest.
 
-mod peak;
-
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
@@ -197,8 +195,8 @@ impl Bench {
     fn answer(&mut self, line: &str) -> Result<String> {
         Ok(match line {
             "list" => JOBS.join(" "),
-            "peak" => peak::flops().to_string(),
-            "sweep" => peak::bandwidth(&vec![1.0; 64 << 20]).to_string(),
+            "peak" => wick::peak::flops().to_string(),
+            "sweep" => wick::peak::bandwidth(&vec![1.0; 64 << 20]).to_string(),
             "memory" => memory("VmRSS")?.to_string(),
             "memory_peak" => memory("VmHWM")?.to_string(),
             job => {

@@ -10,5 +10,6 @@ pub mod failure;
 pub mod files;
 pub mod memory;
 pub mod output;
+pub mod peak;
 pub mod picture;
 pub mod progress;

@@ -48,6 +48,13 @@ fn devices() {
 }
 
 #[test]
+fn device_benches() {
+    fails("device-bench", &["--batch", "1,0"], 2, &["a size is zero"]);
+    fails("device-bench", &["--jobs", "sleep"], 2, &["'sleep'", "--jobs"]);
+    fails("device-bench", &["--dtype", "bf16"], 2, &["--dtype is not for this program"]);
+}
+
+#[test]
 fn phase_diagrams() {
     for (arguments, part) in [
         (["--sigma-w", "2,1"], "LOW < HIGH"),

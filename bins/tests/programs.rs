@@ -210,3 +210,35 @@ fn parts_of_a_phase_diagram_join_to_the_whole() {
     std::fs::write(&foreign, other).unwrap();
     assert!(merge(&[a, b, foreign.to_str().unwrap()]).unwrap_err().contains("is of another experiment"));
 }
+
+/// Times differ from run to run; all else is promised. Without a GPU it says what is missing.
+#[test]
+fn device_bench_measures_what_there_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let arguments =
+        ["--batch", "1,8", "--width", "16,32", "--runs", "1", "--device", "cpu", "--format", "json"];
+    let assert =
+        command("device-bench", &arguments).args(["--out", out.to_str().unwrap()]).assert().success();
+    let result: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
+    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
+    assert_eq!(keys(&result), "checks crossovers depth left_out measured missing peaks seed");
+    assert_eq!(result["missing"], "only the CPU was asked for");
+    // Three jobs of four sizes each, and drawing for two widths.
+    let rows = result["measured"].as_array().unwrap();
+    assert_eq!(rows.len(), 14);
+    assert_eq!(keys(&rows[0]), "batch gflops job ms on share speedup transfer_ms width");
+    for row in rows {
+        let (ms, gflops) = (row["ms"].as_f64().unwrap(), row["gflops"].as_f64().unwrap());
+        let (batch, width) = (row["batch"].as_f64().unwrap(), row["width"].as_f64().unwrap());
+        let product = 2.0 * batch * width * width;
+        let operations = match row["job"].as_str().unwrap() {
+            "product" => product,
+            "forward" => 4.0 * product,
+            "training" => 12.0 * product,
+            _ => width * width,
+        };
+        assert!(ms > 0.0 && (gflops * ms * 1e6 / operations - 1.0).abs() < 1e-9, "{row}");
+    }
+    assert_eq!(std::fs::read_dir(out).unwrap().count(), 2);
+}

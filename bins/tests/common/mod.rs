@@ -15,6 +15,7 @@ fn path(program: &str) -> &'static str {
         "forward-backward" => env!("CARGO_BIN_EXE_forward-backward"),
         "activation-gradient" => env!("CARGO_BIN_EXE_activation-gradient"),
         "matrix-product" => env!("CARGO_BIN_EXE_matrix-product"),
+        "device-bench" => env!("CARGO_BIN_EXE_device-bench"),
         "phase-diagram" => env!("CARGO_BIN_EXE_phase-diagram"),
         "symmetry" => env!("CARGO_BIN_EXE_symmetry"),
         _ => panic!("no program {program}"),

@@ -1,0 +1,140 @@
+//! Is the GPU worth it? The same jobs on the CPU and on another device, over a range of sizes.
+
+mod jobs;
+mod picture;
+mod report;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use candle_core::{DType, Device};
+use clap::Parser;
+use wick::args::Common;
+use wick::device::DeviceChoice;
+use wick::failure::usage;
+use wick::{failure, memory, peak, progress};
+
+use jobs::{Job, Machine, Size};
+use report::{DeviceBench, Measured, Peak};
+
+/// Times matrix products, forward passes with statistics, training steps and the drawing of weights on the CPU and, where there is
+/// one, on a GPU (--device): from which size on the GPU wins, and what the way there costs. Without a GPU the CPU alone is measured.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLE)]
+struct Args {
+    /// What to time
+    #[arg(long, value_name = "JOB,JOB,…", value_delimiter = ',', default_values_t = Job::ALL)]
+    jobs: Vec<Job>,
+    /// Samples
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',', default_values_t = [1, 16, 256, 4096, 65536])]
+    batch: Vec<usize>,
+    /// Units of each layer
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',', default_values_t = [64, 256, 1024, 4096, 8192])]
+    width: Vec<usize>,
+    /// Layers of the forward pass and of the training step
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    depth: usize,
+    /// Leave out on the CPU what takes more operations than so many billions
+    #[arg(long, value_name = "GFLOP", default_value_t = 40.0)]
+    cpu_limit: f64,
+    /// Timed runs of each, of which the median is given; a quick one is run more often
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    runs: usize,
+    #[command(flatten)]
+    common: Common,
+}
+
+const EXAMPLE: &str = "\
+Examples:
+  device-bench
+  device-bench --jobs training --width 512 --batch 1,32,1024 --format json
+  device-bench --device cuda:1 --cpu-limit 1000";
+
+fn main() -> ExitCode {
+    failure::run(device_bench)
+}
+
+fn device_bench(args: Args) -> Result<()> {
+    if args.batch.contains(&0) || args.width.contains(&0) || args.depth == 0 || args.runs == 0 {
+        return Err(usage("a size is zero: --batch, --width, --depth and --runs are 1 or more"));
+    }
+    if args.common.dtype.is_some() {
+        return Err(usage("--dtype is not for this program: it times f32 and, on a GPU, TF32 and bf16"));
+    }
+    let (device, name) = args.common.device.open()?;
+    args.common.check_out()?;
+    wick_kernels::keep_freed_memory();
+
+    let cpu = Machine { device: Device::Cpu, name: "cpu".into(), dtype: DType::F32, tf32: false };
+    let mut machines = vec![cpu];
+    let mut missing = None;
+    if device.is_cpu() {
+        missing = Some(why_no_gpu(args.common.device));
+    } else {
+        let with = |dtype, tf32| Machine { device: device.clone(), name: name.clone(), dtype, tf32 };
+        machines.push(with(DType::F32, false));
+        if device.is_cuda() {
+            machines.push(with(DType::F32, true));
+        }
+        machines.push(with(DType::BF16, false));
+    }
+
+    let checks = machines[1..]
+        .iter()
+        .map(|machine| machine.check(&machines[0], args.common.seed))
+        .collect::<Result<Vec<_>>>()?;
+    let sizes: Vec<Size> = sizes(&args);
+    let bar = progress::bar(machines.len() * sizes.len(), "device-bench");
+    let (mut peaks, mut rows, mut left_out) = (Vec::new(), Vec::new(), 0);
+    for machine in &machines {
+        let label = machine.label();
+        bar.set_message(label.clone());
+        let gflops = match machine.device {
+            Device::Cpu => peak::flops(),
+            _ => machine.largest_product().with_context(|| label.clone())?,
+        };
+        peaks.push(Peak { on: label.clone(), gflops });
+        for size in &sizes {
+            let too_long = machine.device.is_cpu() && size.operations() > args.cpu_limit * 1e9;
+            let fits = !machine.device.is_cpu() || memory::check(size.numbers(), 4, "").is_ok();
+            match (!too_long && fits).then(|| machine.time(size, args.runs, args.common.seed)) {
+                Some(Ok((ms, transfer_ms))) => {
+                    rows.push(Measured::new(&label, size, ms, transfer_ms, gflops));
+                }
+                // A device without the memory for it says so; the smaller sizes are of use all the same.
+                Some(Err(error)) if !machine.device.is_cpu() && is_memory(&error) => left_out += 1,
+                Some(Err(error)) => return Err(error.context(format!("{label}: {size}"))),
+                None => left_out += 1,
+            }
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    let report = DeviceBench::new(missing, args.depth, args.common.seed, peaks, checks, rows, left_out);
+    args.common.finish("device-bench", &report, || picture::draw(&report))
+}
+
+fn sizes(args: &Args) -> Vec<Size> {
+    let mut sizes = Vec::new();
+    for &job in &args.jobs {
+        for &width in &args.width {
+            // Weights are drawn once, whatever the batch.
+            let batches: &[usize] = if job == Job::Draw { &[0] } else { &args.batch };
+            sizes.extend(batches.iter().map(|&batch| Size { job, batch, width, depth: args.depth }));
+        }
+    }
+    sizes
+}
+
+fn is_memory(error: &anyhow::Error) -> bool {
+    format!("{error:#}").to_ascii_lowercase().contains("out of memory")
+}
+
+fn why_no_gpu(asked: DeviceChoice) -> String {
+    let built = cfg!(feature = "cuda") || cfg!(feature = "metal");
+    match asked {
+        DeviceChoice::Cpu => "only the CPU was asked for".into(),
+        _ if built => "no GPU answers on this machine".into(),
+        _ => "this build has no GPU: build it with `--features cuda` or `--features metal`".into(),
+    }
+}

@@ -1,0 +1,255 @@
+//! What device-bench prints.
+
+use serde::Serialize;
+use wick::output::{Report, Table, short};
+
+use crate::jobs::{Job, Size};
+
+#[derive(Debug, Serialize)]
+pub(crate) struct DeviceBench {
+    /// Why there is no GPU in it, if there is none.
+    pub(crate) missing: Option<String>,
+    pub(crate) depth: usize,
+    pub(crate) seed: u64,
+    pub(crate) peaks: Vec<Peak>,
+    pub(crate) checks: Vec<Check>,
+    pub(crate) measured: Vec<Measured>,
+    pub(crate) crossovers: Vec<Crossover>,
+    /// Sizes that were too much for a device.
+    pub(crate) left_out: usize,
+}
+
+/// What a machine can do at most: of the CPU an FMA loop, of others the largest product.
+#[derive(Debug, Serialize)]
+pub(crate) struct Peak {
+    pub(crate) on: String,
+    pub(crate) gflops: f64,
+}
+
+/// A machine beside the CPU.
+#[derive(Debug, Serialize)]
+pub(crate) struct Check {
+    pub(crate) on: String,
+    pub(crate) weights_equal: bool,
+    pub(crate) largest_difference: f64,
+    pub(crate) bound: f64,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Measured {
+    /// Device and type.
+    pub(crate) on: String,
+    pub(crate) job: Job,
+    pub(crate) batch: usize,
+    pub(crate) width: usize,
+    pub(crate) ms: f64,
+    /// Of drawing, billions of numbers a second.
+    pub(crate) gflops: f64,
+    /// Of the machine's own peak.
+    pub(crate) share: Option<f64>,
+    /// How many times as fast as the CPU.
+    pub(crate) speedup: Option<f64>,
+    pub(crate) transfer_ms: Option<f64>,
+}
+
+/// From which batch on another device is faster than the CPU.
+#[derive(Debug, Serialize)]
+pub(crate) struct Crossover {
+    pub(crate) on: String,
+    pub(crate) job: Job,
+    pub(crate) width: usize,
+    /// `None` where it never is.
+    pub(crate) batch: Option<usize>,
+    /// The same with the input's way to the device counted.
+    pub(crate) with_transfer: Option<usize>,
+}
+
+impl Measured {
+    pub(crate) fn new(on: &str, size: &Size, ms: f64, transfer_ms: Option<f64>, peak: f64) -> Self {
+        let gflops = size.operations() / ms * 1e-6;
+        Self {
+            on: on.to_owned(),
+            job: size.job,
+            batch: size.batch,
+            width: size.width,
+            ms,
+            gflops,
+            share: (size.job != Job::Draw).then_some(gflops / peak),
+            speedup: None,
+            transfer_ms,
+        }
+    }
+}
+
+impl DeviceBench {
+    pub(crate) fn new(
+        missing: Option<String>,
+        depth: usize,
+        seed: u64,
+        peaks: Vec<Peak>,
+        checks: Vec<Check>,
+        mut measured: Vec<Measured>,
+        left_out: usize,
+    ) -> Self {
+        let cpu: Vec<Measured> = measured.iter().filter(|row| row.on.starts_with("cpu")).cloned().collect();
+        let on_cpu = |row: &Measured| {
+            let same =
+                |other: &&Measured| (other.job, other.batch, other.width) == (row.job, row.batch, row.width);
+            cpu.iter().find(same).map(|row| row.ms)
+        };
+        for row in measured.iter_mut().filter(|row| !row.on.starts_with("cpu")) {
+            row.speedup = on_cpu(row).map(|ms| ms / row.ms);
+        }
+        let mut crossovers: Vec<Crossover> = Vec::new();
+        for row in measured.iter().filter(|row| row.speedup.is_some()) {
+            let is_known =
+                |known: &Crossover| (&known.on, known.job, known.width) == (&row.on, row.job, row.width);
+            if crossovers.iter().any(is_known) {
+                continue;
+            }
+            let with = |transfer: bool| {
+                let mut of: Vec<(usize, bool)> = measured
+                    .iter()
+                    .filter(|other| (&other.on, other.job, other.width) == (&row.on, row.job, row.width))
+                    .filter_map(|other| {
+                        let more = if transfer { other.transfer_ms.unwrap_or(0.0) } else { 0.0 };
+                        Some((other.batch, other.ms + more < on_cpu(other)?))
+                    })
+                    .collect();
+                of.sort_unstable();
+                // From there on it wins at every size that was measured.
+                let lost = of.iter().rposition(|(_, wins)| !wins);
+                of.get(lost.map_or(0, |place| place + 1)).map(|(batch, _)| *batch)
+            };
+            crossovers.push(Crossover {
+                on: row.on.clone(),
+                job: row.job,
+                width: row.width,
+                batch: with(false),
+                with_transfer: with(true),
+            });
+        }
+        Self { missing, depth, seed, peaks, checks, measured, crossovers, left_out }
+    }
+}
+
+fn known(x: Option<f64>, text: impl Fn(f64) -> String) -> String {
+    x.map_or_else(|| "–".into(), text)
+}
+
+fn batch(x: usize) -> String {
+    if x == 0 { "–".into() } else { x.to_string() }
+}
+
+impl Report for DeviceBench {
+    fn tables(&self) -> Vec<Table> {
+        let mut peaks = Table::new("what each can do", ["on", "GFLOP/s"]);
+        for peak in &self.peaks {
+            peaks.row([peak.on.clone(), short(peak.gflops)]);
+        }
+        peaks.note = match &self.missing {
+            Some(why) => format!("No GPU: {why}."),
+            None => self
+                .checks
+                .iter()
+                .map(|check| {
+                    format!(
+                        "{}: the CPU's weights to the bit, outputs within {} ({} is allowed)",
+                        check.on,
+                        short(check.largest_difference),
+                        short(check.bound)
+                    )
+                })
+                .collect::<Vec<_>>()
+                .join("\n"),
+        };
+        let header =
+            ["on", "job", "width", "batch", "ms", "GFLOP/s", "of its peak", "× the CPU", "transfer ms"];
+        let mut rows = Table::new(format!("{} layers, medians", self.depth), header);
+        for row in &self.measured {
+            rows.row([
+                row.on.clone(),
+                row.job.to_string(),
+                row.width.to_string(),
+                batch(row.batch),
+                short(row.ms),
+                short(row.gflops),
+                known(row.share, |share| format!("{:.1} %", 100.0 * share)),
+                known(row.speedup, short),
+                known(row.transfer_ms, short),
+            ]);
+        }
+        if self.left_out > 0 {
+            rows.note = format!(
+                "{} sizes were left out: more operations than --cpu-limit, or more memory than there is",
+                self.left_out
+            );
+        }
+        let mut tables = vec![peaks, rows];
+        if !self.crossovers.is_empty() {
+            let header = ["on", "job", "width", "wins from batch", "with the transfer"];
+            let mut table = Table::new("crossover", header);
+            for cross in &self.crossovers {
+                let from = |x: Option<usize>| match x {
+                    None => "never".into(),
+                    Some(0) => "always".into(),
+                    Some(batch) => batch.to_string(),
+                };
+                table.row([
+                    cross.on.clone(),
+                    cross.job.to_string(),
+                    cross.width.to_string(),
+                    from(cross.batch),
+                    from(cross.with_transfer),
+                ]);
+            }
+            tables.push(table);
+        }
+        tables
+    }
+
+    fn csv(&self) -> Table {
+        let header = ["on", "job", "width", "batch", "ms", "gflops", "share", "speedup", "transfer_ms"];
+        let mut table = Table::new("", header);
+        for row in &self.measured {
+            let optional = |x: Option<f64>| x.map(|x| x.to_string()).unwrap_or_default();
+            table.row([
+                row.on.clone(),
+                row.job.to_string(),
+                row.width.to_string(),
+                row.batch.to_string(),
+                row.ms.to_string(),
+                row.gflops.to_string(),
+                optional(row.share),
+                optional(row.speedup),
+                optional(row.transfer_ms),
+            ]);
+        }
+        table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(on: &str, batch: usize, ms: f64, transfer_ms: Option<f64>) -> Measured {
+        let size = Size { job: Job::Product, batch, width: 64, depth: 1 };
+        Measured::new(on, &size, ms, transfer_ms, 100.0)
+    }
+
+    /// A GPU that takes 1 ms for anything, and .5 for the way; a CPU of .01 ms a sample.
+    #[test]
+    fn crossovers_are_where_it_wins_from() {
+        let batches = [1, 64, 128, 256];
+        let cpu = batches.map(|batch| row("cpu f32", batch, 0.01 * batch as f64, None));
+        let gpu = batches.map(|batch| row("cuda:0 f32", batch, 1.0, Some(0.5)));
+        let rows: Vec<_> = cpu.into_iter().chain(gpu).collect();
+        let bench = DeviceBench::new(None, 1, 0, vec![], vec![], rows, 0);
+        let [cross] = &bench.crossovers[..] else { panic!("one crossover") };
+        assert_eq!((cross.batch, cross.with_transfer), (Some(128), Some(256)));
+        assert_eq!(bench.measured[7].speedup, Some(2.56));
+        let slow = vec![row("cpu f32", 1, 1.0, None), row("metal:0 f32", 1, 2.0, None)];
+        assert_eq!(DeviceBench::new(None, 1, 0, vec![], vec![], slow, 0).crossovers[0].batch, None);
+    }
+}
