@@ -270,6 +270,11 @@ fn strays(band: &Band, got: f64) -> Option<f64> {
 
 fn forward(layers: &[Reading]) -> Option<Verdict> {
     let (first, last) = (layers.first()?, layers.last()?);
+    if let Some(layer) = layers.iter().find(|layer| layer.rms == 0.0) {
+        let text = format!("dies out: nothing but zeros comes out of {}", layer.name);
+        let layer = layer.name.clone();
+        return Some(Verdict { fault: Fault::DiesOut, layer, figure: 0.0, text, mend: mend(layers) });
+    }
     let course = Course::of(layers.iter().map(|layer| layer.std));
     let total = last.std / first.std;
     let at = |below: bool| {
@@ -361,6 +366,11 @@ fn backward(layers: &[Reading], input: &Batch) -> Option<Verdict> {
     let known: Vec<&Reading> = layers.iter().rev().filter(|layer| layer.gradient_rms.is_some()).collect();
     let rms = |layer: &Reading| layer.gradient_rms.unwrap_or(f64::NAN);
     let (first, last) = (known.last()?, known.first()?);
+    if let Some(layer) = known.iter().find(|layer| layer.gradient_rms == Some(0.0)) {
+        let text = format!("the gradients vanish: none gets to {}", layer.name);
+        let (fault, layer) = (Fault::VanishingGradient, layer.name.clone());
+        return Some(Verdict { fault, layer, figure: 0.0, text, mend: mend(layers) });
+    }
     let course = Course::of(known.iter().map(|layer| rms(layer)));
     let total = rms(first) / rms(last);
     let (fault, word, far) = if total < 1.0 / TOO_FAR {

@@ -92,6 +92,17 @@ fn each_fault_by_its_name_and_layer() {
     assert_eq!(found(10, gradient(0.3)), only(Fault::VanishingGradient, "layer_7"));
     assert_eq!(found(10, gradient(3.0)), only(Fault::ExplodingGradient, "layer_6"));
     assert_eq!(found(10, gradient(0.7)), []);
+    let nothing = |index: usize, layer: &mut Reading| {
+        layer.draw = None;
+        if index > 3 {
+            (layer.std, layer.rms) = (0.0, 0.0);
+        }
+        if index < 3 {
+            layer.gradient_rms = Some(0.0);
+        }
+    };
+    let both = [(Fault::DiesOut, "layer_4".into()), (Fault::VanishingGradient, "layer_2".into())];
+    assert_eq!(found(6, nothing), both);
     let one = |at: usize, spoil: fn(&mut Reading)| {
         move |index: usize, layer: &mut Reading| {
             if index == at {

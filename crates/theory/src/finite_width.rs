@@ -507,10 +507,27 @@ impl Table {
     fn at(&self, q: f64) -> Row {
         let [only] = self.rows[..] else {
             let place = (q.ln() - self.first) / self.step;
-            let left = (place.max(0.0) as usize).min(self.rows.len() - 2);
+            let last = self.rows.len() - 1;
+            if place > last as f64 + 1.0 {
+                return self.beyond(place - last as f64);
+            }
+            let left = (place.max(0.0) as usize).min(last - 1);
             return Row::between(&self.rows[left], &self.rows[left + 1], place - left as f64);
         };
         only
+    }
+}
+
+impl Table {
+    /// So many steps beyond the last row, where squares go like a power of the length: of it, of its root, or not at all.
+    fn beyond(&self, steps: f64) -> Row {
+        let (before, last) = (&self.rows[self.rows.len() - 2], self.rows[self.rows.len() - 1]);
+        let go = |f: fn(&Row) -> f64| {
+            let power = (f(&last) / f(before)).ln() / self.step;
+            let power = if power.is_finite() { (2.0 * power).round() / 2.0 } else { 0.0 };
+            f(&last) * (power * steps * self.step).exp()
+        };
+        Row { mean_square: go(|row| row.mean_square), slope_square: go(|row| row.slope_square), ..last }
     }
 }
 
@@ -687,6 +704,18 @@ mod tests {
         assert_eq!((bands[2].std.high, bands[0].gradient_rms.high), (0.0, 0.0));
         let bands =
             finite_width(&layers(64, 12, 30.0, Activation::Relu, false), &one_sample(64), &one_sample(64));
+        // Beyond the longest length that is integrated over, tanh's outputs stay ±1, and their gradients fall like q^(-1/4).
+        let layer = |sigma_w| {
+            finite_width(&layers(64, 2, sigma_w, Activation::Tanh, false), &one_sample(64), &one_sample(64))
+        };
+        let [long, longer] = [1e8, 1e12].map(layer);
+        assert!(
+            (long[1].std.middle - 1.0).abs() < 0.02 && (longer[1].std.middle - 1.0).abs() < 0.02,
+            "{long:?}"
+        );
+        // χ₁ = σ_w² E φ'² goes like σ_w: 1e4 times as large a σ_w, 100 times the gradient.
+        let ratio = longer[0].gradient_rms.middle / long[0].gradient_rms.middle;
+        assert!((ratio / 100.0 - 1.0).abs() < 0.05, "{ratio}");
         // He's gain is √2: 30 is (30/√2)¹² too much.
         let expected = 12.0 * (30.0 / 2f64.sqrt()).ln();
         assert!((bands[11].std.middle.ln() - expected).abs() < 2.0, "{:?} {expected}", bands[11]);
