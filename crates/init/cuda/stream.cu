@@ -1,0 +1,185 @@
+// The keyed stream (src/stream): Philox4x32-10, uniform and normal, the same bits as on a CPU. To be compiled without
+// fused multiplications and additions, fast division or approximate square roots.
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+#define ELEMENTS 0u
+#define EXTENSION 1u
+
+struct Key {
+    u64 seed, name;
+};
+
+struct Words {
+    u32 at[4];
+};
+
+// Salmon, Moraes, Dror and Shaw 2011, as src/stream/philox.rs.
+__device__ inline Words philox(const Key &key, u32 domain, u64 number) {
+    u32 a = (u32)number, b = (u32)(number >> 32) | domain << 28, c = (u32)key.seed, d = (u32)(key.seed >> 32);
+    u32 k = (u32)key.name, l = (u32)(key.name >> 32);
+    for (int round = 0; round < 10; round++) {
+        u64 p = 0xD2511F53ull * a, q = 0xCD9E8D57ull * c;
+        a = (u32)(q >> 32) ^ b ^ k;
+        b = (u32)q;
+        c = (u32)(p >> 32) ^ d ^ l;
+        d = (u32)p;
+        k += 0x9E3779B9u;
+        l += 0xBB67AE85u;
+    }
+    return Words{{a, b, c, d}};
+}
+
+// ln, sin and cos as in src/stream/math.rs, whose coefficients these are.
+__device__ inline float of_bits(u32 x) { return __int_as_float((int)x); }
+__device__ inline u32 to_bits(float x) { return (u32)__float_as_int(x); }
+__device__ inline double of_bits(u64 x) { return __longlong_as_double((long long)x); }
+__device__ inline u64 to_bits(double x) { return (u64)__double_as_longlong(x); }
+
+__device__ inline float ln(float u) {
+    const float P[9] = {7.0376836e-2f,  -1.151461e-1f,  1.1676999e-1f, -1.2420141e-1f, 1.4249323e-1f,
+                        -1.6668058e-1f, 2.0000715e-1f, -2.4999994e-1f, 3.333333e-1f};
+    u32 shifted = to_bits(u) - 0x3f3504f3u;
+    float e = (float)((int)shifted >> 23);
+    float m = of_bits((shifted & 0x007fffffu) + 0x3f3504f3u);
+    float x = m - 1.0f, square = x * x, p = P[0];
+    for (int i = 1; i < 9; i++) p = p * x + P[i];
+    p = x * square * p + e * -2.1219444e-4f - 0.5f * square;
+    return x + p + e * 0.6933594f;
+}
+
+__device__ inline double ln(double u) {
+    const double P[7] = {1.4798198605116586e-1, 1.5313837699209373e-1, 1.818357216161805e-1, 2.2222198432149784e-1,
+                         2.857142874366239e-1,  3.999999999940942e-1,  6.666666666666735e-1};
+    u64 shifted = to_bits(u) - 0x3fe6a09e667f3bcdull;
+    double e = (double)((long long)shifted >> 52);
+    double m = of_bits((shifted & 0x000fffffffffffffull) + 0x3fe6a09e667f3bcdull);
+    double x = m - 1.0, s = x / (2.0 + x), z = s * s, p = P[0];
+    for (int i = 1; i < 7; i++) p = p * z + P[i];
+    double half_square = 0.5 * x * x;
+    return e * 6.931471803691238e-1 - ((half_square - (s * (half_square + p * z) + e * 1.9082149292705877e-10)) - x);
+}
+
+__device__ inline void sin_cos_pi(float t, float &sine, float &cosine) {
+    float shifted = 2.0f * t + 12582912.0f;
+    u32 quarter = to_bits(shifted);
+    float x = (t - 0.5f * (shifted - 12582912.0f)) * 3.14159265358979323846f, z = x * x;
+    float sin = ((-1.9515296e-4f * z + 8.332161e-3f) * z - 1.6666655e-1f) * z * x + x;
+    float cos = ((2.4433157e-5f * z - 1.3887316e-3f) * z + 4.1666646e-2f) * (z * z) - 0.5f * z + 1.0f;
+    bool even = (quarter & 1) == 0;
+    sine = of_bits(to_bits(even ? sin : cos) ^ (quarter & 2) << 30);
+    cosine = of_bits(to_bits(even ? cos : sin) ^ ((quarter + 1) & 2) << 30);
+}
+
+__device__ inline void sin_cos_pi(double t, double &sine, double &cosine) {
+    const double SIN[6] = {1.58969099521155e-10,   -2.5050760253406863e-8, 2.7557313707070068e-6,
+                           -1.984126982985795e-4, 8.33333333332249e-3,    -1.6666666666666632e-1};
+    const double COS[6] = {-1.1359647557788195e-11, 2.087572321298175e-9, -2.7557314351390663e-7,
+                           2.480158728947673e-5,    -1.388888888887411e-3, 4.16666666666666e-2};
+    double shifted = 2.0 * t + 6755399441055744.0;
+    u64 quarter = to_bits(shifted);
+    double x = (t - 0.5 * (shifted - 6755399441055744.0)) * 3.14159265358979323846, z = x * x, p = SIN[0], q = COS[0];
+    for (int i = 1; i < 6; i++) {
+        p = p * z + SIN[i];
+        q = q * z + COS[i];
+    }
+    double sin = p * z * x + x, cos = q * (z * z) - 0.5 * z + 1.0;
+    bool even = (quarter & 1) == 0;
+    sine = of_bits(to_bits(even ? sin : cos) ^ (quarter & 2) << 62);
+    cosine = of_bits(to_bits(even ? cos : sin) ^ ((quarter + 1) & 2) << 62);
+}
+
+// As src/stream/fill.rs: 32 bits for a float, 64 for a double.
+__device__ inline float from_minus_1_to_1(u32 word) { return (float)(int)word * 4.656612873077392578125e-10f; }
+__device__ inline double from_minus_1_to_1(u64 word) { return (double)(long long)word * 1.084202172485504434e-19; }
+__device__ inline float above_0_to_1(u32 word) { return ((float)word + 0.5f) * 2.3283064365386962890625e-10f; }
+__device__ inline double above_0_to_1(u64 word) { return ((double)word + 0.5) * 5.42101086242752217e-20; }
+
+// Box and Muller 1958.
+template <class F, class W> __device__ inline void normal_pair(W radius, W angle, F &a, F &b) {
+    F r = sqrt(F(-2) * ln(above_0_to_1(radius))), sine, cosine;
+    sin_cos_pi(from_minus_1_to_1(angle), sine, cosine);
+    a = r * cosine;
+    b = r * sine;
+}
+
+template <class F, class W> struct Normal {
+    F mean, std;
+    __device__ Normal(double mean, double std) : mean((F)mean), std((F)std) {}
+
+    __device__ inline void draw(const W (&words)[4], F (&out)[4]) const {
+        for (int pair = 0; pair < 4; pair += 2) {
+            F a, b;
+            normal_pair(words[pair], words[pair + 1], a, b);
+            out[pair] = mean + std * a;
+            out[pair + 1] = mean + std * b;
+        }
+    }
+};
+
+template <class F, class W> struct Uniform {
+    F middle, half, low, high;
+
+    __device__ inline void draw(const W (&words)[4], F (&out)[4]) const {
+        for (int k = 0; k < 4; k++) {
+            F x = middle + half * from_minus_1_to_1(words[k]);
+            x = x > low ? x : low;
+            out[k] = x < high ? x : high;
+        }
+    }
+};
+
+__device__ inline Uniform<float, u32> uniform(double low, double high, float) {
+    return Uniform<float, u32>{(float)(0.5 * (low + high)), (float)(0.5 * (high - low)), (float)low, (float)high};
+}
+__device__ inline Uniform<double, u64> uniform(double low, double high, double) {
+    return Uniform<double, u64>{0.5 * low + 0.5 * high, 0.5 * high - 0.5 * low, low, high};
+}
+
+__device__ inline void words_of(const Key &key, u64 number, u32 (&words)[4]) {
+    Words drawn = philox(key, ELEMENTS, number);
+    for (int k = 0; k < 4; k++) words[k] = drawn.at[k];
+}
+__device__ inline void words_of(const Key &key, u64 number, u64 (&words)[4]) {
+    Words high = philox(key, ELEMENTS, number), low = philox(key, EXTENSION, number);
+    for (int k = 0; k < 4; k++) words[k] = (u64)high.at[k] << 32 | low.at[k];
+}
+
+__device__ inline void store(float *p, float x) { *p = x; }
+__device__ inline void store(double *p, double x) { *p = x; }
+__device__ inline void store(__nv_bfloat16 *p, float x) { *p = __float2bfloat16_rn(x); }
+__device__ inline void store(__half *p, float x) { *p = __float2half_rn(x); }
+
+// A thread takes the four words of one block of Philox: of the 64 elements of a group, those that are 16 apart.
+template <class F, class W, class T, class D>
+__device__ void draw(const Key &key, const D &distribution, T *out, u64 count) {
+    u64 blocks = (count + 63) / 64 * 16, step = (u64)gridDim.x * blockDim.x;
+    for (u64 block = (u64)blockIdx.x * blockDim.x + threadIdx.x; block < blocks; block += step) {
+        W words[4];
+        F drawn[4];
+        words_of(key, block, words);
+        distribution.draw(words, drawn);
+        u64 first = block / 16 * 64 + block % 16;
+        for (int k = 0; k < 4; k++) {
+            if (first + 16 * k < count) store(out + first + 16 * k, drawn[k]);
+        }
+    }
+}
+
+#define KERNELS(T, F, W, suffix)                                                                                       \
+    extern "C" __global__ void __launch_bounds__(256)                                                                  \
+        normal_##suffix(Key key, double mean, double std, T *out, u64 count) {                                         \
+        draw<F, W>(key, Normal<F, W>(mean, std), out, count);                                                          \
+    }                                                                                                                  \
+    extern "C" __global__ void __launch_bounds__(256)                                                                  \
+        uniform_##suffix(Key key, double low, double high, T *out, u64 count) {                                        \
+        draw<F, W>(key, uniform(low, high, F(0)), out, count);                                                         \
+    }
+
+KERNELS(float, float, u32, f32)
+KERNELS(double, double, u64, f64)
+KERNELS(__nv_bfloat16, float, u32, bf16)
+KERNELS(__half, float, u32, f16)

@@ -1,0 +1,48 @@
+// Elements: what they are computed in, and four at a time.
+#pragma once
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#define THREADS 256
+
+typedef unsigned long long u64;
+
+// The type that an element is computed in.
+template <class T> struct Wide {
+    typedef float type;
+};
+template <> struct Wide<double> {
+    typedef double type;
+};
+
+__device__ inline float widen(float x) { return x; }
+__device__ inline double widen(double x) { return x; }
+__device__ inline float widen(__nv_bfloat16 x) { return __bfloat162float(x); }
+__device__ inline float widen(__half x) { return __half2float(x); }
+
+template <class T> __device__ inline T narrow(typename Wide<T>::type x);
+template <> __device__ inline float narrow<float>(float x) { return x; }
+template <> __device__ inline double narrow<double>(double x) { return x; }
+template <> __device__ inline __nv_bfloat16 narrow<__nv_bfloat16>(float x) { return __float2bfloat16_rn(x); }
+template <> __device__ inline __half narrow<__half>(float x) { return __float2half_rn(x); }
+
+template <class T> struct alignas(4 * sizeof(T)) Four {
+    T at[4];
+};
+
+// Whether four elements can be read at once.
+template <class T> __device__ inline bool is_aligned(const T *p) { return (size_t)p % sizeof(Four<T>) == 0; }
+
+// Where this thread is in the grid, and how many there are.
+__device__ inline u64 place() { return (u64)blockIdx.x * blockDim.x + threadIdx.x; }
+__device__ inline u64 places() { return (u64)gridDim.x * blockDim.x; }
+
+// Calls `each(index, std::integral_constant<int, N>)`-like on every element: fours where `fours` allows, then the rest.
+template <class Fours, class Ones> __device__ inline void sweep(u64 count, bool fours, Fours four, Ones one) {
+    u64 done = 0;
+    if (fours) {
+        for (u64 i = place(); i < count / 4; i += places()) four(4 * i);
+        done = count / 4 * 4;
+    }
+    for (u64 i = done + place(); i < count; i += places()) one(i);
+}
