@@ -356,6 +356,10 @@ impl Initializer {
         let values = match plan {
             _ if shape.elem_count() == 0 => Values::F64(Vec::new()),
             Plan::Independent(distribution) => {
+                #[cfg(feature = "cuda")]
+                if let Some(tensor) = source.draw_there(distribution, &shape, dtype, device)? {
+                    return Ok(tensor);
+                }
                 source.draw_checked(distribution, shape.elem_count(), dtype)?
             }
             Plan::Structure(structure) => {

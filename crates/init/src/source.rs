@@ -95,6 +95,20 @@ impl Source<'_> {
         Ok(self.draw(distribution, count, dtype))
     }
 
+    /// The same as a tensor on a GPU, drawn there; `None` where only a CPU can.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn draw_there(
+        &self,
+        distribution: Distribution,
+        shape: &Shape,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Option<Tensor>, Error> {
+        let Self::Keyed(key) = self else { return Ok(None) };
+        distribution.check_type(dtype)?;
+        Ok(crate::stream::cuda::draw(*key, distribution, shape, dtype, device)?)
+    }
+
     /// An error for what the source cannot draw in reasonable time.
     fn check(&self, distribution: Distribution, dtype: DType) -> Result<(), Error> {
         match self {

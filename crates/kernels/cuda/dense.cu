@@ -2,6 +2,11 @@
 #include "activation.cuh"
 #include "stats.cuh"
 
+// A division of 32 bits takes half the time of one of 64.
+__device__ inline unsigned column_of(u64 i, unsigned outputs) {
+    return i >> 32 ? (unsigned)(i % outputs) : (unsigned)i % outputs;
+}
+
 // zs: [count/outputs, outputs], the product; becomes phi(zs + bias) in `hs`, which may be `zs` itself. Where `kept` is not
 // null, it gets zs + bias.
 template <class T>
@@ -20,7 +25,7 @@ __device__ void dense_forward(Activation activation, Ear ear, const T *zs, const
     auto four = [&](u64 i) {
         T wide[4];
         Four<T> x = *(const Four<T> *)(zs + i), y;
-        unsigned column = (unsigned)(i % outputs);
+        unsigned column = column_of(i, outputs);
 #pragma unroll
         for (int k = 0; k < 4; k++) {
             wide[k] = x.at[k] + (bias ? bias[column] : T(0));
@@ -38,7 +43,7 @@ __device__ void dense_forward(Activation activation, Ear ear, const T *zs, const
         *(Four<T> *)(hs + i) = y;
     };
     auto one = [&](u64 i) {
-        T wide[1] = {zs[i] + (bias ? bias[i % outputs] : T(0))};
+        T wide[1] = {zs[i] + (bias ? bias[column_of(i, outputs)] : T(0))};
         if (kept) kept[i] = wide[0];
         if (ear.record) hear_z(wide[0]);
         values(activation, wide);

@@ -139,18 +139,18 @@ __device__ inline void hand_in(const Ear &ear, const Seen &seen, unsigned block,
 }
 
 // A histogram that a block counts in shared memory, in as many copies as there is room for, so that the warps seldom wait
-// for each other. With `bins` below SHARED_BINS.
+// for each other. With SHARED_BINS bins at most.
 struct Counter {
-    unsigned *shared;
+    unsigned *shared, *mine;
     double low, high, scale;
-    int bins, stride, copies;
+    int bins, copies;
     unsigned saturated = 0, outside = 0;
 
     __device__ inline Counter(unsigned *shared, int bins, double low, double high)
-        : shared(shared), low(low), high(high), scale(bins / (high - low)), bins(bins), stride(bins) {
-        copies = SHARED_BINS / stride;
-        if (copies > WARPS) copies = WARPS;
-        for (int i = thread(); i < copies * stride; i += threads()) shared[i] = 0;
+        : shared(shared), low(low), high(high), scale(bins / (high - low)), bins(bins) {
+        copies = SHARED_BINS / bins < WARPS ? SHARED_BINS / bins : WARPS;
+        mine = shared + thread() / 32 % copies * bins;
+        for (int i = thread(); i < copies * bins; i += threads()) shared[i] = 0;
         __syncthreads();
     }
 
@@ -158,7 +158,7 @@ struct Counter {
     __device__ inline void add(double x) {
         if (low <= x && x <= high) {
             double bin = fmin(__dmul_rn(__dsub_rn(x, low), scale), (double)(bins - 1));
-            atomicAdd(&shared[thread() / 32 % copies * stride + (int)bin], 1u);
+            atomicAdd(mine + (int)bin, 1u);
         } else {
             outside++;
         }
@@ -169,7 +169,7 @@ struct Counter {
         __syncthreads();
         for (int bin = thread(); bin < bins; bin += threads()) {
             u64 sum = 0;
-            for (int copy = 0; copy < copies; copy++) sum += shared[copy * stride + bin];
+            for (int copy = 0; copy < copies; copy++) sum += shared[copy * bins + bin];
             if (sum) atomicAdd(record + COUNTS + bin, sum);
         }
         if (outside) atomicAdd(record + OUTSIDE, (u64)outside);

@@ -10,13 +10,17 @@
 //! - [`gemm`](mod@gemm), [`qr`]: matrix products, and orthonormal rows, on slices.
 //! - [`simd`]: loops compiled for each vector unit.
 //!
-//! On a CPU without a fused multiply-add, and on other devices, candle's own ops do the work. `WICK_SIMD` limits the
+//! With the feature `cuda`, the same ops have kernels for NVIDIA's GPUs (in `cuda`), and [`Gather`] lets statistics wait
+//! there until a pass is over. On a CPU without a fused multiply-add, and on other devices, candle's own ops do the work. `WICK_SIMD` limits the
 //! vector units that are used (see [`Level`]).
 
 mod activation;
 mod adamw;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod dense;
 mod function;
+mod gather;
 pub mod gemm;
 mod histogram;
 mod math;
@@ -34,6 +38,7 @@ mod tap;
 pub use activation::{activate, activation_gradient};
 pub use adamw::AdamW;
 pub use dense::{DenseGradients, DensePass, Listener, dense};
+pub use gather::Gather;
 pub use histogram::Histogram;
 pub use memory::keep_freed_memory;
 pub use moments::Moments;

@@ -46,6 +46,13 @@ impl Moments {
         simd::run(Level::best(), Of(block))
     }
 
+    /// What a device has made of its numbers: their count and mean, the sum of squared distances from it, the smallest and
+    /// the largest.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn from_parts(count: u64, mean: f64, squares: f64, min: f64, max: f64) -> Self {
+        Self { count, mean, squares, min, max }
+    }
+
     #[inline(always)]
     fn of_block<T: Number>(block: &[T]) -> Self {
         if block.is_empty() {

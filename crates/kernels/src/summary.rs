@@ -45,6 +45,10 @@ const BLOCK: usize = 1 << 13;
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 pub fn summarize(xs: &Tensor, range: Option<(f64, f64)>, bins: usize) -> Result<Summary> {
+    #[cfg(feature = "cuda")]
+    if crate::cuda::has(xs, bins) {
+        return crate::cuda::summarize(xs, range, bins);
+    }
     match on_cpu(xs)? {
         (xs, DType::F64) => Ok(summarize_slice(&slice::lend::<f64>(&xs)?, range, bins)),
         (xs, _) => Ok(summarize_slice(&slice::lend::<f32>(&xs)?, range, bins)),
@@ -69,6 +73,10 @@ pub fn summarize(xs: &Tensor, range: Option<(f64, f64)>, bins: usize) -> Result<
 pub fn share_outside(xs: &Tensor, low: f64, high: f64) -> Result<f64> {
     fn count<T: Lend>(values: &[T], low: f64, high: f64) -> u64 {
         by_blocks(values, |block| count_outside(block, low, high)).into_iter().sum()
+    }
+    #[cfg(feature = "cuda")]
+    if crate::cuda::has(xs, 1) {
+        return Ok(crate::cuda::outside(xs, low, high)? as f64 / xs.elem_count() as f64);
     }
     let outside = match on_cpu(xs)? {
         (xs, DType::F64) => count(&slice::lend::<f64>(&xs)?, low, high),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use candle_core::backprop::GradStore;
 use candle_core::{Result, Tensor, Var, bail};
 use candle_nn::{Linear, Module, VarBuilder, linear_b};
-use wick_kernels::{DensePass, Listener, dense};
+use wick_kernels::{DensePass, Gather, Listener, dense};
 use wick_theory::Activation;
 
 use crate::activate;
@@ -147,9 +147,17 @@ impl Mlp {
         xs: &Tensor,
         listener: impl Fn(&str) -> Option<Arc<dyn Listener>>,
     ) -> Result<Tensor> {
-        self.layers.iter().try_fold(xs.clone(), |h, Layer { name, linear, activation }| {
-            dense(&h, linear.weight(), linear.bias(), *activation, listener(name))
-        })
+        let gather = Gather::default();
+        let (mut h, mut is_first) = (xs.clone(), true);
+        for Layer { name, linear, activation } in &self.layers {
+            let listener = listener(name).map(|listener| {
+                // The first layer that anybody listens to is the last one on the way back.
+                gather.listener(listener, std::mem::take(&mut is_first))
+            });
+            h = dense(&h, linear.weight(), linear.bias(), *activation, listener)?;
+        }
+        gather.deliver()?;
+        Ok(h)
     }
 
     /// A forward pass that is to be followed by a backward one, [`Pass::backward`]: faster than candle's own through the
@@ -180,14 +188,17 @@ impl Mlp {
                 "the input of Mlp::pass has variables behind it: use Mlp::forward, whose graph goes on to them"
             );
         }
+        let gather = Gather::default();
         let mut layers: Vec<(Linear, DensePass)> = Vec::with_capacity(self.layers.len());
         for Layer { name, linear, activation } in &self.layers {
             let xs = layers.last().map_or(xs, |(_, before)| before.output());
-            let pass = DensePass::forward(xs, linear.weight(), linear.bias(), *activation, listener(name))?;
+            let listener = listener(name).map(|listener| gather.listener(listener, false));
+            let pass = DensePass::forward(xs, linear.weight(), linear.bias(), *activation, listener)?;
             layers.push((linear.clone(), pass));
         }
         let output = Var::from_tensor(layers.last().map_or(xs, |(_, last)| last.output()))?;
-        Ok(Pass { layers, output })
+        gather.deliver()?;
+        Ok(Pass { layers, output, gather })
     }
 
     /// The linear maps, first to last.
@@ -201,6 +212,8 @@ impl Mlp {
 pub struct Pass {
     layers: Vec<(Linear, DensePass)>,
     output: Var,
+    /// Where the statistics of a GPU wait until the pass is over.
+    gather: Gather,
 }
 
 impl Pass {
@@ -229,6 +242,7 @@ impl Pass {
                 gradient = inputs;
             }
         }
+        self.gather.deliver()?;
         Ok(gradients)
     }
 }

@@ -1,5 +1,7 @@
 //! Keyed, stateless streams of random numbers.
 
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 pub(crate) mod fill;
 mod math;
 mod philox;

@@ -4,14 +4,18 @@ mod pass;
 
 use std::sync::{Arc, OnceLock};
 
+#[cfg(feature = "cuda")]
+use candle_core::{CudaStorage, backend::BackendStorage};
 use candle_core::{
     CpuStorage, CustomOp2, CustomOp3, DType, Device, Layout, Result, Shape, Tensor, Var, bail,
 };
 use wick_theory::Activation;
 
 use crate::slice::{self, Real};
-use crate::{Level, Summary, activate, share_outside, summarize, tap};
+use crate::{Gather, Level, Summary, activate, share_outside, summarize, tap};
 use pass::Layer;
+#[cfg(feature = "cuda")]
+pub(crate) use pass::flat_tails;
 
 /// Who hears what passes through a [`dense`] layer. The statistics are taken on the way, while the numbers are in the
 /// cache.
@@ -25,12 +29,19 @@ pub trait Listener: Send + Sync {
 
     /// A backward pass: the gradient of the loss with respect to the layer's output.
     fn backward(&self, gradient: Summary);
+
+    /// Where the statistics of a GPU wait, and whether the backward pass ends with this layer; without such a place they are
+    /// read at once. [`Gather::listener`] has it.
+    fn gather(&self) -> Option<(&Gather, bool)> {
+        None
+    }
 }
 
 /// `φ(x Wᵀ + b)` for `x` of shape `[…, in]`, `W` of `[out, in]` and `b` of `[out]`, differentiable in all three.
 ///
-/// On a CPU with a fused multiply-add, `f32` and `f64` are computed in one op, forward and backward; elsewhere the layer
-/// is composed of candle's own ops. Every output is summed over `in` in rising order, whatever the threads. The gradient
+/// On a CPU with a fused multiply-add and on NVIDIA's GPUs, `f32` and `f64` are computed in one op, forward and backward;
+/// elsewhere the layer is composed of candle's own ops. On a CPU, every output is summed over `in` in rising order, whatever
+/// the threads. The gradient
 /// of `x` is not computed where nothing behind it wants one.
 ///
 /// ```
@@ -83,9 +94,12 @@ fn is_fast(xs: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<bool> 
         let bias = bias.map(Tensor::dims);
         bail!("a dense layer of weight {:?} and bias {bias:?} cannot take {:?}", weight.dims(), xs.dims());
     }
-    let alike = |t: &Tensor| t.dtype() == xs.dtype() && t.device().is_cpu() == xs.device().is_cpu();
-    Ok(Level::best().is_fast()
-        && xs.device().is_cpu()
+    let alike = |t: &Tensor| t.dtype() == xs.dtype() && t.device().same_device(xs.device());
+    let has_ops = match xs.device() {
+        Device::Cpu => Level::best().is_fast(),
+        device => cfg!(feature = "cuda") && device.is_cuda() && xs.elem_count() > 0 && weight.elem_count() > 0,
+    };
+    Ok(has_ops
         && matches!(xs.dtype(), DType::F32 | DType::F64)
         && [Some(weight), bias].into_iter().flatten().all(alike))
 }
@@ -301,6 +315,10 @@ impl Dense {
         with_inputs: bool,
     ) -> Result<Gradients> {
         match xs.dtype() {
+            #[cfg(feature = "cuda")]
+            _ if xs.device().is_cuda() => {
+                self.backward_on_gpu(xs, weight, bias.is_some(), output, gradient, with_inputs)
+            }
             DType::F32 => self.backward_as::<f32>(xs, weight, bias, output, gradient, with_inputs),
             _ => self.backward_as::<f64>(xs, weight, bias, output, gradient, with_inputs),
         }
@@ -340,6 +358,60 @@ impl Dense {
     }
 }
 
+#[cfg(feature = "cuda")]
+impl Dense {
+    fn forward_on_gpu(
+        &self,
+        xs: (&CudaStorage, &Layout),
+        weight: (&CudaStorage, &Layout),
+        bias: Option<(&CudaStorage, &Layout)>,
+    ) -> Result<(CudaStorage, Shape)> {
+        let mut shape = xs.1.dims().to_vec();
+        if let Some(last) = shape.last_mut() {
+            *last = weight.1.dims()[0];
+        }
+        let shape = Shape::from(shape);
+        let keep = self.differentiable && !derives_from_output(self.activation, xs.0.dtype());
+        let listener = self.listener.as_ref();
+        let passed = crate::cuda::forward(self.activation, xs, weight, bias, keep, listener, &shape)?;
+        if let Some(pre_activation) = passed.pre_activation {
+            let _ = self.pre_activation.set(pre_activation);
+        }
+        Ok((passed.output, shape))
+    }
+
+    fn backward_on_gpu(
+        &self,
+        xs: &Tensor,
+        weight: &Tensor,
+        with_bias: bool,
+        output: &Tensor,
+        gradient: &Tensor,
+        with_inputs: bool,
+    ) -> Result<Gradients> {
+        let (outputs, inputs) = weight.dims2()?;
+        let of_output = derives_from_output(self.activation, xs.dtype());
+        let known = self.pre_activation.get().unwrap_or(output);
+        let gradient = gradient.contiguous()?;
+        let listener = self.listener.as_ref();
+        let passed =
+            crate::cuda::backward(self.activation, known, of_output, &gradient, with_bias, listener)?;
+        let of_z = passed.of_z.reshape(((), outputs))?;
+        let of_weight = of_z.t()?.matmul(&xs.detach().reshape(((), inputs))?)?;
+        let of_inputs = with_inputs.then(|| of_z.matmul(&weight.detach())?.reshape(xs.shape())).transpose()?;
+        Ok((of_inputs, of_weight, passed.bias))
+    }
+}
+
+/// Whether the derivative is computed from the output of the activation.
+#[cfg(feature = "cuda")]
+fn derives_from_output(activation: Activation, dtype: DType) -> bool {
+    match dtype {
+        DType::F32 => f32::is_derivative_of_output(activation),
+        _ => f64::is_derivative_of_output(activation),
+    }
+}
+
 impl CustomOp2 for Dense {
     fn name(&self) -> &'static str {
         "dense"
@@ -353,6 +425,17 @@ impl CustomOp2 for Dense {
         w_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         self.forward((xs, x_layout), (weight, w_layout), None)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        xs: &CudaStorage,
+        x_layout: &Layout,
+        weight: &CudaStorage,
+        w_layout: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        self.forward_on_gpu((xs, x_layout), (weight, w_layout), None)
     }
 
     fn bwd(
@@ -383,6 +466,19 @@ impl CustomOp3 for Dense {
         b_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         self.forward((xs, x_layout), (weight, w_layout), Some((bias, b_layout)))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        xs: &CudaStorage,
+        x_layout: &Layout,
+        weight: &CudaStorage,
+        w_layout: &Layout,
+        bias: &CudaStorage,
+        b_layout: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        self.forward_on_gpu((xs, x_layout), (weight, w_layout), Some((bias, b_layout)))
     }
 
     fn bwd(

@@ -154,7 +154,7 @@ impl<T: Real> Layer<'_, T> {
 }
 
 /// The activation's flat tails, which take a search, kept once they are found.
-fn flat_tails(activation: Activation) -> (f64, f64) {
+pub(crate) fn flat_tails(activation: Activation) -> (f64, f64) {
     static KNOWN: Mutex<Vec<(Activation, (f64, f64))>> = Mutex::new(Vec::new());
     /// So many with their parameters are kept; nobody sweeps through more in one place.
     const MOST: usize = 64;

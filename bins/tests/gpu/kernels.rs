@@ -1,0 +1,216 @@
+//! Activations and dense layers.
+
+use std::sync::{Arc, Mutex};
+
+use candle_core::{DType, Device, Tensor, Var};
+use wick_kernels::{Gather, Listener, Summary, activate, activation_gradient, dense, share_outside, summarize};
+use wick_theory::Activation;
+
+use super::Test;
+use super::numbers::{CPU, TYPES, apart, assert_near, epsilon, normal};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("activations", activations),
+    ("gradients_of_activations", gradients_of_activations),
+    ("activations_in_a_graph", activations_in_a_graph),
+    ("dense_layers", dense_layers),
+    ("dense_layers_heard", dense_layers_heard),
+    ("dense_layers_refuse", dense_layers_refuse),
+];
+
+/// All of them, and some with other parameters.
+fn all() -> Vec<Activation> {
+    let others = [Activation::LeakyRelu { slope: -0.3 }, Activation::Elu { alpha: 2.5 }];
+    Activation::ALL.into_iter().chain(others).collect()
+}
+
+/// From one end to the other, with the edges and what is no number. Not a multiple of four.
+fn everywhere(dtype: DType) -> Tensor {
+    let mut xs: Vec<f64> = (0..1999).map(|i| (f64::from(i) - 999.0) * 0.0313).collect();
+    xs.extend([0.0, -0.0, 1.0, -1.0, 3.0, -3.0, 1e-8, -1e-8, 90.0, -90.0, 300.0, -300.0, 6e4, -6e4]);
+    xs.extend([f64::INFINITY, f64::NEG_INFINITY, f64::NAN]);
+    Tensor::new(xs, &CPU).unwrap().to_dtype(dtype).unwrap()
+}
+
+/// Contiguous, shifted by one element so that no four of them can be read at once, and transposed.
+fn views(xs: &Tensor) -> [Tensor; 3] {
+    let count = xs.elem_count() / 2 * 2;
+    let even = xs.narrow(0, 0, count).unwrap().reshape((count / 2, 2)).unwrap();
+    [xs.clone(), xs.narrow(0, 1, xs.elem_count() - 1).unwrap(), even.t().unwrap()]
+}
+
+/// 8 units in the last place, and as much of 1: the GPU computes all but `f64` in `f32`.
+fn bounds(dtype: DType) -> (f64, f64) {
+    let fine = if dtype == DType::F64 { f64::EPSILON } else { f32::EPSILON.into() };
+    (8.0 * epsilon(dtype).max(fine), 4.0 * fine)
+}
+
+fn activations(gpu: &Device) {
+    for dtype in TYPES {
+        let (relative, absolute) = bounds(dtype);
+        for activation in all() {
+            for (here, there) in views(&everywhere(dtype)).iter().zip(views(&everywhere(dtype).to_device(gpu).unwrap())) {
+                let expected = activate(activation, here).unwrap();
+                let got = activate(activation, &there).unwrap();
+                assert!(got.device().is_cuda());
+                assert_near(&format!("{activation} of {dtype:?}"), &got, &expected, relative, absolute);
+            }
+        }
+        // The twin: tanh is not erf, nor one slope another.
+        let xs = everywhere(dtype);
+        let got = activate(Activation::Tanh, &xs.to_device(gpu).unwrap()).unwrap();
+        assert!(apart(&got, &activate(Activation::Erf, &xs).unwrap(), relative, absolute) > 1.0);
+        let got = activate(Activation::LeakyRelu { slope: 0.1 }, &xs.to_device(gpu).unwrap()).unwrap();
+        let other = activate(Activation::LeakyRelu { slope: 0.2 }, &xs).unwrap();
+        assert!(apart(&got, &other, relative, absolute) > 1.0);
+    }
+}
+
+fn gradients_of_activations(gpu: &Device) {
+    for dtype in TYPES {
+        let (relative, absolute) = bounds(dtype);
+        let xs = everywhere(dtype);
+        let gs = normal("g", xs.elem_count(), dtype);
+        for activation in all() {
+            let expected = activation_gradient(activation, &xs, &gs).unwrap();
+            let (xs, gs) = (xs.to_device(gpu).unwrap(), gs.to_device(gpu).unwrap());
+            let got = activation_gradient(activation, &xs, &gs).unwrap();
+            assert_near(&format!("{activation}' of {dtype:?}"), &got, &expected, relative, 4.0 * absolute);
+        }
+        let got = activation_gradient(Activation::Silu, &xs.to_device(gpu).unwrap(), &gs.to_device(gpu).unwrap());
+        let other = activation_gradient(Activation::Gelu, &xs, &gs).unwrap();
+        assert!(apart(&got.unwrap(), &other, relative, 4.0 * absolute) > 1.0, "the twin");
+    }
+}
+
+fn activations_in_a_graph(gpu: &Device) {
+    let gradient = |device: &Device| {
+        let xs = Var::from_tensor(&normal("x", (7, 9), DType::F64).to_device(device).unwrap()).unwrap();
+        let ys = activate(Activation::Mish, &xs.t().unwrap()).unwrap();
+        let loss = ys.mul(&ys).unwrap().sum_all().unwrap();
+        loss.backward().unwrap().get(&xs).unwrap().contiguous().unwrap()
+    };
+    assert_near("mish² backward", &gradient(gpu), &gradient(&CPU), 1e-13, 1e-15);
+}
+
+/// A layer's input, weight and bias, and the gradient of its output.
+fn layer(samples: usize, inputs: usize, outputs: usize, dtype: DType) -> [Tensor; 4] {
+    let weight = (normal("w", (outputs, inputs), dtype) * (1.0 / (inputs as f64).sqrt())).unwrap();
+    [
+        normal("x", (samples, inputs), dtype),
+        weight,
+        normal("b", outputs, dtype),
+        normal("g", (samples, outputs), dtype),
+    ]
+}
+
+/// The output, and the gradients of input, weight and bias.
+fn passed(
+    [xs, weight, bias, of_output]: &[Tensor; 4],
+    with_bias: bool,
+    activation: Activation,
+    listener: Option<Arc<dyn Listener>>,
+    device: &Device,
+) -> Vec<Tensor> {
+    let there = |t: &Tensor| Var::from_tensor(&t.to_device(device).unwrap()).unwrap();
+    let (xs, weight, bias) = (there(xs), there(weight), there(bias));
+    let output = dense(&xs, &weight, with_bias.then_some(bias.as_tensor()), activation, listener).unwrap();
+    let loss = (&output * of_output.to_device(device).unwrap()).unwrap().sum_all().unwrap();
+    let gradients = loss.backward().unwrap();
+    let mut all = vec![output, gradients.get(&xs).unwrap().clone(), gradients.get(&weight).unwrap().clone()];
+    all.extend(with_bias.then(|| gradients.get(&bias).unwrap().clone()));
+    all
+}
+
+const SHAPES: [(usize, usize, usize); 5] = [(1, 1, 1), (3, 5, 7), (64, 33, 32), (257, 40, 130), (1000, 4, 3)];
+
+/// A sum of `n` products, each of size 1 or so, is off by `n ε` at most.
+fn dense_layers(gpu: &Device) {
+    for dtype in [DType::F32, DType::F64] {
+        for (samples, inputs, outputs) in SHAPES {
+            for (index, activation) in all().into_iter().enumerate() {
+                let with_bias = index % 3 != 0;
+                let parts = layer(samples, inputs, outputs, dtype);
+                let expected = passed(&parts, with_bias, activation, None, &CPU);
+                let got = passed(&parts, with_bias, activation, None, gpu);
+                let terms = [inputs, outputs, samples, samples];
+                for ((got, expected), terms) in got.iter().zip(&expected).zip(terms) {
+                    // Kinks aside, where a rounding decides on which side a number is; here none is that near.
+                    let bound = epsilon(dtype) * (20.0 + 4.0 * terms as f64);
+                    assert_near(&format!("{activation} {samples}×{inputs}×{outputs}"), got, expected, bound, bound);
+                }
+            }
+        }
+        let parts = layer(64, 33, 32, dtype);
+        let expected = passed(&parts, true, Activation::Tanh, None, &CPU);
+        let got = passed(&parts, true, Activation::Softsign, None, gpu);
+        assert!(got.iter().zip(&expected).all(|(g, e)| apart(g, e, 1e-3, 1e-3) > 1.0), "the twin");
+    }
+}
+
+/// What it heard, forward and backward.
+#[derive(Default)]
+struct Ear(Mutex<(Option<(Summary, f64)>, Option<Summary>)>);
+
+impl Listener for Ear {
+    fn bins(&self) -> usize {
+        30
+    }
+
+    fn forward(&self, output: Summary, saturated: f64) {
+        self.0.lock().unwrap().0 = Some((output, saturated));
+    }
+
+    fn backward(&self, gradient: Summary) {
+        self.0.lock().unwrap().1 = Some(gradient);
+    }
+}
+
+/// What is heard of a layer are the statistics of what it put out, its histogram count by count; by itself, and gathered.
+fn dense_layers_heard(gpu: &Device) {
+    for dtype in [DType::F32, DType::F64] {
+        for (samples, inputs, outputs) in SHAPES {
+            // One with a range, one without, one whose tails nobody is in.
+            for activation in [Activation::Tanh, Activation::Relu, Activation::Identity] {
+                for gathered in [false, true] {
+                    let parts = layer(samples, inputs, outputs, dtype);
+                    let (ear, gather) = (Arc::new(Ear::default()), Gather::default());
+                    let listener: Arc<dyn Listener> =
+                        if gathered { gather.listener(ear.clone(), true) } else { ear.clone() };
+                    let output = &passed(&parts, true, activation, Some(listener), gpu)[0];
+                    let heard = std::mem::take(&mut *ear.0.lock().unwrap());
+                    let (heard_output, saturated) = heard.0.unwrap();
+                    let what = format!("{activation} {samples}×{inputs}×{outputs} {dtype:?}");
+
+                    let output = output.to_device(&CPU).unwrap();
+                    assert_alike(&what, &heard_output, &summarize(&output, activation.range(), 30).unwrap());
+                    assert_alike(&what, &heard.1.unwrap(), &summarize(&parts[3], None, 30).unwrap());
+
+                    let [xs, weight, bias, _] = parts.each_ref().map(|part| part.to_device(gpu).unwrap());
+                    let zs = dense(&xs, &weight, Some(&bias), Activation::Identity, None).unwrap();
+                    let (low, high) = activation.flat_tails();
+                    let expected = share_outside(&zs.to_device(&CPU).unwrap(), low, high).unwrap();
+                    assert_eq!(saturated, expected, "{what}");
+                }
+            }
+        }
+    }
+}
+
+/// Counts and edges to the bit, sums to rounding.
+pub(crate) fn assert_alike(what: &str, got: &Summary, expected: &Summary) {
+    assert_eq!((got.count, got.min, got.max), (expected.count, expected.min, expected.max), "{what}");
+    assert_eq!(got.histogram, expected.histogram, "{what}");
+    let scale = expected.rms + f64::MIN_POSITIVE;
+    for (got, expected) in [(got.mean, expected.mean), (got.std, expected.std), (got.rms, expected.rms)] {
+        assert!((got - expected).abs() <= 1e-12 * scale, "{what}: {got} for {expected}");
+    }
+}
+
+fn dense_layers_refuse(gpu: &Device) {
+    let [xs, weight, bias, _] = layer(3, 5, 7, DType::F32).map(|part| part.to_device(gpu).unwrap());
+    let error = dense(&xs, &weight, Some(&bias.narrow(0, 0, 6).unwrap()), Activation::Tanh, None).unwrap_err();
+    assert!(error.to_string().contains("weight [7, 5] and bias Some([6])"), "{error}");
+    let error = dense(&xs, &weight.to_device(&CPU).unwrap(), None, Activation::Tanh, None);
+    assert!(error.is_err(), "a weight that lies elsewhere");
+}

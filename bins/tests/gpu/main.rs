@@ -1,0 +1,59 @@
+//! What a GPU computes, beside the CPU. Where there is none, every test is listed as ignored, with the reason in brackets.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod kernels;
+mod nets;
+mod numbers;
+mod optimizers;
+mod programs;
+mod statistics;
+mod weights;
+
+use std::process::ExitCode;
+
+use candle_core::Device;
+use libtest_mimic::{Arguments, Trial};
+
+/// A test, by its name.
+type Test = (&'static str, fn(&Device));
+
+/// The GPU, or why there is none.
+fn gpu() -> Result<Device, String> {
+    if !cfg!(feature = "cuda") {
+        return Err("built without the feature cuda".into());
+    }
+    Device::new_cuda(0).map_err(|error| format!("no GPU: {}", error.to_string().lines().next().unwrap_or_default()))
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // A device's stream belongs to the thread that opened it.
+    arguments.test_threads = Some(1);
+    let gpu = gpu();
+    let tests = [
+        kernels::TESTS,
+        statistics::TESTS,
+        optimizers::TESTS,
+        weights::TESTS,
+        nets::TESTS,
+        programs::TESTS,
+    ];
+    let trial = |(name, test): &Test| match &gpu {
+        Ok(device) => {
+            let (test, device) = (*test, device.clone());
+            Trial::test(*name, move || {
+                test(&device);
+                Ok(())
+            })
+        }
+        Err(reason) => {
+            let reason = reason.clone();
+            Trial::test(*name, || Err(reason.into())).with_ignored_flag(true).with_kind(gpu.as_ref().unwrap_err())
+        }
+    };
+    let trials = tests.into_iter().flatten().map(trial).collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}

@@ -1,0 +1,81 @@
+//! Whole nets: what a probe hears of them, and how they learn.
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::{Optimizer, ParamsAdamW};
+use wick_init::{InitMap, Initializer};
+use wick_kernels::AdamW;
+use wick_model::{Activation, Mlp, MlpConfig};
+use wick_probe::{Probe, Record};
+
+use super::Test;
+use super::numbers::{CPU, normal};
+
+pub(crate) const TESTS: &[Test] = &[("probes_hear_the_same", probes_hear_the_same), ("training", training)];
+
+const DEPTH: usize = 6;
+
+fn net(activation: Activation, dtype: DType, device: &Device) -> (InitMap, Mlp, Tensor) {
+    let map = InitMap::new(3).with_weights(Initializer::lecun_normal());
+    let config = MlpConfig::new(20, [33; DEPTH], activation).with_bias(true);
+    let mlp = Mlp::new(&config, map.var_builder(dtype, device)).unwrap();
+    (map, mlp, normal("input", (50, 20), dtype).to_device(device).unwrap())
+}
+
+/// Forward and backward, by `Mlp::pass` or through candle's graph.
+fn heard(activation: Activation, by_pass: bool, device: &Device) -> Vec<Record> {
+    let (_, mlp, xs) = net(activation, DType::F64, device);
+    let probe = Probe::new();
+    if by_pass {
+        let pass = mlp.pass(&xs, |name| Some(probe.listener(name))).unwrap();
+        pass.backward(&pass.output().sqr().unwrap().sum_all().unwrap()).unwrap();
+    } else {
+        // The first layer has no ear: the second is the one that ends the way back.
+        let output = mlp.forward_heard(&xs, |name| (name != "layer_0").then(|| probe.listener(name))).unwrap();
+        output.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+    }
+    probe.records()
+}
+
+fn probes_hear_the_same(gpu: &Device) {
+    for by_pass in [true, false] {
+        for activation in [Activation::Tanh, Activation::Gelu] {
+            let (got, expected) = (heard(activation, by_pass, gpu), heard(activation, by_pass, &CPU));
+            assert_eq!(expected.len(), if by_pass { DEPTH } else { DEPTH - 1 });
+            assert_eq!(got.len(), expected.len());
+            for (got, expected) in got.iter().zip(&expected) {
+                assert_eq!(got.name, expected.name);
+                let numbers = |record: &Record| {
+                    let (forward, backward) = (record.forward.clone(), record.backward.clone().unwrap());
+                    [forward.mean, forward.std, forward.max, backward.rms, backward.std, backward.min]
+                };
+                for (got, expected) in numbers(got).into_iter().zip(numbers(expected)) {
+                    assert!((got - expected).abs() <= 1e-12 * expected.abs().max(1e-3), "{got} for {expected}");
+                }
+            }
+        }
+    }
+}
+
+/// The losses of 30 steps.
+fn losses(rate: f64, device: &Device) -> Vec<f64> {
+    let (map, mlp, xs) = net(Activation::Tanh, DType::F32, device);
+    let ys = normal("target", (50, 33), DType::F32).to_device(device).unwrap();
+    let mut adamw = AdamW::new(map.vars(), ParamsAdamW { lr: rate, ..ParamsAdamW::default() }).unwrap();
+    let step = |adamw: &mut AdamW| {
+        let pass = mlp.pass(&xs, |_| None).unwrap();
+        let loss = (pass.output() - &ys).unwrap().sqr().unwrap().mean_all().unwrap();
+        adamw.step(&pass.backward(&loss).unwrap()).unwrap();
+        f64::from(loss.to_scalar::<f32>().unwrap())
+    };
+    (0..30).map(|_| step(&mut adamw)).collect()
+}
+
+/// To what the roundings of 30 steps grow to.
+fn training(gpu: &Device) {
+    let expected = losses(0.01, &CPU);
+    assert!(expected[29] < 0.9 * expected[0], "it learns: {} to {}", expected[0], expected[29]);
+    let apart = |got: &[f64]| got.iter().zip(&expected).map(|(g, e)| (g / e - 1.0).abs()).fold(0.0, f64::max);
+    let distance = apart(&losses(0.01, gpu));
+    assert!(distance < 1e-4, "{distance}");
+    assert!(apart(&losses(0.0102, gpu)) > 1e-4, "the twin");
+}

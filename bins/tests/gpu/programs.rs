@@ -1,0 +1,89 @@
+//! The programs on the GPU.
+
+use candle_core::Device;
+use serde_json::Value;
+
+use super::Test;
+use super::common::command;
+
+pub(crate) const TESTS: &[Test] = &[
+    ("layer_stats_as_on_the_cpu", layer_stats_as_on_the_cpu),
+    ("forward_backward_agrees_three_ways", forward_backward_agrees_three_ways),
+    ("device_bench_finds_the_gpu", device_bench_finds_the_gpu),
+    ("a_device_that_is_not_there", a_device_that_is_not_there),
+];
+
+fn json(program: &str, device: &str, arguments: &[&str]) -> Value {
+    let arguments = [arguments, &["--no-pictures", "--format", "json", "--device", device]].concat();
+    let output = command(program, &arguments).assert().success().get_output().stdout.clone();
+    serde_json::from_slice(&output).unwrap()
+}
+
+/// The numbers in it, with the way to each.
+fn numbers(value: &Value, way: &str, into: &mut Vec<(String, f64)>) {
+    match value {
+        Value::Number(x) => into.push((way.to_owned(), x.as_f64().unwrap())),
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                numbers(item, &format!("{way}[{index}]"), into);
+            }
+        }
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                numbers(field, &format!("{way}.{name}"), into);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Every number of the table but the counts of a histogram, where a rounding moves an element to the next bin, and of what
+/// is saturated.
+fn layer_stats_as_on_the_cpu(_: &Device) {
+    let arguments = ["--samples", "200", "--widths", "80,70,60,50"];
+    let read = |device: &str| {
+        let mut all = Vec::new();
+        numbers(&json("layer-stats", device, &arguments), "", &mut all);
+        all.retain(|(way, _)| !way.contains("histogram") && !way.contains("counts"));
+        all
+    };
+    let (got, expected) = (read("cuda"), read("cpu"));
+    assert_eq!(got.len(), expected.len());
+    assert!(expected.len() > 100);
+    for ((way, got), (_, expected)) in got.iter().zip(&expected) {
+        let bound = if way.contains("saturated") { 2e-3 } else { 2e-5 * expected.abs() + 2e-7 };
+        assert!((got - expected).abs() <= bound, "{way}: {got} for {expected}");
+    }
+}
+
+/// The program fails if by hand, by candle and by finite differences disagree.
+fn forward_backward_agrees_three_ways(_: &Device) {
+    let got = json("forward-backward", "cuda", &[]);
+    let expected = json("forward-backward", "cpu", &[]);
+    let read = |value: &Value| {
+        let mut all = Vec::new();
+        numbers(value, "", &mut all);
+        all
+    };
+    let (got, expected) = (read(&got), read(&expected));
+    assert_eq!(got.len(), expected.len());
+    for ((way, got), (_, expected)) in got.iter().zip(&expected) {
+        // Differences of the three ways are roundings themselves.
+        assert!((got - expected).abs() <= 1e-6 * expected.abs().max(1.0), "{way}: {got} for {expected}");
+    }
+}
+
+fn device_bench_finds_the_gpu(_: &Device) {
+    let arguments = ["--batch", "4,16", "--width", "32,64", "--runs", "1"];
+    let found = json("device-bench", "cuda", &arguments).to_string();
+    assert!(found.contains("cuda:0"), "{found}");
+}
+
+fn a_device_that_is_not_there(_: &Device) {
+    let output = command("layer-stats", &["--device", "cuda:99", "--no-pictures"]).assert().failure();
+    let output = output.get_output();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said.trim().lines().count(), 1, "{said}");
+    assert!(said.contains("cuda:99") && said.contains("cuda:0"), "{said}");
+    assert_eq!(output.status.code(), Some(2));
+}

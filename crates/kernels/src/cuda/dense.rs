@@ -1,0 +1,214 @@
+//! What a dense layer does beside its matrix products, which are cuBLAS'.
+
+use std::sync::Arc;
+
+use candle_core::backend::BackendStorage;
+use candle_core::cuda_backend::cudarc::driver::{LaunchConfig, PushKernelArg};
+use candle_core::cuda_backend::{CudaStorage, WrapErr};
+use candle_core::{DType, Layout, Result, Shape, Tensor, bail};
+use wick_theory::Activation;
+
+use super::stats::{Board, Ear, NO_TAILS, PARTS, Wanted, heard_blocks};
+use super::{Code, Element, address, address_of, blocks, contiguous, kernel, on_gpu, ptx, room, tensor};
+use crate::gather::Hear;
+use crate::{Gather, Listener};
+
+type Operand<'a> = (&'a CudaStorage, &'a Layout);
+
+/// What a forward pass leaves.
+pub(crate) struct Forward {
+    pub(crate) output: CudaStorage,
+    /// If it was to be kept.
+    pub(crate) pre_activation: Option<Tensor>,
+}
+
+/// A layer that goes forward: `φ(x Wᵀ + b)`.
+pub(crate) fn forward(
+    activation: Activation,
+    xs: Operand,
+    weight: Operand,
+    bias: Option<Operand>,
+    keep: bool,
+    listener: Option<&Arc<dyn Listener>>,
+    shape: &Shape,
+) -> Result<Forward> {
+    match xs.0.dtype() {
+        DType::F32 => forward_as::<f32>(activation, xs, weight, bias, keep, listener, shape),
+        _ => forward_as::<f64>(activation, xs, weight, bias, keep, listener, shape),
+    }
+}
+
+fn forward_as<T: Element>(
+    activation: Activation,
+    xs: Operand,
+    weight: Operand,
+    bias: Option<Operand>,
+    keep: bool,
+    listener: Option<&Arc<dyn Listener>>,
+    shape: &Shape,
+) -> Result<Forward> {
+    let device = xs.0.device().clone();
+    let (outputs, inputs) = weight.1.shape().dims2()?;
+    let samples = shape.elem_count() / outputs.max(1);
+    let count = samples * outputs;
+    if count == 0 || inputs == 0 {
+        bail!("a dense layer on a GPU takes no empty tensors, as of {:?} and {:?}", xs.1.dims(), weight.1.dims());
+    }
+    let (x_start, _) = contiguous(xs.1)?;
+    let (w_start, _) = contiguous(weight.1)?;
+    let x_layout = Layout::contiguous_with_offset((samples, inputs), x_start);
+    let w_layout = Layout::contiguous_with_offset((outputs, inputs), w_start).transpose(0, 1)?;
+    let output = xs.0.matmul(weight.0, (1, samples, outputs, inputs), &x_layout, &w_layout)?;
+    let kept = keep.then(|| room::<T>(&device, count)).transpose()?;
+    if bias.is_none() && activation == Activation::Identity && listener.is_none() && !keep {
+        return Ok(Forward { output, pre_activation: None });
+    }
+    let function = kernel::<T>(&device, "dense_forward", "wick-dense", ptx::DENSE)?;
+    let code = Code::of(activation);
+    let zs = address(output.as_cuda_slice::<T>()?);
+    let bias = bias.map_or(Ok(0), |(storage, layout)| address_of::<T>(storage, layout))?;
+    let kept_at = kept.as_ref().map_or(0, address);
+    let (length, width) = (count as u64, outputs as u32);
+    let launch = |ear: Ear, config: LaunchConfig| {
+        let stream = device.cuda_stream();
+        let mut launch = stream.launch_builder(&function);
+        launch.arg(&code).arg(&ear).arg(&zs).arg(&bias).arg(&kept_at).arg(&zs).arg(&length).arg(&width);
+        // SAFETY: the arguments are the kernel's: `count` elements in `zs`, which it overwrites one by one, and in `kept` if
+        // there is one, and a bias for each of the `outputs` columns.
+        unsafe { launch.launch(config) }.w()?;
+        Ok(())
+    };
+    match listener {
+        None => launch(Ear::default(), blocks(count, 1 << 16))?,
+        Some(listener) => {
+            let (bins, range) = (listener.bins().max(1), activation.range());
+            let wanted = Wanted { bins, range, tails: crate::dense::flat_tails(activation) };
+            let ear = listener.clone();
+            let hear: Hear =
+                Box::new(move |summary, saturated| ear.forward(summary, saturated as f64 / count as f64));
+            gathered(listener, false, |gather| {
+                let record = |board: &mut Board| {
+                    let place = board.record(wanted, |ear| launch(ear, heard_blocks(count)))?;
+                    if range.is_none() {
+                        board.histogram::<T>(place, &output, &Layout::contiguous(count))?;
+                    }
+                    Ok(place)
+                };
+                gather.note(&device, bins, record, hear)
+            })?;
+        }
+    }
+    let pre_activation = kept.map(|kept| tensor(CudaStorage::wrap_cuda_slice(kept, device.clone()), shape));
+    Ok(Forward { output, pre_activation })
+}
+
+/// Has statistics noted where the listener wants them, and heard of at once if it does not say where.
+fn gathered(
+    listener: &Arc<dyn Listener>,
+    backward: bool,
+    note: impl FnOnce(&Gather) -> Result<()>,
+) -> Result<()> {
+    match listener.gather() {
+        Some((gather, ends)) => {
+            note(gather)?;
+            if ends && backward { gather.deliver() } else { Ok(()) }
+        }
+        None => {
+            let gather = Gather::default();
+            note(&gather)?;
+            gather.deliver()
+        }
+    }
+}
+
+/// What a backward pass leaves: the gradients of the pre-activation, and of the bias if there is one.
+pub(crate) struct Backward {
+    pub(crate) of_z: Tensor,
+    pub(crate) bias: Option<Tensor>,
+}
+
+/// `known` is what the derivative is computed from: the output if `of_output`, else the pre-activation; `gradient` that of
+/// the output. Both contiguous and of one shape, whose last dimension are the outputs.
+pub(crate) fn backward(
+    activation: Activation,
+    known: &Tensor,
+    of_output: bool,
+    gradient: &Tensor,
+    with_bias: bool,
+    listener: Option<&Arc<dyn Listener>>,
+) -> Result<Backward> {
+    match gradient.dtype() {
+        DType::F32 => backward_as::<f32>(activation, known, of_output, gradient, with_bias, listener),
+        _ => backward_as::<f64>(activation, known, of_output, gradient, with_bias, listener),
+    }
+}
+
+fn backward_as<T: Element>(
+    activation: Activation,
+    known: &Tensor,
+    of_output: bool,
+    gradient: &Tensor,
+    with_bias: bool,
+    listener: Option<&Arc<dyn Listener>>,
+) -> Result<Backward> {
+    if activation == Activation::Identity && !with_bias && listener.is_none() {
+        return Ok(Backward { of_z: gradient.clone(), bias: None });
+    }
+    let (known_storage, known_layout) = known.storage_and_layout();
+    let (gradient_storage, gradient_layout) = gradient.storage_and_layout();
+    let (known_storage, gradient_storage) = (on_gpu(&known_storage)?, on_gpu(&gradient_storage)?);
+    let device = gradient_storage.device().clone();
+    let outputs = gradient.dims().last().copied().unwrap_or(1);
+    let count = gradient.elem_count();
+    let samples = count / outputs.max(1);
+
+    // 32 columns and some eighths of the rows to a block, so that the blocks are many and their parts few.
+    let groups = outputs.div_ceil(32);
+    if groups > PARTS {
+        bail!("a dense layer on a GPU has at most {} outputs, not {outputs}", 32 * PARTS);
+    }
+    let rows = (PARTS / groups).clamp(1, samples.div_ceil(32).max(1));
+    let config =
+        LaunchConfig { grid_dim: (groups as u32, rows as u32, 1), block_dim: (32, 8, 1), shared_mem_bytes: 0 };
+
+    let of_z = room::<T>(&device, count)?;
+    let of_bias = with_bias.then(|| room::<T>(&device, outputs)).transpose()?;
+    let sums = room::<f64>(&device, if with_bias { rows * outputs } else { 1 })?;
+    let tickets = device.alloc_zeros::<u64>(groups)?;
+    let function = kernel::<T>(&device, "dense_backward", "wick-dense", ptx::DENSE)?;
+    let code = Code::of(activation);
+    let known = address_of::<T>(known_storage, known_layout)?;
+    let gradient_at = address_of::<T>(gradient_storage, gradient_layout)?;
+    let (of_z_at, of_bias_at) = (address(&of_z), of_bias.as_ref().map_or(0, address));
+    let (sums_at, tickets_at) = (address(&sums), address(&tickets));
+    let (of_output, height, width) = (i32::from(of_output), samples as u64, outputs as u32);
+    let launch = |ear: Ear| {
+        let stream = device.cuda_stream();
+        let mut launch = stream.launch_builder(&function);
+        launch.arg(&code).arg(&ear).arg(&known).arg(&of_output).arg(&gradient_at).arg(&of_z_at).arg(&of_bias_at);
+        launch.arg(&sums_at).arg(&tickets_at).arg(&height).arg(&width);
+        // SAFETY: the arguments are the kernel's: `samples` rows of `outputs` in `known`, `gradient` and `of_z`, a number for
+        // each column in `of_bias` if there is one and in each of the `rows` rows of `sums`, and a ticket for each group.
+        unsafe { launch.launch(config) }.w()?;
+        Ok(())
+    };
+    match listener {
+        None => launch(Ear::default())?,
+        Some(listener) => {
+            let wanted = Wanted { bins: listener.bins().max(1), range: None, tails: NO_TAILS };
+            let ear = listener.clone();
+            let hear: Hear = Box::new(move |summary, _| ear.backward(summary));
+            gathered(listener, true, |gather| {
+                let record = |board: &mut Board| {
+                    let place = board.record(wanted, launch)?;
+                    board.histogram::<T>(place, gradient_storage, gradient_layout)?;
+                    Ok(place)
+                };
+                gather.note(&device, wanted.bins, record, hear)
+            })?;
+        }
+    }
+    let of_z = tensor(CudaStorage::wrap_cuda_slice(of_z, device.clone()), (samples, outputs));
+    let bias = of_bias.map(|bias| tensor(CudaStorage::wrap_cuda_slice(bias, device.clone()), outputs));
+    Ok(Backward { of_z, bias })
+}

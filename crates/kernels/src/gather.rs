@@ -1,0 +1,143 @@
+//! Statistics that wait on a device until many can be read at once.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use candle_core::Result;
+
+use crate::{Listener, Summary};
+
+/// Where the statistics of the layers of a pass wait on a GPU, so that they are copied from it once and not after each
+/// layer, which would have to wait for the layer to be computed. On a CPU nothing waits: listeners hear at once.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use candle_core::{Device, Tensor};
+/// use wick_kernels::{DensePass, Gather, Listener, Summary};
+/// use wick_theory::Activation;
+///
+/// #[derive(Default)]
+/// struct Ear(std::sync::Mutex<Vec<f64>>);
+///
+/// impl Listener for Ear {
+///     fn bins(&self) -> usize {
+///         10
+///     }
+///     fn forward(&self, output: Summary, _: f64) {
+///         self.0.lock().unwrap().push(output.max);
+///     }
+///     fn backward(&self, _: Summary) {}
+/// }
+///
+/// let ear = Arc::new(Ear::default());
+/// let gather = Gather::default();
+/// let x = Tensor::new(&[[1f32, 2.0]], &Device::Cpu)?;
+/// let w = Tensor::new(&[[3f32, -4.0], [1.0, 1.0]], &Device::Cpu)?;
+/// let first = DensePass::forward(&x, &w, None, Activation::Relu, Some(gather.listener(ear.clone(), true)))?;
+/// DensePass::forward(first.output(), &w, None, Activation::Relu, Some(gather.listener(ear.clone(), false)))?;
+/// gather.deliver()?;
+/// assert_eq!(*ear.0.lock().unwrap(), [3.0, 3.0]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Gather(Arc<Mutex<Waiting>>);
+
+impl std::fmt::Debug for Gather {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gather").finish_non_exhaustive()
+    }
+}
+
+#[derive(Default)]
+struct Waiting {
+    #[cfg(feature = "cuda")]
+    boards: Vec<crate::cuda::Board>,
+    #[cfg(feature = "cuda")]
+    notes: Vec<Note>,
+}
+
+/// Who is to hear of a record.
+#[cfg(feature = "cuda")]
+struct Note {
+    board: usize,
+    place: crate::cuda::Place,
+    hear: Hear,
+}
+
+/// What is done with a summary, and with the number of saturated elements.
+#[cfg(feature = "cuda")]
+pub(crate) type Hear = Box<dyn FnOnce(Summary, u64) + Send>;
+
+impl Gather {
+    /// A listener whose statistics wait here. Those of the layer that `ends` a backward pass, the first one, are delivered
+    /// with all others as soon as it has gone backward, for nobody may come to [`deliver`](Self::deliver) them then.
+    pub fn listener(&self, listener: Arc<dyn Listener>, ends: bool) -> Arc<dyn Listener> {
+        Arc::new(Gathered { gather: self.clone(), ends, listener })
+    }
+
+    /// Waits for the device, copies what has come together, and lets everybody hear of it.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn deliver(&self) -> Result<()> {
+        let waiting = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        waiting.deliver()
+    }
+
+    /// Has a record made, of which `hear` is to hear.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn note(
+        &self,
+        device: &candle_core::CudaDevice,
+        bins: usize,
+        record: impl FnOnce(&mut crate::cuda::Board) -> Result<crate::cuda::Place>,
+        hear: Hear,
+    ) -> Result<()> {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = record(crate::cuda::Board::of(&mut waiting.boards, device, bins)?)?;
+        let board = waiting.boards.len() - 1;
+        waiting.notes.push(Note { board, place, hear });
+        Ok(())
+    }
+}
+
+impl Waiting {
+    #[cfg(feature = "cuda")]
+    fn deliver(self) -> Result<()> {
+        let boards = self.boards.iter().map(crate::cuda::Board::read).collect::<Result<Vec<_>>>()?;
+        for Note { board, place, hear } in self.notes {
+            let (summary, saturated) = place.summary(&boards[board]);
+            hear(summary, saturated);
+        }
+        Ok(())
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    fn deliver(self) -> Result<()> {
+        Ok(())
+    }
+}
+
+struct Gathered {
+    gather: Gather,
+    ends: bool,
+    listener: Arc<dyn Listener>,
+}
+
+impl Listener for Gathered {
+    fn bins(&self) -> usize {
+        self.listener.bins()
+    }
+
+    fn forward(&self, output: Summary, saturated: f64) {
+        self.listener.forward(output, saturated);
+    }
+
+    fn backward(&self, gradient: Summary) {
+        self.listener.backward(gradient);
+    }
+
+    fn gather(&self) -> Option<(&Gather, bool)> {
+        Some((&self.gather, self.ends))
+    }
+}
