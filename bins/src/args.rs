@@ -9,6 +9,7 @@ use wick_init::Initializer;
 
 use crate::device::DeviceChoice;
 use crate::files;
+use crate::memory;
 use crate::output::{self, Format, Report};
 use crate::picture::Picture;
 
@@ -66,6 +67,16 @@ pub struct Place {
     pub name: String,
     /// The type of all tensors.
     pub dtype: DType,
+}
+
+impl Place {
+    /// Refuses what the device has no room for, before it is tried: `numbers` at once.
+    ///
+    /// # Errors
+    /// A usage error with both figures, and what to do.
+    pub fn check_memory(&self, numbers: f64, mend: &str) -> anyhow::Result<()> {
+        memory::check_on(&self.device, numbers, self.dtype.size_in_bytes(), mend)
+    }
 }
 
 /// An initializer, and the text that it was read from, which is how results name it.

@@ -33,18 +33,14 @@ impl DeviceChoice {
     /// Opens the device, and says its name.
     ///
     /// # Errors
-    /// A usage error that names the feature if this build has not got that kind of device; a failed run if the
-    /// device does not answer.
+    /// A usage error that names the feature if this build has not got that kind of device, and one that names the devices that
+    /// are there if this one is not; a failed run if the device does not answer.
     pub fn open(self) -> Result<(Device, String)> {
         match self {
             Self::Cpu => Ok((Device::Cpu, "cpu".into())),
             Self::Cuda(_) if !cfg!(feature = "cuda") => Err(missing(self, "cuda")),
             Self::Metal(_) if !cfg!(feature = "metal") => Err(missing(self, "metal")),
-            Self::Cuda(number) => {
-                let device =
-                    Device::new_cuda(number).context(format!("CUDA device {number} does not answer"))?;
-                Ok((device, self.to_string()))
-            }
+            Self::Cuda(number) => Ok((open_cuda(number)?, self.to_string())),
             Self::Metal(number) => {
                 let device =
                     Device::new_metal(number).context(format!("Metal device {number} does not answer"))?;
@@ -59,6 +55,46 @@ impl DeviceChoice {
             }
         }
     }
+}
+
+/// A CUDA device that keeps the memory that its tensors have freed for the next ones.
+fn open_cuda(number: usize) -> Result<Device> {
+    #[cfg(feature = "cuda")]
+    {
+        let there = names()?;
+        if number >= there.len() {
+            return Err(usage(format!("there is no device 'cuda:{number}'; there is {}", there.join(", "))));
+        }
+    }
+    let device = Device::new_cuda(number).context(format!("CUDA device {number} does not answer"))?;
+    wick_kernels::keep_freed_memory_of(&device)?;
+    Ok(device)
+}
+
+/// The CUDA devices of this machine, by number and name; at least one.
+#[cfg(feature = "cuda")]
+fn names() -> Result<Vec<String>> {
+    use candle_core::cuda_backend::cudarc::driver::result;
+
+    let none = "no CUDA device on this machine: use --device cpu";
+    let count = result::init().and_then(|()| result::device::get_count()).context(none)?;
+    let name = |number: i32| -> Result<String> {
+        let name = result::device::get_name(result::device::get(number)?)?;
+        Ok(format!("cuda:{number} ({name})"))
+    };
+    let names = (0..count).map(name).collect::<Result<Vec<_>>>()?;
+    if names.is_empty() { Err(anyhow::anyhow!(none)) } else { Ok(names) }
+}
+
+/// The bytes of memory that are free on a device, and all it has; `None` where it does not tell.
+pub fn memory(device: &Device) -> Option<(u64, u64)> {
+    #[cfg(feature = "cuda")]
+    if let Device::Cuda(device) = device {
+        let (free, all) = device.cuda_stream().context().mem_get_info().ok()?;
+        return Some((free as u64, all as u64));
+    }
+    let _ = device;
+    None
 }
 
 fn missing(choice: DeviceChoice, feature: &str) -> anyhow::Error {

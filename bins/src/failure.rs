@@ -69,7 +69,23 @@ fn chain(error: &anyhow::Error) -> String {
             parts.push(line);
         }
     }
-    parts.join(": ")
+    let said = parts.join(": ");
+    match memory_now() {
+        Some(now) if said.contains("OUT_OF_MEMORY") => format!("{said}: {now}; ask for smaller sizes"),
+        _ => said,
+    }
+}
+
+/// What is free on the GPU that this thread has opened.
+fn memory_now() -> Option<String> {
+    #[cfg(feature = "cuda")]
+    {
+        let (free, all) = candle_core::cuda_backend::cudarc::driver::result::mem_get_info().ok()?;
+        let size = |bytes: usize| crate::memory::size(bytes as f64);
+        Some(format!("{} of the GPU's {} are free now", size(free), size(all)))
+    }
+    #[cfg(not(feature = "cuda"))]
+    None
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

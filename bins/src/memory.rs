@@ -1,7 +1,9 @@
 //! Sizes that no machine has.
 
 use anyhow::Result;
+use candle_core::Device;
 
+use crate::device;
 use crate::failure::usage;
 
 /// Refuses what would not fit in the memory that is free now, before it is tried.
@@ -18,19 +20,30 @@ pub fn check(numbers: f64, bytes: usize, mend: &str) -> Result<()> {
         let limit = system.cgroup_limits().map_or(u64::MAX, |limits| limits.free_memory);
         system.available_memory().min(limit) as f64
     });
-    let wanted = numbers * bytes as f64;
+    refuse(numbers * bytes as f64, free, "", mend)
+}
+
+/// As [`check`], of the memory of the device that holds the numbers.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_on(device: &Device, numbers: f64, bytes: usize, mend: &str) -> Result<()> {
+    match device::memory(device) {
+        Some((free, _)) => refuse(numbers * bytes as f64, free as f64, " on the GPU", mend),
+        None => check(numbers, bytes, mend),
+    }
+}
+
+fn refuse(wanted: f64, free: f64, place: &str, mend: &str) -> Result<()> {
     if wanted > free {
-        return Err(usage(format!(
-            "this takes {} of memory and {} are free: {mend}",
-            size(wanted),
-            size(free)
-        )));
+        let (wanted, free) = (size(wanted), size(free));
+        return Err(usage(format!("this takes {wanted} of memory and {free} are free{place}: {mend}")));
     }
     Ok(())
 }
 
 /// `3.2 GiB`.
-fn size(bytes: f64) -> String {
+pub(crate) fn size(bytes: f64) -> String {
     const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let power = (bytes.max(1.0).log2() / 10.0) as usize;
     let power = power.min(UNITS.len() - 1);

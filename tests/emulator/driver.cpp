@@ -198,14 +198,20 @@ CUresult release(CUdeviceptr place) {
 
 // ---- Graphs --------------------------------------------------------------------------------------------------------
 
-typedef std::vector<std::function<void()>> Recorded;
+// A graph, and whether all memory that was taken in it was also given back in it: if not, it can be launched once.
+struct Recorded {
+    std::vector<std::function<void()>> steps;
+    bool balanced = true, launched = false;
+};
 
 bool capturing;
 Recorded recorded;
+// What was taken while capturing, and whether it has been given back. It stays as long as the process: the graph uses it.
+std::map<CUdeviceptr, bool> taken;
 
 CUresult then(std::function<void()> what) {
     if (capturing) {
-        recorded.push_back(what);
+        recorded.steps.push_back(what);
     } else {
         what();
     }
@@ -287,16 +293,24 @@ CUresult cuMemAlloc_v2(CUdeviceptr *out, size_t bytes) {
 }
 CUresult cuMemAllocAsync(CUdeviceptr *out, size_t bytes, CUstream) {
     LOCKED;
-    return allocate(out, bytes);
+    CUresult result = allocate(out, bytes);
+    if (capturing && result == CUDA_SUCCESS) taken[*out] = false;
+    return result;
 }
 CUresult cuMemFree_v2(CUdeviceptr place) {
     LOCKED;
     return release(place);
 }
-// What is freed while a graph is captured stays: the graph may use it.
+// A graph can give back what it has taken, and nothing else.
 CUresult cuMemFreeAsync(CUdeviceptr place, CUstream) {
     LOCKED;
-    return capturing ? CUDA_SUCCESS : release(place);
+    auto found = taken.find(place);
+    if (!capturing) return found == taken.end() ? release(place) : CUDA_SUCCESS;
+    if (found == taken.end() || found->second) {
+        fprintf(stderr, "emulated CUDA: a capture gives back memory that it has not taken\n");
+        return CUDA_ERROR_INVALID_VALUE;
+    }
+    return found->second = true, CUDA_SUCCESS;
 }
 CUresult cuMemGetInfo_v2(size_t *free, size_t *all) {
     LOCKED;
@@ -380,11 +394,12 @@ CUresult cuStreamIsCapturing(CUstream, CUstreamCaptureStatus *status) {
 }
 CUresult cuStreamBeginCapture_v2(CUstream, CUstreamCaptureMode) {
     LOCKED;
-    return capturing = true, recorded.clear(), CUDA_SUCCESS;
+    return capturing = true, recorded = Recorded(), CUDA_SUCCESS;
 }
 CUresult cuStreamEndCapture(CUstream, CUgraph *graph) {
     LOCKED;
     capturing = false;
+    for (auto &memory : taken) recorded.balanced &= memory.second;
     return *graph = (CUgraph) new Recorded(std::move(recorded)), CUDA_SUCCESS;
 }
 CUresult cuGraphInstantiateWithFlags(CUgraphExec *out, CUgraph graph, unsigned long long) {
@@ -393,7 +408,10 @@ CUresult cuGraphInstantiateWithFlags(CUgraphExec *out, CUgraph graph, unsigned l
 CUresult cuGraphUpload(CUgraphExec, CUstream) { return CUDA_SUCCESS; }
 CUresult cuGraphLaunch(CUgraphExec graph, CUstream) {
     LOCKED;
-    for (auto &step : *(Recorded *)graph) step();
+    Recorded &mine = *(Recorded *)graph;
+    if (mine.launched && !mine.balanced) return CUDA_ERROR_INVALID_VALUE;
+    mine.launched = true;
+    for (auto &step : mine.steps) step();
     return CUDA_SUCCESS;
 }
 CUresult cuGraphDestroy(CUgraph) { return CUDA_SUCCESS; }

@@ -1,16 +1,22 @@
 //! Whole nets: what a probe hears of them, and how they learn.
 
 use candle_core::{DType, Device, Tensor};
-use candle_nn::{Optimizer, ParamsAdamW};
+use candle_nn::{Module, Optimizer, ParamsAdamW};
 use wick_init::{InitMap, Initializer};
-use wick_kernels::AdamW;
+use wick_kernels::{AdamW, Recorded, summarize};
 use wick_model::{Activation, Mlp, MlpConfig};
 use wick_probe::{Probe, Record};
 
 use super::Test;
-use super::numbers::{CPU, normal};
+use super::numbers::{CPU, flat, normal};
 
-pub(crate) const TESTS: &[Test] = &[("probes_hear_the_same", probes_hear_the_same), ("training", training)];
+pub(crate) const TESTS: &[Test] = &[
+    ("probes_hear_the_same", probes_hear_the_same),
+    ("training", training),
+    ("a_training_step_as_a_graph", a_training_step_as_a_graph),
+    ("a_forward_pass_as_a_graph", a_forward_pass_as_a_graph),
+    ("what_cannot_be_recorded", what_cannot_be_recorded),
+];
 
 const DEPTH: usize = 6;
 
@@ -78,4 +84,51 @@ fn training(gpu: &Device) {
     let distance = apart(&losses(0.01, gpu));
     assert!(distance < 1e-4, "{distance}");
     assert!(apart(&losses(0.0102, gpu)) > 1e-4, "the twin");
+}
+
+/// Every loss is that of doing the same step by step, to the bit.
+fn a_training_step_as_a_graph(gpu: &Device) {
+    let (map, mlp, xs) = net(Activation::Tanh, DType::F32, gpu);
+    let ys = normal("target", (50, 33), DType::F32).to_device(gpu).unwrap();
+    let mut adamw = AdamW::new(map.vars(), ParamsAdamW { lr: 0.01, ..ParamsAdamW::default() }).unwrap();
+    let mut step = Recorded::new(gpu, || {
+        let pass = mlp.pass(&xs, |_| None)?;
+        let loss = (pass.output() - &ys)?.sqr()?.mean_all()?;
+        adamw.step(&pass.backward(&loss)?)?;
+        Ok(loss)
+    })
+    .unwrap();
+    let mut got = Vec::new();
+    for _ in 0..30 {
+        got.push(f64::from(step.output().to_scalar::<f32>().unwrap()));
+        step.launch().unwrap();
+    }
+    assert_eq!(got, losses(0.01, gpu));
+    assert!(got[29] < 0.9 * got[0]);
+}
+
+/// The recorded pass reads its input afresh.
+fn a_forward_pass_as_a_graph(gpu: &Device) {
+    let (_, mlp, xs) = net(Activation::Gelu, DType::F32, gpu);
+    let mut pass = Recorded::new(gpu, || mlp.forward(&xs)).unwrap();
+    let first = pass.output().copy().unwrap();
+    let other = normal("other", (50, 20), DType::F32).to_device(gpu).unwrap();
+    xs.slice_set(&other, 0, 0).unwrap();
+    pass.launch().unwrap();
+    assert_eq!(flat(pass.output()), flat(&mlp.forward(&other).unwrap()));
+    assert_ne!(flat(pass.output()), flat(&first), "the twin");
+}
+
+fn what_cannot_be_recorded(gpu: &Device) {
+    let xs = normal("x", 100, DType::F32).to_device(gpu).unwrap();
+    let mut times = 0;
+    let recorded = Recorded::new(gpu, || {
+        times += 1;
+        // The first time there is no harm in it.
+        Tensor::new(&[summarize(&xs, None, 5)?.mean as f32], gpu)
+    });
+    assert!(recorded.is_err());
+    assert_eq!(times, 2);
+    // And the device is as good as before.
+    assert!(summarize(&xs, None, 5).is_ok());
 }

@@ -11,6 +11,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("forward_backward_agrees_three_ways", forward_backward_agrees_three_ways),
     ("device_bench_finds_the_gpu", device_bench_finds_the_gpu),
     ("a_device_that_is_not_there", a_device_that_is_not_there),
+    ("more_than_the_device_holds", more_than_the_device_holds),
 ];
 
 fn json(program: &str, device: &str, arguments: &[&str]) -> Value {
@@ -37,7 +38,7 @@ fn numbers(value: &Value, way: &str, into: &mut Vec<(String, f64)>) {
     }
 }
 
-/// Every number of the table but the counts of a histogram, where a rounding moves an element to the next bin, and of what
+/// The second run is the one of σ = 1. Every number of the table but the counts of a histogram, where a rounding moves an element to the next bin, and of what
 /// is saturated.
 fn layer_stats_as_on_the_cpu(_: &Device) {
     let arguments = ["--samples", "200", "--widths", "80,70,60,50"];
@@ -51,7 +52,12 @@ fn layer_stats_as_on_the_cpu(_: &Device) {
     assert_eq!(got.len(), expected.len());
     assert!(expected.len() > 100);
     for ((way, got), (_, expected)) in got.iter().zip(&expected) {
-        let bound = if way.contains("saturated") { 2e-3 } else { 2e-5 * expected.abs() + 2e-7 };
+        let bound = match way {
+            _ if way.contains("saturated") => 2e-3,
+            // Where tanh saturates, 1 - h² has hardly a digit, and the gradients are as rough.
+            _ if way.starts_with(".runs[1]") => 1e-3 * expected.abs().max(1.0),
+            _ => 2e-5 * expected.abs() + 2e-7,
+        };
         assert!((got - expected).abs() <= bound, "{way}: {got} for {expected}");
     }
 }
@@ -85,5 +91,14 @@ fn a_device_that_is_not_there(_: &Device) {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(said.trim().lines().count(), 1, "{said}");
     assert!(said.contains("cuda:99") && said.contains("cuda:0"), "{said}");
+    assert_eq!(output.status.code(), Some(2));
+}
+
+fn more_than_the_device_holds(_: &Device) {
+    let arguments = ["--device", "cuda", "--no-pictures", "--samples", "1000000000000"];
+    let output = command("layer-stats", &arguments).assert().failure().get_output().clone();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said.trim().lines().count(), 1, "{said}");
+    assert!(said.contains("are free on the GPU: ask for fewer --samples"), "{said}");
     assert_eq!(output.status.code(), Some(2));
 }

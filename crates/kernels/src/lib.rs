@@ -6,7 +6,8 @@
 //!   number of threads.
 //! - [`tap`]: the identity, with an open ear for the gradient.
 //! - [`AdamW`], [`Sgd`]: in one pass over the parameters.
-//! - [`keep_freed_memory`]: for programs that train.
+//! - [`Recorded`]: a forward pass or a training step as a CUDA graph.
+//! - [`keep_freed_memory`], [`keep_freed_memory_of`]: for programs that train.
 //! - [`gemm`](mod@gemm), [`qr`]: matrix products, and orthonormal rows, on slices.
 //! - [`simd`]: loops compiled for each vector unit.
 //!
@@ -28,6 +29,7 @@ mod memory;
 mod moments;
 mod parallel;
 pub mod qr;
+mod recorded;
 mod sgd;
 pub mod simd;
 mod slice;
@@ -40,8 +42,9 @@ pub use adamw::AdamW;
 pub use dense::{DenseGradients, DensePass, Listener, dense};
 pub use gather::Gather;
 pub use histogram::Histogram;
-pub use memory::keep_freed_memory;
+pub use memory::{keep_freed_memory, keep_freed_memory_of};
 pub use moments::Moments;
+pub use recorded::Recorded;
 pub use sgd::{ParamsSgd, Sgd};
 pub use simd::Level;
 pub use slice::Number;

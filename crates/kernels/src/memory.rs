@@ -1,4 +1,6 @@
-//! What the allocator does with freed memory.
+//! What the allocators do with freed memory.
+
+use candle_core::{Device, Result};
 
 /// Keeps freed memory with the process, for the next tensors; returns whether that was possible.
 ///
@@ -24,4 +26,37 @@ pub fn keep_freed_memory() -> bool {
     }
     #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
     false
+}
+
+/// Keeps the memory that tensors on a GPU have freed with the process. CUDA's pool gives it back whenever the device is waited
+/// for, by default, and has to ask for it again; call this once for each device. On other devices nothing happens.
+///
+/// # Errors
+/// If the driver refuses.
+///
+/// ```
+/// use candle_core::Device;
+///
+/// wick_kernels::keep_freed_memory_of(&Device::Cpu)?;
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn keep_freed_memory_of(device: &Device) -> Result<()> {
+    #[cfg(feature = "cuda")]
+    if let Device::Cuda(device) = device {
+        use candle_core::cuda_backend::WrapErr;
+        use candle_core::cuda_backend::cudarc::driver::sys;
+
+        let mut pool = std::ptr::null_mut();
+        let mut threshold = u64::MAX;
+        let cu_device = device.cuda_stream().context().cu_device();
+        // SAFETY: the device is open, `pool` is written before it is used, and the threshold is the 64 bits that this
+        // attribute takes.
+        unsafe {
+            sys::cuDeviceGetDefaultMemPool(&raw mut pool, cu_device).result().w()?;
+            let attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+            sys::cuMemPoolSetAttribute(pool, attribute, (&raw mut threshold).cast()).result().w()?;
+        }
+    }
+    let _ = device;
+    Ok(())
 }

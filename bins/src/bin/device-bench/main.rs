@@ -96,7 +96,8 @@ fn device_bench(args: Args) -> Result<()> {
         peaks.push(Peak { on: label.clone(), gflops });
         for size in &sizes {
             let too_long = machine.device.is_cpu() && size.operations() > args.cpu_limit * 1e9;
-            let fits = !machine.device.is_cpu() || memory::check(size.numbers(), 4, "").is_ok();
+            let fits =
+                memory::check_on(&machine.device, size.numbers(), machine.dtype.size_in_bytes(), "").is_ok();
             match (!too_long && fits).then(|| machine.time(size, args.runs, args.common.seed)) {
                 Some(Ok((ms, transfer_ms))) => {
                     rows.push(Measured::new(&label, size, ms, transfer_ms, gflops));

@@ -11,7 +11,7 @@ use clap::Parser;
 use wick::args::{Common, Float, Place, Spec};
 use wick::data::Matrix;
 use wick::failure::usage;
-use wick::{failure, memory, progress};
+use wick::{failure, progress};
 use wick_init::{InitMap, Initializer, KeyedV1};
 use wick_model::{Activation, Mlp, MlpConfig};
 use wick_probe::Probe;
@@ -85,7 +85,7 @@ fn layer_stats(args: Args) -> Result<()> {
         None => (args.samples.unwrap_or(2000), args.features.unwrap_or(800)),
     };
     let config = MlpConfig::new(features, args.widths.clone(), args.activation);
-    check_memory(samples, &config, place.dtype.size_in_bytes())?;
+    check_memory(samples, &config, &place)?;
     args.common.check_out()?;
 
     let input = match &data {
@@ -176,9 +176,9 @@ fn read_data(args: &Args) -> Result<Option<Matrix>> {
 
 /// The backward pass holds each layer's pre-activation, output, tapped output and gradient; and each weight
 /// with its gradient.
-fn check_memory(samples: usize, config: &MlpConfig, bytes: usize) -> Result<()> {
+fn check_memory(samples: usize, config: &MlpConfig, place: &Place) -> Result<()> {
     let units: f64 = config.widths.iter().map(|&width| width as f64).sum();
     let weights: f64 = config.layers().map(|(inputs, outputs)| inputs as f64 * outputs as f64).sum();
     let numbers = samples as f64 * (config.features as f64 + 4.0 * units) + 2.0 * weights;
-    memory::check(numbers, bytes, "ask for fewer --samples, --features or --widths")
+    place.check_memory(numbers, "ask for fewer --samples, --features or --widths")
 }

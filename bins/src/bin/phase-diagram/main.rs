@@ -12,7 +12,7 @@ use anyhow::Result;
 use clap::Parser;
 use wick::args::{Common, Float};
 use wick::failure::usage;
-use wick::{failure, memory, progress};
+use wick::{failure, progress};
 use wick_model::Activation;
 
 use report::{Experiment, PhaseDiagram};
@@ -76,7 +76,7 @@ fn measured(args: &Args) -> Result<PhaseDiagram> {
     let place = args.common.place(Float::F32)?;
     let (width, depth) = (args.width as f64, args.depth as f64);
     let numbers = depth * (2.0 * width * width + 4.0 * width * args.samples as f64);
-    memory::check(numbers, place.dtype.size_in_bytes(), "ask for a smaller --width, --depth or --samples")?;
+    place.check_memory(numbers, "ask for a smaller --width, --depth or --samples")?;
     let experiment = Experiment {
         activation: args.activation.to_string(),
         sigma_w: args.sigma_w.0,

@@ -70,7 +70,7 @@ fn symmetry(args: Args) -> Result<()> {
     let (samples, features) = inputs.dims2()?;
     let outputs = targets.dim(D::Minus1)?;
     let numbers = args.hidden as f64 * (4.0 * samples as f64 + 3.0 * (features + outputs) as f64);
-    memory::check(numbers, place.dtype.size_in_bytes(), "ask for fewer --hidden units")?;
+    place.check_memory(numbers, "ask for fewer --hidden units")?;
     memory::check(4.0 * args.steps as f64, 8, "ask for fewer --steps")?;
     args.common.check_out()?;
 

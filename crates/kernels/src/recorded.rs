@@ -1,0 +1,113 @@
+//! Work that is launched as one CUDA graph.
+
+use candle_core::{Device, Result, Tensor};
+
+/// Work on a GPU that is recorded once, as a CUDA graph, and then launched as often as wanted, without the time that it takes
+/// a CPU to launch each kernel by itself: a forward pass, or a whole training step. On other devices it is done afresh each
+/// time. The results are those of doing it.
+///
+/// The work must do the same each time, to the same tensors: its input is to be written into (`Tensor::slice_set`), not
+/// exchanged, and nothing in it may read a number back from the device, nor hear statistics ([`Listener`](crate::Listener)).
+/// What it leaves behind must be in variables, in an optimizer's state, or in the one tensor that it returns.
+///
+/// ```
+/// use candle_core::{Device, Tensor, Var};
+/// use candle_nn::{Optimizer, ParamsAdamW};
+/// use wick_kernels::{AdamW, Recorded};
+///
+/// let w = Var::new(&[1f32, -2.0], &Device::Cpu)?;
+/// let mut adamw = AdamW::new(vec![w.clone()], ParamsAdamW { lr: 0.1, ..Default::default() })?;
+/// let mut step = Recorded::new(&Device::Cpu, || {
+///     let loss = w.sqr()?.sum_all()?;
+///     adamw.backward_step(&loss)?;
+///     Ok(loss)
+/// })?;
+/// let first = step.output().to_scalar::<f32>()?; // The step has been done once.
+/// step.launch()?;
+/// assert_eq!(first, 5.0);
+/// assert!(step.output().to_scalar::<f32>()? < first);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub struct Recorded<F> {
+    work: F,
+    output: Tensor,
+    #[cfg(feature = "cuda")]
+    graph: Option<candle_core::cuda_backend::cudarc::driver::CudaGraph>,
+}
+
+impl<F> std::fmt::Debug for Recorded<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recorded").field("output", &self.output.dims()).finish_non_exhaustive()
+    }
+}
+
+impl<F: FnMut() -> Result<Tensor>> Recorded<F> {
+    /// Does the work once, and records it where that is possible.
+    ///
+    /// # Errors
+    /// If the work fails, or does what cannot be recorded.
+    pub fn new(device: &Device, mut work: F) -> Result<Self> {
+        #[cfg(feature = "cuda")]
+        if let Device::Cuda(device) = device {
+            return Self::on_gpu(device, work);
+        }
+        let _ = device;
+        let output = work()?.detach();
+        Ok(Self {
+            work,
+            output,
+            #[cfg(feature = "cuda")]
+            graph: None,
+        })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_gpu(device: &candle_core::CudaDevice, mut work: F) -> Result<Self> {
+        use candle_core::cuda_backend::WrapErr;
+        use candle_core::cuda_backend::cudarc::driver::sys;
+
+        // What candle uploads for its kernels, shapes and strides, is kept from the first time for the recording.
+        let _uploads = device.enable_cuda_graph_htod_cache();
+        let first = work()?.detach();
+        // A tensor of its own, which outlives the recording: whatever is made in there is also given back in there.
+        let output = first.copy()?.contiguous()?;
+        drop(first);
+        let stream = device.cuda_stream();
+        stream.synchronize().w()?;
+        stream.begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).w()?;
+        let recorded = work().and_then(|result| keep(&output, &result.detach()));
+        // A capture that has begun has to end, whatever happened in it.
+        let graph = stream.end_capture(sys::CUgraphInstantiate_flags(0));
+        recorded?;
+        match graph.w()? {
+            Some(graph) => Ok(Self { work, output, graph: Some(graph) }),
+            None => candle_core::bail!("the driver has recorded nothing"),
+        }
+    }
+
+    /// Does the work again; its result is in [`output`](Self::output).
+    ///
+    /// # Errors
+    /// If the work or the device fails.
+    pub fn launch(&mut self) -> Result<()> {
+        #[cfg(feature = "cuda")]
+        if let Some(graph) = &self.graph {
+            use candle_core::cuda_backend::WrapErr;
+            return graph.launch().w();
+        }
+        self.output = (self.work)()?.detach();
+        Ok(())
+    }
+
+    /// What the work returned the last time. On a GPU, the next launch writes over it.
+    pub fn output(&self) -> &Tensor {
+        &self.output
+    }
+}
+
+/// Writes a tensor into another.
+#[cfg(feature = "cuda")]
+fn keep(into: &Tensor, result: &Tensor) -> Result<()> {
+    let count = into.elem_count();
+    into.reshape(count)?.slice_set(&result.contiguous()?.reshape(count)?, 0, 0)
+}
