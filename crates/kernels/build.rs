@@ -5,7 +5,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     #[cfg(feature = "cuda")]
     {
         let to = std::path::PathBuf::from(std::env::var("OUT_DIR")?).join("ptx.rs");
-        let ptx = cudaforge::KernelBuilder::new().source_dir("cuda").arg("-std=c++17").arg("-O3").build_ptx()?;
+        let ptx =
+            cudaforge::KernelBuilder::new().source_dir("cuda").arg("-std=c++17").arg("-O3").build_ptx()?;
         ptx.write(to)?;
     }
     Ok(())

@@ -2,15 +2,18 @@
 
 #![allow(dead_code)] // Each test file uses some of these.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use assert_cmd::Command;
 use serde_json::Value;
 
-/// Where each program was built.
-fn path(program: &str) -> &'static str {
-    match program {
+/// Where each program is: in the folder that `WICK_PROGRAMS` names, or else where it was built.
+fn path(program: &str) -> PathBuf {
+    if let Some(folder) = std::env::var_os("WICK_PROGRAMS") {
+        return Path::new(&folder).join(program);
+    }
+    let built = match program {
         "layer-stats" => env!("CARGO_BIN_EXE_layer-stats"),
         "forward-backward" => env!("CARGO_BIN_EXE_forward-backward"),
         "activation-gradient" => env!("CARGO_BIN_EXE_activation-gradient"),
@@ -19,7 +22,8 @@ fn path(program: &str) -> &'static str {
         "phase-diagram" => env!("CARGO_BIN_EXE_phase-diagram"),
         "symmetry" => env!("CARGO_BIN_EXE_symmetry"),
         _ => panic!("no program {program}"),
-    }
+    };
+    built.into()
 }
 
 pub(crate) fn command(program: &str, arguments: &[&str]) -> Command {

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use candle_core::{DType, Device, Tensor, Var};
-use wick_kernels::{Gather, Listener, Summary, activate, activation_gradient, dense, share_outside, summarize};
+use wick_kernels::{
+    Gather, Listener, Summary, activate, activation_gradient, dense, share_outside, summarize,
+};
 use wick_theory::Activation;
 
 use super::Test;
@@ -49,7 +51,9 @@ fn activations(gpu: &Device) {
     for dtype in TYPES {
         let (relative, absolute) = bounds(dtype);
         for activation in all() {
-            for (here, there) in views(&everywhere(dtype)).iter().zip(views(&everywhere(dtype).to_device(gpu).unwrap())) {
+            for (here, there) in
+                views(&everywhere(dtype)).iter().zip(views(&everywhere(dtype).to_device(gpu).unwrap()))
+            {
                 let expected = activate(activation, here).unwrap();
                 let got = activate(activation, &there).unwrap();
                 assert!(got.device().is_cuda());
@@ -77,7 +81,8 @@ fn gradients_of_activations(gpu: &Device) {
             let got = activation_gradient(activation, &xs, &gs).unwrap();
             assert_near(&format!("{activation}' of {dtype:?}"), &got, &expected, relative, 4.0 * absolute);
         }
-        let got = activation_gradient(Activation::Silu, &xs.to_device(gpu).unwrap(), &gs.to_device(gpu).unwrap());
+        let got =
+            activation_gradient(Activation::Silu, &xs.to_device(gpu).unwrap(), &gs.to_device(gpu).unwrap());
         let other = activation_gradient(Activation::Gelu, &xs, &gs).unwrap();
         assert!(apart(&got.unwrap(), &other, relative, 4.0 * absolute) > 1.0, "the twin");
     }
@@ -137,7 +142,13 @@ fn dense_layers(gpu: &Device) {
                 for ((got, expected), terms) in got.iter().zip(&expected).zip(terms) {
                     // Kinks aside, where a rounding decides on which side a number is; here none is that near.
                     let bound = epsilon(dtype) * (20.0 + 4.0 * terms as f64);
-                    assert_near(&format!("{activation} {samples}×{inputs}×{outputs}"), got, expected, bound, bound);
+                    assert_near(
+                        &format!("{activation} {samples}×{inputs}×{outputs}"),
+                        got,
+                        expected,
+                        bound,
+                        bound,
+                    );
                 }
             }
         }
@@ -150,7 +161,10 @@ fn dense_layers(gpu: &Device) {
 
 /// What it heard, forward and backward.
 #[derive(Default)]
-struct Ear(Mutex<(Option<(Summary, f64)>, Option<Summary>)>);
+struct Ear {
+    output: Mutex<Option<(Summary, f64)>>,
+    gradient: Mutex<Option<Summary>>,
+}
 
 impl Listener for Ear {
     fn bins(&self) -> usize {
@@ -158,11 +172,11 @@ impl Listener for Ear {
     }
 
     fn forward(&self, output: Summary, saturated: f64) {
-        self.0.lock().unwrap().0 = Some((output, saturated));
+        *self.output.lock().unwrap() = Some((output, saturated));
     }
 
     fn backward(&self, gradient: Summary) {
-        self.0.lock().unwrap().1 = Some(gradient);
+        *self.gradient.lock().unwrap() = Some(gradient);
     }
 }
 
@@ -178,13 +192,13 @@ fn dense_layers_heard(gpu: &Device) {
                     let listener: Arc<dyn Listener> =
                         if gathered { gather.listener(ear.clone(), true) } else { ear.clone() };
                     let output = &passed(&parts, true, activation, Some(listener), gpu)[0];
-                    let heard = std::mem::take(&mut *ear.0.lock().unwrap());
-                    let (heard_output, saturated) = heard.0.unwrap();
+                    let (heard_output, saturated) = ear.output.lock().unwrap().clone().unwrap();
+                    let heard_gradient = ear.gradient.lock().unwrap().clone().unwrap();
                     let what = format!("{activation} {samples}×{inputs}×{outputs} {dtype:?}");
 
                     let output = output.to_device(&CPU).unwrap();
                     assert_alike(&what, &heard_output, &summarize(&output, activation.range(), 30).unwrap());
-                    assert_alike(&what, &heard.1.unwrap(), &summarize(&parts[3], None, 30).unwrap());
+                    assert_alike(&what, &heard_gradient, &summarize(&parts[3], None, 30).unwrap());
 
                     let [xs, weight, bias, _] = parts.each_ref().map(|part| part.to_device(gpu).unwrap());
                     let zs = dense(&xs, &weight, Some(&bias), Activation::Identity, None).unwrap();
@@ -209,7 +223,8 @@ pub(crate) fn assert_alike(what: &str, got: &Summary, expected: &Summary) {
 
 fn dense_layers_refuse(gpu: &Device) {
     let [xs, weight, bias, _] = layer(3, 5, 7, DType::F32).map(|part| part.to_device(gpu).unwrap());
-    let error = dense(&xs, &weight, Some(&bias.narrow(0, 0, 6).unwrap()), Activation::Tanh, None).unwrap_err();
+    let error =
+        dense(&xs, &weight, Some(&bias.narrow(0, 0, 6).unwrap()), Activation::Tanh, None).unwrap_err();
     assert!(error.to_string().contains("weight [7, 5] and bias Some([6])"), "{error}");
     let error = dense(&xs, &weight.to_device(&CPU).unwrap(), None, Activation::Tanh, None);
     assert!(error.is_err(), "a weight that lies elsewhere");

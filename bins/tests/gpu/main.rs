@@ -25,7 +25,8 @@ fn gpu() -> Result<Device, String> {
     if !cfg!(feature = "cuda") {
         return Err("built without the feature cuda".into());
     }
-    Device::new_cuda(0).map_err(|error| format!("no GPU: {}", error.to_string().lines().next().unwrap_or_default()))
+    Device::new_cuda(0)
+        .map_err(|error| format!("no GPU: {}", error.to_string().lines().next().unwrap_or_default()))
 }
 
 fn main() -> ExitCode {
@@ -33,14 +34,8 @@ fn main() -> ExitCode {
     // A device's stream belongs to the thread that opened it.
     arguments.test_threads = Some(1);
     let gpu = gpu();
-    let tests = [
-        kernels::TESTS,
-        statistics::TESTS,
-        optimizers::TESTS,
-        weights::TESTS,
-        nets::TESTS,
-        programs::TESTS,
-    ];
+    let tests =
+        [kernels::TESTS, statistics::TESTS, optimizers::TESTS, weights::TESTS, nets::TESTS, programs::TESTS];
     let trial = |(name, test): &Test| match &gpu {
         Ok(device) => {
             let (test, device) = (*test, device.clone());
@@ -51,7 +46,9 @@ fn main() -> ExitCode {
         }
         Err(reason) => {
             let reason = reason.clone();
-            Trial::test(*name, || Err(reason.into())).with_ignored_flag(true).with_kind(gpu.as_ref().unwrap_err())
+            Trial::test(*name, || Err(reason.into()))
+                .with_ignored_flag(true)
+                .with_kind(gpu.as_ref().unwrap_err())
         }
     };
     let trials = tests.into_iter().flatten().map(trial).collect();

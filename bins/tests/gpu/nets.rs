@@ -36,7 +36,8 @@ fn heard(activation: Activation, by_pass: bool, device: &Device) -> Vec<Record> 
         pass.backward(&pass.output().sqr().unwrap().sum_all().unwrap()).unwrap();
     } else {
         // The first layer has no ear: the second is the one that ends the way back.
-        let output = mlp.forward_heard(&xs, |name| (name != "layer_0").then(|| probe.listener(name))).unwrap();
+        let output =
+            mlp.forward_heard(&xs, |name| (name != "layer_0").then(|| probe.listener(name))).unwrap();
         output.sqr().unwrap().sum_all().unwrap().backward().unwrap();
     }
     probe.records()
@@ -55,7 +56,10 @@ fn probes_hear_the_same(gpu: &Device) {
                     [forward.mean, forward.std, forward.max, backward.rms, backward.std, backward.min]
                 };
                 for (got, expected) in numbers(got).into_iter().zip(numbers(expected)) {
-                    assert!((got - expected).abs() <= 1e-12 * expected.abs().max(1e-3), "{got} for {expected}");
+                    assert!(
+                        (got - expected).abs() <= 1e-12 * expected.abs().max(1e-3),
+                        "{got} for {expected}"
+                    );
                 }
             }
         }

@@ -54,7 +54,8 @@ fn summaries_of_odd_tensors(gpu: &Device) {
     for extra in [1.0, f32::INFINITY] {
         with_nan.push(extra);
         let xs = Tensor::new(with_nan.as_slice(), &CPU).unwrap();
-        let (got, expected) = (summarize(&xs.to_device(gpu).unwrap(), None, 7).unwrap(), summarize(&xs, None, 7).unwrap());
+        let (got, expected) =
+            (summarize(&xs.to_device(gpu).unwrap(), None, 7).unwrap(), summarize(&xs, None, 7).unwrap());
         assert_eq!((got.count, got.min, got.max), (expected.count, expected.min, expected.max));
         assert!(got.mean.is_nan() && expected.mean.is_nan());
         assert_eq!(got.histogram, expected.histogram);
@@ -69,7 +70,8 @@ fn summaries_far_from_zero(gpu: &Device) {
     let got = summarize(&xs.to_device(gpu).unwrap(), None, 30).unwrap();
     let expected = summarize(&xs, None, 30).unwrap();
     assert!((got.std / expected.std - 1.0).abs() < 1e-9, "{} for {}", got.std, expected.std);
-    let squares = (xs.sqr().unwrap().mean_all().unwrap().to_scalar::<f64>().unwrap() - expected.mean.powi(2)).abs();
+    let squares =
+        (xs.sqr().unwrap().mean_all().unwrap().to_scalar::<f64>().unwrap() - expected.mean.powi(2)).abs();
     assert!((squares.sqrt() / expected.std - 1.0).abs() > 1e-9, "the naive twin");
 }
 

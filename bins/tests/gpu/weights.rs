@@ -7,8 +7,10 @@ use wick_model::{Activation, Mlp, MlpConfig};
 use super::Test;
 use super::numbers::{CPU, TYPES, flat};
 
-pub(crate) const TESTS: &[Test] =
-    &[("keyed_weights_to_the_bit", keyed_weights_to_the_bit), ("a_model_starts_with_the_cpus_weights", a_model)];
+pub(crate) const TESTS: &[Test] = &[
+    ("keyed_weights_to_the_bit", keyed_weights_to_the_bit),
+    ("a_model_starts_with_the_cpus_weights", a_model),
+];
 
 /// `f64` holds every number of the other types, and its bits tell -0 from 0.
 fn bits(xs: &Tensor) -> Vec<u64> {

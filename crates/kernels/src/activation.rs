@@ -1,9 +1,9 @@
 //! The activations as tensor ops.
 
-use candle_core::backend::{BackendDevice, BackendStorage};
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
+use candle_core::backend::{BackendDevice, BackendStorage};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 use std::mem::MaybeUninit;
 
@@ -60,9 +60,7 @@ pub fn activate(activation: Activation, xs: &Tensor) -> Result<Tensor> {
 pub fn activation_gradient(activation: Activation, xs: &Tensor, gradient: &Tensor) -> Result<Tensor> {
     match activation {
         Activation::Identity => Ok(gradient.clone()),
-        _ if has_ops(xs) => {
-            xs.contiguous()?.apply_op2_no_bwd(&gradient.contiguous()?, &Gradient(activation))
-        }
+        _ if has_ops(xs) => xs.contiguous()?.apply_op2_no_bwd(&gradient.contiguous()?, &Gradient(activation)),
         _ => {
             let xs = candle_core::Var::from_tensor(&xs.detach())?;
             let gradients = (compose(activation, &xs)? * gradient.detach())?.sum_all()?.backward()?;

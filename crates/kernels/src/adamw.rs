@@ -66,9 +66,7 @@ impl Optimizer for AdamW {
         let (fast, others): (Vec<Var>, Vec<Var>) = vars.into_iter().partition(is_fast);
         #[cfg(feature = "cuda")]
         let (on_gpu, others) = match on_first_gpu(others) {
-            (Some((device, vars)), others) => {
-                (Some(crate::cuda::Adam::new(&device, vars, &params)?), others)
-            }
+            (Some((device, vars)), others) => (Some(crate::cuda::Adam::new(&device, vars, &params)?), others),
             (None, others) => (None, others),
         };
         let with_moments = |var: Var| {
@@ -185,13 +183,13 @@ pub(crate) fn is_fast(var: &Var) -> bool {
 #[cfg(feature = "cuda")]
 pub(crate) fn on_first_gpu(vars: Vec<Var>) -> (Option<(candle_core::CudaDevice, Vec<Var>)>, Vec<Var>) {
     let is_ours = |var: &Var| var.device().is_cuda() && var.dtype() == DType::F32 && var.is_contiguous();
-    let Some(Ok(device)) = vars.iter().find(|var| is_ours(var)).map(|var| var.device().as_cuda_device().cloned())
+    let Some(Ok(device)) =
+        vars.iter().find(|var| is_ours(var)).map(|var| var.device().as_cuda_device().cloned())
     else {
         return (None, vars);
     };
     let there = candle_core::Device::Cuda(device.clone());
-    let (ours, others) =
-        vars.into_iter().partition(|var| is_ours(var) && var.device().same_device(&there));
+    let (ours, others) = vars.into_iter().partition(|var| is_ours(var) && var.device().same_device(&there));
     (Some((device, ours)), others)
 }
 

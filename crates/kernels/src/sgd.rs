@@ -84,7 +84,9 @@ impl Optimizer for Sgd {
     fn new(vars: Vec<Var>, params: ParamsSgd) -> Result<Self> {
         #[cfg(feature = "cuda")]
         let (on_gpu, vars) = match crate::adamw::on_first_gpu(vars) {
-            (Some((device, ours)), others) => (Some(crate::cuda::Momentum::new(&device, ours, params)?), others),
+            (Some((device, ours)), others) => {
+                (Some(crate::cuda::Momentum::new(&device, ours, params)?), others)
+            }
             (None, others) => (None, others),
         };
         let with_velocity = |var: Var| {

@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use wick::data::numbers;
 use wick_init::{InitMap, Initializer, KeyedV1};
-use wick_kernels::AdamW;
+use wick_kernels::{AdamW, Recorded};
 use wick_model::{Activation, Mlp, MlpConfig};
 use wick_probe::Probe;
 
@@ -97,11 +97,19 @@ pub(crate) struct Machine {
     pub(crate) name: String,
     pub(crate) dtype: DType,
     pub(crate) tf32: bool,
+    /// Whether training steps are launched as CUDA graphs.
+    pub(crate) graph: bool,
 }
 
 impl Machine {
     pub(crate) fn label(&self) -> String {
-        format!("{} {}", self.name, if self.tf32 { "tf32" } else { self.dtype.as_str() })
+        let dtype = if self.tf32 { "tf32" } else { self.dtype.as_str() };
+        format!("{} {dtype}{}", self.name, if self.graph { " graph" } else { "" })
+    }
+
+    /// Whether the job is there to be timed.
+    pub(crate) fn does(&self, job: Job) -> bool {
+        !self.graph || job == Job::Training
     }
 
     fn prepare(&self) {
@@ -145,11 +153,18 @@ impl Machine {
                 // So small a rate that every run is of the same net.
                 let params = ParamsAdamW { lr: 1e-9, ..ParamsAdamW::default() };
                 let mut optimizer = AdamW::new(map.vars(), params)?;
-                self.median(runs, || {
+                let mut step = || -> candle_core::Result<Tensor> {
                     let pass = mlp.pass(&x, |_| None)?;
-                    let gradients = pass.backward(&pass.output().sqr()?.mean_all()?)?;
-                    Ok(optimizer.step(&gradients)?)
-                })?
+                    let loss = pass.output().sqr()?.mean_all()?;
+                    optimizer.step(&pass.backward(&loss)?)?;
+                    Ok(loss)
+                };
+                if self.graph {
+                    let mut recorded = Recorded::new(&self.device, step)?;
+                    self.median(runs, || Ok(recorded.launch()?))?
+                } else {
+                    self.median(runs, || Ok(step().map(drop)?))?
+                }
             }
             Job::Draw => self.median(runs, || self.normal(seed, "w", (size.width, size.width)).map(drop))?,
         };
@@ -238,7 +253,7 @@ mod tests {
     use super::*;
 
     fn cpu(dtype: DType) -> Machine {
-        Machine { device: Device::Cpu, name: "cpu".into(), dtype, tf32: false }
+        Machine { device: Device::Cpu, name: "cpu".into(), dtype, tf32: false, graph: false }
     }
 
     #[test]

@@ -65,18 +65,23 @@ fn device_bench(args: Args) -> Result<()> {
     args.common.check_out()?;
     wick_kernels::keep_freed_memory();
 
-    let cpu = Machine { device: Device::Cpu, name: "cpu".into(), dtype: DType::F32, tf32: false };
+    let cpu =
+        Machine { device: Device::Cpu, name: "cpu".into(), dtype: DType::F32, tf32: false, graph: false };
     let mut machines = vec![cpu];
     let mut missing = None;
     if device.is_cpu() {
         missing = Some(why_no_gpu(args.common.device));
     } else {
-        let with = |dtype, tf32| Machine { device: device.clone(), name: name.clone(), dtype, tf32 };
-        machines.push(with(DType::F32, false));
+        let with = |dtype, tf32, graph| {
+            let (device, name) = (device.clone(), name.clone());
+            Machine { device, name, dtype, tf32, graph }
+        };
+        machines.push(with(DType::F32, false, false));
         if device.is_cuda() {
-            machines.push(with(DType::F32, true));
+            machines.push(with(DType::F32, true, false));
+            machines.push(with(DType::F32, false, true));
         }
-        machines.push(with(DType::BF16, false));
+        machines.push(with(DType::BF16, false, false));
     }
 
     let checks = machines[1..]
@@ -95,6 +100,10 @@ fn device_bench(args: Args) -> Result<()> {
         };
         peaks.push(Peak { on: label.clone(), gflops });
         for size in &sizes {
+            if !machine.does(size.job) {
+                bar.inc(1);
+                continue;
+            }
             let too_long = machine.device.is_cpu() && size.operations() > args.cpu_limit * 1e9;
             let fits =
                 memory::check_on(&machine.device, size.numbers(), machine.dtype.size_in_bytes(), "").is_ok();

@@ -64,11 +64,8 @@ fn launch<T: CudaDType + DeviceRepr>(
 ) -> Result<CudaStorage> {
     let function = device.get_or_load_custom_func(name, "wick-stream", ptx::STREAM)?;
     let blocks = count.div_ceil(4 * THREADS as usize).clamp(1, BLOCKS);
-    let config = LaunchConfig {
-        grid_dim: (blocks as u32, 1, 1),
-        block_dim: (THREADS, 1, 1),
-        shared_mem_bytes: 0,
-    };
+    let config =
+        LaunchConfig { grid_dim: (blocks as u32, 1, 1), block_dim: (THREADS, 1, 1), shared_mem_bytes: 0 };
     // SAFETY: the kernel writes every element, before anything that comes behind it on candle's one stream.
     let mut out = unsafe { device.alloc::<T>(count)? };
     let (key, length) = (There { seed: key.seed, name: key.name }, count as u64);

@@ -52,7 +52,11 @@ fn forward_as<T: Element>(
     let samples = shape.elem_count() / outputs.max(1);
     let count = samples * outputs;
     if count == 0 || inputs == 0 {
-        bail!("a dense layer on a GPU takes no empty tensors, as of {:?} and {:?}", xs.1.dims(), weight.1.dims());
+        bail!(
+            "a dense layer on a GPU takes no empty tensors, as of {:?} and {:?}",
+            xs.1.dims(),
+            weight.1.dims()
+        );
     }
     let (x_start, _) = contiguous(xs.1)?;
     let (w_start, _) = contiguous(weight.1)?;
@@ -168,8 +172,11 @@ fn backward_as<T: Element>(
         bail!("a dense layer on a GPU has at most {} outputs, not {outputs}", 32 * PARTS);
     }
     let rows = (PARTS / groups).clamp(1, samples.div_ceil(32).max(1));
-    let config =
-        LaunchConfig { grid_dim: (groups as u32, rows as u32, 1), block_dim: (32, 8, 1), shared_mem_bytes: 0 };
+    let config = LaunchConfig {
+        grid_dim: (groups as u32, rows as u32, 1),
+        block_dim: (32, 8, 1),
+        shared_mem_bytes: 0,
+    };
 
     let of_z = room::<T>(&device, count)?;
     let of_bias = with_bias.then(|| room::<T>(&device, outputs)).transpose()?;
@@ -185,7 +192,14 @@ fn backward_as<T: Element>(
     let launch = |ear: Ear| {
         let stream = device.cuda_stream();
         let mut launch = stream.launch_builder(&function);
-        launch.arg(&code).arg(&ear).arg(&known).arg(&of_output).arg(&gradient_at).arg(&of_z_at).arg(&of_bias_at);
+        launch
+            .arg(&code)
+            .arg(&ear)
+            .arg(&known)
+            .arg(&of_output)
+            .arg(&gradient_at)
+            .arg(&of_z_at)
+            .arg(&of_bias_at);
         launch.arg(&sums_at).arg(&tickets_at).arg(&height).arg(&width);
         // SAFETY: the arguments are the kernel's: `samples` rows of `outputs` in `known`, `gradient` and `of_z`, a number for
         // each column in `of_bias` if there is one and in each of the `rows` rows of `sums`, and a ticket for each group.

@@ -67,7 +67,9 @@ macro_rules! by_type {
                 type $T = half::f16;
                 $body
             }
-            other => candle_core::bail!("a floating point tensor was expected, not one of {}", other.as_str()),
+            other => {
+                candle_core::bail!("a floating point tensor was expected, not one of {}", other.as_str())
+            }
         }
     };
 }

@@ -91,8 +91,11 @@ impl Vars {
                     end: end as u64,
                 };
             }
-            let config =
-                LaunchConfig { grid_dim: (end as u32, 1, 1), block_dim: (THREADS, 1, 1), shared_mem_bytes: 0 };
+            let config = LaunchConfig {
+                grid_dim: (end as u32, 1, 1),
+                block_dim: (THREADS, 1, 1),
+                shared_mem_bytes: 0,
+            };
             launch(&all, config)?;
         }
         Ok(())

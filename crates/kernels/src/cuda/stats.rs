@@ -84,7 +84,11 @@ impl Board {
     }
 
     /// The last of the boards, or a new one, with room for a record of so many bins on this device.
-    pub(crate) fn of<'a>(boards: &'a mut Vec<Self>, device: &CudaDevice, bins: usize) -> Result<&'a mut Self> {
+    pub(crate) fn of<'a>(
+        boards: &'a mut Vec<Self>,
+        device: &CudaDevice,
+        bins: usize,
+    ) -> Result<&'a mut Self> {
         let words = HEAD + bins;
         let fits = |board: &Self| board.device.id() == device.id() && board.words.len() - board.used >= words;
         if !boards.last().is_some_and(fits) {
@@ -95,11 +99,7 @@ impl Board {
     }
 
     /// Room for one more record, which `launch` is to fill: it gets the kernels' view of it.
-    pub(super) fn record(
-        &mut self,
-        wanted: Wanted,
-        launch: impl FnOnce(Ear) -> Result<()>,
-    ) -> Result<Place> {
+    pub(super) fn record(&mut self, wanted: Wanted, launch: impl FnOnce(Ear) -> Result<()>) -> Result<Place> {
         let place = Place { start: self.used, bins: wanted.bins };
         let (low, high) = wanted.range.unwrap_or_default();
         launch(Ear {
@@ -171,7 +171,7 @@ impl Board {
         let function = kernel::<T>(&device, "summarize", "wick-stats", ptx::STATS)?;
         let place = self.record(wanted, |ear| {
             let stream = device.cuda_stream();
-        let mut launch = stream.launch_builder(&function);
+            let mut launch = stream.launch_builder(&function);
             launch.arg(&ear).arg(&view).arg(&length);
             // SAFETY: the arguments are the kernel's; the record has room for the bins, the parts for the blocks.
             unsafe { launch.launch(blocks(count, MOST)) }.w()?;

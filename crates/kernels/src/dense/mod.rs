@@ -4,11 +4,11 @@ mod pass;
 
 use std::sync::{Arc, OnceLock};
 
-#[cfg(feature = "cuda")]
-use candle_core::{CudaStorage, backend::BackendStorage};
 use candle_core::{
     CpuStorage, CustomOp2, CustomOp3, DType, Device, Layout, Result, Shape, Tensor, Var, bail,
 };
+#[cfg(feature = "cuda")]
+use candle_core::{CudaStorage, backend::BackendStorage};
 use wick_theory::Activation;
 
 use crate::slice::{self, Real};
@@ -97,7 +97,9 @@ fn is_fast(xs: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<bool> 
     let alike = |t: &Tensor| t.dtype() == xs.dtype() && t.device().same_device(xs.device());
     let has_ops = match xs.device() {
         Device::Cpu => Level::best().is_fast(),
-        device => cfg!(feature = "cuda") && device.is_cuda() && xs.elem_count() > 0 && weight.elem_count() > 0,
+        device => {
+            cfg!(feature = "cuda") && device.is_cuda() && xs.elem_count() > 0 && weight.elem_count() > 0
+        }
     };
     Ok(has_ops
         && matches!(xs.dtype(), DType::F32 | DType::F64)
@@ -398,7 +400,8 @@ impl Dense {
             crate::cuda::backward(self.activation, known, of_output, &gradient, with_bias, listener)?;
         let of_z = passed.of_z.reshape(((), outputs))?;
         let of_weight = of_z.t()?.matmul(&xs.detach().reshape(((), inputs))?)?;
-        let of_inputs = with_inputs.then(|| of_z.matmul(&weight.detach())?.reshape(xs.shape())).transpose()?;
+        let of_inputs =
+            with_inputs.then(|| of_z.matmul(&weight.detach())?.reshape(xs.shape())).transpose()?;
         Ok((of_inputs, of_weight, passed.bias))
     }
 }
