@@ -129,21 +129,27 @@ fn passed(
 
 const SHAPES: [(usize, usize, usize); 5] = [(1, 1, 1), (3, 5, 7), (64, 33, 32), (257, 40, 130), (1000, 4, 3)];
 
-/// A sum of `n` products, each of size 1 or so, is off by `n ε` at most.
+/// A sum of `n` products, each of size 1 or so, is off by `n ε` at most. The narrow types are summed in `f32`, from numbers that
+/// were each rounded by themselves: `√n ε`.
 fn dense_layers(gpu: &Device) {
-    for dtype in [DType::F32, DType::F64] {
+    for dtype in TYPES {
         for (samples, inputs, outputs) in SHAPES {
             for (index, activation) in all().into_iter().enumerate() {
                 let with_bias = index % 3 != 0;
+                // A narrow type's rounding may put a pre-activation on the other side of a kink.
+                let is_narrow = matches!(dtype, DType::BF16 | DType::F16);
+                if is_narrow && matches!(activation, Activation::Hardtanh | Activation::Hardswish) {
+                    continue;
+                }
                 let parts = layer(samples, inputs, outputs, dtype);
                 let expected = passed(&parts, with_bias, activation, None, &CPU);
                 let got = passed(&parts, with_bias, activation, None, gpu);
                 let terms = [inputs, outputs, samples, samples];
                 for ((got, expected), terms) in got.iter().zip(&expected).zip(terms) {
-                    // Kinks aside, where a rounding decides on which side a number is; here none is that near.
-                    let bound = epsilon(dtype) * (20.0 + 4.0 * terms as f64);
+                    let grown = if is_narrow { (terms as f64).sqrt() } else { terms as f64 };
+                    let bound = epsilon(dtype) * (20.0 + 4.0 * grown);
                     assert_near(
-                        &format!("{activation} {samples}×{inputs}×{outputs}"),
+                        &format!("{activation} {samples}×{inputs}×{outputs} {dtype:?}"),
                         got,
                         expected,
                         bound,
@@ -155,7 +161,8 @@ fn dense_layers(gpu: &Device) {
         let parts = layer(64, 33, 32, dtype);
         let expected = passed(&parts, true, Activation::Tanh, None, &CPU);
         let got = passed(&parts, true, Activation::Softsign, None, gpu);
-        assert!(got.iter().zip(&expected).all(|(g, e)| apart(g, e, 1e-3, 1e-3) > 1.0), "the twin");
+        let bound = 40.0 * epsilon(dtype).max(1e-5);
+        assert!(got.iter().zip(&expected).all(|(g, e)| apart(g, e, bound, bound) > 1.0), "the twin");
     }
 }
 
@@ -182,7 +189,7 @@ impl Listener for Ear {
 
 /// What is heard of a layer are the statistics of what it put out, its histogram count by count; by itself, and gathered.
 fn dense_layers_heard(gpu: &Device) {
-    for dtype in [DType::F32, DType::F64] {
+    for dtype in TYPES {
         for (samples, inputs, outputs) in SHAPES {
             // One with a range, one without, one whose tails nobody is in.
             for activation in [Activation::Tanh, Activation::Relu, Activation::Identity] {

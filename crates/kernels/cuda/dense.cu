@@ -8,47 +8,55 @@ __device__ inline unsigned column_of(u64 i, unsigned outputs) {
 }
 
 // zs: [count/outputs, outputs], the product; becomes phi(zs + bias) in `hs`, which may be `zs` itself. Where `kept` is not
-// null, it gets zs + bias.
+// null, it gets zs + bias. What is heard are the numbers as they are stored.
 template <class T>
 __device__ void dense_forward(Activation activation, Ear ear, const T *zs, const T *bias, T *kept, T *hs, u64 count,
                               unsigned outputs) {
+    typedef typename Wide<T>::type F;
     __shared__ unsigned shared[SHARED_BINS];
     double low = ear.low, high = ear.high;
     if (ear.known) widen_range(low, high);
     Counter counter(shared, ear.record ? ear.bins : 1, low, high);
     Seen seen;
-    auto hear_z = [&](T z) { counter.saturated += (double)z <= ear.tail_low || (double)z >= ear.tail_high; };
-    auto hear_h = [&](T h) {
-        seen.add((double)h);
-        if (ear.known) counter.add((double)h);
+    auto hear_z = [&](T stored) {
+        double z = (double)widen(stored);
+        counter.saturated += z <= ear.tail_low || z >= ear.tail_high;
     };
+    auto hear_h = [&](T stored) {
+        double h = (double)widen(stored);
+        seen.add(h);
+        if (ear.known) counter.add(h);
+    };
+    auto with_bias = [&](T z, unsigned column) { return bias ? widen(z) + widen(bias[column]) : (F)widen(z); };
     auto four = [&](u64 i) {
-        T wide[4];
+        F wide[4];
         Four<T> x = *(const Four<T> *)(zs + i), y;
         unsigned column = column_of(i, outputs);
 #pragma unroll
         for (int k = 0; k < 4; k++) {
-            wide[k] = x.at[k] + (bias ? bias[column] : T(0));
+            wide[k] = with_bias(x.at[k], column);
             if (++column == outputs) column = 0;
-            y.at[k] = wide[k];
-            if (ear.record) hear_z(wide[k]);
+            y.at[k] = narrow<T>(wide[k]);
+            if (ear.record) hear_z(y.at[k]);
         }
         if (kept) *(Four<T> *)(kept + i) = y;
         values(activation, wide);
 #pragma unroll
         for (int k = 0; k < 4; k++) {
-            y.at[k] = wide[k];
-            if (ear.record) hear_h(wide[k]);
+            y.at[k] = narrow<T>(wide[k]);
+            if (ear.record) hear_h(y.at[k]);
         }
         *(Four<T> *)(hs + i) = y;
     };
     auto one = [&](u64 i) {
-        T wide[1] = {zs[i] + (bias ? bias[column_of(i, outputs)] : T(0))};
-        if (kept) kept[i] = wide[0];
-        if (ear.record) hear_z(wide[0]);
+        F wide[1] = {with_bias(zs[i], column_of(i, outputs))};
+        T z = narrow<T>(wide[0]);
+        if (kept) kept[i] = z;
+        if (ear.record) hear_z(z);
         values(activation, wide);
-        if (ear.record) hear_h(wide[0]);
-        hs[i] = wide[0];
+        T h = narrow<T>(wide[0]);
+        if (ear.record) hear_h(h);
+        hs[i] = h;
     };
     sweep(count, is_aligned(zs) && is_aligned(hs) && (!kept || is_aligned(kept)), four, one);
     if (!ear.record) return;
@@ -62,6 +70,7 @@ __device__ void dense_forward(Activation activation, Ear ear, const T *zs, const
 template <class T>
 __device__ void dense_backward(Activation activation, Ear ear, const T *known, int of_output, const T *gs, T *of_z,
                                T *of_bias, double *sums, u64 *tickets, u64 samples, unsigned outputs) {
+    typedef typename Wide<T>::type F;
     __shared__ double rows[8][33];
     unsigned column = blockIdx.x * 32 + threadIdx.x;
     double sum = 0;
@@ -69,14 +78,14 @@ __device__ void dense_backward(Activation activation, Ear ear, const T *known, i
     if (column < outputs) {
         for (u64 row = blockIdx.y * 8 + threadIdx.y; row < samples; row += gridDim.y * 8) {
             u64 i = row * outputs + column;
-            T x[1] = {known[i]}, g[1] = {gs[i]};
+            F x[1] = {widen(known[i])}, g[1] = {widen(gs[i])};
             if (ear.record) seen.add((double)g[0]);
             if (of_output) {
                 gradients_of_output(activation, x, g);
             } else {
                 gradients(activation, x, g);
             }
-            of_z[i] = g[0];
+            of_z[i] = narrow<T>(g[0]);
             sum += (double)g[0];
         }
     }
@@ -96,7 +105,7 @@ __device__ void dense_backward(Activation activation, Ear ear, const T *known, i
         for (unsigned part = 0; part < gridDim.y; part++) {
             all += ((const volatile double *)sums)[(u64)part * outputs + column];
         }
-        of_bias[column] = (T)all;
+        of_bias[column] = narrow<T>((F)all);
     }
 }
 
@@ -114,3 +123,5 @@ __device__ void dense_backward(Activation activation, Ear ear, const T *known, i
 
 KERNELS(float, f32)
 KERNELS(double, f64)
+KERNELS(__nv_bfloat16, bf16)
+KERNELS(__half, f16)

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::{LaunchConfig, PushKernelArg};
 use candle_core::cuda_backend::{CudaStorage, WrapErr};
-use candle_core::{DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{Layout, Result, Shape, Tensor, bail};
 use wick_theory::Activation;
 
 use super::stats::{Board, Ear, NO_TAILS, PARTS, Wanted, heard_blocks};
-use super::{Code, Element, address, address_of, blocks, contiguous, kernel, on_gpu, ptx, room, tensor};
+use super::{
+    Code, Element, address, address_of, blocks, by_type, contiguous, kernel, on_gpu, ptx, room, tensor,
+};
 use crate::gather::Hear;
 use crate::{Gather, Listener};
 
@@ -32,10 +34,7 @@ pub(crate) fn forward(
     listener: Option<&Arc<dyn Listener>>,
     shape: &Shape,
 ) -> Result<Forward> {
-    match xs.0.dtype() {
-        DType::F32 => forward_as::<f32>(activation, xs, weight, bias, keep, listener, shape),
-        _ => forward_as::<f64>(activation, xs, weight, bias, keep, listener, shape),
-    }
+    by_type!(xs.0.dtype(), T => forward_as::<T>(activation, xs, weight, bias, keep, listener, shape))
 }
 
 fn forward_as<T: Element>(
@@ -141,10 +140,7 @@ pub(crate) fn backward(
     with_bias: bool,
     listener: Option<&Arc<dyn Listener>>,
 ) -> Result<Backward> {
-    match gradient.dtype() {
-        DType::F32 => backward_as::<f32>(activation, known, of_output, gradient, with_bias, listener),
-        _ => backward_as::<f64>(activation, known, of_output, gradient, with_bias, listener),
-    }
+    by_type!(gradient.dtype(), T => backward_as::<T>(activation, known, of_output, gradient, with_bias, listener))
 }
 
 fn backward_as<T: Element>(

@@ -39,8 +39,8 @@ pub trait Listener: Send + Sync {
 
 /// `φ(x Wᵀ + b)` for `x` of shape `[…, in]`, `W` of `[out, in]` and `b` of `[out]`, differentiable in all three.
 ///
-/// On a CPU with a fused multiply-add and on NVIDIA's GPUs, `f32` and `f64` are computed in one op, forward and backward;
-/// elsewhere the layer is composed of candle's own ops. On a CPU, every output is summed over `in` in rising order, whatever
+/// `f32` and `f64` on a CPU with a fused multiply-add, and all four types on NVIDIA's GPUs, are computed in one op, forward and
+/// backward; elsewhere the layer is composed of candle's own ops. On a CPU, every output is summed over `in` in rising order, whatever
 /// the threads. The gradient
 /// of `x` is not computed where nothing behind it wants one.
 ///
@@ -406,12 +406,13 @@ impl Dense {
     }
 }
 
-/// Whether the derivative is computed from the output of the activation.
+/// Whether the derivative is computed from the output of the activation. In the narrow types too little is left of `1 - h²`.
 #[cfg(feature = "cuda")]
 fn derives_from_output(activation: Activation, dtype: DType) -> bool {
     match dtype {
         DType::F32 => f32::is_derivative_of_output(activation),
-        _ => f64::is_derivative_of_output(activation),
+        DType::F64 => f64::is_derivative_of_output(activation),
+        _ => matches!(activation, Activation::Identity | Activation::Relu),
     }
 }
 
