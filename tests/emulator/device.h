@@ -98,6 +98,12 @@ inline double __dmul_rn(double a, double b) { return a * b; }
 inline double __dsub_rn(double a, double b) { return a - b; }
 inline double __dadd_rn(double a, double b) { return a + b; }
 
+inline float __double2float_rd(double x) {
+    float near = (float)x;
+    return near > x ? nextafterf(near, -INFINITY) : near;
+}
+inline float __double2float_ru(double x) { return -__double2float_rd(-x); }
+
 template <class To, class From> inline To emulated_cast(From x) {
     static_assert(sizeof(To) == sizeof(From), "the same bits");
     To y;

@@ -5,14 +5,10 @@
 template <class T> __device__ void value(Activation activation, const T *xs, T *ys, u64 count) {
     typedef typename Wide<T>::type F;
     auto four = [&](u64 i) {
-        Four<T> x = *(const Four<T> *)(xs + i), y;
         F wide[4];
-#pragma unroll
-        for (int k = 0; k < 4; k++) wide[k] = widen(x.at[k]);
+        load(xs + i, wide);
         values(activation, wide);
-#pragma unroll
-        for (int k = 0; k < 4; k++) y.at[k] = narrow<T>(wide[k]);
-        *(Four<T> *)(ys + i) = y;
+        store(ys + i, wide);
     };
     auto one = [&](u64 i) {
         F wide[1] = {widen(xs[i])};
@@ -25,14 +21,11 @@ template <class T> __device__ void value(Activation activation, const T *xs, T *
 template <class T> __device__ void gradient(Activation activation, const T *xs, const T *gs, T *ys, u64 count) {
     typedef typename Wide<T>::type F;
     auto four = [&](u64 i) {
-        Four<T> x = *(const Four<T> *)(xs + i), g = *(const Four<T> *)(gs + i), y;
         F known[4], wide[4];
-#pragma unroll
-        for (int k = 0; k < 4; k++) known[k] = widen(x.at[k]), wide[k] = widen(g.at[k]);
+        load(xs + i, known);
+        load(gs + i, wide);
         gradients(activation, known, wide);
-#pragma unroll
-        for (int k = 0; k < 4; k++) y.at[k] = narrow<T>(wide[k]);
-        *(Four<T> *)(ys + i) = y;
+        store(ys + i, wide);
     };
     auto one = [&](u64 i) {
         F known[1] = {widen(xs[i])}, wide[1] = {widen(gs[i])};

@@ -7,6 +7,17 @@ __device__ inline unsigned column_of(u64 i, unsigned outputs) {
     return i >> 32 ? (unsigned)(i % outputs) : (unsigned)i % outputs;
 }
 
+// Numbers as they are after they have been stored as T.
+template <class F, int N> struct Stored {
+    F at[N];
+};
+template <class T, class F, int N> __device__ inline Stored<F, N> as_stored(const F (&wide)[N]) {
+    Stored<F, N> stored;
+#pragma unroll
+    for (int k = 0; k < N; k++) stored.at[k] = widen(narrow<T>(wide[k]));
+    return stored;
+}
+
 // zs: [count/outputs, outputs], the product; becomes phi(zs + bias) in `hs`, which may be `zs` itself. Where `kept` is not
 // null, it gets zs + bias. What is heard are the numbers as they are stored.
 template <class T>
@@ -16,51 +27,41 @@ __device__ void dense_forward(Activation activation, Ear ear, const T *zs, const
     __shared__ unsigned shared[SHARED_BINS];
     double low = ear.low, high = ear.high;
     if (ear.known) widen_range(low, high);
-    Counter counter(shared, ear.record ? ear.bins : 1, low, high);
-    Seen seen;
-    auto hear_z = [&](T stored) {
-        double z = (double)widen(stored);
-        counter.saturated += z <= ear.tail_low || z >= ear.tail_high;
+    Counter<F> counter(shared, ear.record ? ear.bins : 1, low, high);
+    Tails<F> tails(ear);
+    Seen<F> seen;
+    auto biased = [&](T z, unsigned column) { return bias ? widen(z) + widen(bias[column]) : (F)widen(z); };
+    auto hear_h = [&](const auto &hs) {
+        seen.add(hs);
+        if (ear.known) counter.add(hs);
     };
-    auto hear_h = [&](T stored) {
-        double h = (double)widen(stored);
-        seen.add(h);
-        if (ear.known) counter.add(h);
-    };
-    auto with_bias = [&](T z, unsigned column) { return bias ? widen(z) + widen(bias[column]) : (F)widen(z); };
     auto four = [&](u64 i) {
         F wide[4];
-        Four<T> x = *(const Four<T> *)(zs + i), y;
+        Four<T> x = *(const Four<T> *)(zs + i);
         unsigned column = column_of(i, outputs);
 #pragma unroll
         for (int k = 0; k < 4; k++) {
-            wide[k] = with_bias(x.at[k], column);
+            wide[k] = biased(x.at[k], column);
             if (++column == outputs) column = 0;
-            y.at[k] = narrow<T>(wide[k]);
-            if (ear.record) hear_z(y.at[k]);
         }
-        if (kept) *(Four<T> *)(kept + i) = y;
+        if (kept) store(kept + i, wide);
+        if (ear.record) tails.add(as_stored<T>(wide).at);
         values(activation, wide);
-#pragma unroll
-        for (int k = 0; k < 4; k++) {
-            y.at[k] = narrow<T>(wide[k]);
-            if (ear.record) hear_h(y.at[k]);
-        }
-        *(Four<T> *)(hs + i) = y;
+        if (ear.record) hear_h(as_stored<T>(wide).at);
+        store(hs + i, wide);
     };
     auto one = [&](u64 i) {
-        F wide[1] = {with_bias(zs[i], column_of(i, outputs))};
-        T z = narrow<T>(wide[0]);
-        if (kept) kept[i] = z;
-        if (ear.record) hear_z(z);
+        F wide[1] = {biased(zs[i], column_of(i, outputs))};
+        if (kept) kept[i] = narrow<T>(wide[0]);
+        if (ear.record) tails.add(as_stored<T>(wide).at);
         values(activation, wide);
-        T h = narrow<T>(wide[0]);
-        if (ear.record) hear_h(h);
-        hs[i] = h;
+        if (ear.record) hear_h(as_stored<T>(wide).at);
+        hs[i] = narrow<T>(wide[0]);
     };
     sweep(count, is_aligned(zs) && is_aligned(hs) && (!kept || is_aligned(kept)), four, one);
     if (!ear.record) return;
     counter.hand_in(ear.record);
+    tails.hand_in(ear.record);
     hand_in(ear, seen, blockIdx.x, gridDim.x);
 }
 
@@ -74,12 +75,12 @@ __device__ void dense_backward(Activation activation, Ear ear, const T *known, i
     __shared__ double rows[8][33];
     unsigned column = blockIdx.x * 32 + threadIdx.x;
     double sum = 0;
-    Seen seen;
+    Seen<F> seen;
     if (column < outputs) {
         for (u64 row = blockIdx.y * 8 + threadIdx.y; row < samples; row += gridDim.y * 8) {
             u64 i = row * outputs + column;
             F x[1] = {widen(known[i])}, g[1] = {widen(gs[i])};
-            if (ear.record) seen.add((double)g[0]);
+            if (ear.record) seen.add(g);
             if (of_output) {
                 gradients_of_output(activation, x, g);
             } else {

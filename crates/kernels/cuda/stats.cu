@@ -2,37 +2,47 @@
 #include "stats.cuh"
 
 template <class T> __device__ void summarize(Ear ear, const T *xs, u64 count) {
+    typedef typename Wide<T>::type F;
     __shared__ unsigned shared[SHARED_BINS];
     double low = ear.low, high = ear.high;
     if (ear.known) widen_range(low, high);
-    Counter counter(shared, ear.bins, low, high);
-    Seen seen;
-    auto add = [&](T element) {
-        double x = (double)widen(element);
-        seen.add(x);
-        if (ear.known) counter.add(x);
-        if (x <= ear.tail_low || x >= ear.tail_high) counter.saturated++;
-    };
+    Counter<F> counter(shared, ear.bins, low, high);
+    Tails<F> tails(ear);
+    Seen<F> seen;
     auto four = [&](u64 i) {
-        Four<T> x = *(const Four<T> *)(xs + i);
-#pragma unroll
-        for (int k = 0; k < 4; k++) add(x.at[k]);
+        F wide[4];
+        load(xs + i, wide);
+        seen.add(wide);
+        if (ear.known) counter.add(wide);
+        tails.add(wide);
     };
-    sweep(count, is_aligned(xs), four, [&](u64 i) { add(xs[i]); });
+    auto one = [&](u64 i) {
+        F wide[1] = {widen(xs[i])};
+        seen.add(wide);
+        if (ear.known) counter.add(wide);
+        tails.add(wide);
+    };
+    sweep(count, is_aligned(xs), four, one);
     counter.hand_in(ear.record);
+    tails.hand_in(ear.record);
     hand_in(ear, seen, blockIdx.x, gridDim.x);
 }
 
 // The histogram where the range had to be found first; it stands in the record.
 template <class T> __device__ void histogram(u64 *record, int bins, const T *xs, u64 count) {
+    typedef typename Wide<T>::type F;
     __shared__ unsigned shared[SHARED_BINS];
-    Counter counter(shared, bins, ((double *)record)[LOW], ((double *)record)[HIGH]);
+    Counter<F> counter(shared, bins, ((double *)record)[LOW], ((double *)record)[HIGH]);
     auto four = [&](u64 i) {
-        Four<T> x = *(const Four<T> *)(xs + i);
-#pragma unroll
-        for (int k = 0; k < 4; k++) counter.add((double)widen(x.at[k]));
+        F wide[4];
+        load(xs + i, wide);
+        counter.add(wide);
     };
-    sweep(count, is_aligned(xs), four, [&](u64 i) { counter.add((double)widen(xs[i])); });
+    auto one = [&](u64 i) {
+        F wide[1] = {widen(xs[i])};
+        counter.add(wide);
+    };
+    sweep(count, is_aligned(xs), four, one);
     counter.hand_in(record);
 }
 

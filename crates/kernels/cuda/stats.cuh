@@ -41,25 +41,55 @@ __device__ inline Moments merged(const Moments &a, const Moments &b) {
                    fmin(a.min, b.min), fmax(a.max, b.max)};
 }
 
+// The numbers that are nearest to a double without being above it, or below it: comparisons with them are those with the double.
+template <class F> __device__ inline F from_below(double x);
+template <class F> __device__ inline F from_above(double x);
+template <> __device__ inline double from_below<double>(double x) { return x; }
+template <> __device__ inline double from_above<double>(double x) { return x; }
+template <> __device__ inline float from_below<float>(double x) { return __double2float_rd(x); }
+template <> __device__ inline float from_above<float>(double x) { return __double2float_ru(x); }
+
 // What one thread has seen, as differences from the first number.
-struct Seen {
-    double pivot = 0, off = 0, squares = 0, min = INFINITY, max = -INFINITY;
+template <class F> struct Seen {
+    double pivot = 0, off = 0, squares = 0;
+    F min = INFINITY, max = -INFINITY;
     u64 count = 0;
 
-    __device__ inline void add(double x) {
-        if (count == 0) pivot = x;
-        double d = x - pivot;
-        off += d;
-        squares += d * d;
-        min = fmin(min, x);
-        max = fmax(max, x);
-        count++;
+    template <int N> __device__ inline void add(const F (&xs)[N]) {
+        if (count == 0) pivot = (double)xs[0];
+        count += N;
+#pragma unroll
+        for (int k = 0; k < N; k++) {
+            double d = (double)xs[k] - pivot;
+            off += d;
+            squares += d * d;
+            // NaN is neither.
+            min = xs[k] < min ? xs[k] : min;
+            max = xs[k] > max ? xs[k] : max;
+        }
     }
 
     __device__ inline Moments moments() const {
         if (count == 0) return nothing();
         double n = (double)count, rest = squares - off * off / n;
-        return Moments{n, pivot + off / n, rest < 0 ? 0 : rest, min, max};
+        return Moments{n, pivot + off / n, rest < 0 ? 0 : rest, (double)min, (double)max};
+    }
+};
+
+// How many numbers one thread has seen at or below one bound, or at or above another.
+template <class F> struct Tails {
+    F low, high;
+    unsigned count = 0;
+
+    __device__ inline Tails(const Ear &ear) : low(from_below<F>(ear.tail_low)), high(from_above<F>(ear.tail_high)) {}
+
+    template <int N> __device__ inline void add(const F (&xs)[N]) {
+#pragma unroll
+        for (int k = 0; k < N; k++) count += xs[k] <= low || xs[k] >= high;
+    }
+
+    __device__ inline void hand_in(u64 *record) const {
+        if (count) atomicAdd(record + SATURATED, (u64)count);
     }
 };
 
@@ -111,7 +141,7 @@ __device__ inline void widen_range(double &low, double &high) {
 }
 
 // Hands in what this thread has seen; the last block writes the record. The grid has `blocks` blocks, and this is `block`.
-__device__ inline void hand_in(const Ear &ear, const Seen &seen, unsigned block, unsigned blocks) {
+template <class F> __device__ inline void hand_in(const Ear &ear, const Seen<F> &seen, unsigned block, unsigned blocks) {
     Moments mine = of_block(seen.moments());
     if (thread() == 0) {
         double *part = ear.parts + 5 * (u64)block;
@@ -140,14 +170,16 @@ __device__ inline void hand_in(const Ear &ear, const Seen &seen, unsigned block,
 
 // A histogram that a block counts in shared memory, in as many copies as there is room for, so that the warps seldom wait
 // for each other. With SHARED_BINS bins at most.
-struct Counter {
+template <class F> struct Counter {
     unsigned *shared, *mine;
-    double low, high, scale;
+    double low, scale;
+    F first, last;
     int bins, copies;
-    unsigned saturated = 0, outside = 0;
+    unsigned outside = 0;
 
     __device__ inline Counter(unsigned *shared, int bins, double low, double high)
-        : shared(shared), low(low), high(high), scale(bins / (high - low)), bins(bins) {
+        : shared(shared), low(low), scale(bins / (high - low)), first(from_above<F>(low)), last(from_below<F>(high)),
+          bins(bins) {
         copies = SHARED_BINS / bins < WARPS ? SHARED_BINS / bins : WARPS;
         mine = shared + thread() / 32 % copies * bins;
         for (int i = thread(); i < copies * bins; i += threads()) shared[i] = 0;
@@ -155,12 +187,16 @@ struct Counter {
     }
 
     // The bins are those of src/histogram to the last bit: no multiplication may be fused with an addition.
-    __device__ inline void add(double x) {
-        if (low <= x && x <= high) {
-            double bin = fmin(__dmul_rn(__dsub_rn(x, low), scale), (double)(bins - 1));
-            atomicAdd(mine + (int)bin, 1u);
-        } else {
-            outside++;
+    template <int N> __device__ inline void add(const F (&xs)[N]) {
+#pragma unroll
+        for (int k = 0; k < N; k++) {
+            if (first <= xs[k] && xs[k] <= last) {
+                // The upper edge is in the last bin; so is what is no number, of a range that is infinite.
+                unsigned bin = (unsigned)(int)__dmul_rn(__dsub_rn((double)xs[k], low), scale);
+                atomicAdd(mine + (bin < (unsigned)bins ? bin : bins - 1), 1u);
+            } else {
+                outside++;
+            }
         }
     }
 
@@ -173,6 +209,5 @@ struct Counter {
             if (sum) atomicAdd(record + COUNTS + bin, sum);
         }
         if (outside) atomicAdd(record + OUTSIDE, (u64)outside);
-        if (saturated) atomicAdd(record + SATURATED, (u64)saturated);
     }
 };

@@ -33,11 +33,24 @@ template <class T> struct alignas(4 * sizeof(T)) Four {
 // Whether four elements can be read at once.
 template <class T> __device__ inline bool is_aligned(const T *p) { return (size_t)p % sizeof(Four<T>) == 0; }
 
+// Four elements from where they are aligned, and to there.
+template <class T, class F> __device__ inline void load(const T *from, F (&wide)[4]) {
+    Four<T> x = *(const Four<T> *)from;
+#pragma unroll
+    for (int k = 0; k < 4; k++) wide[k] = widen(x.at[k]);
+}
+template <class T, class F> __device__ inline void store(T *to, const F (&wide)[4]) {
+    Four<T> x;
+#pragma unroll
+    for (int k = 0; k < 4; k++) x.at[k] = narrow<T>(wide[k]);
+    *(Four<T> *)to = x;
+}
+
 // Where this thread is in the grid, and how many there are.
 __device__ inline u64 place() { return (u64)blockIdx.x * blockDim.x + threadIdx.x; }
 __device__ inline u64 places() { return (u64)gridDim.x * blockDim.x; }
 
-// Calls `each(index, std::integral_constant<int, N>)`-like on every element: fours where `fours` allows, then the rest.
+// Calls `four` with the first of every four elements, where `fours` allows it, and `one` with each that is left.
 template <class Fours, class Ones> __device__ inline void sweep(u64 count, bool fours, Fours four, Ones one) {
     u64 done = 0;
     if (fours) {

@@ -31,6 +31,8 @@
 //! ```
 
 mod bad;
+mod bands;
+mod course;
 mod jacobian;
 mod parameters;
 mod presets;
@@ -40,11 +42,12 @@ mod verdict;
 mod watch;
 
 pub use bad::{BadTensor, Past, Side, What};
+pub use course::course;
 pub use jacobian::{jacobian, jacobian_moments, singular_values};
 pub use parameters::{ParameterGradient, Parameters, Update, judge_updates};
 pub use presets::Preset;
 pub use probe::{Probe, Record, Totals};
 pub use units::Units;
-pub use verdict::{Fault, Reading, Verdict, course, judge};
+pub use verdict::{Fault, Reading, Verdict, judge};
 pub use watch::{Watched, WatchedSequential};
 pub use wick_kernels::{Histogram, Moments, Stats, Summary, share_outside, summarize, tap};

@@ -3,8 +3,10 @@
 use std::fmt;
 
 use serde::Serialize;
-use wick_theory::{Activation, Band, Batch, LayerDraw, MeanField, finite_width, predict};
+use wick_theory::{Activation, Batch, LayerDraw, MeanField, predict};
 
+use crate::bands::outside_band;
+use crate::course::{Course, short, times};
 use crate::{Record, Units};
 
 /// What is known of a layer: what was measured, and how it was drawn where that is known.
@@ -121,7 +123,7 @@ impl fmt::Display for Verdict {
 /// less; half precision does not hold more.
 const TOO_FAR: f64 = 1e3;
 /// By how much a layer alone may leave its 95 % band, in half widths of the band: about four standard deviations.
-const BEYOND: f64 = 2.0;
+pub(crate) const BEYOND: f64 = 2.0;
 /// Shares of units or numbers from which they are a fault.
 const MOST: f64 = 0.5;
 /// The share of a squared gradient that a saturated layer lets through, of what it could.
@@ -190,82 +192,6 @@ fn non_finite(layers: &[Reading]) -> Option<Verdict> {
         text: format!("{}: {what} that are NaN or infinite, here first", layer.name),
         mend: String::new(),
     })
-}
-
-/// The first layer that makes more or less of its input, or of the gradient that comes back to it, than it should. The last
-/// layer's gradients are spared: a loss ties them to its outputs.
-fn outside_band(layers: &[Reading], input: &Batch) -> Option<Verdict> {
-    let below = layers.iter().map(|layer| as_seen(layer.batch.as_ref(), layer.rms));
-    let inputs = std::iter::once(input.clone()).chain(below);
-    layers.iter().zip(inputs).enumerate().find_map(|(index, (layer, input))| {
-        let draw = layer.draw?;
-        let name = &layer.name;
-        let verdict = |figure: f64, text: String, mend: &str| Verdict {
-            fault: Fault::OutsideBand,
-            layer: name.clone(),
-            figure,
-            text,
-            mend: mend.to_owned(),
-        };
-        if let Some(x) = outside_range(layer, draw.phi) {
-            let text = format!("{name}: an output of {}, which {} never has", short(x), draw.phi);
-            return Some(verdict(x, text, "apply the activation"));
-        }
-        let gradient = as_seen(layer.gradients.as_ref(), layer.gradient_rms.unwrap_or(0.0));
-        let [forward, backward] = alone(draw, &input, &gradient);
-        let off = |what, band: Band, got: f64| strays(&band, got).map(|off| (what, band, got, off));
-        let below = || {
-            let last = index + 1 == layers.len();
-            layers.get(index.checked_sub(1)?)?.gradient_rms.filter(|_| !last && layer.gradient_rms.is_some())
-        };
-        let (what, band, got, off) = off("the outputs' std", forward, layer.std)
-            .or_else(|| off("the rms of the gradients that it sends back", backward, below()?))?;
-        let text = format!(
-            "{name}: {what} is {}, {} what weights drawn so make of what comes in ({} to {})",
-            short(got),
-            times(off),
-            short(band.low),
-            short(band.high),
-        );
-        Some(verdict(off, text, "look for a wrong fan, a gain, a missing activation"))
-    })
-}
-
-/// An output that the activation cannot have.
-fn outside_range(layer: &Reading, phi: Activation) -> Option<f64> {
-    let (low, high) = phi.range().or_else(|| (phi == Activation::Relu).then_some((0.0, f64::INFINITY)))?;
-    let (smallest, largest) = layer.range?;
-    // Half precision rounds beyond a range by less than this.
-    let slack = 0.01;
-    [smallest, largest].into_iter().find(|x| *x < low - slack || *x > high + slack)
-}
-
-/// What was seen of a batch; of one that was not looked at, samples that are all copies of one, which makes the widest bands.
-fn as_seen(batch: Option<&Batch>, rms: f64) -> Batch {
-    batch.cloned().unwrap_or_else(|| Batch::normal(1, 1, rms))
-}
-
-/// The bands of a layer by itself: of its outputs' std, and of the gradients' rms behind it.
-fn alone(draw: LayerDraw<Activation>, input: &Batch, gradient: &Batch) -> [Band; 2] {
-    // In front of it a layer that passes all on, so that there is a gradient behind.
-    let nothing = LayerDraw {
-        fan_in: draw.fan_in,
-        fan_out: draw.fan_in,
-        weight_variance: 1.0 / draw.fan_in as f64,
-        bias_variance: 0.0,
-        orthogonal: true,
-        phi: Activation::Identity,
-    };
-    let bands = finite_width(&[nothing, draw], input, gradient);
-    [bands[1].std, bands[0].gradient_rms]
-}
-
-/// By what factor a number is off, if it is too far outside its band.
-fn strays(band: &Band, got: f64) -> Option<f64> {
-    let off = (got / band.middle).ln();
-    let reach = if off > 0.0 { (band.high / band.middle).ln() } else { (band.middle / band.low).ln() };
-    // Rounding and the theory itself are good to a percent.
-    (off.abs() > BEYOND * reach + 0.02).then(|| off.exp())
 }
 
 fn forward(layers: &[Reading]) -> Option<Verdict> {
@@ -422,91 +348,6 @@ fn mend(layers: &[Reading]) -> String {
         if bias > 1e-6 { format!(" and biases of σ = {}", short(bias.sqrt())) } else { String::new() };
     let variance = short(variance).trim_end_matches('0').trim_end_matches('.').to_owned();
     format!("{} keeps its signals with Var W = {variance}/fan_in, here σ = {}{bias}", draw.phi, short(sigma))
-}
-
-/// How a number goes from layer to layer.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Course {
-    /// By the least squares line through the logarithms, with its 95 % interval.
-    factor: f64,
-    low: f64,
-    high: f64,
-    /// The power of the layer's number, from 1, by the same; and whether that fits better.
-    power: f64,
-    by_power: bool,
-}
-
-impl Course {
-    fn of(values: impl Iterator<Item = f64>) -> Self {
-        let logs: Vec<f64> = values.map(f64::ln).collect();
-        let (slope, miss) = line(&logs, |index| index as f64);
-        let (power, power_miss) = line(&logs, |index| ((index + 1) as f64).ln());
-        // The variance of the slope is that of what is left over the sum of the squares of 0, 1, … about their mean.
-        let n = logs.len() as f64;
-        let squares = n * (n * n - 1.0) / 12.0;
-        let error = (miss * n / (n - 2.0).max(1.0) / squares.max(0.5)).sqrt();
-        let at = |errors: f64| (slope + errors * error).exp();
-        Self { factor: at(0.0), low: at(-1.96), high: at(1.96), power, by_power: power_miss < miss }
-    }
-
-    /// `×0.22 a layer (×0.21 to ×0.23)`.
-    fn text(&self) -> String {
-        format!("{} a layer ({} to {})", times(self.factor), times(self.low), times(self.high))
-    }
-}
-
-/// The slope of the least squares line, and the mean square by which it misses.
-fn line(ys: &[f64], x: impl Fn(usize) -> f64) -> (f64, f64) {
-    let n = ys.len() as f64;
-    let xs: Vec<f64> = (0..ys.len()).map(x).collect();
-    let (mx, my) = (xs.iter().sum::<f64>() / n, ys.iter().sum::<f64>() / n);
-    let (mut xx, mut xy) = (0.0, 0.0);
-    for (x, y) in xs.iter().zip(ys) {
-        xx += (x - mx).powi(2);
-        xy += (x - mx) * (y - my);
-    }
-    let slope = if xx > 0.0 { xy / xx } else { 0.0 };
-    let miss = xs.iter().zip(ys).map(|(x, y)| (y - my - slope * (x - mx)).powi(2)).sum::<f64>() / n;
-    (slope, miss)
-}
-
-/// What a healthy net does with its signals, in a sentence.
-///
-/// ```
-/// use wick_probe::course;
-///
-/// assert_eq!(course(&[0.63, 0.49, 0.42, 0.37, 0.33, 0.31]), "lives but shrinks like 1/√depth");
-/// assert_eq!(course(&[0.58, 0.6, 0.57, 0.59]), "lives and keeps its scale");
-/// ```
-pub fn course(stds: &[f64]) -> String {
-    let course = Course::of(stds.iter().copied());
-    let total = stds.last().copied().unwrap_or(1.0) / stds.first().copied().unwrap_or(1.0);
-    if (0.8..=1.25).contains(&total) || stds.len() < 3 {
-        "lives and keeps its scale".into()
-    } else if course.by_power && (-0.65..=-0.3).contains(&course.power) {
-        "lives but shrinks like 1/√depth".into()
-    } else {
-        let word = if total < 1.0 { "shrinks" } else { "grows" };
-        format!("lives but {word} {} a layer", times(course.factor))
-    }
-}
-
-/// A number with three digits.
-fn short(x: f64) -> String {
-    if (1e-3..1e4).contains(&x.abs()) {
-        let digits = (2 - x.abs().log10().floor() as i32).max(0) as usize;
-        format!("{x:.digits$}")
-    } else {
-        format!("{x:.2e}")
-    }
-}
-
-fn times(x: f64) -> String {
-    if (0.01..100.0).contains(&x) {
-        format!("×{}", short((x * 100.0).round() / 100.0).trim_end_matches('0').trim_end_matches('.'))
-    } else {
-        format!("×{}", short(x))
-    }
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+use wick_theory::finite_width;
+
 use super::*;
 
 /// A tanh net at its critical point, as it should be: layers of 200 units and a batch of normal numbers.

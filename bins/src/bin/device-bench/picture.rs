@@ -32,7 +32,7 @@ fn chart(report: &DeviceBench, job: Job) -> Chart {
         report.peaks.iter().map(|peak| peak.on.as_str()).filter(|on| on.ends_with(" f32")).collect();
     let mut series = Vec::new();
     for (number, width) in lines.into_iter().enumerate() {
-        for on in &machines {
+        for (machine, on) in machines.iter().enumerate() {
             let mine = |row: &&Measured| {
                 row.job == job && row.on == *on && width.is_none_or(|width| width == row.width)
             };
@@ -47,7 +47,8 @@ fn chart(report: &DeviceBench, job: Job) -> Chart {
                 Some(_) => String::new(),
                 None => (*on).to_owned(),
             };
-            let line = Series::new(label, number, points).with_markers();
+            let colour = if width.is_some() { number } else { machine };
+            let line = Series::new(label, colour, points).with_markers();
             series.push(if is_cpu && machines.len() > 1 { line.dashed() } else { line });
         }
     }

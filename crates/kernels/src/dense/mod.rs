@@ -1,18 +1,20 @@
 //! A dense layer as one op: product, bias, activation and statistics, while the rows are in the cache.
 
+mod alone;
+#[cfg(feature = "cuda")]
+mod on_gpu;
 mod pass;
 
 use std::sync::{Arc, OnceLock};
 
-use candle_core::{
-    CpuStorage, CustomOp2, CustomOp3, DType, Device, Layout, Result, Shape, Tensor, Var, bail,
-};
 #[cfg(feature = "cuda")]
-use candle_core::{CudaStorage, backend::BackendStorage};
+use candle_core::CudaStorage;
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Device, Layout, Result, Shape, Tensor, bail};
 use wick_theory::Activation;
 
 use crate::slice::{self, Real};
 use crate::{Gather, Level, Summary, activate, share_outside, summarize, tap};
+pub use alone::{DenseGradients, DensePass};
 use pass::Layer;
 #[cfg(feature = "cuda")]
 pub(crate) use pass::flat_tails;
@@ -104,127 +106,6 @@ fn is_fast(xs: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<bool> 
     Ok(has_ops
         && matches!(xs.dtype(), DType::F32 | DType::F64)
         && [Some(weight), bias].into_iter().flatten().all(alike))
-}
-
-/// A [`dense`] layer that has gone forward and is to go backward by itself, outside candle's own backward pass, which
-/// fills a tensor with zeros and adds to it for every gradient.
-///
-/// ```
-/// use candle_core::{Device, Tensor};
-/// use wick_kernels::DensePass;
-/// use wick_theory::Activation;
-///
-/// let x = Tensor::new(&[[1f32, 2.0]], &Device::Cpu)?;
-/// let w = Tensor::new(&[[3f32, -4.0], [1.0, 1.0]], &Device::Cpu)?;
-/// let pass = DensePass::forward(&x, &w, None, Activation::Relu, None)?;
-/// assert_eq!(pass.output().to_vec2::<f32>()?, [[0.0, 3.0]]);
-/// let gradients = pass.backward(&pass.output().ones_like()?, true)?;
-/// assert_eq!(gradients.weight.to_vec2::<f32>()?, [[0.0, 0.0], [1.0, 2.0]]);
-/// assert_eq!(gradients.inputs.map(|g| g.to_vec2::<f32>()).transpose()?, Some(vec![vec![1.0, 1.0]]));
-/// # Ok::<(), candle_core::Error>(())
-/// ```
-pub struct DensePass {
-    op: Dense,
-    xs: Tensor,
-    weight: Tensor,
-    bias: Option<Tensor>,
-    output: Tensor,
-    /// Where candle's own ops have done the work: variables in the places of the input, the weight and the bias, and what
-    /// came out.
-    composed: Option<(Var, Var, Option<Var>, Tensor)>,
-}
-
-impl std::fmt::Debug for DensePass {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DensePass")
-            .field("weight", &self.weight.dims())
-            .field("activation", &self.op.activation)
-            .field("output", &self.output.dims())
-            .finish_non_exhaustive()
-    }
-}
-
-/// What a [`DensePass`] finds on its way back.
-#[derive(Debug, Clone)]
-pub struct DenseGradients {
-    /// With respect to the input, if it was wanted.
-    pub inputs: Option<Tensor>,
-    /// With respect to the weight.
-    pub weight: Tensor,
-    /// With respect to the bias, if there is one.
-    pub bias: Option<Tensor>,
-}
-
-impl DensePass {
-    /// Goes forward, as [`dense`] does, but leaves no trace in candle's graph.
-    ///
-    /// # Errors
-    /// As [`dense`].
-    pub fn forward(
-        xs: &Tensor,
-        weight: &Tensor,
-        bias: Option<&Tensor>,
-        activation: Activation,
-        listener: Option<Arc<dyn Listener>>,
-    ) -> Result<Self> {
-        let fast = is_fast(xs, weight, bias)?;
-        let xs = xs.detach().contiguous()?;
-        let weight = weight.detach().contiguous()?;
-        let bias = bias.map(|bias| bias.detach().contiguous()).transpose()?;
-        let op = Dense {
-            activation,
-            listener,
-            inputs_want_gradient: true,
-            differentiable: true,
-            pre_activation: OnceLock::new(),
-        };
-        let mut of_candle = None;
-        let output = match (&bias, fast) {
-            (Some(bias), true) => xs.apply_op3_no_bwd(&weight, bias, &op)?,
-            (None, true) => xs.apply_op2_no_bwd(&weight, &op)?,
-            (_, false) => {
-                let vars = (Var::from_tensor(&xs)?, Var::from_tensor(&weight)?);
-                let bias = bias.as_ref().map(Var::from_tensor).transpose()?;
-                let b = bias.as_ref().map(Var::as_tensor);
-                let output = composed(&vars.0, &vars.1, b, activation, op.listener.clone())?;
-                of_candle = Some((vars.0, vars.1, bias, output.clone()));
-                output.detach()
-            }
-        };
-        Ok(Self { op, xs, weight, bias, output, composed: of_candle })
-    }
-
-    /// What the layer put out.
-    pub fn output(&self) -> &Tensor {
-        &self.output
-    }
-
-    /// Goes backward from the gradient of a loss with respect to the output.
-    ///
-    /// # Errors
-    /// If the gradient does not have the output's shape and type.
-    pub fn backward(&self, gradient: &Tensor, with_inputs: bool) -> Result<DenseGradients> {
-        let gradient = gradient.detach();
-        if gradient.shape() != self.output.shape() || gradient.dtype() != self.output.dtype() {
-            bail!("a gradient of {:?} for an output of {:?}", gradient.shape(), self.output.shape());
-        }
-        let (inputs, weight, bias) = match &self.composed {
-            None => {
-                let (bias, output) = (self.bias.as_ref(), &self.output);
-                self.op.backward(&self.xs, &self.weight, bias, output, &gradient, with_inputs)?
-            }
-            Some((xs, weight, bias, output)) => {
-                let mut found = (output * gradient)?.sum_all()?.backward()?;
-                let mut of = |var: &Var| match found.remove(var) {
-                    Some(gradient) => Ok(gradient),
-                    None => var.zeros_like(),
-                };
-                let of_bias = bias.as_ref().map(&mut of).transpose()?;
-                (with_inputs.then(|| of(xs)).transpose()?, of(weight)?, of_bias)
-            }
-        };
-        Ok(DenseGradients { inputs, weight, bias })
-    }
 }
 
 /// The same of candle's own ops.
@@ -357,62 +238,6 @@ impl Dense {
         let of_weight = Tensor::from_vec(passed.weight, weight.shape(), &Device::Cpu)?;
         let of_bias = passed.bias.map(|values| Tensor::from_vec(values, weight.dims()[0], &Device::Cpu));
         Ok((of_inputs.transpose()?, of_weight, of_bias.transpose()?))
-    }
-}
-
-#[cfg(feature = "cuda")]
-impl Dense {
-    fn forward_on_gpu(
-        &self,
-        xs: (&CudaStorage, &Layout),
-        weight: (&CudaStorage, &Layout),
-        bias: Option<(&CudaStorage, &Layout)>,
-    ) -> Result<(CudaStorage, Shape)> {
-        let mut shape = xs.1.dims().to_vec();
-        if let Some(last) = shape.last_mut() {
-            *last = weight.1.dims()[0];
-        }
-        let shape = Shape::from(shape);
-        let keep = self.differentiable && !derives_from_output(self.activation, xs.0.dtype());
-        let listener = self.listener.as_ref();
-        let passed = crate::cuda::forward(self.activation, xs, weight, bias, keep, listener, &shape)?;
-        if let Some(pre_activation) = passed.pre_activation {
-            let _ = self.pre_activation.set(pre_activation);
-        }
-        Ok((passed.output, shape))
-    }
-
-    fn backward_on_gpu(
-        &self,
-        xs: &Tensor,
-        weight: &Tensor,
-        with_bias: bool,
-        output: &Tensor,
-        gradient: &Tensor,
-        with_inputs: bool,
-    ) -> Result<Gradients> {
-        let (outputs, inputs) = weight.dims2()?;
-        let of_output = derives_from_output(self.activation, xs.dtype());
-        let known = self.pre_activation.get().unwrap_or(output);
-        let gradient = gradient.contiguous()?;
-        let listener = self.listener.as_ref();
-        let passed =
-            crate::cuda::backward(self.activation, known, of_output, &gradient, with_bias, listener)?;
-        let of_z = passed.of_z.reshape(((), outputs))?;
-        let of_weight = of_z.t()?.matmul(&xs.detach().reshape(((), inputs))?)?;
-        let of_inputs =
-            with_inputs.then(|| of_z.matmul(&weight.detach())?.reshape(xs.shape())).transpose()?;
-        Ok((of_inputs, of_weight, passed.bias))
-    }
-}
-
-/// Whether the derivative is computed from the output of the activation. In the narrow types too little is left of `1 - h²`.
-#[cfg(feature = "cuda")]
-fn derives_from_output(activation: Activation, dtype: DType) -> bool {
-    match dtype {
-        DType::F32 => f32::is_derivative_of_output(activation),
-        DType::F64 => f64::is_derivative_of_output(activation),
-        _ => matches!(activation, Activation::Identity | Activation::Relu),
     }
 }
 
