@@ -71,7 +71,9 @@ fn chain(error: &anyhow::Error) -> String {
     }
     let said = parts.join(": ");
     match memory_now() {
-        Some(now) if said.contains("OUT_OF_MEMORY") => format!("{said}: {now}; ask for smaller sizes"),
+        Some(now) if said.contains("OUT_OF_MEMORY") => {
+            format!("out of memory on the GPU, of which {now}: ask for smaller sizes ({said})")
+        }
         _ => said,
     }
 }
@@ -82,7 +84,7 @@ fn memory_now() -> Option<String> {
     {
         let (free, all) = candle_core::cuda_backend::cudarc::driver::result::mem_get_info().ok()?;
         let size = |bytes: usize| crate::memory::size(bytes as f64);
-        Some(format!("{} of the GPU's {} are free now", size(free), size(all)))
+        Some(format!("{} of {} are free now", size(free), size(all)))
     }
     #[cfg(not(feature = "cuda"))]
     None

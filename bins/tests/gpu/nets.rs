@@ -12,6 +12,7 @@ use super::numbers::{CPU, flat, normal};
 
 pub(crate) const TESTS: &[Test] = &[
     ("probes_hear_the_same", probes_hear_the_same),
+    ("taps_see_the_same", taps_see_the_same),
     ("training", training),
     ("a_training_step_as_a_graph", a_training_step_as_a_graph),
     ("a_forward_pass_as_a_graph", a_forward_pass_as_a_graph),
@@ -61,6 +62,39 @@ fn probes_hear_the_same(gpu: &Device) {
                         "{got} for {expected}"
                     );
                 }
+            }
+        }
+    }
+}
+
+/// Taps in a net of candle's own ops, with all that a probe can look at or with the summaries alone, and a bad number in it.
+fn taps_see_the_same(gpu: &Device) {
+    let seen = |closely: bool, device: &Device| {
+        let (_, mlp, xs) = net(Activation::Tanh, DType::F64, device);
+        let probe = if closely { Probe::new().with_units().with_totals() } else { Probe::new() };
+        let output = mlp.layers().enumerate().try_fold(xs, |h, (index, layer)| {
+            probe.tap(&format!("layer_{index}"), &layer.forward(&h)?.tanh()?)
+        });
+        let output = output.unwrap();
+        output.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+        let below_zero = output.sqr().unwrap().neg().unwrap().log().unwrap();
+        assert!(probe.first_bad().is_none());
+        probe.tap("ln", &below_zero).unwrap();
+        let bad = probe.first_bad().unwrap();
+        assert_eq!((bad.name.as_str(), bad.sample), ("ln", Some(0)));
+        probe.records()
+    };
+    for closely in [false, true] {
+        let (got, expected) = (seen(closely, gpu), seen(closely, &CPU));
+        assert_eq!((got.len(), expected.len()), (DEPTH + 1, DEPTH + 1));
+        for (got, expected) in got.iter().zip(&expected).take(DEPTH) {
+            assert_eq!(got.units.is_some(), closely);
+            let numbers = |record: &Record| {
+                let backward = record.backward.as_ref().unwrap();
+                [record.forward.mean, record.forward.std, record.forward.min, backward.rms, backward.max]
+            };
+            for (got, expected) in numbers(got).into_iter().zip(numbers(expected)) {
+                assert!((got - expected).abs() <= 1e-12 * expected.abs().max(1e-3), "{got} for {expected}");
             }
         }
     }

@@ -283,8 +283,9 @@ impl Probe {
     }
 
     fn look(&self, xs: &Tensor, range: Option<(f64, f64)>) -> Result<Seen> {
-        // What is looked at in more than one way is fetched from its device once.
-        let xs = &if xs.device().is_cpu() { xs.clone() } else { xs.detach().to_device(&Device::Cpu)? };
+        // What is looked at in more than one way is fetched from its device once; a summary is made there.
+        let fetched = (self.units || self.totals) && !xs.device().is_cpu();
+        let xs = &if fetched { xs.detach().to_device(&Device::Cpu)? } else { xs.clone() };
         let summary = summarize(xs, range, self.bins)?;
         Ok(Seen {
             bad: inspect(xs, &summary)?,
