@@ -24,6 +24,11 @@ fn keyed_weights_to_the_bit(gpu: &Device) {
         Initializer::uniform(1.0),
         Initializer::Uniform { low: -0.123, high: 2.5 },
         Initializer::truncated_normal(0.02),
+        // Near the mean and off it, far out to both sides, and wide.
+        Initializer::TruncatedNormal { mean: 0.1, std: 0.5, low: -0.2, high: 1.9 },
+        Initializer::TruncatedNormal { mean: 0.0, std: 1.0, low: 3.0, high: 9.0 },
+        Initializer::TruncatedNormal { mean: 0.0, std: 1.0, low: -30.0, high: -5.5 },
+        Initializer::TruncatedNormal { mean: 0.0, std: 1.0, low: -20.0, high: 20.0 },
         Initializer::Constant(0.7),
     ];
     for dtype in TYPES {

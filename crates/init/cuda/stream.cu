@@ -1,4 +1,4 @@
-// The keyed stream (src/stream): Philox4x32-10, uniform and normal, the same bits as on a CPU. To be compiled without
+// The keyed stream (src/stream): Philox4x32-10, uniform, normal and truncated normal, the same bits as on a CPU. To be compiled without
 // fused multiplications and additions, fast division or approximate square roots.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -38,6 +38,9 @@ __device__ inline float of_bits(u32 x) { return __int_as_float((int)x); }
 __device__ inline u32 to_bits(float x) { return (u32)__float_as_int(x); }
 __device__ inline double of_bits(u64 x) { return __longlong_as_double((long long)x); }
 __device__ inline u64 to_bits(double x) { return (u64)__double_as_longlong(x); }
+
+__device__ inline float root(float x) { return sqrtf(x); }
+__device__ inline double root(double x) { return sqrt(x); }
 
 __device__ inline float ln(float u) {
     const float P[9] = {7.0376836e-2f,  -1.151461e-1f,  1.1676999e-1f, -1.2420141e-1f, 1.4249323e-1f,
@@ -100,7 +103,7 @@ __device__ inline double above_0_to_1(u64 word) { return ((double)word + 0.5) * 
 
 // Box and Muller 1958.
 template <class F, class W> __device__ inline void normal_pair(W radius, W angle, F &a, F &b) {
-    F r = sqrt(F(-2) * ln(above_0_to_1(radius))), sine, cosine;
+    F r = root(F(-2) * ln(above_0_to_1(radius))), sine, cosine;
     sin_cos_pi(from_minus_1_to_1(angle), sine, cosine);
     a = r * cosine;
     b = r * sine;
@@ -138,6 +141,91 @@ __device__ inline Uniform<float, u32> uniform(double low, double high, float) {
 __device__ inline Uniform<double, u64> uniform(double low, double high, double) {
     return Uniform<double, u64>{0.5 * low + 0.5 * high, 0.5 * high - 0.5 * low, low, high};
 }
+
+// The inverse of erf, as src/stream/truncated.rs (Giles 2010).
+__device__ inline float erf_inv(float x) {
+    const float CENTRAL[9] = {
+        2.8102264e-8f, 3.4327394e-7f, -3.5233877e-6f, -4.3915065e-6f, 2.1858087e-4f, -1.253725e-3f, -4.1776816e-3f,
+        2.4664073e-1f, 1.5014094f};
+    const float TAIL[9] = {
+        -2.0021426e-4f, 1.0095056e-4f, 1.3493432e-3f, -3.6734284e-3f, 5.7395077e-3f, -7.6224613e-3f, 9.4388705e-3f,
+        1.001674f, 2.8329768f};
+    float w = -ln((1.0f - x) * (1.0f + x));
+    bool central = w < 5.0f;
+    float t = central ? w - 2.5f : root(w) - 3.0f, p = central ? CENTRAL[0] : TAIL[0];
+    for (int i = 1; i < 9; i++) p = p * t + (central ? CENTRAL[i] : TAIL[i]);
+    return p * x;
+}
+
+__device__ inline double ratio(const double (&top)[8], const double (&bottom)[8], double x) {
+    double p = 0.0, q = 0.0;
+    for (int i = 0; i < 8; i++) {
+        p = p * x + top[i];
+        q = q * x + bottom[i];
+    }
+    return p / q;
+}
+
+// The inverse of the standard normal's distribution function, as src/stream/truncated.rs (Wichura 1988, AS 241).
+__device__ inline double normal_quantile(double p) {
+    const double A[8] = {
+        2.5090809287301227e3, 33430.57558358813, 6.72657709270087e4, 4.592195393154987e4, 1.373169376550946e4,
+        1.9715909503065513e3, 1.3314166789178438e2, 3.3871328727963665};
+    const double B[8] = {
+        5.226495278852854e3, 2.8729085735721943e4, 3.930789580009271e4, 2.1213794301586597e4, 5.394196021424751e3,
+        6.871870074920579e2, 4.231333070160091e1, 1.0};
+    const double C[8] = {
+        7.745450142783414e-4, 2.2723844989269184e-2, 2.417807251774506e-1, 1.2704582524523684, 3.6478483247632045,
+        5.769497221460691, 4.630337846156546, 1.4234371107496835};
+    const double D[8] = {
+        1.0507500716444169e-9, 5.475938084995345e-4, 1.5198666563616457e-2, 1.4810397642748008e-1,
+        6.897673349851e-1, 1.6763848301838038, 2.053191626637759, 1.0};
+    const double E[8] = {
+        2.0103343992922881e-7, 2.7115555687434876e-5, 1.2426609473880784e-3, 2.6532189526576124e-2,
+        2.9656057182850487e-1, 1.7848265399172913, 5.463784911164114, 6.657904643501103};
+    const double F[8] = {
+        2.0442631033899398e-15, 1.421511758316446e-7, 1.8463183175100548e-5, 7.868691311456133e-4,
+        1.4875361290850615e-2, 1.369298809227358e-1, 5.99832206555888e-1, 1.0};
+    double q = p - 0.5;
+    if (fabs(q) <= 0.425) return q * ratio(A, B, 0.180625 - q * q);
+    double r = root(-ln(p < 1.0 - p ? p : 1.0 - p));
+    double z = r <= 5.0 ? ratio(C, D, r - 1.6) : ratio(E, F, r - 5.0);
+    return q < 0.0 ? -z : z;
+}
+
+// A truncated normal made ready for drawing: `Truncated` of src/stream/truncated.rs.
+struct Truncated {
+    double mean, std, low, high;
+    // The distribution function at the bounds.
+    double cdf_low, cdf_high;
+    // Where the bounds are near enough to the mean for float: the middle and half the width of erf at them.
+    float middle, half;
+    int near, mirrored;
+
+    __device__ inline double at(u64 word) const {
+        double u = ((double)(word ^ 1ull << 63) + 0.5) * 5.42101086242752217e-20;
+        u = mirrored ? 1.0 - u : u;
+        double p = cdf_low + (cdf_high - cdf_low) * u;
+        // The last number below 1.
+        double z = normal_quantile(p < 0.99999999999999988898 ? p : 0.99999999999999988898);
+        return within(mean + std * (mirrored ? -z : z), low, high);
+    }
+
+    __device__ inline float at(u32 word) const {
+        if (!near) return (float)at((u64)word << 32 | 1ull << 31);
+        float z = 1.41421356237309504880f * erf_inv(middle + half * from_minus_1_to_1(word));
+        return within((float)mean + (float)std * z, (float)low, (float)high);
+    }
+
+    template <class F> __device__ static inline F within(F x, F low, F high) {
+        x = x > low ? x : low;
+        return x < high ? x : high;
+    }
+
+    template <class F, class W> __device__ inline void draw(const W (&words)[4], F (&out)[4]) const {
+        for (int k = 0; k < 4; k++) out[k] = at(words[k]);
+    }
+};
 
 __device__ inline void words_of(const Key &key, u64 number, u32 (&words)[4]) {
     Words drawn = philox(key, ELEMENTS, number);
@@ -177,6 +265,10 @@ __device__ void draw(const Key &key, const D &distribution, T *out, u64 count) {
     extern "C" __global__ void __launch_bounds__(256)                                                                  \
         uniform_##suffix(Key key, double low, double high, T *out, u64 count) {                                        \
         draw<F, W>(key, uniform(low, high, F(0)), out, count);                                                         \
+    }                                                                                                                  \
+    extern "C" __global__ void __launch_bounds__(256)                                                                  \
+        truncated_##suffix(Key key, Truncated distribution, T *out, u64 count) {                                       \
+        draw<F, W>(key, distribution, out, count);                                                                     \
     }
 
 KERNELS(float, float, u32, f32)

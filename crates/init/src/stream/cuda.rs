@@ -5,7 +5,7 @@ use candle_core::cuda_backend::{CudaDType, CudaDevice, CudaStorage, WrapErr};
 use candle_core::{DType, Device, Result, Shape, Storage, Tensor, bail};
 use half::{bf16, f16};
 
-use super::Key;
+use super::{Key, fill::Truncated};
 use crate::Distribution;
 
 mod ptx {
@@ -28,6 +28,30 @@ struct There {
 // SAFETY: plain numbers, laid out as in C.
 unsafe impl DeviceRepr for There {}
 
+/// `Truncated` in `stream.cu`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TruncatedThere {
+    pub(super) mean: f64,
+    pub(super) std: f64,
+    pub(super) low: f64,
+    pub(super) high: f64,
+    pub(super) cdf: [f64; 2],
+    pub(super) middle: f32,
+    pub(super) half: f32,
+    pub(super) near: i32,
+    pub(super) mirrored: i32,
+}
+
+// SAFETY: plain numbers, laid out as in C.
+unsafe impl DeviceRepr for TruncatedThere {}
+
+/// What a kernel takes besides key, place and count.
+enum Parameters {
+    Two(f64, f64),
+    Truncated(TruncatedThere),
+}
+
 /// A tensor drawn on its device, if that is a GPU that can draw this distribution.
 pub(crate) fn draw(
     key: Key,
@@ -37,17 +61,20 @@ pub(crate) fn draw(
     device: &Device,
 ) -> Result<Option<Tensor>> {
     let (Device::Cuda(device), true) = (device, shape.elem_count() > 0) else { return Ok(None) };
-    let (name, a, b) = match distribution {
-        Distribution::Normal { mean, std } => ("normal", mean, std),
-        Distribution::Uniform { low, high } => ("uniform", low, high),
-        Distribution::Constant(_) | Distribution::TruncatedNormal { .. } => return Ok(None),
+    let (name, parameters) = match distribution {
+        Distribution::Normal { mean, std } => ("normal", Parameters::Two(mean, std)),
+        Distribution::Uniform { low, high } => ("uniform", Parameters::Two(low, high)),
+        Distribution::TruncatedNormal { .. } => {
+            ("truncated", Parameters::Truncated(Truncated::new(distribution).for_gpu()))
+        }
+        Distribution::Constant(_) => return Ok(None),
     };
     let count = shape.elem_count();
     let storage = match dtype {
-        DType::F32 => launch::<f32>(device, key, &format!("{name}_f32"), a, b, count)?,
-        DType::F64 => launch::<f64>(device, key, &format!("{name}_f64"), a, b, count)?,
-        DType::BF16 => launch::<bf16>(device, key, &format!("{name}_bf16"), a, b, count)?,
-        DType::F16 => launch::<f16>(device, key, &format!("{name}_f16"), a, b, count)?,
+        DType::F32 => launch::<f32>(device, key, &format!("{name}_f32"), &parameters, count)?,
+        DType::F64 => launch::<f64>(device, key, &format!("{name}_f64"), &parameters, count)?,
+        DType::BF16 => launch::<bf16>(device, key, &format!("{name}_bf16"), &parameters, count)?,
+        DType::F16 => launch::<f16>(device, key, &format!("{name}_f16"), &parameters, count)?,
         other => bail!("a floating point tensor was expected, not one of {}", other.as_str()),
     };
     let none = candle_core::op::BackpropOp::none();
@@ -58,8 +85,7 @@ fn launch<T: CudaDType + DeviceRepr>(
     device: &CudaDevice,
     key: Key,
     name: &str,
-    a: f64,
-    b: f64,
+    parameters: &Parameters,
     count: usize,
 ) -> Result<CudaStorage> {
     let function = device.get_or_load_custom_func(name, "wick-stream", ptx::STREAM)?;
@@ -70,7 +96,12 @@ fn launch<T: CudaDType + DeviceRepr>(
     let mut out = unsafe { device.alloc::<T>(count)? };
     let (key, length) = (There { seed: key.seed, name: key.name }, count as u64);
     let mut launch = function.builder();
-    launch.arg(&key).arg(&a).arg(&b).arg(&mut out).arg(&length);
+    launch.arg(&key);
+    match parameters {
+        Parameters::Two(a, b) => launch.arg(a).arg(b),
+        Parameters::Truncated(truncated) => launch.arg(truncated),
+    };
+    launch.arg(&mut out).arg(&length);
     // SAFETY: the arguments are the kernel's, and `out` holds `count` elements.
     unsafe { launch.launch(config) }.w()?;
     Ok(CudaStorage::wrap_cuda_slice(out, device.clone()))

@@ -46,6 +46,23 @@ impl Truncated {
         Self { mean, std, low, high, near, cdf: (normal_cdf(p), normal_cdf(q)), mirrored }
     }
 
+    /// What a GPU needs of it.
+    #[cfg(feature = "cuda")]
+    pub(super) fn for_gpu(&self) -> super::cuda::TruncatedThere {
+        let (middle, half) = self.near.unwrap_or_default();
+        super::cuda::TruncatedThere {
+            mean: self.mean,
+            std: self.std,
+            low: self.low,
+            high: self.high,
+            cdf: [self.cdf.0, self.cdf.1],
+            middle,
+            half,
+            near: self.near.is_some().into(),
+            mirrored: self.mirrored.into(),
+        }
+    }
+
     /// The way to draw in `f32` alone, where the bounds allow it.
     #[inline(always)]
     pub(super) fn near(&self) -> Option<Near> {
