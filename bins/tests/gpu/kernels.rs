@@ -17,6 +17,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("activations_in_a_graph", activations_in_a_graph),
     ("dense_layers", dense_layers),
     ("dense_layers_heard", dense_layers_heard),
+    ("a_dense_layer_of_many_outputs", a_dense_layer_of_many_outputs),
     ("dense_layers_refuse", dense_layers_refuse),
 ];
 
@@ -226,6 +227,20 @@ pub(crate) fn assert_alike(what: &str, got: &Summary, expected: &Summary) {
     for (got, expected) in [(got.mean, expected.mean), (got.std, expected.std), (got.rms, expected.rms)] {
         assert!((got - expected).abs() <= 1e-12 * scale, "{what}: {got} for {expected}");
     }
+}
+
+/// As many as a vocabulary has words: more columns than there are blocks in other launches.
+fn a_dense_layer_of_many_outputs(gpu: &Device) {
+    let parts = layer(3, 2, 40_001, DType::F32);
+    let ear = Arc::new(Ear::default());
+    let expected = passed(&parts, true, Activation::Tanh, None, &CPU);
+    let got = passed(&parts, true, Activation::Tanh, Some(ear.clone()), gpu);
+    for (got, expected) in got.iter().zip(&expected) {
+        // The input's gradient is a sum over all outputs.
+        assert_near("40001 outputs", got, expected, 1e-4, 1e-3);
+    }
+    let gradient = ear.gradient.lock().unwrap().clone().unwrap();
+    assert_alike("40001 outputs", &gradient, &summarize(&parts[3], None, 30).unwrap());
 }
 
 fn dense_layers_refuse(gpu: &Device) {

@@ -15,7 +15,7 @@ use super::{
 use crate::gather::Hear;
 use crate::{Gather, Listener};
 
-type Operand<'a> = (&'a CudaStorage, &'a Layout);
+pub(crate) type Operand<'a> = (&'a CudaStorage, &'a Layout);
 
 /// What a forward pass leaves.
 pub(crate) struct Forward {
@@ -24,28 +24,27 @@ pub(crate) struct Forward {
     pub(crate) pre_activation: Option<Tensor>,
 }
 
-/// A layer that goes forward: `φ(x Wᵀ + b)`.
-pub(crate) fn forward(
-    activation: Activation,
-    xs: Operand,
-    weight: Operand,
-    bias: Option<Operand>,
-    keep: bool,
-    listener: Option<&Arc<dyn Listener>>,
-    shape: &Shape,
-) -> Result<Forward> {
-    by_type!(xs.0.dtype(), T => forward_as::<T>(activation, xs, weight, bias, keep, listener, shape))
+/// A layer `φ(x Wᵀ + b)` that goes forward.
+pub(crate) struct Layer<'a> {
+    pub(crate) activation: Activation,
+    pub(crate) xs: Operand<'a>,
+    pub(crate) weight: Operand<'a>,
+    pub(crate) bias: Option<Operand<'a>>,
+    /// Whether the pre-activation is kept.
+    pub(crate) keep: bool,
+    pub(crate) listener: Option<&'a Arc<dyn Listener>>,
+    /// Of the output.
+    pub(crate) shape: &'a Shape,
 }
 
-fn forward_as<T: Element>(
-    activation: Activation,
-    xs: Operand,
-    weight: Operand,
-    bias: Option<Operand>,
-    keep: bool,
-    listener: Option<&Arc<dyn Listener>>,
-    shape: &Shape,
-) -> Result<Forward> {
+impl Layer<'_> {
+    pub(crate) fn forward(&self) -> Result<Forward> {
+        by_type!(self.xs.0.dtype(), T => forward_as::<T>(self))
+    }
+}
+
+fn forward_as<T: Element>(layer: &Layer) -> Result<Forward> {
+    let &Layer { activation, xs, weight, bias, keep, listener, shape } = layer;
     let device = xs.0.device().clone();
     let (outputs, inputs) = weight.1.shape().dims2()?;
     let samples = shape.elem_count() / outputs.max(1);
@@ -85,7 +84,7 @@ fn forward_as<T: Element>(
         None => launch(Ear::default(), blocks(count, 1 << 16))?,
         Some(listener) => {
             let (bins, range) = (listener.bins().max(1), activation.range());
-            let wanted = Wanted { bins, range, tails: crate::dense::flat_tails(activation) };
+            let wanted = Wanted { bins, range, tails: crate::dense::flat_tails(activation), parts: PARTS };
             let ear = listener.clone();
             let hear: Hear =
                 Box::new(move |summary, saturated| ear.forward(summary, saturated as f64 / count as f64));
@@ -130,27 +129,26 @@ pub(crate) struct Backward {
     pub(crate) bias: Option<Tensor>,
 }
 
-/// `known` is what the derivative is computed from: the output if `of_output`, else the pre-activation; `gradient` that of
-/// the output. Both contiguous and of one shape, whose last dimension are the outputs.
-pub(crate) fn backward(
-    activation: Activation,
-    known: &Tensor,
-    of_output: bool,
-    gradient: &Tensor,
-    with_bias: bool,
-    listener: Option<&Arc<dyn Listener>>,
-) -> Result<Backward> {
-    by_type!(gradient.dtype(), T => backward_as::<T>(activation, known, of_output, gradient, with_bias, listener))
+/// The gradient of a layer's output that goes back through its activation.
+pub(crate) struct Gradient<'a> {
+    pub(crate) activation: Activation,
+    /// What the derivative is computed from: the output if `of_output`, else the pre-activation. Contiguous.
+    pub(crate) known: &'a Tensor,
+    pub(crate) of_output: bool,
+    /// Contiguous and of the same shape, whose last dimension are the outputs.
+    pub(crate) gradient: &'a Tensor,
+    pub(crate) with_bias: bool,
+    pub(crate) listener: Option<&'a Arc<dyn Listener>>,
 }
 
-fn backward_as<T: Element>(
-    activation: Activation,
-    known: &Tensor,
-    of_output: bool,
-    gradient: &Tensor,
-    with_bias: bool,
-    listener: Option<&Arc<dyn Listener>>,
-) -> Result<Backward> {
+impl Gradient<'_> {
+    pub(crate) fn backward(&self) -> Result<Backward> {
+        by_type!(self.gradient.dtype(), T => backward_as::<T>(self))
+    }
+}
+
+fn backward_as<T: Element>(of: &Gradient) -> Result<Backward> {
+    let &Gradient { activation, known, of_output, gradient, with_bias, listener } = of;
     if activation == Activation::Identity && !with_bias && listener.is_none() {
         return Ok(Backward { of_z: gradient.clone(), bias: None });
     }
@@ -164,9 +162,6 @@ fn backward_as<T: Element>(
 
     // 32 columns and some eighths of the rows to a block, so that the blocks are many and their parts few.
     let groups = outputs.div_ceil(32);
-    if groups > PARTS {
-        bail!("a dense layer on a GPU has at most {} outputs, not {outputs}", 32 * PARTS);
-    }
     let rows = (PARTS / groups).clamp(1, samples.div_ceil(32).max(1));
     let config = LaunchConfig {
         grid_dim: (groups as u32, rows as u32, 1),
@@ -205,7 +200,8 @@ fn backward_as<T: Element>(
     match listener {
         None => launch(Ear::default())?,
         Some(listener) => {
-            let wanted = Wanted { bins: listener.bins().max(1), range: None, tails: NO_TAILS };
+            let bins = listener.bins().max(1);
+            let wanted = Wanted { bins, range: None, tails: NO_TAILS, parts: groups * rows };
             let ear = listener.clone();
             let hear: Hear = Box::new(move |summary, _| ear.backward(summary));
             gathered(listener, true, |gather| {

@@ -14,7 +14,7 @@ use half::{bf16, f16};
 use wick_theory::{Activation, SELU_ALPHA, SELU_SCALE};
 
 pub(crate) use activation::{gradient, value};
-pub(crate) use dense::{backward, forward};
+pub(crate) use dense::{Gradient, Layer, Operand};
 pub(crate) use optimizer::{Adam, Momentum};
 pub(crate) use stats::{Board, Place, has, outside, summarize};
 

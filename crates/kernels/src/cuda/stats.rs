@@ -49,6 +49,8 @@ pub(super) struct Wanted {
     pub(super) range: Option<(f64, f64)>,
     /// At or outside of these an element is saturated.
     pub(super) tails: (f64, f64),
+    /// The blocks of the launch, at most.
+    pub(super) parts: usize,
 }
 
 /// Nobody's tails.
@@ -100,6 +102,9 @@ impl Board {
 
     /// Room for one more record, which `launch` is to fill: it gets the kernels' view of it.
     pub(super) fn record(&mut self, wanted: Wanted, launch: impl FnOnce(Ear) -> Result<()>) -> Result<Place> {
+        if wanted.parts * PART > self.parts.len() {
+            self.parts = self.device.alloc_zeros(wanted.parts * PART)?;
+        }
         let place = Place { start: self.used, bins: wanted.bins };
         let (low, high) = wanted.range.unwrap_or_default();
         launch(Ear {
@@ -139,12 +144,12 @@ impl Place {
 
 /// The statistics of a tensor for which [`has`] holds.
 pub(crate) fn summarize(xs: &Tensor, range: Option<(f64, f64)>, bins: usize) -> Result<Summary> {
-    Ok(now(xs, Wanted { bins: bins.max(1), range, tails: NO_TAILS })?.0)
+    Ok(now(xs, Wanted { bins: bins.max(1), range, tails: NO_TAILS, parts: MOST })?.0)
 }
 
 /// How many elements are at or below `low` or at or above `high`.
 pub(crate) fn outside(xs: &Tensor, low: f64, high: f64) -> Result<u64> {
-    Ok(now(xs, Wanted { bins: 1, range: Some((0.0, 1.0)), tails: (low, high) })?.1)
+    Ok(now(xs, Wanted { bins: 1, range: Some((0.0, 1.0)), tails: (low, high), parts: MOST })?.1)
 }
 
 fn now(xs: &Tensor, wanted: Wanted) -> Result<(Summary, u64)> {

@@ -1,18 +1,19 @@
 //! A dense layer on an NVIDIA GPU: cuBLAS' products, and our kernels around them.
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CudaStorage, DType, Layout, Result, Shape, Tensor};
+use candle_core::{CudaStorage, DType, Result, Shape, Tensor};
 use wick_theory::Activation;
 
 use super::{Dense, Gradients};
+use crate::cuda::{Gradient, Layer, Operand};
 use crate::slice::Real;
 
 impl Dense {
     pub(super) fn forward_on_gpu(
         &self,
-        xs: (&CudaStorage, &Layout),
-        weight: (&CudaStorage, &Layout),
-        bias: Option<(&CudaStorage, &Layout)>,
+        xs: Operand,
+        weight: Operand,
+        bias: Option<Operand>,
     ) -> Result<(CudaStorage, Shape)> {
         let mut shape = xs.1.dims().to_vec();
         if let Some(last) = shape.last_mut() {
@@ -21,7 +22,8 @@ impl Dense {
         let shape = Shape::from(shape);
         let keep = self.differentiable && !derives_from_output(self.activation, xs.0.dtype());
         let listener = self.listener.as_ref();
-        let passed = crate::cuda::forward(self.activation, xs, weight, bias, keep, listener, &shape)?;
+        let layer = Layer { activation: self.activation, xs, weight, bias, keep, listener, shape: &shape };
+        let passed = layer.forward()?;
         if let Some(pre_activation) = passed.pre_activation {
             let _ = self.pre_activation.set(pre_activation);
         }
@@ -42,8 +44,9 @@ impl Dense {
         let known = self.pre_activation.get().unwrap_or(output);
         let gradient = gradient.contiguous()?;
         let listener = self.listener.as_ref();
+        let activation = self.activation;
         let passed =
-            crate::cuda::backward(self.activation, known, of_output, &gradient, with_bias, listener)?;
+            Gradient { activation, known, of_output, gradient: &gradient, with_bias, listener }.backward()?;
         let of_z = passed.of_z.reshape(((), outputs))?;
         let of_weight = of_z.t()?.matmul(&xs.detach().reshape(((), inputs))?)?;
         let of_inputs =
