@@ -7,7 +7,7 @@ use wick_theory::Activation;
 
 use super::{Dense, Listener, composed, is_fast};
 
-/// A [`dense`] layer that has gone forward and is to go backward by itself, outside candle's own backward pass, which
+/// A [`dense`](crate::dense()) layer that has gone forward and is to go backward by itself, outside candle's own backward pass, which
 /// fills a tensor with zeros and adds to it for every gradient.
 ///
 /// ```
@@ -57,10 +57,10 @@ pub struct DenseGradients {
 }
 
 impl DensePass {
-    /// Goes forward, as [`dense`] does, but leaves no trace in candle's graph.
+    /// Goes forward, as [`dense`](crate::dense()) does, but leaves no trace in candle's graph.
     ///
     /// # Errors
-    /// As [`dense`].
+    /// As [`dense`](crate::dense()).
     pub fn forward(
         xs: &Tensor,
         weight: &Tensor,
