@@ -137,7 +137,7 @@ const ALIKE: f64 = 0.999;
 /// verdict changes when the loss is multiplied by a number.
 ///
 /// Where it is known how a layer was drawn, what it makes of its measured input is compared with what it should (its 95 % band, by
-/// [`finite_width`], twice as wide), so that a layer is not blamed for what comes from below.
+/// [`finite_width`](wick_theory::finite_width()), twice as wide), so that a layer is not blamed for what comes from below.
 ///
 /// ```
 /// use wick_probe::{Fault, Reading, judge};
