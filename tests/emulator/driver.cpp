@@ -1,6 +1,9 @@
 // A CUDA driver without a GPU: the part of libcuda that candle and Wick call, over kernels compiled for the CPU with
-// device.h. Everything is done at once and in order, by one thread. What it shows: that launches, arguments, sizes, barriers
+// device.h. Everything is done at once, launch after launch, by one thread. What it shows: that launches, arguments, sizes, barriers
 // and results are right. What it cannot show: races between blocks, misaligned reads, and time.
+//
+// Blocks and threads run from the first to the last in one launch and from the last to the first in the next, so that what
+// depends on their order does not stay hidden.
 //
 // EMULATED_MEMORY: bytes on the device (2^32), EMULATED_DEVICES: how many there are (1).
 #include <cuda.h>
@@ -121,6 +124,9 @@ void start(unsigned index) {
     }
 }
 
+// Whether the last comes first.
+bool backwards;
+
 void run_block(unsigned threads) {
     block = Group{threads};
     for (unsigned warp = 0; warp * 32 < threads; warp++) warps[warp] = Group{std::min(32u, threads - warp * 32)};
@@ -131,7 +137,8 @@ void run_block(unsigned threads) {
     }
     while (block.live > 0) {
         uint64_t before = progress;
-        for (current = 0; current < threads; current++) {
+        for (unsigned i = 0; i < threads; i++) {
+            current = backwards ? threads - 1 - i : i;
             if (fibers[current].done) continue;
             emulated_thread = fibers[current].thread;
             start(current);
@@ -145,14 +152,13 @@ void run(const Kernel *which, dim3 grid, dim3 size, void **with) {
     if (threads == 0 || threads > MOST) fail("threads in a block", which->name);
     kernel = which, arguments = with;
     emulated_block_size = size, emulated_grid_size = grid;
-    for (unsigned z = 0; z < grid.z; z++) {
-        for (unsigned y = 0; y < grid.y; y++) {
-            for (unsigned x = 0; x < grid.x; x++) {
-                emulated_block = uint3{x, y, z};
-                run_block(threads);
-            }
-        }
+    uint64_t blocks = (uint64_t)grid.x * grid.y * grid.z;
+    for (uint64_t i = 0; i < blocks; i++) {
+        uint64_t at = backwards ? blocks - 1 - i : i;
+        emulated_block = uint3{unsigned(at % grid.x), unsigned(at / grid.x % grid.y), unsigned(at / grid.x / grid.y)};
+        run_block(threads);
     }
+    backwards = !backwards;
 }
 
 // ---- Memory --------------------------------------------------------------------------------------------------------
