@@ -21,7 +21,7 @@ fn forward_and_backward_are_the_enum() {
     }
 }
 
-/// What a GPU computes, run here: candle's ops composed, against the enum. (candle's erf is good to
+/// What devices without an op of ours compute, run here: candle's ops composed, against the enum. (candle's erf is good to
 /// about 1e-7, so what is made of it is held to that.)
 #[test]
 fn compositions_are_the_enum() {

@@ -17,6 +17,7 @@
 
 mod activation;
 mod adamw;
+mod compose;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod dense;

@@ -1,13 +1,13 @@
 //! Records of what passed the taps.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{Device, Result, Tensor};
 use wick_kernels::Listener;
 use wick_theory::Activation;
 
-use crate::bad::{BadTensor, Past, Side, inspect};
+use crate::bad::{BadTensor, inspect};
+use crate::log::{Flat, Log, Record, Seen, Totals};
 use crate::units::slope_square;
 use crate::{Stats, Summary, Units, share_outside, summarize, tap};
 
@@ -33,55 +33,6 @@ pub struct Probe {
     totals: bool,
     every: u64,
     log: Arc<Mutex<Log>>,
-}
-
-/// The records, each with a number that is never given again, so that a gradient that comes late finds its own
-/// record or none.
-#[derive(Debug, Default)]
-struct Log {
-    next: u64,
-    records: Vec<(u64, Record)>,
-    calls: HashMap<String, usize>,
-    step: u64,
-    totals: Vec<Totals>,
-    past: HashMap<String, VecDeque<Past>>,
-    bad: Option<BadTensor>,
-}
-
-/// Steps of the past that are kept for each name.
-const KEPT: usize = 5;
-
-/// What one name saw over many steps.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Totals {
-    /// The tap's name.
-    pub name: String,
-    /// Of all values that passed.
-    pub forward: Stats,
-    /// Of all gradients that came back.
-    pub backward: Stats,
-}
-
-/// What one tap saw, of one call.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Record {
-    /// The tap's name.
-    pub name: String,
-    /// How many calls of this name came before.
-    pub call: usize,
-    /// The value that passed.
-    pub forward: Summary,
-    /// The share of pre-activations in the flat tails, where the tap knows the activation.
-    pub saturated: Option<f64>,
-    /// The mean of `φ'²` over the pre-activations, where the tap knows the activation and the probe [looks at
-    /// units](Probe::with_units).
-    pub slope_square: Option<f64>,
-    /// The gradient that came back in the latest backward pass; `None` before one, and where none comes.
-    pub backward: Option<Summary>,
-    /// What single units did, if the probe [looks at them](Probe::with_units).
-    pub units: Option<Units>,
-    /// The same of the gradient.
-    pub gradient_units: Option<Units>,
 }
 
 impl Default for Probe {
@@ -159,18 +110,7 @@ impl Probe {
 
     /// Ends a step: forgets its records, and keeps of them what the totals and a later report of a bad tensor need.
     pub fn next_step(&self) {
-        let mut log = self.lock();
-        let step = log.step;
-        for (_, record) in std::mem::take(&mut log.records) {
-            let gradient_rms = record.backward.map(|gradient| gradient.rms);
-            let past = log.past.entry(record.name).or_default();
-            if past.len() == KEPT {
-                past.pop_front();
-            }
-            past.push_back(Past { step, rms: record.forward.rms, gradient_rms });
-        }
-        log.calls.clear();
-        log.step += 1;
+        self.lock().next_step();
     }
 
     /// Whether this step is one that the probe [looks at](Self::every).
@@ -264,9 +204,7 @@ impl Probe {
 
     /// Forgets the records. [`next_step`](Self::next_step) does, too.
     pub fn clear(&self) {
-        let mut log = self.lock();
-        log.records.clear();
-        log.calls.clear();
+        self.lock().clear();
     }
 
     fn record(&self, name: &str, xs: &Tensor, range: Option<(f64, f64)>, flat: Flat) -> Result<Tensor> {
@@ -274,10 +212,11 @@ impl Probe {
             return Ok(xs.clone());
         }
         let seen = self.look(xs, range)?;
-        let number = self.open(name, seen, flat);
+        let number = self.lock().open(name, seen, flat);
         let probe = self.clone();
         tap(xs, move |gradient| {
-            probe.close(number, probe.look(gradient, None)?);
+            let seen = probe.look(gradient, None)?;
+            probe.lock().close(number, seen);
             Ok(())
         })
     }
@@ -295,98 +234,8 @@ impl Probe {
         })
     }
 
-    /// Begins a record, and returns its number.
-    fn open(&self, name: &str, seen: Seen, flat: Flat) -> u64 {
-        let mut log = self.lock();
-        let number = log.next;
-        log.next += 1;
-        let calls = log.calls.entry(name.to_owned()).or_default();
-        let call = *calls;
-        *calls += 1;
-        log.note(name, call, Side::Forward, &seen);
-        let record = Record {
-            name: name.to_owned(),
-            call,
-            forward: seen.summary,
-            saturated: flat.saturated,
-            slope_square: flat.slope_square,
-            backward: None,
-            units: seen.units,
-            gradient_units: None,
-        };
-        log.records.push((number, record));
-        number
-    }
-
-    /// Adds the gradient to a record. The records may have been cleared since; then nobody waits for this one.
-    fn close(&self, number: u64, seen: Seen) {
-        let mut log = self.lock();
-        let Ok(place) = log.records.binary_search_by_key(&number, |(number, _)| *number) else { return };
-        let record = &log.records[place].1;
-        let (name, call) = (record.name.clone(), record.call);
-        log.note(&name, call, Side::Backward, &seen);
-        let record = &mut log.records[place].1;
-        (record.backward, record.gradient_units) = (Some(seen.summary), seen.units);
-    }
-
     fn lock(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// How flat an activation is where it is used.
-#[derive(Debug, Clone, Copy, Default)]
-struct Flat {
-    saturated: Option<f64>,
-    slope_square: Option<f64>,
-}
-
-/// What was found out about one tensor.
-struct Seen {
-    summary: Summary,
-    units: Option<Units>,
-    stats: Option<Stats>,
-    bad: Option<crate::bad::Bad>,
-}
-
-impl Seen {
-    /// By a listener, which hears no more than the summary.
-    fn heard(summary: Summary) -> Self {
-        let bad = crate::bad::heard(&summary);
-        Self { summary, units: None, stats: None, bad }
-    }
-}
-
-impl Log {
-    /// Adds to the totals, and keeps what is the first bad tensor.
-    fn note(&mut self, name: &str, call: usize, side: Side, seen: &Seen) {
-        if let Some(stats) = &seen.stats {
-            let place = self.totals.iter().position(|totals| totals.name == name).unwrap_or_else(|| {
-                let (forward, backward) = Default::default();
-                self.totals.push(Totals { name: name.to_owned(), forward, backward });
-                self.totals.len() - 1
-            });
-            let totals = &mut self.totals[place];
-            match side {
-                Side::Forward => totals.forward.merge(stats),
-                Side::Backward => totals.backward.merge(stats),
-            }
-        }
-        let Some(bad) = seen.bad else { return };
-        // What is only near the limit gives way to what is beyond.
-        if self.bad.as_ref().is_none_or(|before| before.what < bad.what) {
-            let past = self.past.get(name).into_iter().flatten().copied().collect();
-            self.bad = Some(BadTensor {
-                name: name.to_owned(),
-                call,
-                side,
-                step: self.step,
-                what: bad.what,
-                value: bad.value,
-                sample: bad.sample,
-                past,
-            });
-        }
     }
 }
 
@@ -404,13 +253,13 @@ impl Listener for Ear {
 
     fn forward(&self, output: Summary, saturated: f64) {
         let flat = Flat { saturated: Some(saturated), slope_square: None };
-        let number = self.probe.open(&self.name, Seen::heard(output), flat);
+        let number = self.probe.lock().open(&self.name, Seen::heard(output), flat);
         *self.number.lock().unwrap_or_else(PoisonError::into_inner) = Some(number);
     }
 
     fn backward(&self, gradient: Summary) {
         if let Some(number) = *self.number.lock().unwrap_or_else(PoisonError::into_inner) {
-            self.probe.close(number, Seen::heard(gradient));
+            self.probe.lock().close(number, Seen::heard(gradient));
         }
     }
 }

@@ -143,15 +143,20 @@ struct Dense {
 /// The gradients of the input, if anything wants it, of the weight, and of the bias, if there is one.
 type Gradients = (Option<Tensor>, Tensor, Option<Tensor>);
 
+/// `[…, out]` for an input of `[…, in]` and a weight of `[out, in]`.
+fn output_shape(xs: &Layout, weight: &Layout) -> Shape {
+    let mut dims = xs.dims().to_vec();
+    if let Some(last) = dims.last_mut() {
+        *last = weight.dims()[0];
+    }
+    dims.into()
+}
+
 type Operand<'a> = (&'a CpuStorage, &'a Layout);
 
 impl Dense {
     fn forward(&self, xs: Operand, weight: Operand, bias: Option<Operand>) -> Result<(CpuStorage, Shape)> {
-        let mut shape = xs.1.dims().to_vec();
-        if let Some(last) = shape.last_mut() {
-            *last = weight.1.dims()[0];
-        }
-        let shape = Shape::from(shape);
+        let shape = output_shape(xs.1, weight.1);
         let output = match xs.0 {
             CpuStorage::F32(_) => self.forward_as::<f32>(xs, weight, bias, &shape)?,
             _ => self.forward_as::<f64>(xs, weight, bias, &shape)?,

@@ -4,7 +4,7 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CudaStorage, DType, Result, Shape, Tensor};
 use wick_theory::Activation;
 
-use super::{Dense, Gradients};
+use super::{Dense, Gradients, output_shape};
 use crate::cuda::{Gradient, Layer, Operand};
 use crate::slice::Real;
 
@@ -15,11 +15,7 @@ impl Dense {
         weight: Operand,
         bias: Option<Operand>,
     ) -> Result<(CudaStorage, Shape)> {
-        let mut shape = xs.1.dims().to_vec();
-        if let Some(last) = shape.last_mut() {
-            *last = weight.1.dims()[0];
-        }
-        let shape = Shape::from(shape);
+        let shape = output_shape(xs.1, weight.1);
         let keep = self.differentiable && !derives_from_output(self.activation, xs.0.dtype());
         let listener = self.listener.as_ref();
         let layer = Layer { activation: self.activation, xs, weight, bias, keep, listener, shape: &shape };
