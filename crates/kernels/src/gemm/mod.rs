@@ -1,9 +1,10 @@
 //! Matrix products, with something to do to each row of the result while it is in the cache.
 //!
-//! Every element of `A·B` is summed over `k` in rising order by fused multiply-adds, in blocks of 512: so its
+//! Every element of `A·B` is summed over `k` in rising order by fused multiply-adds, in equal blocks of at most 512: so its
 //! bits depend neither on the threads, nor on the width of the vectors, nor on the rows that are computed beside it.
-//! The blocking is that of Goto and van de Geijn 2008 (*Anatomy of high-performance matrix multiplication*): `B` is
-//! packed into panels that stay in the second-level cache, and a tile of `C` stays in the registers.
+//! The blocking is that of Goto and van de Geijn 2008 (*Anatomy of high-performance matrix multiplication*): rows of `A`
+//! are packed for the second-level cache, `B` is packed into panels, of which the next is asked for while one is in use,
+//! and a tile of `C` stays in the registers.
 
 mod pack;
 mod tile;
@@ -15,12 +16,14 @@ use crate::parallel;
 use crate::simd::Level;
 use tile::Tiles;
 
-/// How much of `k` is summed before it is added to `C`.
+/// The most of `k` that is summed before it is added to `C`.
 const DEPTH: usize = 512;
-/// How many bytes of `B` are packed at once, if they are not more for one [`DEPTH`].
+/// How many bytes of `B` are packed at once, if they are not more for one block of `k`.
 const PACKED: usize = 3 << 20;
 /// Rows of `C` that one task computes, and that are finished together.
-pub(crate) const ROWS: usize = 128;
+pub(crate) const ROWS: usize = 112;
+/// A cache line, in bytes: a vector that lies across two is read in two steps.
+const LINE: usize = 64;
 /// Below so many multiplications, threads cost more than they save.
 const PARALLEL: usize = 1 << 18;
 /// Up to so many rows, columns are shared out in place of rows.
@@ -157,6 +160,16 @@ pub fn product<T: Real>(level: Level, a: Matrix<T>, b: Matrix<T>) -> Vec<T> {
     product_then(level, a, b, None)
 }
 
+/// How much of `k` is summed at once: blocks of the same size, but for the last.
+fn depth_of(k: usize) -> usize {
+    k.div_ceil(k.div_ceil(DEPTH).max(1)).max(1)
+}
+
+/// A range in parts of `size`, of which the last may be shorter.
+fn chunks(all: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> {
+    all.clone().step_by(size).map(move |start| start..all.end.min(start + size))
+}
+
 /// What to do with finished rows, given the number of the first.
 type Finish<'a, T> = &'a (dyn Fn(usize, &mut [T]) + Sync);
 
@@ -239,18 +252,22 @@ impl<T: Real> Product<'_, T> {
         let (m, n, k) = (self.a.rows, self.b.columns, self.a.columns);
         // Blocks that are finished are everywhere the same; others are shared out evenly.
         let height = if finish.is_some() { ROWS } else { self.even_rows() };
-        let deep = (PACKED / (n * size_of::<T>()) / DEPTH).max(1) * DEPTH;
+        let depth = depth_of(k);
+        let deep = (PACKED / (n * size_of::<T>()) / depth).max(1) * depth;
         let most = pack::columns_size(n, k.min(deep), self.tiles);
         pack::with_buffer(most, |packed: &mut [T]| {
-            for start in (0..k).step_by(deep) {
-                let depths = start..k.min(start + deep);
+            for depths in chunks(0..k, deep) {
                 let packed = &mut packed[..pack::columns_size(n, depths.len(), self.tiles)];
                 let negate = self.into == Into::Subtract;
-                pack::columns(&self.b, depths.clone(), self.tiles, negate, self.parallel, packed);
+                pack::columns(&self.b, depths.clone(), depth, self.tiles, negate, self.parallel, packed);
                 let packed = &*packed;
                 self.for_each(m.div_ceil(height), |block| {
                     let rows = block * height..m.min((block + 1) * height);
-                    self.block(rows.clone(), depths.clone(), packed);
+                    let mut from = 0;
+                    for depths in chunks(depths.clone(), depth) {
+                        self.block(rows.clone(), depths.clone(), &packed[from..], packed);
+                        from += pack::columns_size(n, depths.len(), self.tiles);
+                    }
                     if let (Some(finish), true) = (finish, depths.end == k) {
                         // SAFETY: a block's rows are this task's alone, and lie one behind the other within `C`.
                         let rows_of_c = unsafe {
@@ -268,42 +285,66 @@ impl<T: Real> Product<'_, T> {
     fn even_rows(&self) -> usize {
         let threads = if self.parallel { rayon::current_num_threads() } else { 1 };
         let blocks = self.a.rows.div_ceil(ROWS).next_multiple_of(threads);
-        self.a.rows.div_ceil(blocks).next_multiple_of(self.tiles.rows)
+        self.a.rows.div_ceil(blocks).next_multiple_of(self.tiles.rows())
+    }
+
+    /// Adds the product of some rows of `A` and some of `k` to these rows of `C`. `packed` begins with these rows of `B`;
+    /// what is packed first is what the next block begins with.
+    fn block(&self, rows: Range<usize>, depths: Range<usize>, packed: &[T], first: &[T]) {
+        let (n, depth) = (self.b.columns, depths.len());
+        let add = depths.start > 0 || self.into != Into::Set;
+        pack::with_buffer(pack::rows_size(rows.len(), depth, self.tiles), |a| {
+            pack::rows(&self.a, rows.clone(), depths, self.tiles, a);
+            for panel in pack::panels(n, depth, self.tiles) {
+                let (b, next) = packed[panel.start..].split_at(panel.width * depth);
+                let next = if next.is_empty() { first } else { next };
+                self.panel(panel, rows.clone(), depth, a, b, next.as_ptr(), add);
+            }
+        });
     }
 
     /// Shares out the panels of `B`, each packed by whoever multiplies with it: for an `A` of few rows, where packing is
     /// much of the work.
     fn by_columns(&self) {
         let (m, k) = (self.a.rows, self.a.columns);
+        let depth = depth_of(k);
         let all: Vec<_> = pack::panels(self.b.columns, 0, self.tiles).collect();
-        self.for_each(all.len(), |index| {
-            let panel = pack::Panel { start: 0, ..all[index] };
-            let lies_well =
-                self.a.column_stride == 1 && self.b.row_stride == 1 && panel.columns == panel.width;
-            if m <= HARDLY_ANY_ROWS && lies_well && self.into != Into::Subtract {
-                return self.direct(panel);
+        let lies_well = self.a.column_stride == 1 && self.b.row_stride == 1;
+        let directly = m <= HARDLY_ANY_ROWS && lies_well && self.into != Into::Subtract;
+        pack::with_buffer(pack::rows_size(m, k, self.tiles), |a| {
+            for depths in chunks(0..k, depth) {
+                pack::rows(&self.a, 0..m, depths.clone(), self.tiles, &mut a[m * depths.start..]);
             }
-            pack::with_buffer(panel.width * k.min(DEPTH), |packed| {
-                for start in (0..k).step_by(DEPTH) {
-                    let depths = start..k.min(start + DEPTH);
-                    let packed = &mut packed[..panel.width * depths.len()];
-                    let negate = self.into == Into::Subtract;
-                    pack::one_panel(&self.b, panel, depths.clone(), self.tiles, negate, packed);
-                    let add = start > 0 || self.into != Into::Set;
-                    self.rows_of_a(0..m, depths.clone(), |a| {
-                        self.panel(panel, 0..m, depths.len(), a, packed, add);
-                    });
+            let a = &*a;
+            self.for_each(all.len(), |index| {
+                let panel = all[index];
+                if directly && panel.columns == panel.width {
+                    return self.direct(panel, depth);
                 }
+                self.packing(panel, depth, a);
             });
+        });
+    }
+    /// A panel's columns of `C`, of the packed rows of `A`.
+    fn packing(&self, panel: pack::Panel, depth: usize, a: &[T]) {
+        let (m, k) = (self.a.rows, self.a.columns);
+        pack::with_buffer(panel.width * depth, |packed| {
+            for depths in chunks(0..k, depth) {
+                let (a, add) = (&a[m * depths.start..], depths.start > 0 || self.into != Into::Set);
+                let packed = &mut packed[..panel.width * depths.len()];
+                let negate = self.into == Into::Subtract;
+                pack::one_panel(&self.b, panel, depths.clone(), self.tiles, negate, packed);
+                self.panel(panel, 0..m, depths.len(), a, packed, packed.as_ptr(), add);
+            }
         });
     }
 
     /// A panel's columns of `C` without packing, for hardly any rows: its `B` is read as it lies.
-    fn direct(&self, panel: pack::Panel) {
+    fn direct(&self, panel: pack::Panel, depth: usize) {
         let (m, k) = (self.a.rows, self.a.columns);
         let mut scratch = [T::ZERO; tile::LARGEST];
-        for start in (0..k).step_by(DEPTH) {
-            let depth = DEPTH.min(k - start);
+        for depths in chunks(0..k, depth) {
+            let (start, depth) = (depths.start, depths.len());
             let add = start > 0 || self.into != Into::Set;
             let mut row = 0;
             while row < m {
@@ -316,8 +357,8 @@ impl<T: Real> Product<'_, T> {
                 // SAFETY: `a` has so many rows and `b` so many columns of `depth` elements, and the scratch tile is large
                 // enough for any.
                 unsafe {
-                    let (b_row, c) = (self.b.column_stride, scratch.as_mut_ptr());
-                    tile(depth, a.as_ptr(), self.a.row_stride, 1, b.as_ptr(), c, b_row, false);
+                    let (a_row, b_row) = (self.a.row_stride, self.b.column_stride);
+                    tile(depth, a.as_ptr(), a_row, b.as_ptr(), b_row, scratch.as_mut_ptr());
                 }
                 for (i, sums) in scratch.chunks_exact(panel.width).take(height).enumerate() {
                     let at = (row + i) * self.c.row_stride + panel.first;
@@ -343,65 +384,41 @@ impl<T: Real> Product<'_, T> {
         }
     }
 
-    /// Adds the product of some rows of `A` and some of `k` to these rows of `C`.
-    fn block(&self, rows: Range<usize>, depths: Range<usize>, packed: &[T]) {
-        for start in depths.clone().step_by(DEPTH) {
-            let some = start..depths.end.min(start + DEPTH);
-            let packed = &packed[pack::columns_size(self.b.columns, start - depths.start, self.tiles)..];
-            self.step(rows.clone(), some, packed, start > 0 || self.into != Into::Set);
-        }
-    }
-
-    fn step(&self, rows: Range<usize>, depths: Range<usize>, packed: &[T], add: bool) {
-        self.rows_of_a(rows.clone(), depths.clone(), |a| {
-            for panel in pack::panels(self.b.columns, depths.len(), self.tiles) {
-                self.panel(panel, rows.clone(), depths.len(), a, packed, add);
-            }
-        });
-    }
-
-    /// Hands out some rows of `A`, packed if they do not lie well.
-    fn rows_of_a(&self, rows: Range<usize>, depths: Range<usize>, use_them: impl FnOnce(pack::Rows<T>)) {
-        if self.a.column_stride == 1 {
-            use_them(pack::Rows::as_they_lie(&self.a, rows, depths));
-        } else {
-            let together = self.tiles.rows;
-            pack::with_buffer(pack::rows_size(rows.len(), depths.len(), together), |buffer| {
-                use_them(pack::rows(&self.a, rows, depths, together, buffer));
-            });
-        }
-    }
-
-    /// Some rows of a panel's columns of `C`.
+    /// Some rows of a panel's columns of `C`, of packed rows of `A` and a packed panel.
+    #[allow(clippy::too_many_arguments)] // As many as a tile has sides.
     fn panel(
         &self,
         panel: pack::Panel,
         rows: Range<usize>,
         depth: usize,
-        a: pack::Rows<T>,
-        packed: &[T],
+        a: &[T],
+        b: &[T],
+        next: *const T,
         add: bool,
     ) {
         let mut scratch = [T::ZERO; tile::LARGEST];
         let whole = panel.columns == panel.width;
-        let b = packed[panel.start..][..depth * panel.width].as_ptr();
+        debug_assert!(a.len() >= rows.len() * depth && b.len() >= depth * panel.width);
         let mut row = rows.start;
         while row < rows.end {
-            let height = self.tiles.height(rows.end - row);
-            let tile = self.tiles.of(height, panel.width);
-            let at = row * self.c.row_stride + panel.first;
+            let (height, tiles) = self.tiles.of(rows.end - row);
+            let tile = tiles[panel.width / self.tiles.lanes - 1];
+            let done = row - rows.start;
+            // Each tile asks for its share of what comes next.
+            let next = next.wrapping_add(depth * panel.width * done / rows.len());
             // SAFETY: `a` has `height` rows and `depth` columns from there on, the panel is `depth × width`, and what is
             // written lies in rows and columns of this task: the tile where it is whole, else the scratch tile, of which
             // the part that `C` has is copied.
             unsafe {
-                let (a, a_row, a_step) = a.from(row - rows.start);
+                let (a, b) = (a[done * depth..].as_ptr(), b.as_ptr());
+                let at = row * self.c.row_stride + panel.first;
                 let c = self.c.start.add(at);
                 if whole {
                     debug_assert!(at + (height - 1) * self.c.row_stride + panel.width <= self.c.len);
-                    tile(depth, a, a_row, a_step, b, c, self.c.row_stride, add);
+                    tile(depth, a, b, c, self.c.row_stride, add, next);
                 } else {
                     let scratch = scratch.as_mut_ptr();
-                    tile(depth, a, a_row, a_step, b, scratch, panel.width, false);
+                    tile(depth, a, b, scratch, panel.width, false, next);
                     for i in 0..height {
                         for j in 0..panel.columns {
                             let c = c.add(i * self.c.row_stride + j);

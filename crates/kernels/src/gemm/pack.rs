@@ -1,54 +1,57 @@
 //! Copies of parts of the operands, in the order in which the tiles read them.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::ops::Range;
 
 use super::tile::{Element, Tiles};
-use super::{DEPTH, Matrix, Real};
+use super::{LINE, Matrix, Real, chunks};
 use crate::parallel;
-
-/// A cache line, in bytes: a vector that lies across two is read in two steps.
-const LINE: usize = 64;
 
 /// Hands out `size` elements of what they hold, which begin at a cache line. The memory stays with the thread from one
 /// product to the next.
 pub(super) fn with_buffer<T: Real, R>(size: usize, use_it: impl FnOnce(&mut [T]) -> R) -> R {
-    T::with_kept(|kept| {
-        if kept.len() < size + LINE {
-            kept.resize(size + LINE, T::ZERO);
-        }
-        let start = kept.as_ptr().align_offset(LINE).min(LINE);
-        use_it(&mut kept[start..start + size])
-    })
+    let mut kept = T::take_kept();
+    if kept.len() < size + LINE {
+        kept.resize(size + LINE, T::ZERO);
+    }
+    let start = kept.as_ptr().align_offset(LINE).min(LINE);
+    let result = use_it(&mut kept[start..start + size]);
+    T::keep(kept);
+    result
 }
 
 /// How many elements the packed columns of `B` take.
-pub(super) fn columns_size<T>(columns: usize, depth: usize, tiles: &Tiles<T>) -> usize {
+pub(super) fn columns_size<T: 'static>(columns: usize, depth: usize, tiles: &Tiles<T>) -> usize {
     columns.next_multiple_of(tiles.lanes) * depth
 }
 
-/// Keeps a buffer in each thread.
+/// Keeps buffers in each thread.
 pub trait Keep: Sized {
-    /// Takes the thread's buffer, or an empty one while it is taken.
-    fn with_kept<R>(use_it: impl FnOnce(&mut Vec<Self>) -> R) -> R;
+    /// Takes the buffer that was kept last, or an empty one.
+    fn take_kept() -> Vec<Self>;
+
+    /// Keeps a buffer.
+    fn keep(buffer: Vec<Self>);
 }
 
 macro_rules! keep {
-    ($element:ty) => {
+    ($element:ty, $kept:ident) => {
+        thread_local!(static $kept: RefCell<Vec<Vec<$element>>> = const { RefCell::new(Vec::new()) });
+
         impl Keep for $element {
-            fn with_kept<R>(use_it: impl FnOnce(&mut Vec<Self>) -> R) -> R {
-                thread_local!(static KEPT: Cell<Vec<$element>> = const { Cell::new(Vec::new()) });
-                let mut buffer = KEPT.take();
-                let result = use_it(&mut buffer);
-                KEPT.set(buffer);
-                result
+            fn take_kept() -> Vec<$element> {
+                $kept.with_borrow_mut(|kept| kept.pop()).unwrap_or_default()
+            }
+
+            fn keep(buffer: Vec<$element>) {
+                $kept.with_borrow_mut(|kept| kept.push(buffer));
             }
         }
     };
 }
 
-keep!(f32);
-keep!(f64);
+keep!(f32, KEPT_F32);
+keep!(f64, KEPT_F64);
 
 /// A panel of `B`: some columns, row after row, filled up to a whole number of vectors.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +67,11 @@ pub(super) struct Panel {
 }
 
 /// The panels of `columns` columns and `depth` rows.
-pub(super) fn panels<T>(columns: usize, depth: usize, tiles: &Tiles<T>) -> impl Iterator<Item = Panel> {
+pub(super) fn panels<T: 'static>(
+    columns: usize,
+    depth: usize,
+    tiles: &Tiles<T>,
+) -> impl Iterator<Item = Panel> {
     let (widest, lanes) = (tiles.columns(), tiles.lanes);
     (0..columns).step_by(widest).map(move |first| {
         let columns = widest.min(columns - first);
@@ -72,10 +79,11 @@ pub(super) fn panels<T>(columns: usize, depth: usize, tiles: &Tiles<T>) -> impl 
     })
 }
 
-/// Packs rows `depths` of `B` into panels, block of rows after block.
+/// Packs rows `depths` of `B` into panels, `depth` rows of all columns after as many others.
 pub(super) fn columns<T: Element>(
     b: &Matrix<T>,
     depths: Range<usize>,
+    depth: usize,
     tiles: &Tiles<T>,
     negate: bool,
     parallel: bool,
@@ -83,8 +91,7 @@ pub(super) fn columns<T: Element>(
 ) {
     let mut rest = packed;
     let mut jobs = Vec::new();
-    for start in depths.clone().step_by(DEPTH) {
-        let rows = start..depths.end.min(start + DEPTH);
+    for rows in chunks(depths, depth) {
         for panel in panels(b.columns, rows.len(), tiles) {
             let (to, after) = rest.split_at_mut(panel.width * rows.len());
             jobs.push((panel, rows.clone(), to));
@@ -109,10 +116,19 @@ pub(super) fn one_panel<T: Element>(
     to: &mut [T],
 ) {
     if b.column_stride == 1 {
-        for (to, row) in to.chunks_exact_mut(width).zip(rows) {
-            let from = &b.data[row * b.row_stride + first..][..columns];
-            to[..columns].copy_from_slice(from);
-            to[columns..].fill(T::ZERO);
+        let from = |row: usize| &b.data[row * b.row_stride + first..];
+        match width {
+            // The usual numbers at once, without a call.
+            32 if columns == width => side_by_side::<T, 32>(rows, from, to),
+            24 if columns == width => side_by_side::<T, 24>(rows, from, to),
+            16 if columns == width => side_by_side::<T, 16>(rows, from, to),
+            12 if columns == width => side_by_side::<T, 12>(rows, from, to),
+            _ => {
+                for (to, row) in to.chunks_exact_mut(width).zip(rows) {
+                    to[..columns].copy_from_slice(&from(row)[..columns]);
+                    to[columns..].fill(T::ZERO);
+                }
+            }
         }
     } else {
         transpose(b, rows, first..first + columns, width, tiles, to);
@@ -155,72 +171,87 @@ fn transpose<T: Element>(
     }
 }
 
-/// Some rows of `A` and some of its columns.
-#[derive(Clone, Copy)]
-pub(super) struct Rows<'a, T> {
-    data: &'a [T],
-    row_stride: usize,
-    column_stride: usize,
-    /// Rows that lie together, if they are packed.
-    together: usize,
-    depth: usize,
+/// How many elements the packed rows of `A` take, and those behind them that packing may write to.
+pub(super) fn rows_size<T: 'static>(rows: usize, depth: usize, tiles: &Tiles<T>) -> usize {
+    rows * depth + tiles.lanes
 }
 
-impl<'a, T> Rows<'a, T> {
-    /// In the matrix itself, whose rows are contiguous.
-    pub(super) fn as_they_lie(a: &Matrix<'a, T>, rows: Range<usize>, depths: Range<usize>) -> Self {
-        let data = &a.data[rows.start * a.row_stride + depths.start..];
-        Self { data, row_stride: a.row_stride, column_stride: 1, together: 0, depth: depths.len() }
-    }
-
-    /// From a row on: the first element, and how far apart rows and columns are.
-    pub(super) fn from(&self, row: usize) -> (*const T, usize, usize) {
-        let start = match self.together {
-            0 => row * self.row_stride,
-            together => row / together * together * self.depth + row % together,
-        };
-        (self.data[start..].as_ptr(), self.row_stride, self.column_stride)
-    }
-}
-
-/// How many elements the packed rows of `A` take.
-pub(super) fn rows_size(rows: usize, depth: usize, together: usize) -> usize {
-    rows.next_multiple_of(together) * depth
-}
-
-/// Packs some rows of `A`, `together` of them side by side.
-pub(super) fn rows<'a, T: Element>(
+/// Packs some rows of `A`: those of a tile side by side, one tile's rows behind the other's, so that row `i` of them is
+/// at `i` times the depth.
+pub(super) fn rows<T: Element>(
     a: &Matrix<T>,
     rows: Range<usize>,
     depths: Range<usize>,
-    together: usize,
-    buffer: &'a mut [T],
-) -> Rows<'a, T> {
-    /// Columns whose rows are read while they are in the first cache.
+    tiles: &Tiles<T>,
+    buffer: &mut [T],
+) {
+    /// Columns whose rows are read while they are in the first cache, if rows lie side by side.
     const STRIP: usize = 32;
-    let depth = depths.len();
-    let columns: Vec<usize> = depths.collect();
-    for (part, columns) in columns.chunks(STRIP).enumerate() {
-        for first in (0..rows.len()).step_by(together) {
-            let here = together.min(rows.len() - first);
-            let start = rows.start + first;
-            let to = &mut buffer[first * depth + part * STRIP * together..];
-            for (to, column) in to.chunks_exact_mut(together).zip(columns) {
-                let from = &a.data[column * a.column_stride..];
-                let whole: Option<&[T; 8]> =
-                    from.get(start..start + here).and_then(|rows| rows.try_into().ok());
-                if let (1, Some(rows), Ok(to)) = (a.row_stride, whole, <&mut [T; 8]>::try_from(&mut *to)) {
-                    // The usual number at once, without a call.
-                    *to = *rows;
-                } else if a.row_stride == 1 {
-                    to[..here].copy_from_slice(&from[start..start + here]);
-                } else {
-                    for (i, to) in to[..here].iter_mut().enumerate() {
-                        *to = from[(start + i) * a.row_stride];
-                    }
+    let (depth, strip) = (depths.len(), if a.row_stride == 1 { STRIP } else { depths.len().max(1) });
+    for columns in chunks(depths.clone(), strip) {
+        let mut first = rows.start;
+        while first < rows.end {
+            let (height, _) = tiles.of(rows.end - first);
+            let at = (first - rows.start) * depth + (columns.start - depths.start) * height;
+            some_rows(a, first, height, columns.clone(), tiles, &mut buffer[at..]);
+            first += height;
+        }
+    }
+}
+
+/// Packs the rows of one tile, and may write to a vector less one element behind them.
+fn some_rows<T: Element>(
+    a: &Matrix<T>,
+    first: usize,
+    height: usize,
+    depths: Range<usize>,
+    tiles: &Tiles<T>,
+    to: &mut [T],
+) {
+    let (depth, lanes) = (depths.len(), tiles.lanes);
+    if a.row_stride == 1 {
+        let from = |column: usize| &a.data[column * a.column_stride + first..];
+        return match height {
+            14 => side_by_side::<T, 14>(depths, from, to),
+            8 => side_by_side::<T, 8>(depths, from, to),
+            4 => side_by_side::<T, 4>(depths, from, to),
+            _ => {
+                for (to, column) in to.chunks_exact_mut(height).zip(depths) {
+                    to.copy_from_slice(&from(column)[..height]);
+                }
+            }
+        };
+    }
+    // Whole vectors of rows: the last may begin before the one ahead of it ends, or end behind the rows of the tile, where
+    // the next step and the next tile write after it.
+    let starts = (0..height.saturating_sub(lanes)).step_by(lanes).chain([height.saturating_sub(lanes)]);
+    for start in starts {
+        let from = &a.data[(first + start) * a.row_stride + depths.start * a.column_stride..];
+        let inside = a.column_stride == 1 && from.len() >= (lanes - 1) * a.row_stride + depth;
+        if depth > 0 && inside && height > lanes / 2 {
+            let to = &mut to[start..];
+            debug_assert!(to.len() >= (depth - 1) * height + lanes);
+            // SAFETY: there are `lanes` rows here of `depth` elements and more, and places for a vector at each step.
+            unsafe { (tiles.transpose)(from.as_ptr(), a.row_stride, depth, to.as_mut_ptr(), height) };
+        } else {
+            for row in start..height.min(start + lanes) {
+                for (step, column) in depths.clone().enumerate() {
+                    to[step * height + row] = a.data[(first + row) * a.row_stride + column * a.column_stride];
                 }
             }
         }
     }
-    Rows { data: buffer, row_stride: 1, column_stride: together, together, depth }
+}
+
+/// Copies `H` elements from each column.
+fn side_by_side<'a, T: Element, const H: usize>(
+    columns: Range<usize>,
+    from: impl Fn(usize) -> &'a [T],
+    to: &mut [T],
+) {
+    for (to, column) in to.as_chunks_mut::<H>().0.iter_mut().zip(columns) {
+        if let Some(from) = from(column).first_chunk() {
+            *to = *from;
+        }
+    }
 }

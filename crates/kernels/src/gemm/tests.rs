@@ -11,9 +11,9 @@ fn by_hand(a: &Matrix<f64>, b: &Matrix<f64>) -> Vec<f64> {
     for i in 0..a.rows {
         for j in 0..b.columns {
             let mut total = None;
-            for block in (0..a.columns).step_by(DEPTH) {
+            for block in chunks(0..a.columns, depth_of(a.columns)) {
                 let mut sum = 0.0;
-                for p in block..a.columns.min(block + DEPTH) {
+                for p in block {
                     sum = at(a, i, p).mul_add(at(b, p, j), sum);
                 }
                 total = Some(total.map_or(sum, |total: f64| sum + total));
@@ -37,7 +37,11 @@ fn every_shape_and_layout_at_every_level_is_the_sum_by_hand() {
         (8, 48, 16),
         (47, 100, 20),
         (48, 48, 600),
+        (14, 32, 8),
+        (29, 31, 9),
         (65, 33, 31),
+        (112, 64, 1024),
+        (239, 17, 5),
         (130, 150, 70),
         (200, 7, 1030),
     ] {

@@ -3,28 +3,29 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
 
+use super::LINE;
 use super::vector::{Four, Vector};
 use crate::simd::Level;
 
-/// The most elements that a tile has: 8 rows of 3 vectors of 16.
-pub(super) const LARGEST: usize = 8 * 48;
+/// The most elements that a tile has: 14 rows of 2 vectors of 16.
+pub(super) const LARGEST: usize = 14 * 32;
 
-/// Computes a tile: `c = a·b`, or `c = c + a·b` with `add`.
+/// Computes a tile: `c = a·b`, or `c = c + a·b` with `add`. `next` is what will be read from the second-level cache
+/// later, of which every second step asks for a line; it may be any address.
 ///
 /// # Safety
-/// `a` must be good for the tile's rows, `a_row` apart, of `depth` elements, `a_step` apart; `b` for `depth` rows of
-/// the tile's width, one behind the other; `c` for the tile's rows, `c_row` apart. The processor must have the
-/// instructions of the tile.
-pub(super) type Tile<T> = unsafe fn(
-    depth: usize,
-    a: *const T,
-    a_row: usize,
-    a_step: usize,
-    b: *const T,
-    c: *mut T,
-    c_row: usize,
-    add: bool,
-);
+/// `a` must be good for `depth` columns of the tile's height, and `b` for as many rows of its width, each one behind the
+/// other; `c` for the tile's rows, `c_row` apart. The processor must have the instructions of the tile.
+pub(super) type Tile<T> =
+    unsafe fn(depth: usize, a: *const T, b: *const T, c: *mut T, c_row: usize, add: bool, next: *const T);
+
+/// Computes a tile of few rows: `c = a·b`, with `a` and the transposed `b` as they lie.
+///
+/// # Safety
+/// `a` must be good for the tile's rows, `a_row` apart, and `b` for its columns, `b_row` apart, of `depth` elements each;
+/// `c` for the tile, one row behind the other. The processor must have the instructions of the tile.
+pub(super) type Direct<T> =
+    unsafe fn(depth: usize, a: *const T, a_row: usize, b: *const T, b_row: usize, c: *mut T);
 
 /// Writes columns of a matrix as rows: of `lanes` rows, `stride` apart, of `depth` elements, `depth` rows, `to_stride`
 /// apart, of `lanes`.
@@ -36,45 +37,38 @@ pub(super) type Transpose<T> =
 
 /// The tiles of a level.
 #[derive(Debug)]
-pub struct Tiles<T> {
-    /// The rows of the highest tile: a power of two.
-    pub(super) rows: usize,
+pub struct Tiles<T: 'static> {
     /// The elements of a vector.
     pub(super) lanes: usize,
-    /// By the logarithm of the rows, and by the vectors in a row less one.
-    tiles: [[Tile<T>; 3]; 4],
+    /// The tiles of a height by the vectors in a row less one, the highest first.
+    heights: &'static [(usize, &'static [Tile<T>])],
     /// Columns of a matrix to rows.
     pub(super) transpose: Transpose<T>,
-    /// For products of up to four rows, by the logarithm of the rows and by the vectors in a row less one.
-    direct: [[Tile<T>; 3]; 3],
+    /// By the logarithm of the rows and by the vectors in a row less one.
+    direct: &'static [&'static [Direct<T>]],
 }
 
-/// How many rows of `B` ahead of their use they are asked for.
-const AHEAD: usize = 8;
+impl<T: 'static> Tiles<T> {
+    /// The rows of the highest tile.
+    pub(super) fn rows(&self) -> usize {
+        self.heights[0].0
+    }
 
-/// The vectors in a row of the widest tile.
-const VECTORS: usize = 3;
-
-impl<T> Tiles<T> {
     /// The columns of the widest tile.
     pub(super) fn columns(&self) -> usize {
-        VECTORS * self.lanes
+        self.heights[0].1.len() * self.lanes
     }
 
-    /// The highest tile for so many rows.
-    pub(super) fn height(&self, rows: usize) -> usize {
-        self.rows.min(1 << rows.ilog2())
+    /// The highest tiles for so many rows: their height, and them by the vectors in a row less one.
+    pub(super) fn of(&self, rows: usize) -> (usize, &'static [Tile<T>]) {
+        let last = self.heights.len() - 1;
+        let fits = self.heights.iter().position(|(height, _)| *height <= rows);
+        self.heights[fits.unwrap_or(last)]
     }
 
-    /// A tile of this height (1, 2 or 4) whose `b` is the transposed matrix, its rows `c_row` apart in place of those of
-    /// `c`, of which there is but one tile's height and width, one row behind the other.
-    pub(super) fn direct(&self, height: usize, width: usize) -> Tile<T> {
+    /// The tile of this height (1, 2 or 4) and width.
+    pub(super) fn direct(&self, height: usize, width: usize) -> Direct<T> {
         self.direct[height.ilog2() as usize][width / self.lanes - 1]
-    }
-
-    /// The tile of this height (a power of two) and width (a multiple of the vectors).
-    pub(super) fn of(&self, height: usize, width: usize) -> Tile<T> {
-        self.tiles[height.ilog2() as usize][width / self.lanes - 1]
     }
 }
 
@@ -93,36 +87,56 @@ pub trait Element:
 #[allow(clippy::too_many_arguments)] // As many as a tile has sides.
 unsafe fn compute<V: Vector, const R: usize, const C: usize>(
     depth: usize,
-    a: *const V::Element,
-    a_row: usize,
-    a_step: usize,
-    b: *const V::Element,
+    mut a: *const V::Element,
+    mut b: *const V::Element,
     c: *mut V::Element,
     c_row: usize,
     add: bool,
+    mut next: *const V::Element,
     zero: V::Element,
 ) {
     // SAFETY: the contract of `Tile`.
     unsafe {
+        for i in 0..R {
+            let row = c.add(i * c_row);
+            (0..C).for_each(|j| V::prefetch(row.add(j * V::LANES)));
+            V::prefetch(row.add(C * V::LANES - 1));
+        }
         let mut sums = [[V::splat(zero); C]; R];
-        for step in 0..depth {
-            let mut row_of_b = [V::splat(zero); C];
-            for (j, b_j) in row_of_b.iter_mut().enumerate() {
-                let b = b.add((step * C + j) * V::LANES);
-                *b_j = V::load(b);
-                V::prefetch(b.wrapping_add(AHEAD * C * V::LANES));
-            }
-            for (i, sums) in sums.iter_mut().enumerate() {
-                let a = V::splat(*a.add(i * a_row + step * a_step));
-                for (sum, b) in sums.iter_mut().zip(row_of_b) {
-                    *sum = a.multiply_add(b, *sum);
-                }
-            }
+        // Two steps at once: what counts and computes addresses takes turns from the multiplications.
+        for _ in 0..depth / 2 {
+            V::prefetch_for_later(next);
+            next = next.wrapping_byte_add(LINE);
+            step::<V, R, C>(a, b, &mut sums);
+            step::<V, R, C>(a.add(R), b.add(C * V::LANES), &mut sums);
+            (a, b) = (a.add(2 * R), b.add(2 * C * V::LANES));
+        }
+        if depth % 2 == 1 {
+            step::<V, R, C>(a, b, &mut sums);
         }
         for (i, sums) in sums.into_iter().enumerate() {
             for (j, sum) in sums.into_iter().enumerate() {
                 let c = c.add(i * c_row + j * V::LANES);
                 if add { V::add(sum, V::load(c)).store(c) } else { sum.store(c) }
+            }
+        }
+    }
+}
+
+/// Adds the product of a column of `a` and a row of `b`.
+#[inline(always)]
+unsafe fn step<V: Vector, const R: usize, const C: usize>(
+    a: *const V::Element,
+    b: *const V::Element,
+    sums: &mut [[V; C]; R],
+) {
+    // SAFETY: the contract of `Tile`.
+    unsafe {
+        let b: [V; C] = std::array::from_fn(|j| V::load(b.add(j * V::LANES)));
+        for (i, sums) in sums.iter_mut().enumerate() {
+            let a = V::splat(*a.add(i));
+            for (sum, b) in sums.iter_mut().zip(b) {
+                *sum = a.multiply_add(b, *sum);
             }
         }
     }
@@ -162,7 +176,7 @@ unsafe fn compute_direct<V: Vector, const R: usize, const C: usize>(
     c: *mut V::Element,
     zero: V::Element,
 ) {
-    // SAFETY: the contract of `Tile`, with `b` of `C` vectors of rows, `b_row` apart, of `depth` elements.
+    // SAFETY: the contract of `Direct`.
     unsafe {
         let mut sums = [[V::splat(zero); C]; R];
         let whole = depth - depth % V::COLUMNS;
@@ -197,21 +211,19 @@ unsafe fn compute_direct<V: Vector, const R: usize, const C: usize>(
 }
 
 macro_rules! tiles {
-    ($name:ident, $vector:ty, $element:ty, $rows:expr, $($feature:meta)?) => {{
+    ($name:ident, $vector:ty, $element:ty, [$($rows:tt),*] by $columns:tt, $($feature:meta)?) => {{
         $(#[$feature])?
-        #[allow(clippy::too_many_arguments)] // As above.
         unsafe fn tile<const R: usize, const C: usize>(
             depth: usize,
             a: *const $element,
-            a_row: usize,
-            a_step: usize,
             b: *const $element,
             c: *mut $element,
             c_row: usize,
             add: bool,
+            next: *const $element,
         ) {
             // SAFETY: the contract of `Tile`, which is this function's too.
-            unsafe { compute::<$vector, R, C>(depth, a, a_row, a_step, b, c, c_row, add, 0.0) }
+            unsafe { compute::<$vector, R, C>(depth, a, b, c, c_row, add, next, 0.0) }
         }
         $(#[$feature])?
         unsafe fn transposed(
@@ -225,38 +237,31 @@ macro_rules! tiles {
             unsafe { transpose::<$vector>(from, stride, depth, to, to_stride) }
         }
         $(#[$feature])?
-        #[allow(clippy::too_many_arguments)] // As above.
         unsafe fn direct<const R: usize, const C: usize>(
             depth: usize,
             a: *const $element,
             a_row: usize,
-            _: usize,
             b: *const $element,
-            c: *mut $element,
             b_row: usize,
-            _: bool,
+            c: *mut $element,
         ) {
-            // SAFETY: the contract of `Tiles::direct`, which is this function's too.
+            // SAFETY: the contract of `Direct`, which is this function's too.
             unsafe { compute_direct::<$vector, R, C>(depth, a, a_row, b, b_row, c, 0.0) }
         }
         static $name: Tiles<$element> = Tiles {
-            direct: [
-                [direct::<1, 1>, direct::<1, 2>, direct::<1, 3>],
-                [direct::<2, 1>, direct::<2, 2>, direct::<2, 3>],
-                [direct::<4, 1>, direct::<4, 2>, direct::<4, 3>],
-            ],
-            transpose: transposed,
-            rows: $rows,
             lanes: <$vector>::LANES,
-            tiles: [
-                [tile::<1, 1>, tile::<1, 2>, tile::<1, 3>],
-                [tile::<2, 1>, tile::<2, 2>, tile::<2, 3>],
-                [tile::<4, 1>, tile::<4, 2>, tile::<4, 3>],
-                [tile::<8, 1>, tile::<8, 2>, tile::<8, 3>],
+            heights: &[$(($rows, tiles!(@widths tile, $rows, $columns))),*],
+            transpose: transposed,
+            direct: &[
+                tiles!(@widths direct, 1, $columns),
+                tiles!(@widths direct, 2, $columns),
+                tiles!(@widths direct, 4, $columns),
             ],
         };
         &$name
     }};
+    (@widths $tile:ident, $rows:tt, 2) => { &[$tile::<$rows, 1>, $tile::<$rows, 2>] };
+    (@widths $tile:ident, $rows:tt, 3) => { &[$tile::<$rows, 1>, $tile::<$rows, 2>, $tile::<$rows, 3>] };
 }
 
 macro_rules! element {
@@ -266,11 +271,17 @@ macro_rules! element {
 
             fn tiles(level: Level) -> &'static Tiles<Self> {
                 match level {
+                    // 28 sums, two vectors of B and one of A in 32 registers.
                     #[cfg(target_arch = "x86_64")]
-                    Level::Avx512 => tiles!(WIDE, $wide, $element, 8, target_feature(enable = "avx512f")),
+                    Level::Avx512 => {
+                        tiles!(WIDE, $wide, $element, [14, 8, 4, 2, 1] by 2, target_feature(enable = "avx512f"))
+                    }
+                    // 12 sums, three vectors of B and one of A in 16.
                     #[cfg(target_arch = "x86_64")]
-                    Level::Avx2 => tiles!(NARROW, $narrow, $element, 4, target_feature(enable = "avx2,fma")),
-                    _ => tiles!(PORTABLE, Four<$element>, $element, 4,),
+                    Level::Avx2 => {
+                        tiles!(NARROW, $narrow, $element, [4, 2, 1] by 3, target_feature(enable = "avx2,fma"))
+                    }
+                    _ => tiles!(PORTABLE, Four<$element>, $element, [4, 2, 1] by 3,),
                 }
             }
         }

@@ -18,6 +18,8 @@ pub(super) unsafe trait Vector: Copy {
     unsafe fn add(self, b: Self) -> Self;
     /// Asks for the cache line of an address, which may be any.
     fn prefetch(at: *const Self::Element);
+    /// Asks the second-level cache for the cache line of an address, which may be any.
+    fn prefetch_for_later(at: *const Self::Element);
     /// `self · b + c`, rounded once.
     unsafe fn multiply_add(self, b: Self, c: Self) -> Self;
 
@@ -58,6 +60,12 @@ macro_rules! vector {
             fn prefetch(at: *const $element) {
                 // SAFETY: a prefetch reads nothing, and every processor of the architecture has it.
                 unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+            }
+
+            #[inline(always)]
+            fn prefetch_for_later(at: *const $element) {
+                // SAFETY: as above.
+                unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
             }
 
             #[inline(always)]
@@ -207,6 +215,9 @@ macro_rules! four {
 
             #[inline(always)]
             fn prefetch(_: *const $element) {}
+
+            #[inline(always)]
+            fn prefetch_for_later(_: *const $element) {}
 
             #[inline(always)]
             unsafe fn add(self, b: Self) -> Self {
