@@ -249,9 +249,8 @@ struct Product<'a, T: Real> {
 impl<T: Real> Product<'_, T> {
     /// Packs all of `B`, and shares out the rows of `C`.
     fn by_rows(&self, finish: Option<Finish<T>>) {
-        let (m, n, k) = (self.a.rows, self.b.columns, self.a.columns);
-        // Blocks that are finished are everywhere the same; others are shared out evenly.
-        let height = if finish.is_some() { ROWS } else { self.even_rows() };
+        let (n, k) = (self.b.columns, self.a.columns);
+        let blocks = self.blocks(finish.is_some());
         let depth = depth_of(k);
         let deep = (PACKED / (n * size_of::<T>()) / depth).max(1) * depth;
         let most = pack::columns_size(n, k.min(deep), self.tiles);
@@ -261,8 +260,8 @@ impl<T: Real> Product<'_, T> {
                 let negate = self.into == Into::Subtract;
                 pack::columns(&self.b, depths.clone(), depth, self.tiles, negate, self.parallel, packed);
                 let packed = &*packed;
-                self.for_each(m.div_ceil(height), |block| {
-                    let rows = block * height..m.min((block + 1) * height);
+                self.for_each(blocks.len(), |block| {
+                    let rows = blocks[block].clone();
                     let mut from = 0;
                     for depths in chunks(depths.clone(), depth) {
                         self.block(rows.clone(), depths.clone(), &packed[from..], packed);
@@ -281,11 +280,19 @@ impl<T: Real> Product<'_, T> {
         });
     }
 
-    /// About [`ROWS`], such that every thread gets as many.
-    fn even_rows(&self) -> usize {
+    /// The rows of each task: [`ROWS`] if they are finished, which makes the same blocks everywhere, and otherwise about as
+    /// many, such that every thread gets as many tiles.
+    fn blocks(&self, finished: bool) -> Vec<Range<usize>> {
+        let m = self.a.rows;
+        if finished {
+            return chunks(0..m, ROWS).collect();
+        }
         let threads = if self.parallel { rayon::current_num_threads() } else { 1 };
-        let blocks = self.a.rows.div_ceil(ROWS).next_multiple_of(threads);
-        self.a.rows.div_ceil(blocks).next_multiple_of(self.tiles.rows())
+        let height = self.tiles.rows();
+        let tiles = m.div_ceil(height);
+        let blocks = m.div_ceil(ROWS).next_multiple_of(threads).min(tiles);
+        let start = |block: usize| m.min(block * tiles / blocks * height);
+        (0..blocks).map(|block| start(block)..start(block + 1)).collect()
     }
 
     /// Adds the product of some rows of `A` and some of `k` to these rows of `C`. `packed` begins with these rows of `B`;
@@ -333,7 +340,7 @@ impl<T: Real> Product<'_, T> {
                 let (a, add) = (&a[m * depths.start..], depths.start > 0 || self.into != Into::Set);
                 let packed = &mut packed[..panel.width * depths.len()];
                 let negate = self.into == Into::Subtract;
-                pack::one_panel(&self.b, panel, depths.clone(), self.tiles, negate, packed);
+                pack::some_panels(&self.b, &[panel], depths.clone(), self.tiles, negate, packed);
                 self.panel(panel, 0..m, depths.len(), a, packed, packed.as_ptr(), add);
             }
         });

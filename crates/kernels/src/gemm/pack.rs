@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use super::tile::{Element, Tiles};
+use super::vector;
 use super::{LINE, Matrix, Real, chunks};
 use crate::parallel;
 
@@ -89,54 +90,109 @@ pub(super) fn columns<T: Element>(
     parallel: bool,
     packed: &mut [T],
 ) {
+    /// Panels that are packed together, so that rows are read in long pieces.
+    const TOGETHER: usize = 4;
     let mut rest = packed;
     let mut jobs = Vec::new();
     for rows in chunks(depths, depth) {
-        for panel in panels(b.columns, rows.len(), tiles) {
-            let (to, after) = rest.split_at_mut(panel.width * rows.len());
-            jobs.push((panel, rows.clone(), to));
+        let all: Vec<Panel> = panels(b.columns, rows.len(), tiles).collect();
+        for some in all.chunks(TOGETHER) {
+            let size: usize = some.iter().map(|panel| panel.width * rows.len()).sum();
+            let (to, after) = rest.split_at_mut(size);
+            jobs.push((some.to_vec(), rows.clone(), to));
             rest = after;
         }
     }
     let size = if parallel { 1 } else { jobs.len() };
     parallel::for_each_part(&mut jobs, size, |_, jobs| {
-        for (panel, rows, to) in jobs {
-            one_panel(b, *panel, rows.clone(), tiles, negate, to);
+        for (panels, rows, to) in jobs {
+            some_panels(b, panels, rows.clone(), tiles, negate, to);
         }
     });
 }
 
-/// Packs some rows of a panel.
-pub(super) fn one_panel<T: Element>(
+/// Packs some rows of consecutive panels.
+pub(super) fn some_panels<T: Element>(
     b: &Matrix<T>,
-    Panel { first, columns, width, .. }: Panel,
+    panels: &[Panel],
     rows: Range<usize>,
     tiles: &Tiles<T>,
     negate: bool,
     to: &mut [T],
 ) {
+    let Some(&Panel { first: left, start, .. }) = panels.first() else { return };
     if b.column_stride == 1 {
-        let from = |row: usize| &b.data[row * b.row_stride + first..];
-        match width {
-            // The usual numbers at once, without a call.
-            32 if columns == width => side_by_side::<T, 32>(rows, from, to),
-            24 if columns == width => side_by_side::<T, 24>(rows, from, to),
-            16 if columns == width => side_by_side::<T, 16>(rows, from, to),
-            12 if columns == width => side_by_side::<T, 12>(rows, from, to),
-            _ => {
-                for (to, row) in to.chunks_exact_mut(width).zip(rows) {
-                    to[..columns].copy_from_slice(&from(row)[..columns]);
-                    to[columns..].fill(T::ZERO);
-                }
-            }
-        }
+        let places = panels.iter().map(|p| Place {
+            from: p.first - left,
+            len: p.columns,
+            to: p.start - start,
+            step: p.width,
+        });
+        spread(rows, |row| &b.data[row * b.row_stride + left..], places, to);
     } else {
-        transpose(b, rows, first..first + columns, width, tiles, to);
+        for panel in panels {
+            let Panel { first, columns, width, .. } = *panel;
+            let to = &mut to[panel.start - start..][..width * rows.len()];
+            transpose(b, rows.clone(), first..first + columns, width, tiles, to);
+        }
     }
     if negate {
         for x in to {
             *x = -*x;
         }
+    }
+}
+
+/// A part of each row, and where it goes.
+#[derive(Clone)]
+struct Place {
+    from: usize,
+    len: usize,
+    /// For the first row, and how much further for the next.
+    to: usize,
+    step: usize,
+}
+
+/// Copies the parts of rows to their places, filled up with zeros.
+fn spread<'a, T: Element>(
+    rows: Range<usize>,
+    row: impl Fn(usize) -> &'a [T],
+    places: impl Iterator<Item = Place> + Clone,
+    to: &mut [T],
+) {
+    /// Rows ahead that are asked for: each lies on a page of its own, so the processor does not foresee it.
+    const AHEAD: usize = 8;
+    let ends = places.clone().map(|place| place.from + place.len);
+    let length = ends.max().unwrap_or(0);
+    let last = rows.end;
+    for (index, number) in rows.enumerate() {
+        if number + AHEAD < last {
+            let ahead = &row(number + AHEAD)[..length];
+            (0..length).step_by(LINE / size_of::<T>()).for_each(|at| vector::prefetch(&ahead[at]));
+        }
+        let from = row(number);
+        for Place { from: start, len, to: first, step } in places.clone() {
+            let (from, to) = (&from[start..start + len], &mut to[first + index * step..][..step]);
+            let (to, filling) = to.split_at_mut(len);
+            // The usual numbers at once, without a call.
+            match len {
+                32 => copy::<T, 32>(from, to),
+                24 => copy::<T, 24>(from, to),
+                16 => copy::<T, 16>(from, to),
+                14 => copy::<T, 14>(from, to),
+                12 => copy::<T, 12>(from, to),
+                8 => copy::<T, 8>(from, to),
+                4 => copy::<T, 4>(from, to),
+                _ => to.copy_from_slice(from),
+            }
+            filling.fill(T::ZERO);
+        }
+    }
+}
+
+fn copy<T: Copy, const N: usize>(from: &[T], to: &mut [T]) {
+    if let (Some(from), Some(to)) = (from.first_chunk::<N>(), to.first_chunk_mut::<N>()) {
+        *to = *from;
     }
 }
 
@@ -185,18 +241,30 @@ pub(super) fn rows<T: Element>(
     tiles: &Tiles<T>,
     buffer: &mut [T],
 ) {
-    /// Columns whose rows are read while they are in the first cache, if rows lie side by side.
-    const STRIP: usize = 32;
-    let (depth, strip) = (depths.len(), if a.row_stride == 1 { STRIP } else { depths.len().max(1) });
-    for columns in chunks(depths.clone(), strip) {
-        let mut first = rows.start;
-        while first < rows.end {
-            let (height, _) = tiles.of(rows.end - first);
-            let at = (first - rows.start) * depth + (columns.start - depths.start) * height;
-            some_rows(a, first, height, columns.clone(), tiles, &mut buffer[at..]);
-            first += height;
-        }
+    let depth = depths.len();
+    let slivers = slivers(rows.clone(), tiles);
+    if a.row_stride == 1 {
+        let places = slivers.map(|(first, height)| Place {
+            from: first,
+            len: height,
+            to: first * depth,
+            step: height,
+        });
+        return spread(depths, |column| &a.data[column * a.column_stride + rows.start..], places, buffer);
     }
+    for (first, height) in slivers {
+        some_rows(a, rows.start + first, height, depths.clone(), tiles, &mut buffer[first * depth..]);
+    }
+}
+
+/// The tiles that rows make: how many rows are above each, and its height.
+fn slivers<T: 'static>(rows: Range<usize>, tiles: &Tiles<T>) -> impl Iterator<Item = (usize, usize)> + Clone {
+    let all = rows.len();
+    std::iter::successors(Some((0, 0)), move |(first, height)| {
+        let first = first + height;
+        (first < all).then(|| (first, tiles.of(all - first).0))
+    })
+    .skip(1)
 }
 
 /// Packs the rows of one tile, and may write to a vector less one element behind them.
@@ -209,19 +277,6 @@ fn some_rows<T: Element>(
     to: &mut [T],
 ) {
     let (depth, lanes) = (depths.len(), tiles.lanes);
-    if a.row_stride == 1 {
-        let from = |column: usize| &a.data[column * a.column_stride + first..];
-        return match height {
-            14 => side_by_side::<T, 14>(depths, from, to),
-            8 => side_by_side::<T, 8>(depths, from, to),
-            4 => side_by_side::<T, 4>(depths, from, to),
-            _ => {
-                for (to, column) in to.chunks_exact_mut(height).zip(depths) {
-                    to.copy_from_slice(&from(column)[..height]);
-                }
-            }
-        };
-    }
     // Whole vectors of rows: the last may begin before the one ahead of it ends, or end behind the rows of the tile, where
     // the next step and the next tile write after it.
     let starts = (0..height.saturating_sub(lanes)).step_by(lanes).chain([height.saturating_sub(lanes)]);
@@ -239,19 +294,6 @@ fn some_rows<T: Element>(
                     to[step * height + row] = a.data[(first + row) * a.row_stride + column * a.column_stride];
                 }
             }
-        }
-    }
-}
-
-/// Copies `H` elements from each column.
-fn side_by_side<'a, T: Element, const H: usize>(
-    columns: Range<usize>,
-    from: impl Fn(usize) -> &'a [T],
-    to: &mut [T],
-) {
-    for (to, column) in to.as_chunks_mut::<H>().0.iter_mut().zip(columns) {
-        if let Some(from) = from(column).first_chunk() {
-            *to = *from;
         }
     }
 }

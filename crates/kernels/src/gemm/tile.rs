@@ -4,7 +4,7 @@
 use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
 
 use super::LINE;
-use super::vector::{Four, Vector};
+use super::vector::{Four, Vector, prefetch, prefetch_for_later};
 use crate::simd::Level;
 
 /// The most elements that a tile has: 14 rows of 2 vectors of 16.
@@ -99,13 +99,13 @@ unsafe fn compute<V: Vector, const R: usize, const C: usize>(
     unsafe {
         for i in 0..R {
             let row = c.add(i * c_row);
-            (0..C).for_each(|j| V::prefetch(row.add(j * V::LANES)));
-            V::prefetch(row.add(C * V::LANES - 1));
+            (0..C).for_each(|j| prefetch(row.add(j * V::LANES)));
+            prefetch(row.add(C * V::LANES - 1));
         }
         let mut sums = [[V::splat(zero); C]; R];
         // Two steps at once: what counts and computes addresses takes turns from the multiplications.
         for _ in 0..depth / 2 {
-            V::prefetch_for_later(next);
+            prefetch_for_later(next);
             next = next.wrapping_byte_add(LINE);
             step::<V, R, C>(a, b, &mut sums);
             step::<V, R, C>(a.add(R), b.add(C * V::LANES), &mut sums);

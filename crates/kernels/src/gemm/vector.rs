@@ -3,6 +3,30 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
+/// Asks the first-level cache for the cache line of an address, which may be any.
+#[inline(always)]
+pub(super) fn prefetch<T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch reads nothing, and every processor of the architecture has it.
+    unsafe {
+        _mm_prefetch::<_MM_HINT_T0>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
+/// Asks the second-level cache for the cache line of an address, which may be any.
+#[inline(always)]
+pub(super) fn prefetch_for_later<T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: as above.
+    unsafe {
+        _mm_prefetch::<_MM_HINT_T1>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
 /// A vector register.
 ///
 /// # Safety
@@ -16,10 +40,6 @@ pub(super) unsafe trait Vector: Copy {
     unsafe fn load(from: *const Self::Element) -> Self;
     unsafe fn store(self, to: *mut Self::Element);
     unsafe fn add(self, b: Self) -> Self;
-    /// Asks for the cache line of an address, which may be any.
-    fn prefetch(at: *const Self::Element);
-    /// Asks the second-level cache for the cache line of an address, which may be any.
-    fn prefetch_for_later(at: *const Self::Element);
     /// `self · b + c`, rounded once.
     unsafe fn multiply_add(self, b: Self, c: Self) -> Self;
 
@@ -54,18 +74,6 @@ macro_rules! vector {
             unsafe fn store(self, to: *mut $element) {
                 // SAFETY: the trait's contract.
                 unsafe { $store(to, self) }
-            }
-
-            #[inline(always)]
-            fn prefetch(at: *const $element) {
-                // SAFETY: a prefetch reads nothing, and every processor of the architecture has it.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
-            }
-
-            #[inline(always)]
-            fn prefetch_for_later(at: *const $element) {
-                // SAFETY: as above.
-                unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
             }
 
             #[inline(always)]
@@ -212,12 +220,6 @@ macro_rules! four {
                 // SAFETY: the trait's contract.
                 unsafe { to.cast::<[$element; 4]>().write_unaligned(self.0) }
             }
-
-            #[inline(always)]
-            fn prefetch(_: *const $element) {}
-
-            #[inline(always)]
-            fn prefetch_for_later(_: *const $element) {}
 
             #[inline(always)]
             unsafe fn add(self, b: Self) -> Self {
