@@ -154,10 +154,12 @@ def timed(job):
     return (time.perf_counter() - start) * 1e3
 
 
-runs = {}
-for job in ask("list").split():
-    name = job.replace("candle_", "candle ") if job.startswith("candle_") else f"wick {job}"
-    runs[name] = lambda job=job: float(ask(job))
+def name_of(job):
+    """Who does it, and what: the jobs program has stock candle's jobs too."""
+    return job.replace("candle_", "candle ") if job.startswith("candle_") else f"wick {job}"
+
+
+runs = {name_of(job): lambda job=job: float(ask(job)) for job in ask("list").split()}
 peers = []
 for name, make in [("torch", torch_jobs), ("jax", jax_jobs)]:
     try:
@@ -201,13 +203,13 @@ if "--json" in sys.argv:
 flop = 2 * 2000 * sum(i * o for i, o in SIZES)
 print(f"{platform.processor() or platform.machine()}, {cores} cores; {', '.join(peers)}; candle 0.11")
 print(f"medians of {rounds} interleaved rounds; FMA peak {peak:.0f} GFLOP/s, memory sweep {sweep:.0f} GB/s\n")
-print(f"{'job':<22}{'ms':>9}   {'against':<24}{'ms':>9}{'ratio':>8}{'goal':>7}")
+print(f"{'job':<31}{'ms':>9}   {'against':<24}{'ms':>9}{'ratio':>8}{'goal':>7}")
 for job, against in GOALS.items():
     for peer, goal in against.items():
         if peer in median:
-            ratio = median[f"wick {job.strip()}"] / median[peer]
+            own = median[name_of(job.strip())]
             goal = f"{goal:7.2f}" if goal else f"{'':>7}"
-            print(f"{job:<22}{median[f'wick {job.strip()}']:9.2f}   {peer:<24}{median[peer]:9.2f}{ratio:8.3f}{goal}")
+            print(f"{job:<31}{own:9.2f}   {peer:<24}{median[peer]:9.2f}{own / median[peer]:8.3f}{goal}")
 share = flop / (median["wick forward_statistics"] * 1e-3) / (peak * 1e9)
 print(f"\nforward with statistics: {share:.0%} of the FMA peak (goal 80 %)")
 works = {"forward": flop, "deep": 2 * 2000 * 100 * 500**2, "wide": 2 * 500 * (8000 * 7500 + 7500 * 7000)}
