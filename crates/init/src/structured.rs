@@ -2,8 +2,7 @@
 
 use candle_core::DType;
 use rayon::prelude::*;
-use wick_kernels::Level;
-use wick_kernels::qr::orthonormal_rows;
+use wick_kernels::{Level, haar, qr};
 
 use crate::source::{Source, Values};
 use crate::{Distribution, Error, Initializer, Layout, SparseBy};
@@ -222,18 +221,22 @@ fn tents(kernel: &[usize]) -> Vec<f64> {
     })
 }
 
-/// `gain` times a Haar-random matrix of `rows × columns` with orthonormal rows or columns, row-major: the Q of a
-/// Gaussian matrix's QR decomposition, with the signs of R's diagonal taken into it (Mezzadri 2007, *How to
-/// generate random matrices from the classical compact groups*).
+/// `gain` times a Haar-random matrix of `rows × columns` with orthonormal rows or columns, row-major. PyTorch's is the Q
+/// of a Gaussian matrix's QR decomposition, with the signs of R's diagonal taken into it (Mezzadri 2007, *How to
+/// generate random matrices from the classical compact groups*); ours has the same law at half the work.
 fn orthogonal(source: &mut Source, rows: usize, columns: usize, gain: f64, dtype: DType) -> Values {
     let gaussian = source.draw(Distribution::Normal { mean: 0.0, std: 1.0 }, rows * columns, dtype);
-    // A wide matrix has its rows made orthonormal, another its columns.
-    if rows < columns {
+    let is_torch = matches!(source, Source::Torch(_));
+    let orthonormal_rows = if is_torch { qr::orthonormal_rows } else { haar::orthonormal_rows };
+    // A wide matrix has its rows made orthonormal, a tall one its columns; a square one's are both.
+    if rows < columns || (rows == columns && !is_torch) {
         let mut q = orthonormal_rows(Level::best(), gaussian.into_f64(), columns);
         q.iter_mut().for_each(|x| *x *= gain);
         return Values::F64(q);
     }
     let lines = match gaussian {
+        // Reflections are drawn row by row, whichever way they lie in the end.
+        gaussian if !is_torch => gaussian.into_f64(),
         Values::F32(gaussian) => transposed(&gaussian, rows, columns, f64::from),
         Values::F64(gaussian) => transposed(&gaussian, rows, columns, |x| x),
     };

@@ -8,7 +8,7 @@
 //! - [`AdamW`], [`Sgd`]: in one pass over the parameters.
 //! - [`Recorded`]: a forward pass or a training step as a CUDA graph.
 //! - [`keep_freed_memory`], [`keep_freed_memory_of`]: for programs that train.
-//! - [`gemm`](mod@gemm), [`qr`]: matrix products, and orthonormal rows, on slices.
+//! - [`gemm`](mod@gemm), [`qr`], [`haar`]: matrix products, and orthonormal rows, given and random, on slices.
 //! - [`simd`]: loops compiled for each vector unit.
 //!
 //! With the feature `cuda`, the same ops have kernels for NVIDIA's GPUs (in `cuda`), and [`Gather`] lets statistics wait
@@ -24,6 +24,7 @@ mod dense;
 mod function;
 mod gather;
 pub mod gemm;
+pub mod haar;
 mod histogram;
 mod math;
 mod memory;
@@ -31,6 +32,7 @@ mod moments;
 mod parallel;
 pub mod qr;
 mod recorded;
+mod reflections;
 mod sgd;
 pub mod simd;
 mod slice;

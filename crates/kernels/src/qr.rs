@@ -1,15 +1,12 @@
 //! Orthonormal rows by blocked Householder reflections, whose sums run in a fixed order: so the bits depend neither on
 //! threads nor on the processor.
 
-use crate::gemm::{self, Into, Matrix};
+use crate::gemm;
+use crate::reflections::{BLOCK, Block, apply, dot, multiply_out, part};
 use crate::simd::{self, Level, Task};
 
-/// Reflections that are gathered and applied together.
-const BLOCK: usize = 64;
 /// Rows that are reflected one by one; more are split in two.
 const BASE: usize = 16;
-/// Sums that run beside each other.
-const LANES: usize = 16;
 
 /// The rows' orthonormalization: `Qᵀ` of the QR decomposition, with a positive diagonal of R, of the matrix whose columns
 /// are these rows. Rows that depend on those before them are replaced by some that are orthonormal to all.
@@ -44,73 +41,34 @@ fn orthonormalize(level: Level, rows: &mut [f64], count: usize, length: usize) {
     let mut blocks: Vec<Block> = Vec::with_capacity(count.div_ceil(BLOCK));
     for first in (0..count).step_by(BLOCK) {
         let next = match blocks.last() {
-            None => Block::of(level, &rows[..BLOCK.min(count) * length], length, 0),
+            None => block_of(level, &rows[..BLOCK.min(count) * length], length, 0),
             // The next rows are reflected and made a block while the others are still being reflected.
             Some(block) => {
                 let (own, rest) = rows[first * length..].split_at_mut(BLOCK.min(count - first) * length);
                 let next = || {
                     block.apply(level, own, length, true);
-                    Block::of(level, own, length, first)
+                    block_of(level, own, length, first)
                 };
                 rayon::join(next, || block.apply(level, rest, length, true)).0
             }
         };
         blocks.push(next);
     }
-    // Q = H₁ H₂ … Hₖ E, with E the first columns of the identity with R's signs.
-    rows.fill(0.0);
-    for block in blocks.iter().rev() {
-        let from = block.first * length;
-        for (i, negative) in block.negative.iter().enumerate() {
-            rows[from + i * length + block.first + i] = if *negative { -1.0 } else { 1.0 };
-        }
-        // Rows above the block, and columns left of it, are not touched by it yet.
-        block.apply(level, &mut rows[from..], length, false);
-    }
+    multiply_out(level, &blocks, rows, length);
 }
 
-/// Reflections `I - V T Vᵀ` of consecutive rows.
-struct Block {
-    /// The first row, and the column at which the vectors begin.
-    first: usize,
-    /// The vectors as rows, from column `first` on; zero left of their own 1.
-    v: Vec<f64>,
-    /// Upper triangular.
-    t: Vec<f64>,
-    /// Where R's diagonal is negative.
-    negative: Vec<bool>,
-}
-
-impl Block {
-    /// The reflections that make R of some rows, of which columns `first` and later are left to reflect.
-    fn of(level: Level, rows: &[f64], length: usize, first: usize) -> Self {
-        let mut v = Vec::with_capacity(rows.len());
-        for row in rows.chunks(length) {
-            v.extend_from_slice(&row[first..]);
-        }
-        let count = rows.len() / length;
-        let mut panel = Panel {
-            level,
-            v,
-            length: length - first,
-            t: vec![0.0; count * count],
-            count,
-            negative: Vec::new(),
-        };
-        panel.reflect(0, count);
-        let Panel { v, t, negative, .. } = panel;
-        Self { first, v, t, negative }
+/// The reflections that make R of some rows, of which columns `first` and later are left to reflect.
+fn block_of(level: Level, rows: &[f64], length: usize, first: usize) -> Block {
+    let mut v = Vec::with_capacity(rows.len());
+    for row in rows.chunks(length) {
+        v.extend_from_slice(&row[first..]);
     }
-
-    /// Multiplies each row, as a column, by `I - V T Vᵀ`, or by its transpose.
-    fn apply(&self, level: Level, rows: &mut [f64], length: usize, transposed: bool) {
-        let (count, width) = (self.negative.len(), length - self.first);
-        let v = part(&self.v, count, width, width);
-        let t = part(&self.t, count, count, count);
-        if !rows.is_empty() {
-            apply(level, v, t, &mut rows[self.first..], length, transposed);
-        }
-    }
+    let count = rows.len() / length;
+    let mut panel =
+        Panel { level, v, length: length - first, t: vec![0.0; count * count], count, negative: Vec::new() };
+    panel.reflect(0, count);
+    let Panel { v, t, negative, .. } = panel;
+    Block { first, v, t, negative }
 }
 
 /// A block in the making.
@@ -163,24 +121,6 @@ impl Panel {
                 *t = -x;
             }
         }
-    }
-}
-
-/// `X = X - X Vᵀ T V` for vectors that are rows, or with `Tᵀ` for the product that is not transposed. `X` has the width of
-/// `V`, and its rows begin `row_stride` apart.
-fn apply(level: Level, v: Matrix<f64>, t: Matrix<f64>, x: &mut [f64], row_stride: usize, transposed: bool) {
-    let rows = x.len().div_ceil(row_stride);
-    let overlaps = gemm::product(level, part(x, rows, v.columns(), row_stride), v.t());
-    let overlaps = part(&overlaps, rows, v.rows(), v.rows());
-    let weights = gemm::product(level, overlaps, if transposed { t } else { t.t() });
-    gemm::gemm_part(level, part(&weights, rows, v.rows(), v.rows()), v, x, row_stride, Into::Subtract);
-}
-
-/// A part of a matrix, by sizes that have been chosen to fit.
-fn part(data: &[f64], rows: usize, columns: usize, row_stride: usize) -> Matrix<'_, f64> {
-    match Matrix::part(data, rows, columns, row_stride) {
-        Some(matrix) => matrix,
-        None => unreachable!("{} elements for {rows}×{columns}, {row_stride} apart", data.len()),
     }
 }
 
@@ -239,26 +179,6 @@ impl Task for Base<'_> {
             t[j * count + j] = tau;
         }
     }
-}
-
-#[inline(always)]
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    let mut lanes = [0.0f64; LANES];
-    let (a, a_rest) = a.as_chunks::<LANES>();
-    let (b, b_rest) = b.as_chunks::<LANES>();
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..LANES {
-            lanes[lane] = a[lane].mul_add(b[lane], lanes[lane]);
-        }
-    }
-    let mut sum = 0.0;
-    for lane in lanes {
-        sum += lane;
-    }
-    for (a, b) in a_rest.iter().zip(b_rest) {
-        sum = a.mul_add(*b, sum);
-    }
-    sum
 }
 
 #[cfg(test)]

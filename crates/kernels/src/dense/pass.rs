@@ -1,5 +1,6 @@
 //! The passes of a dense layer over slices.
 
+use std::mem::MaybeUninit;
 use std::sync::{Mutex, PoisonError};
 
 use wick_theory::Activation;
@@ -54,9 +55,10 @@ impl<T: Real> Layer<'_, T> {
 
     pub(super) fn forward(&self, xs: &[T], bias: Option<&[T]>, keep: bool) -> Forward<T> {
         let (samples, size) = (self.samples, self.samples * self.outputs);
-        let mut kept = vec![T::ZERO; if keep { size } else { 0 }];
+        let mut kept = Vec::with_capacity(if keep { size } else { 0 });
         let block_size = gemm::ROWS * self.outputs.max(1);
-        let kept_blocks: Vec<Mutex<&mut [T]>> = kept.chunks_mut(block_size).map(Mutex::new).collect();
+        let room = if keep { &mut kept.spare_capacity_mut()[..size] } else { &mut [] };
+        let kept_blocks: Vec<Mutex<&mut [_]>> = room.chunks_mut(block_size).map(Mutex::new).collect();
         let heard: Vec<Mutex<Heard>> =
             (0..samples.div_ceil(gemm::ROWS)).map(|_| Mutex::new(Heard::default())).collect();
         let nothing = self.bins.map(|bins| Heard::new(self.activation, bins));
@@ -71,7 +73,7 @@ impl<T: Real> Layer<'_, T> {
                     simd::run(Level::best(), AddBias { rows: chunk, bias });
                 }
                 if let Some(kept) = &mut kept {
-                    kept[index * self.chunk()..][..chunk.len()].copy_from_slice(chunk);
+                    copy(chunk, &mut kept[index * self.chunk()..][..chunk.len()]);
                 }
                 if let Some(mine) = &mut mine {
                     mine.pre_activations(tails, chunk);
@@ -91,6 +93,10 @@ impl<T: Real> Layer<'_, T> {
         );
         let output = gemm::product_then(Level::best(), a, b, Some(&finish));
         drop(kept_blocks);
+        if keep {
+            // SAFETY: every block of rows was finished, and copied whole.
+            unsafe { kept.set_len(size) };
+        }
         let heard = nothing.map(|nothing| nothing.with(heard).summary(&output));
         Forward { output, pre_activation: keep.then_some(kept), heard }
     }
@@ -105,11 +111,13 @@ impl<T: Real> Layer<'_, T> {
         with_inputs: bool,
     ) -> Backward<T> {
         let samples = self.samples;
+        assert!(known.len() == gradient.len(), "{} numbers for {} gradients", known.len(), gradient.len());
         let block_size = gemm::ROWS * self.outputs.max(1);
         // dL/dz, its sum over the samples, and the moments of dL/dh, in one pass over blocks of rows.
-        let mut of_z = vec![T::ZERO; gradient.len()];
+        let mut of_z = Vec::with_capacity(gradient.len());
+        let room = &mut of_z.spare_capacity_mut()[..gradient.len()];
         let parts =
-            of_z.chunks_mut(block_size).zip(gradient.chunks(block_size)).zip(known.chunks(block_size));
+            room.chunks_mut(block_size).zip(gradient.chunks(block_size)).zip(known.chunks(block_size));
         let parts: Vec<_> = parts.map(Mutex::new).collect();
         let blocks: Vec<(Moments, Vec<f64>)> = parallel::map(parts.len(), |block| {
             let ((of_z, gradient), known) = &mut *parts[block].lock().unwrap_or_else(PoisonError::into_inner);
@@ -119,7 +127,7 @@ impl<T: Real> Layer<'_, T> {
             }
             let chunks = of_z.chunks_mut(self.chunk()).zip(gradient.chunks(self.chunk()));
             for ((of_z, gradient), known) in chunks.zip(known.chunks(self.chunk())) {
-                of_z.copy_from_slice(gradient);
+                let of_z = copy(gradient, of_z);
                 T::apply_gradient(self.activation, known, of_z);
                 if self.bins.is_some() {
                     moments.merge(&Moments::of(gradient));
@@ -131,6 +139,8 @@ impl<T: Real> Layer<'_, T> {
             (moments, sums)
         });
         drop(parts);
+        // SAFETY: the parts are all of it, and each was copied to whole.
+        unsafe { of_z.set_len(gradient.len()) };
         let bias = with_bias.then(|| {
             let mut sums = vec![0.0; self.outputs];
             for (_, part) in &blocks {
@@ -151,6 +161,16 @@ impl<T: Real> Layer<'_, T> {
         });
         Backward { inputs, weight, bias, heard }
     }
+}
+
+/// Copies numbers to as much memory that was never written to.
+fn copy<'a, T: Copy>(from: &[T], to: &'a mut [MaybeUninit<T>]) -> &'a mut [T] {
+    assert!(from.len() == to.len(), "{} numbers into {}", from.len(), to.len());
+    for (to, from) in to.iter_mut().zip(from) {
+        to.write(*from);
+    }
+    // SAFETY: all of it has just been written to.
+    unsafe { &mut *(std::ptr::from_mut(to) as *mut [T]) }
 }
 
 /// The activation's flat tails, which take a search, kept once they are found.

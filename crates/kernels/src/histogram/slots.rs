@@ -72,15 +72,21 @@ impl Slots {
     #[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq")]
     fn count_slots(&self, values: &[f32]) -> [u64; SLOTS] {
         let mut sums = [_mm512_setzero_si512(); SLOTS];
-        let (whole, rest) = values.as_chunks::<SOME>();
+        // Two by two, so that sums are read and written half as often.
+        let (pairs, rest) = values.as_chunks::<{ 2 * SOME }>();
+        for pair in pairs {
+            let (first, second) = pair.split_at(SOME);
+            self.add([first, second], &mut sums);
+        }
+        let (whole, rest) = rest.as_chunks::<SOME>();
         for some in whole {
-            self.add(some, &mut sums);
+            self.add([some], &mut sums);
         }
         if !rest.is_empty() {
             // Filled up with what falls below the range.
             let mut some = [f32::NEG_INFINITY; SOME];
             some[..rest.len()].copy_from_slice(rest);
-            self.add(&some, &mut sums);
+            self.add([&some], &mut sums);
         }
         let mut counts = [0; SLOTS];
         for (count, sum) in counts.iter_mut().zip(sums) {
@@ -92,11 +98,25 @@ impl Slots {
         counts
     }
 
+    /// Adds the members of each slot among `N` times [`SOME`] values.
     #[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq")]
-    fn add(&self, values: &[f32; SOME], sums: &mut [__m512i; SLOTS]) {
+    fn add<const N: usize>(&self, values: [&[f32]; N], sums: &mut [__m512i; SLOTS]) {
+        let parts = values.map(|values| self.halves(values));
+        for (slot, sum) in sums.iter_mut().enumerate().take(self.bins + 2) {
+            for (upper, lower) in &parts {
+                let members = _mm512_and_si512(upper[slot >> 3], lower[slot & 7]);
+                *sum = _mm512_add_epi64(*sum, _mm512_popcnt_epi64(members));
+            }
+        }
+    }
+
+    /// The members by the upper two bits of their slot, and by the lower three.
+    #[target_feature(enable = "avx512f,avx512bw")]
+    #[inline]
+    fn halves(&self, values: &[f32]) -> ([__m512i; 4], [__m512i; 8]) {
         let mut planes = [[0u64; SOME / 64]; 5];
         let (groups, _) = values.as_chunks::<64>();
-        for (group, values) in groups.iter().enumerate() {
+        for (group, values) in groups.iter().enumerate().take(SOME / 64) {
             let bytes = self.bytes(values);
             for (bit, plane) in planes.iter_mut().enumerate() {
                 plane[group] = _mm512_test_epi8_mask(bytes, _mm512_set1_epi8(1 << bit));
@@ -105,27 +125,22 @@ impl Slots {
         // SAFETY: a plane is 512 bits.
         let planes = planes.map(|plane| unsafe { _mm512_loadu_si512(plane.as_ptr().cast()) });
         let [p0, p1, p2, p3, p4] = planes;
-        let both = |a, b| _mm512_and_si512(a, b);
-        let without = |a, b| _mm512_andnot_si512(b, a);
+        let split = |of: __m512i, by: __m512i| [_mm512_andnot_si512(by, of), _mm512_and_si512(of, by)];
         let ones = _mm512_set1_epi64(-1);
-        let split = |of: __m512i, by: __m512i| [without(of, by), both(of, by)];
         let [a, b] = split(ones, p4);
-        let upper = [split(a, p3), split(b, p3)];
+        let [[u0, u1], [u2, u3]] = [split(a, p3), split(b, p3)];
         let [a, b] = split(ones, p2);
         let [[a, b], [c, d]] = [split(a, p1), split(b, p1)];
-        let lower = [split(a, p0), split(b, p0), split(c, p0), split(d, p0)];
-        for (slot, sum) in sums.iter_mut().enumerate().take(self.bins + 2) {
-            let members = both(upper[slot >> 4][slot >> 3 & 1], lower[slot >> 1 & 3][slot & 1]);
-            *sum = _mm512_add_epi64(*sum, _mm512_popcnt_epi64(members));
-        }
+        let [[l0, l1], [l2, l3], [l4, l5], [l6, l7]] =
+            [split(a, p0), split(b, p0), split(c, p0), split(d, p0)];
+        ([u0, u1, u2, u3], [l0, l1, l2, l3, l4, l5, l6, l7])
     }
 
-    /// The slots of sixty-four numbers, in an order of their own.
+    /// The slots of sixty-four numbers, in an order of their own. What is outside may be in either of the slots for that.
     #[target_feature(enable = "avx512f,avx512bw")]
     #[inline]
     fn bytes(&self, values: &[f32; 64]) -> __m512i {
         let (scale, offset) = (_mm512_set1_ps(self.scale), _mm512_set1_ps(self.offset));
-        let (zero, last) = (_mm512_setzero_ps(), _mm512_set1_ps((self.bins + 1) as f32));
         let one = _mm512_set1_epi32(1);
         let (lows, more_lows) = self.lows.split_at(16);
         // SAFETY: there are sixteen numbers in each half.
@@ -134,16 +149,18 @@ impl Slots {
         let slots = |first: usize| {
             // SAFETY: there are sixteen numbers from each quarter's first on.
             let x = unsafe { _mm512_loadu_ps(values[first..first + 16].as_ptr()) };
-            // Of a NaN and a number, `max` takes the second: NaN falls below the range.
-            let guess = _mm512_max_ps(_mm512_fmadd_ps(x, scale, offset), zero);
-            let guess = _mm512_cvttps_epi32(_mm512_min_ps(guess, last));
+            // What is beyond all whole numbers, and NaN, becomes the smallest. Far outside, the table is asked for another
+            // slot's first number, and the guess may go down by one: it is outside all the same.
+            let guess = _mm512_cvttps_epi32(_mm512_fmadd_ps(x, scale, offset));
             let low = _mm512_permutex2var_ps(lows, guess, more_lows);
             let too_high = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(x, low);
             _mm512_mask_sub_epi32(guess, too_high, guess, one)
         };
+        // Negative numbers become 0, and what 16 bits cannot hold as well.
         let first = _mm512_packus_epi32(slots(0), slots(16));
         let second = _mm512_packus_epi32(slots(32), slots(48));
-        _mm512_packus_epi16(first, second)
+        let last = _mm512_set1_epi8((self.bins + 1) as i8);
+        _mm512_min_epu8(_mm512_packus_epi16(first, second), last)
     }
 }
 
