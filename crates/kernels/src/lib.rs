@@ -4,6 +4,7 @@
 //! - [`activate`], [`activation_gradient`]: every activation and its derivative, on any tensor.
 //! - [`summarize`], [`share_outside`], and the [`Moments`] and [`Histogram`] they are made of: the same bits with any
 //!   number of threads.
+//! - [`dot`]: the sum of products, which losses and penalties are made of.
 //! - [`tap`]: the identity, with an open ear for the gradient.
 //! - [`AdamW`], [`Sgd`]: in one pass over the parameters.
 //! - [`Recorded`]: a forward pass or a training step as a CUDA graph.
@@ -21,6 +22,7 @@ mod compose;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod dense;
+mod dot;
 mod function;
 mod gather;
 pub mod gemm;
@@ -43,6 +45,7 @@ mod tap;
 pub use activation::{activate, activation_gradient};
 pub use adamw::AdamW;
 pub use dense::{DenseGradients, DensePass, Listener, dense};
+pub use dot::dot;
 pub use gather::Gather;
 pub use histogram::Histogram;
 pub use memory::{keep_freed_memory, keep_freed_memory_of};
