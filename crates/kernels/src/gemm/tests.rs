@@ -11,7 +11,7 @@ fn by_hand(a: &Matrix<f64>, b: &Matrix<f64>) -> Vec<f64> {
     for i in 0..a.rows {
         for j in 0..b.columns {
             let mut total = None;
-            for block in chunks(0..a.columns, depth_of(a.columns)) {
+            for block in chunks(0..a.columns, product::depth_of(a.columns)) {
                 let mut sum = 0.0;
                 for p in block {
                     sum = at(a, i, p).mul_add(at(b, p, j), sum);
