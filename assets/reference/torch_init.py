@@ -50,12 +50,17 @@ for n in SIZES:
     case(n, "normal:mean=0.5,std=0.02", [n], lambda t: nn.init.normal_(t, 0.5, 0.02))
     case(n, "uniform:low=-0.3,high=0.7", [n], lambda t: nn.init.uniform_(t, -0.3, 0.7))
     case(n, "torch.trunc_normal:std=1,a=-1,b=2", [n], lambda t: nn.init.trunc_normal_(t, 0, 1, -1, 2))
-    case(n, "torch.trunc_normal:std=1,a=1,b=2", [n], lambda t: nn.init.trunc_normal_(t, 0, 1, 1, 2),
-         {k: DTYPES[k] for k in ("f32", "f64")})
-    # Far out, where PyTorch keeps uniforms with the density's chance.
-    for low, high in [(3, 5), (-9, -6)]:
-        case(n, f"torch.trunc_normal:std=1,a={low},b={high}", [n],
-             lambda t: nn.init.trunc_normal_(t, 0, 1, low, high), {k: DTYPES[k] for k in ("f32", "f64")})
+    # Where PyTorch keeps uniforms with the density's chance: in std from the mean, near, and far out.
+    for std, low, high in [(1, 1, 2), (1, 3, 5), (1, -9, -6), (0.3, 0.3, 0.6), (0.7, 2.1, 3.5)]:
+        case(n, f"torch.trunc_normal:std={std},a={low},b={high}", [n],
+             lambda t: nn.init.trunc_normal_(t, 0, std, low, high))
+    case(n, "torch.trunc_normal:mean=0.1,std=0.7,a=0.8,b=2.2", [n],
+         lambda t: nn.init.trunc_normal_(t, 0.1, 0.7, 0.8, 2.2))
+# Intervals of few numbers, whose end rounding reaches: PyTorch puts the beginning there.
+case(3, "torch.uniform:a=1,b=1.0000005", [500], lambda t: nn.init.uniform_(t, 1, 1.0000005), {"f32": torch.float32})
+case(3, f"torch.uniform:a=1,b={1 + 2**-50!r}", [500], lambda t: nn.init.uniform_(t, 1, 1 + 2**-50), {"f64": torch.float64})
+case(3, "torch.uniform:a=0.999,b=1", [300_000], lambda t: nn.init.uniform_(t, 0.999, 1), {"f32": torch.float32})
+case(3, "torch.uniform:a=1,b=1.01", [200_000], lambda t: nn.init.uniform_(t, 1, 1.01), {"f32": torch.float32})
 million = {"f32": torch.float32}
 case(7, "normal:std=1", [1_000_003], lambda t: nn.init.normal_(t), million)
 case(7, "uniform:low=0,high=1", [1_000_003], lambda t: nn.init.uniform_(t), million)
@@ -82,6 +87,7 @@ model = {
     "gru": nn.GRU(6, 5),
     "rnn": nn.RNN(6, 5),
     "head": nn.Linear(5, 3),
+    "lstm_with_projection": nn.LSTM(6, 5, proj_size=2),
 }
 for layer, module in model.items():
     for name, parameter in module.named_parameters():

@@ -30,7 +30,10 @@ fn bits(tensor: &Tensor) -> Vec<u32> {
 const RULES: &str = r#"
 strict = true
 [[rule]]
-pattern = "lstm.*"
+pattern = "**.weight_hr_l0"
+init = "torch.linear"
+[[rule]]
+pattern = "lstm*.*"
 init = "recurrent:gates=4"
 [[rule]]
 pattern = "gru.*"
@@ -73,6 +76,9 @@ fn with_the_torch_stream_the_file_is_what_pytorch_draws() {
         ]);
     }
     shapes.extend(["head.weight=3x5", "head.bias=3"].map(str::to_owned));
+    let projection =
+        ["weight_ih_l0=20x6", "weight_hh_l0=20x2", "bias_ih_l0=20", "bias_hh_l0=20", "weight_hr_l0=2x5"];
+    shapes.extend(projection.map(|part| format!("lstm_with_projection.{part}")));
     let mut arguments = vec!["--stream", "torch", "--seed", "2024"];
     arguments.extend(shapes.iter().flat_map(|shape| ["--shape", shape.as_str()]));
     // By rules of our own, and by the preset.
@@ -103,6 +109,8 @@ fn like_another_file_and_the_same_bytes_twice() {
             "h.0.ln_1.weight=32",
             "--preset",
             "gpt2",
+            "--layers",
+            "12",
             "--out",
             "a.safetensors",
         ],
@@ -122,10 +130,7 @@ fn like_another_file_and_the_same_bytes_twice() {
     // n = 2048: 1/√(2n) = 1.6 % at one sigma.
     assert!((projection["std"].as_f64().unwrap() / meant - 1.0).abs() < 0.065);
     assert_eq!(manifest["tensors"][0]["init"], "ones");
-    run(
-        folder.path(),
-        &["--like", "a.safetensors", "--preset", "gpt2", "--seed", "1", "--out", "b.safetensors"],
-    );
+    run(folder.path(), &[&like[..], &["--seed", "1"]].concat());
     assert_ne!(fs::read(path("a.safetensors")).unwrap(), fs::read(path("b.safetensors")).unwrap());
 }
 
@@ -175,6 +180,115 @@ fn every_format_has_every_tensor() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "no --out, no file");
 }
 
+/// A file's tensors in their own types, or all in one; what is no weight is left out and told about.
+#[test]
+fn like_a_file_of_many_types() {
+    use candle_core::DType;
+    let folder = tempfile::tempdir().unwrap();
+    let ones = |dtype| Tensor::ones((4, 4), dtype, &Device::Cpu).unwrap();
+    let types = [("a", DType::F16), ("b", DType::F64), ("c", DType::BF16), ("d", DType::F32)];
+    let mut tensors: std::collections::HashMap<_, _> = types.map(|(name, dtype)| (name, ones(dtype))).into();
+    tensors.insert("counts", ones(DType::I64));
+    let path = folder.path().join("mixed.safetensors");
+    candle_core::safetensors::save(&tensors, &path).unwrap();
+    let drawn = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_init-weights"));
+        command
+            .args(["--like", "mixed.safetensors", "--init", "lecun_normal", "--out", "w.safetensors"])
+            .args(more);
+        let output = command.current_dir(folder.path()).assert().success().get_output().clone();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(stderr, "warning: left out, for weights are f64, f32, bf16 or f16: counts (I64)\n");
+        let drawn =
+            candle_core::safetensors::load(folder.path().join("w.safetensors"), &Device::Cpu).unwrap();
+        let mut types: Vec<_> = drawn.into_iter().map(|(name, tensor)| (name, tensor.dtype())).collect();
+        types.sort_by(|a, b| a.0.cmp(&b.0));
+        types
+    };
+    assert_eq!(drawn(&[]), types.map(|(name, dtype)| (name.to_owned(), dtype)));
+    assert!(drawn(&["--dtype", "f64"]).iter().all(|(_, dtype)| *dtype == DType::F64));
+    let counts = std::collections::HashMap::from([("counts", ones(DType::I64))]);
+    candle_core::safetensors::save(&counts, &path).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_init-weights"));
+    command.args(["--like", "mixed.safetensors", "--init", "ones"]).current_dir(folder.path());
+    command.assert().code(1);
+}
+
+/// A tebibyte of counts that is not there to be read: the header is all that is.
+#[test]
+fn of_a_file_only_the_header_is_read() {
+    use std::io::Write;
+    let folder = tempfile::tempdir().unwrap();
+    let (counts, weights) = (1u64 << 40, 48);
+    let header = format!(
+        r#"{{"w":{{"dtype":"F32","shape":[3,4],"data_offsets":[0,{weights}]}},"counts":{{"dtype":"I64","shape":[{}],"data_offsets":[{weights},{}]}}}}"#,
+        counts / 8,
+        weights + counts,
+    );
+    let mut file = fs::File::create(folder.path().join("large.safetensors")).unwrap();
+    file.write_all(&(header.len() as u64).to_le_bytes()).unwrap();
+    file.write_all(header.as_bytes()).unwrap();
+    file.set_len(8 + header.len() as u64 + weights + counts).unwrap();
+    let json = run(folder.path(), &["--like", "large.safetensors", "--init", "ones", "--format", "json"]);
+    let manifest: Value = serde_json::from_slice(&json).unwrap();
+    assert_eq!(manifest["tensors"].as_array().unwrap().len(), 1);
+    assert_eq!(manifest["tensors"][0]["name"], "w");
+}
+
+/// What --print-rules prints is what the preset does, learning rates and all.
+#[test]
+fn a_printed_preset_draws_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let shapes = [
+        "wte.weight=9x8",
+        "h.1.mlp.c_proj.weight=8x8",
+        "h.1.ln_1.bias=8",
+        "h.1.ln_1.weight=8",
+        "lm_head.weight=9x8",
+    ];
+    let shapes: Vec<&str> = shapes.iter().flat_map(|shape| ["--shape", *shape]).collect();
+    for preset in ["torch", "keras", "gpt2", "llama", "t-fixup", "mup"] {
+        let by_preset = ["--preset", preset, "--layers", "2", "--base-width", "4"];
+        let text = run(folder.path(), &[&by_preset[..], &["--print-rules"]].concat());
+        fs::write(folder.path().join("r.toml"), text).unwrap();
+        let manifest = |arguments: &[&str]| {
+            run(folder.path(), &[&shapes[..], arguments, &["--format", "json"]].concat())
+        };
+        assert_eq!(manifest(&by_preset), manifest(&["--rules", "r.toml"]), "{preset}");
+    }
+}
+
+/// What a batch norm counts, as PyTorch's and Keras' layers have it.
+#[test]
+fn batch_norms_start_with_unit_variance() {
+    let folder = tempfile::tempdir().unwrap();
+    let shapes = ["bn1.weight=8", "bn1.bias=8", "bn1.running_mean=8", "bn1.running_var=8"];
+    let shapes: Vec<&str> = shapes.iter().flat_map(|shape| ["--shape", *shape]).collect();
+    for preset in ["torch", "keras"] {
+        run(folder.path(), &[&shapes[..], &["--preset", preset, "--out", "w.safetensors"]].concat());
+        let drawn =
+            candle_core::safetensors::load(folder.path().join("w.safetensors"), &Device::Cpu).unwrap();
+        let all = |name: &str| drawn[name].to_vec1::<f32>().unwrap();
+        assert_eq!((all("bn1.weight"), all("bn1.bias")), (vec![1.0; 8], vec![0.0; 8]), "{preset}");
+        assert_eq!(
+            (all("bn1.running_mean"), all("bn1.running_var")),
+            (vec![0.0; 8], vec![1.0; 8]),
+            "{preset}"
+        );
+    }
+}
+
+/// A tensor without elements has no standard deviation, in every format.
+#[test]
+fn nothing_is_no_number() {
+    let folder = tempfile::tempdir().unwrap();
+    for format in ["table", "csv", "json"] {
+        let arguments = ["--shape", "w=0x4", "--init", "lecun_normal", "--format", format];
+        let text = String::from_utf8(run(folder.path(), &arguments)).unwrap();
+        assert!(!text.contains("NaN"), "{text}");
+    }
+}
+
 #[test]
 fn bad_input_is_one_line() {
     let folder = tempfile::tempdir().unwrap();
@@ -187,6 +301,22 @@ fn bad_input_is_one_line() {
     fails(&[&w[..], &["--shape", "w=5", "--init", "ones"]].concat(), 2, "'w' is named twice");
     fails(&[&w[..], &["--preset", "gpt7"]].concat(), 2, "known: torch, keras, gpt2, llama, t-fixup, mup");
     fails(&[&w[..], &["--preset", "mup", "--base-width", "nan"]].concat(), 2, "a finite number above 0");
+    for preset in ["gpt2", "llama", "t-fixup"] {
+        fails(
+            &[&w[..], &["--preset", preset]].concat(),
+            2,
+            "goes by the model's depth: give it as --layers N",
+        );
+    }
+    let beyond = ["--shape", "h.3.mlp.c_proj.weight=3x4", "--preset", "gpt2", "--layers", "3"];
+    fails(&beyond, 1, "'h.3.mlp.c_proj.weight': layer 3 is beyond the 3 layers");
+    fails(&["--shape", "c=6x2x3x3", "--shape", "d", "--init", "ones", "--print-rules"], 2, "NAME=800x750");
+    fails(&["--print-rules"], 2, "say how the tensors start");
+    fails(
+        &["--shape", "x.scale=3", "--shape", "y.shift=2", "--preset", "torch"],
+        1,
+        "'x.scale' [3], 'y.shift' [2]",
+    );
     fails(&[&w[..], &["--preset", "gpt2", "--layers", "0"]].concat(), 2, "0 is not in 1..=10000");
     fails(
         &[&w[..], &["--stream", "torch", "--init", "torch.trunc_normal:a=3,b=10000000"]].concat(),
@@ -202,12 +332,28 @@ fn bad_input_is_one_line() {
     fails(&["--like", "missing.safetensors", "--init", "ones"], 1, "cannot read 'missing.safetensors'");
     fs::write(folder.path().join("foreign.safetensors"), b"no safetensors").unwrap();
     fails(&["--like", "foreign.safetensors", "--init", "ones"], 1, "cannot read 'foreign.safetensors'");
+    let weights = ["--shape", "w=30x40", "--init", "normal:std=1", "--out", "whole.safetensors"];
+    run(folder.path(), &weights);
+    let bytes = fs::read(folder.path().join("whole.safetensors")).unwrap();
+    for cut in [3, 20, bytes.len() - 1] {
+        fs::write(folder.path().join("cut.safetensors"), &bytes[..cut]).unwrap();
+        fails(&["--like", "cut.safetensors", "--init", "ones"], 1, "cannot read 'cut.safetensors'");
+    }
     for (text, part) in [
         ("strict = 7", "line 1: invalid type"),
         ("\n[[rule]]\npattern = \"**\"\n", "missing field `init`"),
         ("[[rule]]\npattern = \"a..b\"\ninit = \"ones\"", "rule 1: cannot read the pattern 'a..b'"),
         ("[[rule]]\npattern = \"**\"\ninit = \"none\"", "rule 1: unknown initializer 'none'"),
         ("[[rule]]\npattern = \"**\"\ninit = \"ones\"\nparts = 2\ngroups = 2", "one can be given"),
+        ("strict = false", "strict = false: no layer is here to say"),
+        ("[[rule]]\npattern = \"**\"\ninit = \"hint\"", "rule 1: init = \"hint\": no layer is here"),
+        ("[[rule]]\npattern = \"**\"\ninit = \"ones\"\nparts = 0", "rule 1: groups, parts and stride are"),
+        ("[[rule]]\npattern = \"**\"\ninit = \"ones\"\nstride = 2", "rule 1: stride is that of transposed"),
+        ("[[rule]]\npattern = \"**\"\ninit = \"ones\"\ngroups = 2", "does not fit the layout groups=2"),
+        (
+            "[[rule]]\npattern = \"**\"\ninit = \"ones\"\nlearning_rate = \"fast\"",
+            "rule 1: learning_rate = NaN",
+        ),
         ("strict = true\n[[rule]]\npattern = \"x\"\ninit = \"ones\"", "no rule for 'w' [3, 4]"),
     ] {
         fs::write(folder.path().join("r.toml"), text).unwrap();

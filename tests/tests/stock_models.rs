@@ -117,6 +117,94 @@ fn a_convolutional_net_draws_what_its_layers_hint_at() -> Result<()> {
     Ok(())
 }
 
+type Preset = fn() -> std::result::Result<Vec<Rule>, wick_init::PatternError>;
+
+/// What is drawn by a preset is what it says, tensor by tensor: `meant` is the std by the name, the shape, and the fans of the
+/// weight (for a bias, of the one beside it). What comes out has it, within 4.1 standard errors (alpha = 4e-5 a tensor).
+fn check_preset(
+    (label, preset): (&str, Preset),
+    build: impl Fn(VarBuilder),
+    meant: impl Fn(&str, &[usize], wick_init::Fans) -> f64,
+) {
+    let map = InitMap::new(42).with_rules(preset().unwrap()).strict();
+    build(map.var_builder(DType::F32, &CPU));
+    let tensors = map.manifest().unwrap().tensors;
+    let fans = |name: &str| {
+        let weight = tensors.iter().find(|tensor| tensor.name == name && tensor.shape.len() >= 2);
+        weight.map_or(wick_init::Fans { fan_in: f64::NAN, fan_out: f64::NAN }, |weight| {
+            wick_init::Fans::of(&weight.shape).unwrap()
+        })
+    };
+    for tensor in &tensors {
+        let (layer, _) = tensor.name.rsplit_once('.').unwrap();
+        let expected = meant(&tensor.name, &tensor.shape, fans(&format!("{layer}.weight")));
+        let got = tensor.std_meant.unwrap();
+        assert!((got - expected).abs() <= 1e-12, "{label}, {}: {got}, and {expected} is meant", tensor.name);
+        let elements: usize = tensor.shape.iter().product();
+        let bound = 4.1 * expected / (2.0 * elements as f64).sqrt();
+        let drawn = tensor.std.unwrap();
+        assert!(elements < 500 || (drawn - expected).abs() <= bound, "{label}, {}: {drawn}", tensor.name);
+    }
+}
+
+/// Norms by any name (LayerNorm, bn1, downsample.1), biases beside them and beside linear layers, embeddings.
+#[test]
+fn stock_models_by_the_presets() {
+    let bert = |vb: VarBuilder| drop(small_bert(vb).unwrap());
+    let resnet = |vb: VarBuilder| drop(resnet::resnet18(10, vb).unwrap());
+    let is_embedding = |name: &str| name.contains("_embeddings.weight");
+    let torch = |name: &str, shape: &[usize], fans: wick_init::Fans| match shape.len() {
+        _ if is_embedding(name) => 1.0,
+        // A norm's bias stands beside a vector.
+        1 if name.ends_with("bias") && fans.fan_in > 0.0 => (3.0 * fans.fan_in).sqrt().recip(),
+        1 => 0.0,
+        _ => (3.0 * fans.fan_in).sqrt().recip(),
+    };
+    let keras = |name: &str, shape: &[usize], fans: wick_init::Fans| match shape.len() {
+        _ if is_embedding(name) => 0.05 / 3f64.sqrt(),
+        1 => 0.0,
+        _ => (2.0 / (fans.fan_in + fans.fan_out)).sqrt(),
+    };
+    let gpt2 = |_: &str, shape: &[usize], _: wick_init::Fans| if shape.len() == 1 { 0.0 } else { 0.02 };
+    // torchvision's own ResNet, whose convolutions keep the variance backward.
+    let kaiming: Preset = || {
+        let scheme = Initializer::kaiming_normal().with_mode(wick_init::FanMode::FanOut);
+        let mut rules = presets::torch_defaults()?;
+        rules.insert(0, Rule::draw("[*, *, *, *]", scheme)?);
+        Ok(rules)
+    };
+    let fan_out = |name: &str, shape: &[usize], fans: wick_init::Fans| match shape.len() {
+        4 => (2.0 / fans.fan_out).sqrt(),
+        _ => torch(name, shape, fans),
+    };
+    check_preset(("torch, BERT", presets::torch_defaults), bert, torch);
+    check_preset(("keras, BERT", presets::keras_defaults), bert, keras);
+    check_preset(("gpt2, BERT", || presets::gpt2(2)), bert, gpt2);
+    check_preset(("torch, ResNet", presets::torch_defaults), resnet, torch);
+    check_preset(("keras, ResNet", presets::keras_defaults), resnet, keras);
+    check_preset(("gpt2, ResNet", || presets::gpt2(2)), resnet, gpt2);
+    check_preset(("Kaiming, ResNet", kaiming), resnet, fan_out);
+}
+
+/// What batch norms count starts at a mean of 0 and a variance of 1.
+#[test]
+fn a_batch_norm_passes_on_what_it_is_given() -> Result<()> {
+    let map = InitMap::new(42).with_rules(presets::torch_defaults()?).strict();
+    resnet::resnet18(10, map.var_builder(DType::F32, &CPU))?;
+    let all = |end: &str, value: f64| {
+        let vars: Vec<_> = map.named_vars().into_iter().filter(|(name, _)| name.ends_with(end)).collect();
+        assert!(vars.len() >= 8, "{end}");
+        for (name, var) in vars {
+            let off = (var.as_tensor() - value).unwrap().abs().unwrap().max_all().unwrap();
+            assert_eq!(off.to_scalar::<f32>().unwrap(), 0.0, "{name}");
+        }
+    };
+    all("running_mean", 0.0);
+    all("running_var", 1.0);
+    all("bn1.weight", 1.0);
+    Ok(())
+}
+
 /// Half a model, or the model after another one, has the same weights.
 #[test]
 fn what_else_is_built_changes_no_bit() -> Result<()> {
@@ -176,13 +264,23 @@ fn a_llama_by_its_preset() -> Result<()> {
         assert!((tensor.std_meant.unwrap() - meant).abs() < 1e-6, "{}", tensor.name);
         let elements: usize = tensor.shape.iter().product();
         assert!(
-            (tensor.std - meant).abs() <= meant * 4.0 / (2.0 * elements as f64).sqrt(),
+            (tensor.std.unwrap() - meant).abs() <= meant * 4.0 / (2.0 * elements as f64).sqrt(),
             "{}",
             tensor.name
         );
     }
-    // Only the rules of norms' gammas, of biases, and of nothing else wait for a tensor.
-    assert_eq!(map.unmet_rules(), ["**.bias", "**.gamma [*]"]);
+    // Only the rules of layers beyond, of biases and of other norms wait for a tensor.
+    let unmet = [
+        "**.layers.*.self_attn.o_proj.weight",
+        "**.layers.*.mlp.down_proj.weight",
+        "**.bias",
+        "**.gamma [*]",
+        "**.beta [*]",
+        "**.running_mean [*]",
+        "**.running_var [*]",
+        "**.num_batches_tracked",
+    ];
+    assert_eq!(map.unmet_rules(), unmet);
     Ok(())
 }
 

@@ -2,6 +2,8 @@
 
 use candle_core::DType;
 
+use crate::{Layout, PatternError};
+
 /// An error of this crate. Each variant's text is the condition that does not hold and what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -13,6 +15,16 @@ pub enum Error {
         shape: Vec<usize>,
         /// The initializer that needed the fans.
         scheme: String,
+    },
+    /// The shape is none of that layout.
+    #[error("shape {shape:?} does not fit the layout {layout}: it needs {needs}")]
+    Layout {
+        /// The shape asked for.
+        shape: Vec<usize>,
+        /// What its dimensions were said to mean.
+        layout: Layout,
+        /// What must divide what, in words.
+        needs: &'static str,
     },
     /// The scheme puts a structure into the weight that a weight of this shape cannot have.
     #[error("{scheme} cannot fill shape {shape:?}: it needs {needs}")]
@@ -64,7 +76,8 @@ pub enum Error {
     /// The layer gave no hint of how to fill a weight, and no initializer was named for it.
     #[error(
         "no initializer for '{name}' {shape:?}: its layer asks for zeros, which is what candle's \
-         VarBuilder::get means by no hint; name one with InitMap::with_weights"
+         VarBuilder::get means by no hint; name one with a rule{}",
+        if .shape.len() >= 2 { " or with InitMap::with_weights" } else { "" }
     )]
     NoInitializer {
         /// The tensor's full name.
@@ -80,6 +93,19 @@ pub enum Error {
         /// Its shape.
         shape: Vec<usize>,
     },
+    /// The name has a layer's number that is not below the depth that the rule is for.
+    #[error("layer {layer} is beyond the {layers} layers that the rule '{pattern}' is for")]
+    Depth {
+        /// The number in the name, from 0.
+        layer: usize,
+        /// The model's depth as the rule has it.
+        layers: usize,
+        /// The rule's pattern.
+        pattern: String,
+    },
+    /// A pattern cannot be read.
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
     /// A tensor cannot start the way it is meant to.
     #[error("'{name}': {error}")]
     Tensor {
@@ -94,6 +120,14 @@ pub enum Error {
         /// The file.
         path: std::path::PathBuf,
         /// What is wrong with it.
+        reason: String,
+    },
+    /// A file cannot be written.
+    #[error("cannot write '{}': {reason}", .path.display())]
+    Write {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong.
         reason: String,
     },
     /// A tensor was asked for again with another shape, type or device.
@@ -120,6 +154,12 @@ impl From<Error> for candle_core::Error {
             Error::Candle(error) => error,
             error => Self::wrap(error),
         }
+    }
+}
+
+impl From<PatternError> for candle_core::Error {
+    fn from(error: PatternError) -> Self {
+        Error::from(error).into()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Fans: how many inputs and outputs a weight joins.
 
+use std::fmt;
+
 use crate::Error;
 
 /// How many terms make one output of a weight, and into how many outputs one input goes. They may be fractions,
@@ -41,17 +43,53 @@ pub enum Layout {
     Transposed {
         /// How many groups; a divisor of `in`.
         groups: usize,
-        /// The stride in every direction.
+        /// The stride in every direction; at least 1.
         stride: usize,
     },
     /// `[vocabulary, dim]`, looked up and not multiplied: one row makes an output, `fan_in = 1`,
     /// `fan_out = dim`.
     Embedding,
-    /// `[n·out, in]`, `n` projections in one matrix (QKV is 3): the fans of one of them.
+    /// `[n·out, in, kernel…]`, `n` projections in one (QKV is 3): the fans of one of them.
     Stacked {
         /// How many; a divisor of the first dimension.
         parts: usize,
     },
+}
+
+impl Layout {
+    /// An error if a weight of this shape, of two or more dimensions, is none of this layout. A vector is beside a
+    /// weight, and no layout is its own.
+    pub(crate) fn check(self, shape: &[usize]) -> Result<(), Error> {
+        let [first, _, kernel @ ..] = shape else { return Ok(()) };
+        let divides = |count: usize| first.checked_rem(count) == Some(0);
+        let (holds, needs) = match self {
+            Self::Plain => return Ok(()),
+            Self::Convolution { groups } | Self::Transposed { groups, stride: 1.. } => (
+                divides(groups),
+                "a first dimension that is a multiple of the groups, of which there is one or more",
+            ),
+            Self::Transposed { stride: 0, .. } => (false, "a stride of 1 or more"),
+            Self::Embedding => (kernel.is_empty(), "two dimensions [vocabulary, dim]"),
+            Self::Stacked { parts } => (
+                divides(parts),
+                "a first dimension that is a multiple of the parts, of which there is one or more",
+            ),
+        };
+        if holds { Ok(()) } else { Err(Error::Layout { shape: shape.to_vec(), layout: self, needs }) }
+    }
+}
+
+/// The words of a rules file.
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plain => f.write_str("plain"),
+            Self::Convolution { groups } => write!(f, "groups={groups}"),
+            Self::Transposed { groups, stride } => write!(f, "transposed,groups={groups},stride={stride}"),
+            Self::Embedding => f.write_str("embedding"),
+            Self::Stacked { parts } => write!(f, "parts={parts}"),
+        }
+    }
 }
 
 impl Fans {
@@ -66,28 +104,28 @@ impl Fans {
     /// The fans of a weight of this layout.
     ///
     /// # Errors
-    /// [`Error::NoFans`] for fewer than two dimensions, or groups, parts or strides that do not divide what
-    /// they are to divide.
+    /// [`Error::NoFans`] for fewer than two dimensions, [`Error::Layout`] for groups, parts or strides that do not
+    /// divide what they are to divide, and for an embedding of more than two dimensions.
     pub fn with_layout(shape: &[usize], layout: Layout) -> Result<Self, Error> {
-        let none = || Error::NoFans { shape: shape.to_vec(), scheme: "a scheme that scales by fans".into() };
-        let [first, second, kernel @ ..] = shape else { return Err(none()) };
-        let field = kernel.iter().product::<usize>() as f64;
-        let (first, second) = (*first, *second as f64);
-        let part = |parts: usize| match first.checked_rem(parts) {
-            Some(0) => Ok((first / parts) as f64),
-            _ => Err(none()),
+        let [first, second, kernel @ ..] = shape else {
+            return Err(Error::NoFans {
+                shape: shape.to_vec(),
+                scheme: "a scheme that scales by fans".into(),
+            });
         };
+        layout.check(shape)?;
+        let field: f64 = kernel.iter().map(|&side| side as f64).product();
+        let (first, second) = (*first as f64, *second as f64);
         let (fan_in, fan_out) = match layout {
-            Layout::Plain => (second * field, first as f64 * field),
-            Layout::Convolution { groups } => (second * field, part(groups)? * field),
-            Layout::Transposed { stride: 0, .. } => return Err(none()),
+            Layout::Plain => (second * field, first * field),
+            Layout::Convolution { groups } => (second * field, first / groups as f64 * field),
             Layout::Transposed { groups, stride } => {
                 // An output is under kernel/stride kernels in the mean, in each direction.
                 let steps = (stride as f64).powi(kernel.len() as i32);
-                (part(groups)? * field / steps, second * field)
+                (first / groups as f64 * field / steps, second * field)
             }
             Layout::Embedding => (1.0, second),
-            Layout::Stacked { parts } => (second * field, part(parts)? * field),
+            Layout::Stacked { parts } => (second * field, first / parts as f64 * field),
         };
         Ok(Self { fan_in, fan_out })
     }
@@ -159,16 +197,46 @@ mod tests {
 
     #[test]
     fn what_has_no_fans_is_named() {
-        for (shape, layout) in [
-            (&[][..], Layout::Plain),
-            (&[7], Layout::Embedding),
-            (&[8, 3], Layout::Convolution { groups: 3 }),
-            (&[8, 3], Layout::Convolution { groups: 0 }),
-            (&[8, 3, 3], Layout::Transposed { groups: 1, stride: 0 }),
-            (&[8, 3], Layout::Stacked { parts: 5 }),
-        ] {
+        for (shape, layout) in [(&[][..], Layout::Plain), (&[7], Layout::Embedding)] {
             let message = Fans::with_layout(shape, layout).unwrap_err().to_string();
-            assert!(message.contains(&format!("{shape:?}")), "{message}");
+            assert!(message.contains(&format!("shape {shape:?} has no fans")), "{message}");
         }
+    }
+
+    #[test]
+    fn a_layout_that_does_not_fit_says_what_must_divide() {
+        for (shape, layout, message) in [
+            (
+                &[6, 2, 3, 3][..],
+                Layout::Convolution { groups: 4 },
+                "groups=4: it needs a first dimension that is",
+            ),
+            (&[8, 3], Layout::Convolution { groups: 0 }, "groups=0: it needs a first dimension that is"),
+            (&[8, 3, 3], Layout::Transposed { groups: 3, stride: 2 }, "a multiple of the groups"),
+            (
+                &[8, 3, 3],
+                Layout::Transposed { groups: 1, stride: 0 },
+                "stride=0: it needs a stride of 1 or more",
+            ),
+            (
+                &[8, 3],
+                Layout::Stacked { parts: 5 },
+                "parts=5: it needs a first dimension that is a multiple of the parts",
+            ),
+            (&[8, 3], Layout::Stacked { parts: 0 }, "parts=0"),
+            (&[8, 3, 3, 3], Layout::Embedding, "embedding: it needs two dimensions"),
+        ] {
+            let error = Fans::with_layout(shape, layout).unwrap_err().to_string();
+            let whole = error.starts_with(&format!("shape {shape:?} does not fit the layout"));
+            assert!(whole && error.contains(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn absurd_kernels_do_not_overflow() {
+        let fans = Fans::of(&[1, 2, usize::MAX, usize::MAX]).unwrap();
+        assert_eq!(fans.fan_in, 2.0 * (usize::MAX as f64).powi(2));
+        let qkv = Fans::with_layout(&[12, 4, 3, 3], Layout::Stacked { parts: 3 }).unwrap();
+        assert_eq!((qkv.fan_in, qkv.fan_out), (36.0, 36.0));
     }
 }

@@ -1,19 +1,19 @@
 //! The backend behind a `VarBuilder` that draws what a model asks for.
 
+mod files;
+mod start;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{DType, Device, Result, Shape, Tensor, Var};
-use candle_nn::init::{FanInOut, NormalOrUniform};
 use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder};
 use rand::Rng;
 
 use crate::manifest::{self, Manifest, ManifestEntry, Origin};
-use crate::rules::Action;
 use crate::torch::TorchRng;
-use crate::{Error, Family, FanMode, Fans, Initializer, KeyedV1, Layout, Rule, Source};
+use crate::{Error, Fans, Initializer, KeyedV1, Rule};
 
 /// A map of named variables, like candle's `VarMap`, that draws each from a seeded stream of its own.
 ///
@@ -33,7 +33,8 @@ use crate::{Error, Family, FanMode, Fans, Initializer, KeyedV1, Layout, Rule, So
 ///    weight (by its dimensions, or by a name that ends in `weight`) that is an error that names the tensor, rather
 ///    than a dead layer.
 ///
-/// Clones share the variables; each of the methods above starts an empty map.
+/// Clones share the variables; each of the methods above starts an empty map, and a PyTorch generator from its seed. A
+/// generator of `rand`'s cannot be copied: the maps that are made of a clone of one with it draw from it in turn.
 ///
 /// ```
 /// use candle_core::{DType, Device};
@@ -80,6 +81,10 @@ impl std::fmt::Debug for Stream {
 }
 
 impl Stream {
+    fn torch(seed: u64) -> Self {
+        Self::Torch(Arc::new(Mutex::new(TorchRng::new(seed))), seed)
+    }
+
     fn name(&self) -> String {
         match self {
             Self::Keyed(keyed) => format!("keyed_v1, seed {}", keyed.seed()),
@@ -93,16 +98,17 @@ impl Stream {
 #[derive(Debug, Clone)]
 struct Entry {
     var: Var,
-    plan: Option<Plan>,
+    /// The place of the rule that the tensor meets first, loaded or drawn.
+    rule: Option<usize>,
+    /// `None` for what was loaded.
+    drawn: Option<Drawn>,
 }
 
-/// How a tensor is drawn.
+/// How a tensor was drawn.
 #[derive(Debug, Clone)]
-struct Plan {
-    rule: Option<usize>,
+struct Drawn {
     source: &'static str,
     initializer: Initializer,
-    layout: Layout,
 }
 
 impl InitMap {
@@ -119,13 +125,16 @@ impl InitMap {
 
     fn with(self, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::clone(&self.settings);
+        if let Stream::Torch(_, seed) = settings.stream {
+            settings.stream = Stream::torch(seed);
+        }
         change(&mut settings);
         Self::of(settings)
     }
 
     /// Draws from PyTorch's CPU generator after `torch.manual_seed(seed)`, in the order of construction.
     pub fn with_torch(self, seed: u64) -> Self {
-        self.with(|s| s.stream = Stream::Torch(Arc::new(Mutex::new(TorchRng::new(seed))), seed))
+        self.with(|s| s.stream = Stream::torch(seed))
     }
 
     /// Draws from a generator of `rand`'s, in the order of construction.
@@ -148,21 +157,8 @@ impl InitMap {
         self.with(|s| s.strict = true)
     }
 
-    /// Takes the tensors that a safetensors file holds from there. One of another shape or type than the model asks
-    /// for is an error when it is asked for.
-    ///
-    /// # Errors
-    /// [`Error::File`] if the file is not there, truncated, or no safetensors file.
-    pub fn with_file(self, path: impl AsRef<Path>) -> std::result::Result<Self, Error> {
-        let path = path.as_ref();
-        let error = |reason: String| Error::File { path: path.to_owned(), reason };
-        let first_line = |e: candle_core::Error| e.to_string().lines().next().unwrap_or_default().to_owned();
-        let file = candle_core::safetensors::load(path, &Device::Cpu).map_err(|e| error(first_line(e)))?;
-        Ok(self.with(|s| s.file = file))
-    }
-
     /// Tells the shapes of tensors before they are asked for: a rule for a bias that goes by the weight beside it
-    /// ([`Action::TorchBias`]) then does not need that to be made first.
+    /// ([`Action::TorchBias`](crate::Action::TorchBias)) then does not need that to be made first.
     pub fn with_shapes(self, shapes: impl IntoIterator<Item = (String, Vec<usize>)>) -> Self {
         self.with(|s| s.shapes = shapes.into_iter().collect())
     }
@@ -182,9 +178,36 @@ impl InitMap {
         self.lock().iter().map(|(name, entry)| (name.clone(), entry.var.clone())).collect()
     }
 
+    /// The variables with what the learning rate of each is to be multiplied by, in the order of the names: a loaded one's
+    /// too.
+    ///
+    /// ```
+    /// use candle_core::{DType, Device};
+    /// use wick_init::{InitMap, presets};
+    ///
+    /// let map = InitMap::new(42).with_rules(presets::mup(256.0)?);
+    /// candle_nn::linear(1024, 8, map.var_builder(DType::F32, &Device::Cpu).pp("fc"))?;
+    /// let rates: Vec<f64> = map.learning_rates()?.into_iter().map(|(_, rate)| rate).collect();
+    /// assert_eq!(rates, [1.0, 0.25]); // fc.bias, fc.weight
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] with the error of [`Rule::learning_rate_multiplier`] in it.
+    pub fn learning_rates(&self) -> std::result::Result<Vec<(Var, f64)>, Error> {
+        let vars = self.lock();
+        vars.iter().map(|(name, entry)| Ok((entry.var.clone(), self.learning_rate(name, entry)?))).collect()
+    }
+
+    fn learning_rate(&self, name: &str, entry: &Entry) -> std::result::Result<f64, Error> {
+        let rule = entry.rule.map(|index| &self.settings.rules[index]);
+        let rate = rule.map_or(Ok(1.0), |rule| rule.learning_rate_multiplier(entry.var.dims()));
+        rate.map_err(|error| start::of_tensor(name, error))
+    }
+
     /// The patterns of the rules that no tensor has met first so far: a typing error, perhaps.
     pub fn unmet_rules(&self) -> Vec<String> {
-        let met: BTreeSet<usize> = self.lock().values().filter_map(|e| e.plan.as_ref()?.rule).collect();
+        let met: BTreeSet<usize> = self.lock().values().filter_map(|entry| entry.rule).collect();
         let rules = self.settings.rules.iter().enumerate();
         rules.filter(|(index, _)| !met.contains(index)).map(|(_, rule)| rule.pattern.to_string()).collect()
     }
@@ -202,38 +225,33 @@ impl InitMap {
         })
     }
 
-    fn manifest_entry(
-        &self,
-        name: &str,
-        Entry { var, plan }: &Entry,
-    ) -> std::result::Result<ManifestEntry, Error> {
-        let shape = var.dims();
-        let layout = plan.as_ref().map_or(Layout::default(), |plan| plan.layout);
+    fn manifest_entry(&self, name: &str, entry: &Entry) -> std::result::Result<ManifestEntry, Error> {
+        let Entry { var, rule, drawn } = entry;
+        let (shape, layout) = (var.dims(), self.layout(*rule));
         let fans = Fans::with_layout(shape, layout).ok();
-        let rule = plan.as_ref().and_then(|plan| plan.rule).map(|index| &self.settings.rules[index]);
         let key = match &self.settings.stream {
-            Stream::Keyed(keyed) if plan.is_some() => Some(keyed.key(name).name_hash()),
+            Stream::Keyed(keyed) if drawn.is_some() => Some(keyed.key(name).name_hash()),
             _ => None,
         };
         Ok(ManifestEntry {
             name: name.to_owned(),
             shape: shape.to_vec(),
             dtype: var.dtype().as_str(),
-            origin: if plan.is_some() { Origin::Drawn } else { Origin::Loaded },
-            rule: match (rule, plan) {
-                (Some(rule), _) => rule.pattern.to_string(),
-                (None, Some(plan)) => plan.source.to_owned(),
+            origin: if drawn.is_some() { Origin::Drawn } else { Origin::Loaded },
+            rule: match (rule, drawn) {
+                (Some(index), _) => self.settings.rules[*index].pattern.to_string(),
+                (None, Some(drawn)) => drawn.source.to_owned(),
                 (None, None) => String::new(),
             },
-            init: plan.as_ref().map_or_else(String::new, |plan| plan.initializer.to_string()),
+            init: drawn.as_ref().map_or_else(String::new, |drawn| drawn.initializer.to_string()),
             fan_in: fans.map(|fans| fans.fan_in),
             fan_out: fans.map(|fans| fans.fan_out),
-            std_meant: match plan {
-                Some(plan) => plan.initializer.std_with_layout(shape, layout)?,
+            std_meant: match drawn {
+                Some(drawn) => drawn.initializer.std_with_layout(shape, layout)?,
                 None => None,
             },
             std: manifest::std(var)?,
-            learning_rate: rule.map_or(Ok(1.0), |rule| rule.learning_rate_multiplier(shape))?,
+            learning_rate: self.learning_rate(name, entry)?,
             key: key.map(|hash| format!("{hash:016x}")),
         })
     }
@@ -242,107 +260,6 @@ impl InitMap {
         // A panic elsewhere cannot leave the map half changed: an insertion is its only change.
         self.vars.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn plan(&self, name: &str, shape: &Shape, hint: Init) -> std::result::Result<Plan, Error> {
-        let settings = &self.settings;
-        let is_matrix = shape.rank() >= 2;
-        let is_weight = is_matrix || name.ends_with("weight");
-        let of = |source, initializer| Plan { rule: None, source, initializer, layout: Layout::default() };
-        let missing = || Error::NoInitializer { name: name.to_owned(), shape: shape.dims().to_vec() };
-        let rules = settings.rules.iter().enumerate();
-        let rule = rules.clone().find(|(_, rule)| rule.pattern.matches(name, shape.dims()));
-        match (rule, &settings.weights, hint) {
-            (Some((index, rule)), _, hint) => {
-                let initializer = match (&rule.action, hint) {
-                    (Action::Draw(initializer), _) => initializer.clone(),
-                    (Action::TorchBias, _) => self.bias_beside_weight(name)?,
-                    (Action::Hint, Init::Const(0.0)) if is_weight => return Err(missing()),
-                    (Action::Hint, hint) => from_hint(hint, shape),
-                };
-                Ok(Plan { rule: Some(index), source: "rule", initializer, layout: rule.layout })
-            }
-            (None, _, _) if settings.strict => {
-                Err(Error::NoRule { name: name.to_owned(), shape: shape.dims().to_vec() })
-            }
-            (None, _, Init::Const(value)) if value != 0.0 => Ok(of("hint", Initializer::Constant(value))),
-            (None, Some(initializer), _) if is_matrix => Ok(of("weights", initializer.clone())),
-            (None, _, Init::Const(_)) if is_weight => Err(missing()),
-            (None, _, hint) => Ok(of("hint", from_hint(hint, shape))),
-        }
-    }
-
-    /// `U(±1/√fan_in)` with the fan_in of the weight that stands beside a bias.
-    fn bias_beside_weight(&self, bias: &str) -> std::result::Result<Initializer, Error> {
-        let weight = match bias.rsplit_once('.') {
-            Some((layer, _)) => format!("{layer}.weight"),
-            None => "weight".to_owned(),
-        };
-        let made = self.lock().get(&weight).map(|entry| entry.var.dims().to_vec());
-        let settings = &self.settings;
-        let known = made
-            .or_else(|| settings.file.get(&weight).map(|tensor| tensor.dims().to_vec()))
-            .or_else(|| settings.shapes.get(&weight).cloned());
-        match known {
-            Some(shape) => {
-                let fan_in = Fans::of(&shape)?.fan_in;
-                // PyTorch's own case for a layer without inputs.
-                Ok(Initializer::uniform(if fan_in > 0.0 { 1.0 / fan_in.sqrt() } else { 0.0 }))
-            }
-            None => Err(Error::NoSuchTensor(weight)),
-        }
-    }
-
-    fn draw(
-        &self,
-        plan: &Plan,
-        name: &str,
-        shape: Shape,
-        dtype: DType,
-        device: &Device,
-    ) -> std::result::Result<Tensor, Error> {
-        let draw =
-            |source: Source| plan.initializer.tensor_with_layout(source, shape, plan.layout, dtype, device);
-        let drawn = match &self.settings.stream {
-            Stream::Keyed(keyed) => draw(Source::Keyed(keyed.key(name))),
-            Stream::Torch(rng, _) => {
-                draw(Source::Torch(&mut rng.lock().unwrap_or_else(PoisonError::into_inner)))
-            }
-            Stream::Rand(rng) => {
-                let mut rng = rng.lock().unwrap_or_else(PoisonError::into_inner);
-                draw(Source::Rand(&mut **rng))
-            }
-        };
-        drawn.map_err(|error| Error::Tensor { name: name.to_owned(), error: Box::new(error) })
-    }
-}
-
-/// What candle's hint means, as one of our initializers. Where candle would use a fan of a shape that has
-/// none, its own rule for it is kept.
-fn from_hint(hint: Init, shape: &Shape) -> Initializer {
-    match hint {
-        Init::Const(value) => Initializer::Constant(value),
-        Init::Randn { mean, stdev } => Initializer::Normal { mean, std: stdev },
-        Init::Uniform { lo, up } => Initializer::Uniform { low: lo, high: up },
-        Init::Kaiming { dist, fan, non_linearity } => {
-            let gain = non_linearity.gain();
-            let family = match dist {
-                NormalOrUniform::Normal => Family::Normal,
-                NormalOrUniform::Uniform => Family::Uniform,
-            };
-            let mode = match fan {
-                FanInOut::FanIn => FanMode::FanIn,
-                FanInOut::FanOut => FanMode::FanOut,
-            };
-            if shape.rank() >= 2 {
-                return Initializer::VarianceScaling { scale: gain * gain, mode, family };
-            }
-            let std = gain / (fan.for_shape(shape) as f64).sqrt();
-            match dist {
-                NormalOrUniform::Normal => Initializer::normal(std),
-                NormalOrUniform::Uniform => Initializer::uniform(3f64.sqrt() * std),
-            }
-        }
-    }
 }
 
 impl SimpleBackend for InitMap {
@@ -350,6 +267,7 @@ impl SimpleBackend for InitMap {
         if let Some(entry) = self.lock().get(name) {
             return same(name, &entry.var, Some(&shape), dtype, device);
         }
+        let rule = self.rule(name, &shape);
         let entry = match self.settings.file.get(name) {
             Some(tensor) => {
                 if tensor.shape() != &shape || tensor.dtype() != dtype {
@@ -360,12 +278,13 @@ impl SimpleBackend for InitMap {
                     }
                     .into());
                 }
-                Entry { var: Var::from_tensor(&tensor.to_device(device)?)?, plan: None }
+                Entry { var: Var::from_tensor(&tensor.to_device(device)?)?, rule, drawn: None }
             }
             None => {
-                let plan = self.plan(name, &shape, hint)?;
-                let drawn = self.draw(&plan, name, shape.clone(), dtype, device)?;
-                Entry { var: Var::from_tensor(&drawn)?, plan: Some(plan) }
+                let drawn = self.plan(rule, name, &shape, hint)?;
+                let (initializer, layout) = (&drawn.initializer, self.layout(rule));
+                let tensor = self.draw(initializer, layout, name, shape.clone(), (dtype, device))?;
+                Entry { var: Var::from_tensor(&tensor)?, rule, drawn: Some(drawn) }
             }
         };
         // Another thread may have been faster; its variable is the one.

@@ -1,12 +1,12 @@
-//! The schemes, and the one core that turns those with independent elements into a distribution.
+//! The schemes, and what they tell of the tensors that they fill.
 
 use candle_core::{DType, Device, Shape, Tensor};
 
-use crate::distribution::{Distribution, TRUNCATED_STD};
-use crate::error::check;
+use crate::plan::Plan;
 use crate::source::{Source, Values, to_tensor};
+use crate::stft::{Scaling, Side, Window};
 use crate::structured::{self, Structure};
-use crate::{Error, FanMode, Fans, Layout};
+use crate::{Error, FanMode, Layout};
 
 /// How a tensor starts.
 ///
@@ -90,7 +90,7 @@ pub enum Initializer {
     },
     /// `gain` on the diagonal of a matrix, 0 elsewhere.
     Identity {
-        /// The diagonal.
+        /// The diagonal; any finite value, as are the singular values below.
         gain: f64,
     },
     /// A convolution `[out, in/groups, kernel…]` (1-d to 3-d) that passes as many channels through as it can,
@@ -107,11 +107,12 @@ pub enum Initializer {
         gain: f64,
     },
     /// A convolution `[out, in, kernel…]`, `out ≥ in`, that is orthogonal at its centre and 0 elsewhere (Xiao et
-    /// al. 2018, arXiv 1806.05393, algorithm 1): it keeps the norm of every signal. The centre is that of
-    /// [`Dirac`](Self::Dirac).
+    /// al. 2018, arXiv 1806.05393, algorithm 1): it keeps the norm of every signal.
     DeltaOrthogonal {
         /// The singular values.
         gain: f64,
+        /// Which element of an even side is the centre.
+        centre: Centre,
     },
     /// `N(0, std²)` with a share of the elements of every column (or row) set to 0 (Martens 2010, *Deep learning
     /// via Hessian-free optimization*): `⌈sparsity · length⌉` of them.
@@ -134,9 +135,22 @@ pub enum Initializer {
         /// What one channel of each set is drawn from.
         base: Box<Self>,
     },
-    /// Identities and Hadamard matrices, without randomness (Zhao et al. 2021, arXiv 2110.12661, algorithm 1).
-    /// Convolutions have it at their centre.
+    /// Identities, and Hadamard matrices where a layer widens, without randomness (Zhao et al. 2022, arXiv 2110.12661,
+    /// algorithm 1): `2^{-(m-1)/2} H_m` with `m = ⌈log₂ out⌉`, as the paper has it, which doubles `|Wx|²` where `out` is a
+    /// power of two; the authors' program divides by `2^{m/2}`, which keeps it. Convolutions have it at their centre.
     Zero,
+    /// The kernels `[bands, 1, frame]` of a short-time Fourier transform of `2(bands - 1)` steps, of two or more bands:
+    /// `w(n) cos(2πkn/(2(bands - 1)))`, or `-sin`, for band `k` and place `n` of the frame. Keras' `STFT`.
+    Stft {
+        /// Which part.
+        side: Side,
+        /// What the frame is weighted with.
+        window: Window,
+        /// What the window is divided by.
+        scaling: Scaling,
+        /// Whether the window's period is the frame, and not one less.
+        periodic: bool,
+    },
 }
 
 /// The family of a distribution that is given by its standard deviation `σ`.
@@ -149,6 +163,16 @@ pub enum Family {
     TruncatedNormal,
     /// `U(-√3 σ, √3 σ)`.
     Uniform,
+}
+
+/// Which element of a kernel's even side `k` is its centre. Of an odd one it is the middle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Centre {
+    /// `⌊k/2⌋`, PyTorch's choice.
+    #[default]
+    Upper,
+    /// `⌊(k-1)/2⌋`, JAX's.
+    Lower,
 }
 
 /// Which way the zeros of [`Initializer::Sparse`] are counted.
@@ -171,98 +195,16 @@ pub struct WeightLaw {
 }
 
 impl Initializer {
-    /// What the scheme does to a tensor of this shape: a distribution for each element by itself, or a
-    /// structure. All arithmetic of the schemes is here.
-    pub(crate) fn plan(&self, shape: &[usize], layout: Layout) -> Result<Plan<'_>, Error> {
-        let fan = |mode: FanMode| -> Result<f64, Error> {
-            let fans = Fans::with_layout(shape, layout)
-                .map_err(|_| Error::NoFans { shape: shape.to_vec(), scheme: self.to_string() })?;
-            let fan = mode.of(fans);
-            // A tensor without elements has no fan to divide by, and nothing to draw.
-            Ok(if fan > 0.0 { fan } else { 1.0 })
-        };
-        let symmetric = |bound: f64| Distribution::Uniform { low: -bound, high: bound };
-        let structure = |structure| Ok(Plan::Structure(structure));
-        let distribution = match *self {
-            Self::Constant(value) => Distribution::Constant(check("value", value, true, "finite")?),
-            Self::Normal { mean, std } => normal(mean, std)?,
-            Self::Uniform { low, high } => uniform(low, high)?,
-            Self::TruncatedNormal { mean, std, low, high } => {
-                normal(mean, std)?;
-                uniform(low, high)?;
-                let reach = (low - mean).max(mean - high).max(0.0);
-                check(
-                    "std",
-                    std,
-                    reach <= 30.0 * std,
-                    "large enough for the bounds to hold some of the normal",
-                )?;
-                Distribution::TruncatedNormal { mean, std, low, high }
-            }
-            Self::VarianceScaling { scale, mode, family } => {
-                check("scale", scale, scale >= 0.0, "finite and not negative")?;
-                // `√(scale/fan)`, in the order of operations of PyTorch, whose last bit a golden value shows.
-                let std = match mode {
-                    FanMode::FanAvg => scale.sqrt() * (1.0 / fan(mode)?).sqrt(),
-                    _ => scale.sqrt() / fan(mode)?.sqrt(),
-                };
-                match family {
-                    Family::Normal => Distribution::Normal { mean: 0.0, std },
-                    Family::Uniform => symmetric(3f64.sqrt() * std),
-                    Family::TruncatedNormal => {
-                        let std = std / TRUNCATED_STD;
-                        Distribution::TruncatedNormal { mean: 0.0, std, low: -2.0 * std, high: 2.0 * std }
-                    }
-                }
-            }
-            Self::SirenFirst => symmetric(1.0 / fan(FanMode::FanIn)?),
-            Self::SirenHidden { omega } => {
-                check("omega", omega, omega > 0.0, "finite and above 0")?;
-                symmetric((6.0 / fan(FanMode::FanIn)?).sqrt() / omega)
-            }
-            Self::Recurrent { gates } => match shape.first().map(|first| (first.checked_rem(gates), first)) {
-                Some((Some(0), first)) if *first > 0 => symmetric(1.0 / ((first / gates) as f64).sqrt()),
-                _ => {
-                    return Err(Error::Shape {
-                        shape: shape.to_vec(),
-                        scheme: self.to_string(),
-                        needs: "a first dimension that is a multiple of the gates",
-                    });
-                }
-            },
-            Self::Identity { gain } => return structure(Structure::Identity { gain: finite_gain(gain)? }),
-            Self::Dirac { groups } => return structure(Structure::Dirac { groups }),
-            Self::Orthogonal { gain } => {
-                return structure(Structure::Orthogonal { gain: finite_gain(gain)? });
-            }
-            Self::DeltaOrthogonal { gain } => {
-                return structure(Structure::DeltaOrthogonal { gain: finite_gain(gain)? });
-            }
-            Self::Sparse { sparsity, std, by } => {
-                check("sparsity", sparsity, (0.0..=1.0).contains(&sparsity), "in [0, 1]")?;
-                normal(0.0, std)?;
-                return structure(Structure::Sparse { sparsity, std, by });
-            }
-            Self::Bilinear => return structure(Structure::Bilinear),
-            Self::Icnr { factor, ref base } => {
-                let icnr = Structure::Icnr { factor, base };
-                // The base's own shape, where there is one.
-                match icnr.check(shape).is_ok().then(|| structured::one_of_each(factor, shape)) {
-                    Some(one) => base.plan(&one, layout)?.check_shape(&one)?,
-                    None => base.plan(shape, layout).map(|_| ())?,
-                }
-                return structure(icnr);
-            }
-            Self::ForgetGate { value } => {
-                return structure(Structure::ForgetGate { value: check("value", value, true, "finite")? });
-            }
-            Self::Zero => return structure(Structure::Zero),
-        };
-        Ok(Plan::Independent(distribution))
-    }
-
-    /// The standard deviation that the elements of a tensor of this shape are meant to have; `None` where the
-    /// scheme is a structure and no distribution.
+    /// The standard deviation that the elements of a tensor of this shape are meant to have: of an orthogonal or sparse
+    /// weight, over all of its elements. `None` for the other structures.
+    ///
+    /// ```
+    /// use wick_init::Initializer;
+    ///
+    /// assert_eq!(Initializer::Orthogonal { gain: 2.0 }.std(&[100, 25])?, Some(0.2));
+    /// assert_eq!(Initializer::Identity { gain: 2.0 }.std(&[100, 25])?, None);
+    /// # Ok::<(), wick_init::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`tensor`](Self::tensor).
@@ -277,7 +219,10 @@ impl Initializer {
     pub fn std_with_layout(&self, shape: &[usize], layout: Layout) -> Result<Option<f64>, Error> {
         match self.plan(shape, layout)? {
             Plan::Independent(distribution) => Ok(Some(distribution.std())),
-            Plan::Structure(structure) => structure.check(shape).map(|()| None),
+            Plan::Structure(structure) => {
+                structure.check(shape)?;
+                Ok(structure.variance(shape).map(f64::sqrt))
+            }
         }
     }
 
@@ -304,14 +249,11 @@ impl Initializer {
             Plan::Independent(_) => Ok(None),
             Plan::Structure(structure) => {
                 structure.check(shape)?;
-                let (out, inputs) = (shape[0] as f64, shape[1..].iter().product::<usize>() as f64);
-                match structure {
-                    Structure::Orthogonal { gain } => law(gain * gain / out.max(inputs).max(1.0), true),
-                    Structure::Sparse { sparsity, std, by } => {
-                        let length = if by == SparseBy::Column { out } else { inputs };
-                        let kept = 1.0 - (sparsity * length).ceil() / length.max(1.0);
-                        law(kept * std * std, false)
+                match structure.variance(shape) {
+                    Some(variance) if matches!(structure, Structure::Orthogonal { .. }) => {
+                        law(variance, true)
                     }
+                    Some(variance) if matches!(structure, Structure::Sparse { .. }) => law(variance, false),
                     _ => Ok(None),
                 }
             }
@@ -323,8 +265,8 @@ impl Initializer {
     ///
     /// # Errors
     /// [`Error::Parameter`] for a parameter out of range, [`Error::NoFans`] where the scheme needs fans and
-    /// the shape has none, [`Error::Shape`] where the scheme cannot fill it, [`Error::Type`] for a type that is
-    /// not floating point, [`Error::Candle`] if the device refuses.
+    /// the shape has none, [`Error::Layout`] where the shape is none of the layout, [`Error::Shape`] where the scheme
+    /// cannot fill it, [`Error::Type`] for a type that is not floating point, [`Error::Candle`] if the device refuses.
     pub fn tensor<'a>(
         &self,
         source: impl Into<Source<'a>>,
@@ -370,40 +312,6 @@ impl Initializer {
         };
         to_tensor(values, shape, dtype, device)
     }
-}
-
-/// How a tensor is filled, after its shape is known.
-pub(crate) enum Plan<'a> {
-    /// Every element by itself.
-    Independent(Distribution),
-    /// All together.
-    Structure(Structure<'a>),
-}
-
-impl Plan<'_> {
-    /// An error if it cannot fill a tensor of this shape.
-    fn check_shape(&self, shape: &[usize]) -> Result<(), Error> {
-        match self {
-            Self::Independent(_) => Ok(()),
-            Self::Structure(structure) => structure.check(shape),
-        }
-    }
-}
-
-fn normal(mean: f64, std: f64) -> Result<Distribution, Error> {
-    check("mean", mean, true, "finite")?;
-    check("std", std, std >= 0.0, "finite and not negative")?;
-    Ok(Distribution::Normal { mean, std })
-}
-
-fn uniform(low: f64, high: f64) -> Result<Distribution, Error> {
-    check("high", high, true, "finite")?;
-    check("low", low, low <= high, "finite and not above high")?;
-    Ok(Distribution::Uniform { low, high })
-}
-
-fn finite_gain(gain: f64) -> Result<f64, Error> {
-    check("gain", gain, true, "finite")
 }
 
 #[cfg(test)]

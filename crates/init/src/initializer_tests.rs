@@ -1,4 +1,5 @@
 use super::*;
+use crate::distribution::TRUNCATED_STD;
 
 /// Every scheme with a distribution against its formula for the variance, on a linear layer.
 #[test]
@@ -31,6 +32,20 @@ fn schemes_have_their_std() {
         let std = scheme.std(&[750, 800]).unwrap().unwrap();
         assert!((std * std - variance).abs() < 1e-14, "{scheme}: {}", std * std);
     }
+    // Structures whose elements chance or orthogonality makes even, by their mean square.
+    let sparse = Initializer::Sparse { sparsity: 0.31, std: 0.5, by: SparseBy::Column };
+    let orthogonal = Initializer::Orthogonal { gain: 2.0 };
+    let delta = Initializer::DeltaOrthogonal { gain: 3.0, centre: Centre::Upper };
+    for (scheme, shape) in [(orthogonal, &[60, 7, 3][..]), (delta, &[80, 60, 3]), (sparse, &[10, 2000])] {
+        let drawn = scheme.tensor(crate::KeyedV1::new(6).key("w"), shape, DType::F64, &Device::Cpu).unwrap();
+        let got = drawn.sqr().unwrap().mean_all().unwrap().to_scalar::<f64>().unwrap().sqrt();
+        // The sparse one's 12,000 numbers that are not 0 by chance, within 3.1 %; the others exactly.
+        let bound = if shape.len() == 2 { 4.1 / 24_000f64.sqrt() } else { 1e-12 };
+        let std = scheme.std(shape).unwrap().unwrap();
+        assert!((got / std - 1.0).abs() < bound, "{scheme}: {got} {std}");
+        assert!((got / (1.05 * std) - 1.0).abs() > bound, "{scheme}: the twin");
+    }
+    assert_eq!(Initializer::Zero.std(&[4, 4]).unwrap(), None);
     let convolution = Initializer::kaiming_normal().std(&[64, 3, 7, 7]).unwrap();
     assert_eq!(convolution, Some(2f64.sqrt() / 147f64.sqrt()));
 }
@@ -66,6 +81,19 @@ fn parameters_out_of_range_are_named() {
         error,
         "shape [5] has no fans: xavier_normal needs a weight of two or more dimensions [out, in, …]"
     );
+}
+
+/// Whatever the scheme: one without fans would pass otherwise.
+#[test]
+fn a_layout_that_does_not_fit_is_refused() {
+    for scheme in [Initializer::normal(1.0), Initializer::xavier_normal(), Initializer::zeros()] {
+        let error = scheme.std_with_layout(&[8, 3, 3, 3], Layout::Embedding).unwrap_err().to_string();
+        assert!(error.contains("does not fit the layout embedding"), "{scheme}: {error}");
+        let error = scheme.std_with_layout(&[6, 2], Layout::Stacked { parts: 4 }).unwrap_err().to_string();
+        assert!(error.contains("a multiple of the parts"), "{scheme}: {error}");
+    }
+    // A bias beside it has no layout.
+    assert!(Initializer::zeros().std_with_layout(&[6], Layout::Stacked { parts: 4 }).is_ok());
 }
 
 #[test]

@@ -118,8 +118,11 @@ impl FromStr for Pattern {
             return Err(error("`**` stands for whole parts between dots, `*` for characters of one"));
         }
         let shape = shape.map(|inside| {
-            let mut dims: Vec<&str> =
-                inside.split(',').map(str::trim).filter(|dim| !dim.is_empty()).collect();
+            // `[]` is a scalar's.
+            let mut dims: Vec<&str> = match inside.trim() {
+                "" => Vec::new(),
+                inside => inside.split(',').map(str::trim).collect(),
+            };
             let open = dims.last() == Some(&"..");
             if open {
                 dims.pop();
@@ -176,6 +179,8 @@ mod tests {
             ("[*, *]", &[3, 4, 5], false),
             ("[*, *, ..]", &[3, 4, 5], true),
             ("[..]", &[], true),
+            ("[ ]", &[], true),
+            ("[]", &[1], false),
             ("[3, ..]", &[3], true),
             ("[3, ..]", &[4], false),
             ("x [3]", &[3], false),
@@ -196,6 +201,8 @@ mod tests {
             ("[3] x", "not closed at the end"),
             ("[three]", "'three' is neither a size"),
             ("[.., 3]", "'..' is neither a size"),
+            ("[*,,*]", "'' is neither a size"),
+            ("[*, ]", "'' is neither a size"),
         ] {
             let error = pattern.parse::<Pattern>().unwrap_err().to_string();
             assert!(error.contains(part), "{pattern}: {error}");

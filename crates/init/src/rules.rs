@@ -1,5 +1,9 @@
 //! Rules: which tensors start how.
 
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::check;
 use crate::{Error, Fans, Initializer, Layout, Pattern};
 
 /// What a rule does with its tensors.
@@ -12,8 +16,20 @@ pub enum Action {
     Draw(Initializer),
     /// PyTorch's default for the bias of `Linear` and `Conv`: `U(±1/√fan_in)`, with the fan_in of the tensor
     /// `weight` beside it, whose shape must be known: made before, in the file, or told by
-    /// [`InitMap::with_shapes`](crate::InitMap::with_shapes).
+    /// [`InitMap::with_shapes`](crate::InitMap::with_shapes). Beside a weight of fewer than two dimensions, which is a
+    /// norm's, it is 0.
     TorchBias,
+}
+
+/// The `init` of a rules file: `hint`, `torch.bias`, or the initializer as a SPEC.
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hint => f.write_str("hint"),
+            Self::TorchBias => f.write_str("torch.bias"),
+            Self::Draw(initializer) => initializer.fmt(f),
+        }
+    }
 }
 
 /// By what the learning rate of a tensor is multiplied.
@@ -25,9 +41,52 @@ pub enum LearningRate {
     Base,
     /// By `base/fan_in`: muP's rule for Adam on matrices whose both sides grow with the width.
     InverseFanIn {
-        /// The fan_in at which the learning rate was tuned.
+        /// The fan_in at which the learning rate was tuned; above 0.
         base: f64,
     },
+    /// By this number, 0 or above.
+    Times(f64),
+}
+
+/// `1`, `base/fan_in` or a number, as it reads back.
+///
+/// ```
+/// use wick_init::LearningRate;
+///
+/// let rate: LearningRate = "256/fan_in".parse()?;
+/// assert_eq!(rate, LearningRate::InverseFanIn { base: 256.0 });
+/// assert_eq!(rate.to_string(), "256/fan_in");
+/// # Ok::<(), wick_init::Error>(())
+/// ```
+impl fmt::Display for LearningRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Base => f.write_str("1"),
+            Self::InverseFanIn { base } => write!(f, "{base}/fan_in"),
+            Self::Times(factor) => write!(f, "{factor}"),
+        }
+    }
+}
+
+impl FromStr for LearningRate {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let number = |text: &str| text.trim().parse::<f64>().unwrap_or(f64::NAN);
+        match text.trim().strip_suffix("/fan_in") {
+            Some(text) => {
+                let base = number(text);
+                let base =
+                    check("learning_rate", base, base > 0.0, "BASE/fan_in with a finite BASE above 0")?;
+                Ok(Self::InverseFanIn { base })
+            }
+            None => {
+                let factor = number(text);
+                check("learning_rate", factor, factor >= 0.0, "a finite number from 0 on, or BASE/fan_in")?;
+                Ok(if factor == 1.0 { Self::Base } else { Self::Times(factor) })
+            }
+        }
+    }
 }
 
 /// A rule: a pattern, and what is done with the tensors that it matches.
@@ -50,6 +109,9 @@ pub struct Rule {
     pub layout: Layout,
     /// How fast they learn.
     pub learning_rate: LearningRate,
+    /// The depth of the model that the rule is for, where it goes by that: a tensor whose name has a layer's number that
+    /// is not below it is an error. The layer's number is the first part of the name that is a whole number.
+    pub layers: Option<usize>,
 }
 
 impl Rule {
@@ -79,7 +141,7 @@ impl Rule {
 
     fn new(pattern: &str, action: Action) -> Result<Self, crate::PatternError> {
         let (layout, learning_rate) = (Layout::default(), LearningRate::default());
-        Ok(Self { pattern: pattern.parse()?, action, layout, learning_rate })
+        Ok(Self { pattern: pattern.parse()?, action, layout, learning_rate, layers: None })
     }
 
     /// The same for weights of another layout.
@@ -92,14 +154,81 @@ impl Rule {
         Self { learning_rate, ..self }
     }
 
+    /// The same for a model of this depth only, see [`layers`](Self::layers).
+    ///
+    /// ```
+    /// use wick_init::{Initializer, Rule};
+    ///
+    /// let rule = Rule::draw("h.*.mlp.c_proj.weight", Initializer::normal(0.004))?.with_layers(12);
+    /// assert!(rule.check_depth("h.11.mlp.c_proj.weight").is_ok());
+    /// assert!(rule.check_depth("h.12.mlp.c_proj.weight").is_err());
+    /// # Ok::<(), wick_init::PatternError>(())
+    /// ```
+    pub fn with_layers(self, layers: usize) -> Self {
+        Self { layers: Some(layers), ..self }
+    }
+
+    /// Whether a tensor's layer is one of those that the rule is for.
+    ///
+    /// # Errors
+    /// [`Error::Depth`] if it is beyond them.
+    pub fn check_depth(&self, name: &str) -> Result<(), Error> {
+        let layer = name.split('.').find_map(|part| part.parse::<usize>().ok());
+        match (layer, self.layers) {
+            (Some(layer), Some(layers)) if layer >= layers => {
+                Err(Error::Depth { layer, layers, pattern: self.pattern.to_string() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// By what the learning rate of a tensor of this shape is multiplied.
     ///
     /// # Errors
-    /// [`Error::NoFans`] where that needs fans and the shape has none.
+    /// [`Error::NoFans`] where that needs fans and the shape has none, [`Error::Layout`] where the shape is none of the
+    /// rule's layout.
     pub fn learning_rate_multiplier(&self, shape: &[usize]) -> Result<f64, Error> {
         match self.learning_rate {
             LearningRate::Base => Ok(1.0),
+            LearningRate::Times(factor) => Ok(factor),
             LearningRate::InverseFanIn { base } => Ok(base / Fans::with_layout(shape, self.layout)?.fan_in),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn learning_rates_read_back() {
+        for rate in [
+            LearningRate::Base,
+            LearningRate::InverseFanIn { base: 100.5 },
+            LearningRate::Times(0.0),
+            LearningRate::Times(1e-3),
+        ] {
+            assert_eq!(rate.to_string().parse::<LearningRate>().unwrap(), rate);
+        }
+        for (text, part) in [
+            ("fast", "learning_rate = NaN"),
+            ("-1", "learning_rate = -1 is out of range"),
+            ("0/fan_in", "BASE/fan_in with a finite BASE above 0"),
+            ("inf", "a finite number from 0 on"),
+            ("x/fan_in", "learning_rate = NaN"),
+        ] {
+            let error = text.parse::<LearningRate>().unwrap_err().to_string();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_first_number_of_a_name_is_its_layer() {
+        let rule = Rule::hint("**").unwrap().with_layers(2);
+        for name in ["fc.weight", "encoder.1.ffn.7.weight", "h2.weight"] {
+            assert!(rule.check_depth(name).is_ok(), "{name}");
+        }
+        let error = rule.check_depth("encoder.2.ffn.0.weight").unwrap_err().to_string();
+        assert_eq!(error, "layer 2 is beyond the 2 layers that the rule '**' is for");
     }
 }

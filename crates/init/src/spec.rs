@@ -1,17 +1,19 @@
 //! Initializers as text: `name` or `name:key=value,…`.
 
+mod parameters;
+
 use std::fmt;
 use std::str::FromStr;
 
-use wick_theory::Activation;
-
 use crate::error::check;
-use crate::{Error, Family, FanMode, Initializer, Layout, SparseBy, jax, keras, timm, torch};
+use crate::stft::{Scaling, Side, Window};
+use crate::{Centre, Error, Family, Initializer, Layout, SparseBy, jax, keras, timm, torch};
+use parameters::Parameters;
 
 type Make = fn(&mut Parameters) -> Result<Initializer, Error>;
 
 /// Every name that can be read, with the parameters it takes. A new scheme is a row here.
-const SCHEMES: [(&str, Make); 61] = [
+const SCHEMES: [(&str, Make); 63] = [
     ("zeros", |_| Ok(Initializer::zeros())),
     ("ones", |_| Ok(Initializer::ones())),
     ("constant", |p| Ok(Initializer::Constant(p.required("value")?))),
@@ -35,7 +37,10 @@ const SCHEMES: [(&str, Make); 61] = [
     ("identity", |p| Ok(Initializer::Identity { gain: p.gain()?.unwrap_or(1.0) })),
     ("dirac", |p| Ok(Initializer::Dirac { groups: p.count("groups")?.unwrap_or(1) })),
     ("orthogonal", |p| Ok(Initializer::Orthogonal { gain: p.gain()?.unwrap_or(1.0) })),
-    ("delta_orthogonal", |p| Ok(Initializer::DeltaOrthogonal { gain: p.gain()?.unwrap_or(1.0) })),
+    ("delta_orthogonal", |p| {
+        let (gain, centre) = (p.gain()?.unwrap_or(1.0), p.one_of("centre", &CENTRES)?.unwrap_or_default());
+        Ok(Initializer::DeltaOrthogonal { gain, centre })
+    }),
     ("sparse", sparse),
     ("bilinear", |_| Ok(Initializer::Bilinear)),
     ("icnr", icnr),
@@ -51,33 +56,66 @@ const SCHEMES: [(&str, Make); 61] = [
     ("torch.kaiming_normal", |p| p.torch_kaiming(Initializer::kaiming_normal())),
     ("jax.uniform", |p| Ok(jax::uniform(p.or("scale", 0.01)?))),
     ("jax.normal", |p| Ok(jax::normal(p.or("stddev", 0.01)?))),
-    ("jax.truncated_normal", |p| Ok(jax::truncated_normal(p.or("stddev", 0.01)?))),
-    ("jax.variance_scaling", |p| p.library_variance_scaling(None)),
+    ("jax.truncated_normal", |p| {
+        let std = p.or("stddev", 0.01)?;
+        p.cut((0.0, std), "lower", "upper")
+    }),
+    ("jax.variance_scaling", |p| p.library_variance_scaling(&FAMILIES, None)),
     ("jax.glorot_uniform", |p| p.scaled(Initializer::xavier_uniform())),
     ("jax.glorot_normal", |p| p.scaled(jax::glorot_normal())),
     ("jax.he_uniform", |p| p.scaled(Initializer::kaiming_uniform())),
     ("jax.he_normal", |p| p.scaled(jax::he_normal())),
     ("jax.lecun_uniform", |p| p.scaled(Initializer::lecun_uniform())),
     ("jax.lecun_normal", |p| p.scaled(jax::lecun_normal())),
+    ("jax.delta_orthogonal", |p| Ok(jax::delta_orthogonal(p.or("scale", 1.0)?))),
     ("keras.random_normal", |p| {
         Ok(Initializer::Normal { mean: p.or("mean", 0.0)?, std: p.or("stddev", 0.05)? })
     }),
     ("keras.random_uniform", |p| {
         Ok(Initializer::Uniform { low: p.or("minval", -0.05)?, high: p.or("maxval", 0.05)? })
     }),
-    ("keras.truncated_normal", |p| p.cut("mean", "stddev", 0.05)),
-    ("keras.variance_scaling", |p| p.library_variance_scaling(Some(Family::TruncatedNormal))),
+    ("keras.truncated_normal", |p| {
+        let (mean, std) = (p.or("mean", 0.0)?, p.or("stddev", 0.05)?);
+        Ok(Initializer::TruncatedNormal { mean, std, low: mean - 2.0 * std, high: mean + 2.0 * std })
+    }),
+    ("keras.variance_scaling", |p| {
+        p.library_variance_scaling(&KERAS_FAMILIES, Some(Family::TruncatedNormal))
+    }),
     ("keras.glorot_uniform", |p| p.scaled(Initializer::xavier_uniform())),
     ("keras.glorot_normal", |p| p.scaled(keras::glorot_normal())),
     ("keras.he_uniform", |p| p.scaled(Initializer::kaiming_uniform())),
     ("keras.he_normal", |p| p.scaled(keras::he_normal())),
     ("keras.lecun_uniform", |p| p.scaled(Initializer::lecun_uniform())),
     ("keras.lecun_normal", |p| p.scaled(keras::lecun_normal())),
+    ("keras.stft", stft),
     ("timm.trunc_normal", torch_trunc_normal),
-    ("timm.trunc_normal_tf", |p| p.cut("mean", "std", 1.0)),
-    ("timm.variance_scaling", |p| p.library_variance_scaling(Some(Family::Normal))),
+    ("timm.trunc_normal_tf", |p| {
+        let centre = (p.or("mean", 0.0)?, p.or("std", 1.0)?);
+        p.cut(centre, "a", "b")
+    }),
+    ("timm.variance_scaling", |p| p.library_variance_scaling(&FAMILIES, Some(Family::Normal))),
     ("timm.lecun_normal", |p| p.scaled(timm::lecun_normal())),
 ];
+
+const FAMILIES: [(&str, Family); 3] =
+    [("normal", Family::Normal), ("truncated_normal", Family::TruncatedNormal), ("uniform", Family::Uniform)];
+
+/// Keras' `normal` is the truncated one.
+const KERAS_FAMILIES: [(&str, Family); 4] = [
+    ("normal", Family::TruncatedNormal),
+    ("truncated_normal", Family::TruncatedNormal),
+    ("untruncated_normal", Family::Normal),
+    ("uniform", Family::Uniform),
+];
+
+const CENTRES: [(&str, Centre); 2] = [("upper", Centre::Upper), ("lower", Centre::Lower)];
+
+const LINES: [(&str, SparseBy); 2] = [("column", SparseBy::Column), ("row", SparseBy::Row)];
+
+/// The word for one of them.
+fn word<T: PartialEq>(words: &[(&'static str, T)], meant: &T) -> &'static str {
+    words.iter().find(|(_, known)| known == meant).map_or("", |(word, _)| word)
+}
 
 fn find(name: &str) -> Result<Make, Error> {
     let row = SCHEMES.iter().find(|(known, _)| *known == name);
@@ -101,13 +139,18 @@ fn torch_trunc_normal(parameters: &mut Parameters) -> Result<Initializer, Error>
 }
 
 fn sparse(parameters: &mut Parameters) -> Result<Initializer, Error> {
-    let by = match parameters.take("by") {
-        None | Some("column") => SparseBy::Column,
-        Some("row") => SparseBy::Row,
-        Some(_) => return Err(parameters.error("by= is column or row")),
-    };
+    let by = parameters.one_of("by", &LINES)?.unwrap_or(SparseBy::Column);
     let std = parameters.number("std")?.unwrap_or(0.01);
     Ok(Initializer::Sparse { sparsity: parameters.required("sparsity")?, std, by })
+}
+
+fn stft(parameters: &mut Parameters) -> Result<Initializer, Error> {
+    Ok(Initializer::Stft {
+        side: parameters.one_of("side", &Side::WORDS)?.unwrap_or_default(),
+        window: parameters.one_of("window", &Window::WORDS)?.unwrap_or_default(),
+        scaling: parameters.one_of("scaling", &Scaling::WORDS)?.unwrap_or_default(),
+        periodic: parameters.one_of("periodic", &[("true", true), ("false", false)])?.unwrap_or(false),
+    })
 }
 
 fn icnr(parameters: &mut Parameters) -> Result<Initializer, Error> {
@@ -143,145 +186,10 @@ fn uniform(parameters: &mut Parameters) -> Result<Initializer, Error> {
 }
 
 fn variance_scaling(parameters: &mut Parameters) -> Result<Initializer, Error> {
-    let family = parameters.family("family")?.unwrap_or(Family::Normal);
+    let family = parameters.one_of("family", &FAMILIES)?.unwrap_or(Family::Normal);
     let scale = parameters.or("scale", 1.0)?;
     let mode = parameters.mode()?.unwrap_or_default();
     Ok(Initializer::VarianceScaling { scale, mode, family })
-}
-
-/// The `key=value` pairs behind a name, taken out one by one; what is left over is an error.
-struct Parameters<'a> {
-    spec: &'a str,
-    pairs: Vec<(&'a str, &'a str)>,
-}
-
-impl<'a> Parameters<'a> {
-    fn parse(spec: &'a str, text: Option<&'a str>) -> Result<Self, Error> {
-        let mut parameters = Self { spec, pairs: Vec::new() };
-        for pair in text.into_iter().flat_map(|text| text.split(',')) {
-            let (key, value) = pair
-                .split_once('=')
-                .ok_or_else(|| parameters.error(&format!("'{pair}' is not of the form key=value")))?;
-            if parameters.pairs.iter().any(|(known, _)| *known == key) {
-                return Err(parameters.error(&format!("{key}= is given twice")));
-            }
-            parameters.pairs.push((key, value));
-        }
-        Ok(parameters)
-    }
-
-    fn error(&self, reason: &str) -> Error {
-        Error::Spec { spec: self.spec.to_owned(), reason: reason.to_owned() }
-    }
-
-    fn take(&mut self, key: &str) -> Option<&'a str> {
-        let place = self.pairs.iter().position(|(known, _)| *known == key)?;
-        Some(self.pairs.remove(place).1)
-    }
-
-    fn number(&mut self, key: &str) -> Result<Option<f64>, Error> {
-        let Some(text) = self.take(key) else { return Ok(None) };
-        match text.parse::<f64>() {
-            Ok(number) if number.is_finite() => Ok(Some(number)),
-            _ => Err(self.error(&format!("{key}={text} is not a finite number"))),
-        }
-    }
-
-    fn or(&mut self, key: &str, default: f64) -> Result<f64, Error> {
-        Ok(self.number(key)?.unwrap_or(default))
-    }
-
-    fn required(&mut self, key: &str) -> Result<f64, Error> {
-        self.number(key)?.ok_or_else(|| self.error(&format!("it takes {key}=")))
-    }
-
-    fn family(&mut self, key: &str) -> Result<Option<Family>, Error> {
-        match self.take(key) {
-            None => Ok(None),
-            Some("normal") => Ok(Some(Family::Normal)),
-            Some("truncated_normal") => Ok(Some(Family::TruncatedNormal)),
-            Some("uniform") => Ok(Some(Family::Uniform)),
-            Some(_) => Err(self.error(&format!("{key}= is normal, truncated_normal or uniform"))),
-        }
-    }
-
-    /// A normal cut off at two standard deviations before the cut.
-    fn cut(&mut self, mean: &str, std: &str, default: f64) -> Result<Initializer, Error> {
-        let (mean, std) = (self.or(mean, 0.0)?, self.or(std, default)?);
-        Ok(Initializer::TruncatedNormal { mean, std, low: mean - 2.0 * std, high: mean + 2.0 * std })
-    }
-
-    /// `variance_scaling` by the names that libraries have for its parameters.
-    fn library_variance_scaling(&mut self, family: Option<Family>) -> Result<Initializer, Error> {
-        let family = match self.family("distribution")?.or(family) {
-            Some(family) => family,
-            None => return Err(self.error("it takes distribution=normal, truncated_normal or uniform")),
-        };
-        let (scale, mode) = (self.or("scale", 1.0)?, self.mode()?.unwrap_or_default());
-        Ok(Initializer::VarianceScaling { scale, mode, family })
-    }
-
-    /// PyTorch's Kaiming: the gain is that of its table, of a leaky ReLU of slope `a` if nothing else is said.
-    fn torch_kaiming(&mut self, scheme: Initializer) -> Result<Initializer, Error> {
-        let slope = self.number("a")?;
-        let activation = match (self.take("nonlinearity"), slope) {
-            (None, slope) => Activation::LeakyRelu { slope: slope.unwrap_or(0.0) },
-            (Some(name), None) => self.activation("nonlinearity", name)?,
-            (Some("leaky_relu"), Some(slope)) => Activation::LeakyRelu { slope },
-            (Some(_), Some(_)) => return Err(self.error("a= is the slope of nonlinearity=leaky_relu")),
-        };
-        let scheme = scheme.with_gain(self.torch_gain(activation)?);
-        Ok(self.mode()?.map_or(scheme.clone(), |mode| scheme.with_mode(mode)))
-    }
-
-    fn torch_gain(&self, activation: Activation) -> Result<f64, Error> {
-        torch::calculate_gain(activation)
-            .ok_or_else(|| self.error(&format!("PyTorch's table has no gain for {activation}")))
-    }
-
-    fn activation(&self, key: &str, name: &str) -> Result<Activation, Error> {
-        name.parse().map_err(|error| self.error(&format!("{key}= is an activation: {error}")))
-    }
-
-    fn mode(&mut self) -> Result<Option<FanMode>, Error> {
-        let Some(text) = self.take("mode") else { return Ok(None) };
-        let known = FanMode::ALL.into_iter().find(|mode| mode.name() == text);
-        known
-            .map(Some)
-            .ok_or_else(|| self.error(&format!("mode= is {}", FanMode::ALL.map(FanMode::name).join(", "))))
-    }
-
-    fn count(&mut self, key: &str) -> Result<Option<usize>, Error> {
-        let Some(text) = self.take(key) else { return Ok(None) };
-        let count = text.parse().ok().filter(|count| *count > 0);
-        count.map(Some).ok_or_else(|| self.error(&format!("{key}={text} is not a whole number above 0")))
-    }
-
-    /// `gain=`: a number, an activation whose gain is computed, or `torch.` and one whose gain PyTorch has in its table.
-    fn gain(&mut self) -> Result<Option<f64>, Error> {
-        let Some(text) = self.take("gain") else { return Ok(None) };
-        if let Some(name) = text.strip_prefix("torch.") {
-            return self.torch_gain(self.activation("gain", name)?).map(Some);
-        }
-        match text.parse::<f64>() {
-            Ok(gain) => check("gain", gain, gain >= 0.0, "finite and not negative").map(Some),
-            Err(_) => match text.parse::<Activation>() {
-                Ok(activation) => Ok(Some(activation.gain())),
-                Err(error) => Err(self.error(&format!("gain= is a number or an activation: {error}"))),
-            },
-        }
-    }
-
-    /// Applies `gain=` and `mode=` to a scheme.
-    fn scaled(&mut self, mut scheme: Initializer) -> Result<Initializer, Error> {
-        if let Some(gain) = self.gain()? {
-            scheme = scheme.with_gain(gain);
-        }
-        if let Some(mode) = self.mode()? {
-            scheme = scheme.with_mode(mode);
-        }
-        Ok(scheme)
-    }
 }
 
 impl Initializer {
@@ -306,7 +214,8 @@ impl Initializer {
 /// | `truncated_normal` | `std` (before the cut); `mean` (0), `low` and `high` (±2 std around the mean) |
 /// | `siren_first`, `siren_hidden` | `omega` (30) for the second |
 /// | `recurrent` | `gates` (1) |
-/// | `identity`, `orthogonal`, `delta_orthogonal` | `gain` (1) |
+/// | `identity`, `orthogonal` | `gain` (1) |
+/// | `delta_orthogonal` | `gain` (1), `centre` (`upper`, or `lower`) of an even side |
 /// | `dirac` | `groups` (1) |
 /// | `sparse` | `sparsity`; `std` (0.01), `by` (`column` or `row`) |
 /// | `icnr` | `factor`; `base` (`kaiming_normal`) and the base's own |
@@ -318,13 +227,16 @@ impl Initializer {
 /// | `torch.xavier_uniform`, `torch.xavier_normal` | `gain` (1) |
 /// | `torch.kaiming_uniform`, `torch.kaiming_normal` | `a` (0), `mode` (`fan_in`), `nonlinearity` (`leaky_relu`) |
 /// | `jax.uniform` | `scale` (0.01): U(0, scale) |
-/// | `jax.normal`, `jax.truncated_normal` | `stddev` (0.01) |
+/// | `jax.normal` | `stddev` (0.01) |
+/// | `jax.truncated_normal` | `stddev` (0.01), `lower` (-2) and `upper` (2) in units of it |
+/// | `jax.delta_orthogonal` | `scale` (1) |
 /// | `jax.variance_scaling` | `distribution`; `scale` (1), `mode` (`fan_in`) |
 /// | `jax.glorot_…`, `jax.he_…`, `jax.lecun_…`, each `normal` or `uniform`; the same with `keras.` | `gain`, `mode` |
 /// | `keras.random_normal`, `keras.truncated_normal` | `mean` (0), `stddev` (0.05) |
 /// | `keras.random_uniform` | `minval` (-0.05), `maxval` (0.05) |
-/// | `keras.variance_scaling` | `scale` (1), `mode` (`fan_in`), `distribution` (`truncated_normal`) |
-/// | `timm.trunc_normal_tf` | `mean` (0), `std` (1) |
+/// | `keras.variance_scaling` | `scale` (1), `mode` (`fan_in`), `distribution` (`truncated_normal`; `normal` is the same, `untruncated_normal` not) |
+/// | `keras.stft` | `side` (`real`, or `imag`), `window` (`hann`, `hamming` or `none`), `scaling` (`density`, `spectrum` or `none`), `periodic` (`false`) |
+/// | `timm.trunc_normal_tf` | `mean` (0), `std` (1), `a` (-2) and `b` (2) in units of the std |
 /// | `timm.variance_scaling` | `scale` (1), `mode` (`fan_in`), `distribution` (`normal`) |
 /// | `timm.lecun_normal` | `gain`, `mode` |
 ///
@@ -397,11 +309,7 @@ impl fmt::Display for Initializer {
                 write!(f, "truncated_normal:mean={mean},std={std},low={low},high={high}")
             }
             Self::VarianceScaling { scale, mode, family } => {
-                let family = match family {
-                    Family::Normal => "normal",
-                    Family::TruncatedNormal => "truncated_normal",
-                    Family::Uniform => "uniform",
-                };
+                let family = word(&FAMILIES, family);
                 write!(f, "variance_scaling:scale={scale},mode={},family={family}", mode.name())
             }
             Self::SirenFirst => f.write_str("siren_first"),
@@ -411,13 +319,14 @@ impl fmt::Display for Initializer {
             Self::Identity { gain } => write!(f, "identity:gain={gain}"),
             Self::Dirac { groups } => write!(f, "dirac:groups={groups}"),
             Self::Orthogonal { gain } => write!(f, "orthogonal:gain={gain}"),
-            Self::DeltaOrthogonal { gain } => write!(f, "delta_orthogonal:gain={gain}"),
+            Self::DeltaOrthogonal { gain, centre: Centre::Upper } => {
+                write!(f, "delta_orthogonal:gain={gain}")
+            }
+            Self::DeltaOrthogonal { gain, centre } => {
+                write!(f, "delta_orthogonal:gain={gain},centre={}", word(&CENTRES, centre))
+            }
             Self::Sparse { sparsity, std, by } => {
-                let by = match by {
-                    SparseBy::Column => "column",
-                    SparseBy::Row => "row",
-                };
-                write!(f, "sparse:sparsity={sparsity},std={std},by={by}")
+                write!(f, "sparse:sparsity={sparsity},std={std},by={}", word(&LINES, by))
             }
             Self::Bilinear => f.write_str("bilinear"),
             Self::Icnr { factor, base } => {
@@ -425,6 +334,11 @@ impl fmt::Display for Initializer {
                 write!(f, "icnr:factor={factor},base={base}")
             }
             Self::Zero => f.write_str("zero"),
+            Self::Stft { side, window, scaling, periodic } => {
+                let (side, window) = (word(&Side::WORDS, side), word(&Window::WORDS, window));
+                let scaling = word(&Scaling::WORDS, scaling);
+                write!(f, "keras.stft:side={side},window={window},scaling={scaling},periodic={periodic}")
+            }
         }
     }
 }

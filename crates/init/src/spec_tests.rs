@@ -1,4 +1,7 @@
+use proptest::prelude::*;
+
 use super::*;
+use crate::FanMode;
 
 #[test]
 fn what_is_written_reads_back() {
@@ -23,7 +26,7 @@ fn what_is_written_reads_back() {
         Initializer::Identity { gain: 0.5 },
         Initializer::Dirac { groups: 3 },
         Initializer::Orthogonal { gain: 2f64.sqrt() },
-        Initializer::DeltaOrthogonal { gain: 1.0 },
+        Initializer::DeltaOrthogonal { gain: 1.0, centre: Centre::Lower },
         Initializer::Sparse { sparsity: 0.9, std: 0.1, by: SparseBy::Row },
         Initializer::Bilinear,
         Initializer::Icnr { factor: 2, base: Box::new(Initializer::normal(0.02)) },
@@ -32,6 +35,64 @@ fn what_is_written_reads_back() {
     ];
     for scheme in schemes {
         assert_eq!(scheme.to_string().parse::<Initializer>().unwrap(), scheme, "{scheme}");
+    }
+}
+
+fn number() -> impl Strategy<Value = f64> {
+    prop_oneof![-1e3..1e3, prop::num::f64::NORMAL, Just(0.0), Just(-0.0), Just(1.0), Just(-1.0)]
+}
+
+fn scheme() -> impl Strategy<Value = Initializer> {
+    let family = prop::sample::select(FAMILIES.map(|(_, family)| family).to_vec());
+    let mode = prop::sample::select(FanMode::ALL.to_vec());
+    let by = prop::sample::select(LINES.map(|(_, by)| by).to_vec());
+    let centre = prop::sample::select(CENTRES.map(|(_, centre)| centre).to_vec());
+    let side = prop::sample::select(Side::WORDS.map(|(_, side)| side).to_vec());
+    let window = prop::sample::select(Window::WORDS.map(|(_, window)| window).to_vec());
+    let scaling = prop::sample::select(Scaling::WORDS.map(|(_, scaling)| scaling).to_vec());
+    let simple = prop_oneof![
+        number().prop_map(Initializer::Constant),
+        (number(), number()).prop_map(|(mean, std)| Initializer::Normal { mean, std }),
+        (number(), number()).prop_map(|(low, high)| Initializer::Uniform { low, high }),
+        (number(), number(), number(), number())
+            .prop_map(|(mean, std, low, high)| Initializer::TruncatedNormal { mean, std, low, high }),
+        (number(), mode, family).prop_map(|(scale, mode, family)| Initializer::VarianceScaling {
+            scale,
+            mode,
+            family
+        }),
+        Just(Initializer::SirenFirst),
+        number().prop_map(|omega| Initializer::SirenHidden { omega }),
+        (0usize..9).prop_map(|gates| Initializer::Recurrent { gates }),
+        number().prop_map(|value| Initializer::ForgetGate { value }),
+        number().prop_map(|gain| Initializer::Identity { gain }),
+        (0usize..9).prop_map(|groups| Initializer::Dirac { groups }),
+        number().prop_map(|gain| Initializer::Orthogonal { gain }),
+        (number(), centre).prop_map(|(gain, centre)| Initializer::DeltaOrthogonal { gain, centre }),
+        (0.0..=1.0, number(), by).prop_map(|(sparsity, std, by)| Initializer::Sparse { sparsity, std, by }),
+        Just(Initializer::Bilinear),
+        Just(Initializer::Zero),
+        (side, window, scaling, any::<bool>()).prop_map(|(side, window, scaling, periodic)| {
+            Initializer::Stft { side, window, scaling, periodic }
+        }),
+    ];
+    simple.prop_recursive(2, 4, 1, |base| {
+        (0usize..4, base).prop_map(|(factor, base)| Initializer::Icnr { factor, base: Box::new(base) })
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    /// What can fill some shape reads back, signs and all.
+    #[test]
+    fn whatever_can_be_drawn_reads_back(scheme in scheme()) {
+        const SHAPES: [&[usize]; 6] = [&[8], &[8, 8], &[8, 1, 3], &[840, 2, 3], &[5040, 2], &[16, 1, 1, 1]];
+        if SHAPES.iter().any(|shape| scheme.std(shape).is_ok()) {
+            let text = scheme.to_string();
+            let read: Initializer = text.parse().map_err(|error: Error| TestCaseError::fail(error.to_string()))?;
+            prop_assert_eq!(read, scheme, "{}", text);
+        }
     }
 }
 
@@ -50,6 +111,19 @@ fn aliases_mean_the_same() {
         ),
         ("torch.kaiming_normal", "kaiming_normal:gain=torch.relu"),
         ("torch.kaiming_normal:a=0.2", "torch.kaiming_normal:a=0.2,nonlinearity=leaky_relu"),
+        ("torch.kaiming_normal:nonlinearity=leaky_relu", "torch.kaiming_normal"),
+        ("torch.kaiming_uniform:nonlinearity=linear", "lecun_uniform"),
+        ("torch.kaiming_uniform:nonlinearity=conv_transpose3d", "lecun_uniform"),
+        ("xavier_normal:gain=torch.linear", "xavier_normal"),
+        ("xavier_normal:gain=torch.conv2d", "xavier_normal"),
+        ("xavier_normal:gain=torch.leaky_relu", "xavier_normal:gain=1.4141428569978354"),
+        ("jax.truncated_normal:stddev=2,lower=-1,upper=3", "truncated_normal:std=2,low=-2,high=6"),
+        ("jax.delta_orthogonal:scale=2", "delta_orthogonal:gain=2,centre=lower"),
+        ("keras.variance_scaling:distribution=normal", "keras.variance_scaling"),
+        ("keras.variance_scaling:distribution=untruncated_normal", "lecun_normal"),
+        ("timm.variance_scaling:distribution=normal", "lecun_normal"),
+        ("timm.trunc_normal_tf:mean=1,std=0.5,a=-1,b=3", "truncated_normal:mean=1,std=0.5,low=0.5,high=2.5"),
+        ("keras.stft:side=real,window=hann", "keras.stft:scaling=density,periodic=false"),
         ("torch.uniform:b=2", "uniform:low=0,high=2"),
         ("torch.normal", "normal:std=1"),
         ("jax.uniform", "uniform:low=0,high=0.01"),
@@ -100,12 +174,64 @@ fn what_cannot_be_read_says_why() {
         ("torch.kaiming_normal:nonlinearity=relu,a=1", "a= is the slope of nonlinearity=leaky_relu"),
         ("xavier_normal:gain=torch.mish", "PyTorch's table has no gain for"),
         ("jax.variance_scaling", "it takes distribution="),
+        ("keras.stft:window=kaiser", "window= is hann, hamming or none"),
+        (
+            "timm.variance_scaling:distribution=untruncated_normal",
+            "distribution= is normal, truncated_normal or uniform",
+        ),
+        ("orthogonal:gain=inf", "gain = inf is out of range"),
+        ("delta_orthogonal:centre=middle", "centre= is upper or lower"),
         ("icnr:factor=2,base=nothing", "unknown initializer 'nothing'"),
         ("truncated_normal:std=1,low=3,high=2", "must be finite and not above high"),
     ] {
         let error = spec.parse::<Initializer>().unwrap_err().to_string();
         assert!(error.contains(part), "{spec}: {error}");
         assert!(!error.contains('\n'), "{spec}: {error}");
+    }
+}
+
+/// The constructors of the modules are what their names read as.
+#[test]
+fn every_library_has_its_constructors() {
+    use Family::{Normal, TruncatedNormal};
+    let fan_in = FanMode::FanIn;
+    for (spec, scheme) in [
+        ("torch.linear", torch::linear_default()),
+        ("torch.uniform", torch::uniform(0.0, 1.0)),
+        ("torch.normal", torch::normal(0.0, 1.0)),
+        ("torch.trunc_normal", torch::trunc_normal(0.0, 1.0, -2.0, 2.0)),
+        ("torch.xavier_uniform:gain=2", torch::xavier_uniform(2.0)),
+        ("torch.xavier_normal:gain=2", torch::xavier_normal(2.0)),
+        ("torch.kaiming_uniform", torch::kaiming_uniform(0.0, fan_in)),
+        ("torch.kaiming_normal", torch::kaiming_normal(0.0, fan_in)),
+        ("jax.uniform", jax::uniform(0.01)),
+        ("jax.normal", jax::normal(0.01)),
+        ("jax.truncated_normal", jax::truncated_normal(0.01, -2.0, 2.0)),
+        ("jax.variance_scaling:distribution=normal", jax::variance_scaling(1.0, fan_in, Normal)),
+        ("jax.glorot_uniform", jax::glorot_uniform()),
+        ("jax.glorot_normal", jax::glorot_normal()),
+        ("jax.he_uniform", jax::he_uniform()),
+        ("jax.he_normal", jax::he_normal()),
+        ("jax.lecun_uniform", jax::lecun_uniform()),
+        ("jax.lecun_normal", jax::lecun_normal()),
+        ("jax.delta_orthogonal", jax::delta_orthogonal(1.0)),
+        ("keras.random_normal", keras::random_normal()),
+        ("keras.random_uniform", keras::random_uniform()),
+        ("keras.truncated_normal", keras::truncated_normal()),
+        ("keras.variance_scaling", keras::variance_scaling(1.0, fan_in, TruncatedNormal)),
+        ("keras.glorot_uniform", keras::glorot_uniform()),
+        ("keras.glorot_normal", keras::glorot_normal()),
+        ("keras.he_uniform", keras::he_uniform()),
+        ("keras.he_normal", keras::he_normal()),
+        ("keras.lecun_uniform", keras::lecun_uniform()),
+        ("keras.lecun_normal", keras::lecun_normal()),
+        ("keras.stft", keras::stft(Side::Real, Window::Hann)),
+        ("timm.trunc_normal:std=0.02", timm::trunc_normal(0.02)),
+        ("timm.trunc_normal_tf", timm::trunc_normal_tf(0.0, 1.0, -2.0, 2.0)),
+        ("timm.variance_scaling", timm::variance_scaling(1.0, fan_in, Normal)),
+        ("timm.lecun_normal", timm::lecun_normal()),
+    ] {
+        assert_eq!(spec.parse::<Initializer>().unwrap(), scheme, "{spec}");
     }
 }
 

@@ -4,8 +4,10 @@ use candle_core::DType;
 use rayon::prelude::*;
 use wick_kernels::{Level, haar, qr};
 
+use crate::plan::Plan;
 use crate::source::{Source, Values};
-use crate::{Distribution, Error, Initializer, Layout, SparseBy};
+use crate::stft::{self, Scaling, Side, Window};
+use crate::{Centre, Distribution, Error, Initializer, Layout, SparseBy};
 
 /// A structure with its parameters checked.
 #[derive(Clone, Copy)]
@@ -14,11 +16,12 @@ pub(crate) enum Structure<'a> {
     Identity { gain: f64 },
     Dirac { groups: usize },
     Orthogonal { gain: f64 },
-    DeltaOrthogonal { gain: f64 },
+    DeltaOrthogonal { gain: f64, centre: Centre },
     Sparse { sparsity: f64, std: f64, by: SparseBy },
     Bilinear,
     Icnr { factor: usize, base: &'a Initializer },
     Zero,
+    Stft { side: Side, window: Window, scaling: Scaling, periodic: bool },
 }
 
 impl Structure<'_> {
@@ -61,8 +64,33 @@ impl Structure<'_> {
                 shape.len() == 2 || is_convolution(shape),
                 "a matrix [out, in] or a convolution [out, in, kernel…]",
             ),
+            Self::Stft { .. } => (
+                "keras.stft",
+                matches!(shape, [bands, 1, _] if *bands >= 2),
+                "a convolution [bands, 1, frame] of two or more bands",
+            ),
         };
         if holds { Ok(()) } else { Err(Error::Shape { shape: shape.to_vec(), scheme: scheme.into(), needs }) }
+    }
+
+    /// The mean square of the elements of a weight of this shape, where chance or orthogonality makes them even; the
+    /// shape must have been checked.
+    pub(crate) fn variance(self, shape: &[usize]) -> Option<f64> {
+        let product = |sides: &[usize]| sides.iter().map(|&side| side as f64).product::<f64>();
+        match self {
+            Self::Orthogonal { gain } => {
+                Some(gain * gain / product(&shape[..1]).max(product(&shape[1..])).max(1.0))
+            }
+            // As many columns of length gain as there are inputs.
+            Self::DeltaOrthogonal { gain, .. } => {
+                Some(gain * gain / (product(&shape[..1]) * product(&shape[2..])).max(1.0))
+            }
+            Self::Sparse { sparsity, std, by } => {
+                let length = if by == SparseBy::Column { shape[0] as f64 } else { product(&shape[1..]) };
+                Some((1.0 - (sparsity * length).ceil() / length.max(1.0)) * std * std)
+            }
+            _ => None,
+        }
     }
 }
 
@@ -104,7 +132,10 @@ pub(crate) fn fill(
         return Ok(orthogonal(source, out, inputs * field, gain, dtype));
     }
     let mut weight = vec![0.0; out * inputs * field];
-    let centre = centre(&shape[2..]);
+    let centre = match structure {
+        Structure::DeltaOrthogonal { centre, .. } => offset(&shape[2..], centre),
+        _ => offset(&shape[2..], Centre::Upper),
+    };
     let at = |o: usize, i: usize| (o * inputs + i) * field + centre;
     match structure {
         Structure::Identity { gain } => {
@@ -121,7 +152,10 @@ pub(crate) fn fill(
             }
         }
         Structure::ForgetGate { .. } | Structure::Orthogonal { .. } => {} // Done above.
-        Structure::DeltaOrthogonal { gain } => {
+        Structure::Stft { side, window, scaling, periodic } => {
+            weight = stft::fill((out, field), side, window, scaling, periodic);
+        }
+        Structure::DeltaOrthogonal { gain, .. } => {
             let matrix = orthogonal(source, out, inputs, gain, dtype).into_f64();
             for o in 0..out {
                 for i in 0..inputs {
@@ -173,7 +207,8 @@ pub(crate) fn fill(
                 }
             } else {
                 let power = out.next_power_of_two().trailing_zeros();
-                let scale = 2f64.powf(-0.5 * (f64::from(power) - 1.0));
+                // The paper's c; the authors' program has 2^(-m/2).
+                let scale = 2f64.powi(1 - power as i32).sqrt();
                 for o in 0..out {
                     for i in 0..inputs {
                         // Sylvester's Hadamard matrix: the sign is the parity of the bits in common.
@@ -195,7 +230,6 @@ fn draw(
     layout: Layout,
     dtype: DType,
 ) -> Result<Vec<f64>, Error> {
-    use crate::initializer::Plan;
     match scheme.plan(shape, layout)? {
         Plan::Independent(distribution) => {
             Ok(source.draw_checked(distribution, shape.iter().product(), dtype)?.into_f64())
@@ -205,8 +239,14 @@ fn draw(
 }
 
 /// The offset of a kernel's centre.
-fn centre(kernel: &[usize]) -> usize {
-    kernel.iter().fold(0, |offset, &side| offset * side + side / 2)
+fn offset(kernel: &[usize], centre: Centre) -> usize {
+    kernel.iter().fold(0, |offset, &side| {
+        let middle = match centre {
+            Centre::Upper => side / 2,
+            Centre::Lower => side.saturating_sub(1) / 2,
+        };
+        offset * side + middle
+    })
 }
 
 /// The product of a tent in each direction: `1 - |i - c|/f`, `f = ⌈side/2⌉`, around the kernel's middle

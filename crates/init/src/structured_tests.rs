@@ -63,9 +63,15 @@ fn identities() {
     let dirac = filled(&Initializer::Dirac { groups: 2 }, &[4, 2, 3]);
     let ones: Vec<usize> = dirac.iter().enumerate().filter(|(_, x)| **x != 0.0).map(|(i, _)| i).collect();
     assert_eq!(ones, [1, 10, 13, 22]);
-    let delta = filled(&Initializer::DeltaOrthogonal { gain: 1.0 }, &[5, 3, 3, 3]);
+    let delta = filled(&Initializer::DeltaOrthogonal { gain: 1.0, centre: Centre::Upper }, &[5, 3, 3, 3]);
     let centre: Vec<f64> = delta.chunks(9).map(|kernel| kernel[4]).collect();
     assert!(gram_error(&transposed(&centre, 5, 3, |x: f64| x), 5, 1.0) < 1e-14);
+    // An even side has two middles: JAX takes the lower one.
+    let places = |centre| {
+        let delta = filled(&Initializer::DeltaOrthogonal { gain: 1.0, centre }, &[1, 1, 4, 2]);
+        delta.iter().position(|x| *x != 0.0)
+    };
+    assert_eq!((places(Centre::Upper), places(Centre::Lower)), (Some(5), Some(2)));
     assert!(delta.chunks(9).all(|kernel| kernel.iter().filter(|x| **x != 0.0).count() <= 1));
 }
 
@@ -113,6 +119,14 @@ fn zero_is_identity_or_hadamard() {
     assert!(got.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-15), "{got:?}");
 }
 
+/// The paper's scale doubles |Wx|² where the outputs are a power of two; its authors' program would keep it.
+#[test]
+fn zero_doubles_what_it_widens_to_a_power_of_two() {
+    let weight = filled(&Initializer::Zero, &[8, 3]);
+    let lengths = (0..3).map(|i| weight.iter().skip(i).step_by(3).map(|x| x * x).sum::<f64>());
+    assert!(lengths.clone().all(|square| (square - 2.0).abs() < 1e-14), "{:?}", lengths.collect::<Vec<_>>());
+}
+
 #[test]
 fn the_forget_gate_is_the_second() {
     let got = Initializer::ForgetGate { value: 1.5 };
@@ -125,7 +139,7 @@ fn a_tensor_without_elements_is_filled_with_nothing() {
     let base = Box::new(Initializer::normal(1.0));
     for scheme in [
         Initializer::Dirac { groups: 1 },
-        Initializer::DeltaOrthogonal { gain: 1.0 },
+        Initializer::DeltaOrthogonal { gain: 1.0, centre: Centre::Upper },
         Initializer::Orthogonal { gain: 1.0 },
         Initializer::Icnr { factor: 2, base },
         Initializer::Bilinear,
@@ -140,13 +154,14 @@ fn a_tensor_without_elements_is_filled_with_nothing() {
 #[test]
 fn shapes_that_cannot_be_filled_are_named() {
     let base = Box::new(Initializer::normal(1.0));
+    let icnr = Initializer::Icnr { factor: 2, base: base.clone() };
     let cases = [
         (Initializer::Identity { gain: 1.0 }, &[2, 2, 2][..]),
         (Initializer::Dirac { groups: 1 }, &[2, 2]),
         (Initializer::Dirac { groups: 3 }, &[4, 2, 3]),
         (Initializer::Dirac { groups: 0 }, &[4, 2, 3]),
         (Initializer::Orthogonal { gain: 1.0 }, &[2]),
-        (Initializer::DeltaOrthogonal { gain: 1.0 }, &[2, 3, 3]),
+        (Initializer::DeltaOrthogonal { gain: 1.0, centre: Centre::Upper }, &[2, 3, 3]),
         (Initializer::Sparse { sparsity: 0.5, std: 1.0, by: SparseBy::Row }, &[2, 2, 2]),
         (Initializer::Bilinear, &[2, 2]),
         (Initializer::Bilinear, &[4, 3, 3]),
@@ -154,6 +169,9 @@ fn shapes_that_cannot_be_filled_are_named() {
         (Initializer::Icnr { factor: 2, base: base.clone() }, &[6, 2, 3, 3]),
         (Initializer::Icnr { factor: usize::MAX, base }, &[6, 2, 3, 3]),
         (Initializer::Zero, &[]),
+        ("keras.stft".parse().unwrap(), &[3, 2, 8]),
+        ("keras.stft".parse().unwrap(), &[1, 1, 8]),
+        (Initializer::Icnr { factor: 2, base: Box::new(icnr) }, &[16, 2, 3, 3]),
     ];
     for (scheme, shape) in cases {
         let error = scheme.std(shape).unwrap_err().to_string();

@@ -1,6 +1,6 @@
 //! timm's conventions (`timm.layers`).
 
-pub use crate::jax::lecun_normal;
+pub use crate::jax::{lecun_normal, variance_scaling};
 
 use crate::Initializer;
 
@@ -15,7 +15,13 @@ pub fn trunc_normal(std: f64) -> Initializer {
     Initializer::TruncatedNormal { mean: 0.0, std, low: -2.0, high: 2.0 }
 }
 
-/// `trunc_normal_tf_(std)`: TensorFlow's, with the bounds ±2 in units of the std.
-pub fn trunc_normal_tf(std: f64) -> Initializer {
-    Initializer::truncated_normal(std)
+/// `trunc_normal_tf_(mean, std, a, b)`: TensorFlow's, with the bounds (timm's own are ±2) in units of the std around the
+/// mean.
+///
+/// ```
+/// let cut = wick_init::timm::trunc_normal_tf(1.0, 0.5, -1.0, 3.0);
+/// assert_eq!(cut.to_string(), "truncated_normal:mean=1,std=0.5,low=0.5,high=2.5");
+/// ```
+pub fn trunc_normal_tf(mean: f64, std: f64, a: f64, b: f64) -> Initializer {
+    Initializer::TruncatedNormal { mean, std, low: mean + a * std, high: mean + b * std }
 }

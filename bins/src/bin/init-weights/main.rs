@@ -4,6 +4,7 @@ mod report;
 mod rules;
 mod tensors;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -29,7 +30,7 @@ struct Args {
     /// A tensor to draw; give it again for another. They are drawn in this order
     #[arg(long, value_name = "NAME=800x750", conflicts_with = "like")]
     shape: Vec<Wanted>,
-    /// Draw tensors of the names, shapes and order of those in this file
+    /// Draw tensors of the names, shapes, types and order of those in this file
     #[arg(long, value_name = "FILE.safetensors")]
     like: Option<PathBuf>,
     /// How every tensor starts, `name` or `name:key=value,…` (an unknown name lists them)
@@ -41,9 +42,12 @@ struct Args {
     /// Rules of a library or a model: torch, keras, gpt2, llama, t-fixup or mup
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
-    /// The model's depth, for gpt2, llama and t-fixup
-    #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u16).range(1..=10_000))]
-    layers: u16,
+    /// Print the rules as a file that --rules reads, and draw nothing
+    #[arg(long, conflicts_with_all = ["shape", "like", "out"])]
+    print_rules: bool,
+    /// The model's depth, for gpt2, llama and t-fixup, which go by it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    layers: Option<u16>,
     /// The width at which the learning rate was tuned, for mup
     #[arg(long, value_name = "N", default_value_t = 256.0, value_parser = width)]
     base_width: f64,
@@ -53,9 +57,9 @@ struct Args {
     /// Where all random numbers come from; the same seed gives the same bits on every machine
     #[arg(long, value_name = "N", default_value_t = 42)]
     seed: u64,
-    /// The type of the tensors
-    #[arg(long, value_name = "TYPE", default_value = "f32")]
-    dtype: Float,
+    /// The type of the tensors; without it f32, or with --like each one's own
+    #[arg(long, value_name = "TYPE")]
+    dtype: Option<Float>,
     /// The file to write; without it, the tensors are drawn and told about only
     #[arg(long, value_name = "FILE.safetensors")]
     out: Option<PathBuf>,
@@ -66,19 +70,22 @@ struct Args {
 
 const EXAMPLE: &str = "\
 Examples:
-  init-weights --shape fc.weight=750x800 --shape fc.bias=750 --preset torch --out weights.safetensors
+  init-weights --shape fc.weight=750x800 --shape fc.bias=750 --preset torch --out w.safetensors
   init-weights --like model.safetensors --preset gpt2 --layers 12 --out fresh.safetensors
-  init-weights --shape w=30x20 --init torch.linear --stream torch --seed 2024 --out torch.safetensors
+  init-weights --shape w=30x20 --init torch.linear --stream torch --seed 2024 --out w.safetensors
+  init-weights --preset mup --base-width 128 --print-rules > rules.toml
 
-A rules file, of which the first rule that matches a tensor holds:
-  strict = true
+In a rules file, the first rule that matches a tensor holds; a tensor without one is an error:
   [[rule]]
-  pattern = \"**.weight [*, *]\"
+  pattern = \"**.weight [*, *]\"    # by name, by shape, or both
   init = \"xavier_normal\"          # a SPEC, or \"torch.bias\": U(±1/√fan_in) of the weight beside it
   [[rule]]
   pattern = \"**.qkv.weight\"
   init = \"xavier_uniform\"
-  parts = 3                        # or groups = N, or embedding = true: what the dimensions mean";
+  parts = 3                       # what the dimensions mean: parts = N, or groups = N, or
+                                  # embedding = true, or transposed = true (and groups, stride)
+  learning_rate = \"256/fan_in\"    # or a number, for the manifest
+  layers = 12                     # a tensor of a layer beyond these is an error";
 
 /// Where the numbers come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -94,6 +101,10 @@ fn main() -> ExitCode {
 }
 
 fn init_weights(args: Args) -> Result<()> {
+    if args.print_rules {
+        let mut out = std::io::stdout().lock();
+        return write!(out, "{}", rules::printed(&rules_of(&args)?)?).context("cannot write the rules");
+    }
     if args.like.is_some() && args.stream == Stream::Torch {
         return Err(usage(
             "--stream torch draws in the order of construction, which a safetensors file does not keep: name the \
@@ -108,22 +119,25 @@ fn init_weights(args: Args) -> Result<()> {
         None => args.shape.clone(),
     };
     tensors::check_names(&wanted)?;
-    let dtype = DType::from(args.dtype);
+    let rules = rules_of(&args)?;
+    rules::check(&rules, &wanted)?;
+    let asked = args.dtype.map(DType::from);
+    let dtype = |wanted: &Wanted| asked.or(wanted.dtype).unwrap_or(DType::F32);
     // Each tensor and its place in the file; and, while one is drawn, up to four times that in f64 (a decomposition).
-    let numbers: f64 = wanted.iter().map(Wanted::numbers).sum();
+    let bytes: f64 =
+        wanted.iter().map(|wanted| wanted.numbers() * dtype(wanted).size_in_bytes() as f64).sum();
     let largest = wanted.iter().map(Wanted::numbers).fold(0.0, f64::max);
-    let bytes = 2.0 * numbers * dtype.size_in_bytes() as f64 + 32.0 * largest;
-    memory::check(bytes, 1, "ask for smaller tensors")?;
+    memory::check(2.0 * bytes + 32.0 * largest, 1, "ask for smaller tensors")?;
 
     let shapes = wanted.iter().map(|wanted| (wanted.name.clone(), wanted.shape.clone()));
-    let map = with_rules(InitMap::new(args.seed), &args)?.with_shapes(shapes);
+    let map = InitMap::new(args.seed).with_rules(rules).strict().with_shapes(shapes);
     let map = match args.stream {
         Stream::Keyed => map,
         Stream::Torch => map.with_torch(args.seed),
     };
-    let vb = map.var_builder(dtype, &Device::Cpu);
-    for Wanted { name, shape } in &wanted {
-        vb.get(shape.as_slice(), name)?;
+    for wanted in &wanted {
+        let vb = map.var_builder(dtype(wanted), &Device::Cpu);
+        vb.get(wanted.shape.as_slice(), &wanted.name)?;
     }
     for pattern in map.unmet_rules().into_iter().filter(|_| args.rules.is_some()) {
         eprintln!("warning: no tensor met the rule '{pattern}' first");
@@ -142,18 +156,23 @@ fn width(text: &str) -> Result<f64, &'static str> {
 }
 
 /// What of `--init`, `--rules` and `--preset` there is, as rules.
-fn with_rules(map: InitMap, args: &Args) -> Result<InitMap> {
+fn rules_of(args: &Args) -> Result<Vec<Rule>> {
     if let Some(spec) = &args.init {
-        let all = Rule::draw("**", spec.initializer.clone())?;
-        return Ok(map.with_rules([all]).strict());
+        return Ok(vec![Rule::draw("**", spec.initializer.clone())?]);
     }
     if let Some(path) = &args.rules {
-        return rules::read(path).map(|rules| rules.apply(map));
+        return rules::read(path);
     }
     let Some(name) = &args.preset else {
         return Err(usage("say how the tensors start: --init SPEC, --rules FILE or --preset NAME"));
     };
-    let rules = presets::by_name(name, args.layers.into(), args.base_width)
+    let layers = match args.layers {
+        None if presets::needs_layers(name) => {
+            return Err(usage(format!("--preset {name} goes by the model's depth: give it as --layers N")));
+        }
+        layers => layers.unwrap_or_default(),
+    };
+    let rules = presets::by_name(name, layers.into(), args.base_width)
         .ok_or_else(|| usage(format!("unknown preset '{name}'; known: {}", presets::NAMES.join(", "))))?;
-    Ok(map.with_rules(rules.context("a preset's own rules cannot be read")?))
+    rules.context("a preset's own rules cannot be read")
 }

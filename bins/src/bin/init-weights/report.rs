@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use wick::output::{Report, Table, short};
-use wick_init::{Manifest, Origin};
+use wick_init::Manifest;
 
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
@@ -15,13 +15,6 @@ fn shape_text(shape: &[usize]) -> String {
         "scalar".into()
     } else {
         shape.iter().map(usize::to_string).collect::<Vec<_>>().join("×")
-    }
-}
-
-fn origin_text(origin: Origin) -> &'static str {
-    match origin {
-        Origin::Drawn => "drawn",
-        Origin::Loaded => "loaded",
     }
 }
 
@@ -39,6 +32,7 @@ impl Report for InitWeights {
             "std meant",
             "std",
             "learning rate",
+            "key",
         ];
         let mut table = Table::new(format!("Stream: {}", self.manifest.stream), header);
         for t in &self.manifest.tensors {
@@ -51,8 +45,9 @@ impl Report for InitWeights {
                 or_none(t.fan_in),
                 or_none(t.fan_out),
                 or_none(t.std_meant),
-                short(t.std),
+                or_none(t.std),
                 format!("×{}", short(t.learning_rate)),
+                t.key.clone().unwrap_or_else(|| "–".into()),
             ]);
         }
         let numbers: usize = self.manifest.tensors.iter().map(|t| t.shape.iter().product::<usize>()).sum();
@@ -82,13 +77,13 @@ impl Report for InitWeights {
                 t.name.clone(),
                 shape_text(&t.shape),
                 t.dtype.to_owned(),
-                origin_text(t.origin).to_owned(),
+                t.origin.to_string(),
                 t.rule.clone(),
                 t.init.clone(),
                 or_empty(t.fan_in),
                 or_empty(t.fan_out),
                 or_empty(t.std_meant),
-                t.std.to_string(),
+                or_empty(t.std),
                 t.learning_rate.to_string(),
                 t.key.clone().unwrap_or_default(),
             ]);

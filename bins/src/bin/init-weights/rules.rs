@@ -1,17 +1,19 @@
-//! Rules from a TOML file.
+//! Rules as TOML.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
-use wick_init::{InitMap, Initializer, Layout, Rule};
+use wick_init::{Action, Initializer, Layout, LearningRate, Rule};
+
+use crate::tensors::Wanted;
 
 /// The file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    #[serde(default)]
-    strict: bool,
+    /// `true`, which it is anyway.
+    strict: Option<bool>,
     #[serde(default)]
     rule: Vec<Row>,
 }
@@ -29,54 +31,128 @@ struct Row {
     transposed: bool,
     #[serde(default)]
     embedding: bool,
+    learning_rate: Option<Rate>,
+    layers: Option<usize>,
 }
 
-/// The rules of a file.
-#[derive(Debug)]
-pub(crate) struct Rules {
-    strict: bool,
-    rules: Vec<Rule>,
-}
-
-impl Rules {
-    pub(crate) fn apply(self, map: InitMap) -> InitMap {
-        let map = map.with_rules(self.rules);
-        if self.strict { map.strict() } else { map }
-    }
+/// By what a learning rate is multiplied: a number, or `BASE/fan_in`.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Rate {
+    Number(f64),
+    Text(String),
 }
 
 /// Reads the rules; an error names the file and the rule.
-pub(crate) fn read(path: &Path) -> Result<Rules> {
+pub(crate) fn read(path: &Path) -> Result<Vec<Rule>> {
     let reading = || format!("cannot read '{}'", path.display());
     let text = std::fs::read_to_string(path).with_context(reading)?;
-    let file: File = toml::from_str(&text)
-        .map_err(|error| {
-            let line = error.span().map_or(0, |span| text[..span.start].matches('\n').count() + 1);
-            anyhow::anyhow!("line {line}: {}", error.message().lines().next().unwrap_or_default())
-        })
-        .with_context(reading)?;
-    let rules =
-        file.rule.into_iter().enumerate().map(|(index, row)| {
-            rule(row).with_context(|| format!("rule {}", index + 1)).with_context(reading)
-        });
-    Ok(Rules { strict: file.strict, rules: rules.collect::<Result<_>>()? })
+    parse(&text).with_context(reading)
 }
 
-fn rule(row: Row) -> Result<Rule> {
-    let rule = match row.init.as_str() {
-        "hint" => Rule::hint(&row.pattern)?,
-        "torch.bias" => Rule::torch_bias(&row.pattern)?,
-        spec => Rule::draw(&row.pattern, spec.parse::<Initializer>()?)?,
-    };
-    let layout = match (row.transposed, row.embedding, row.groups, row.parts, row.stride) {
-        (false, false, None, None, None) => Layout::Plain,
-        (false, false, Some(groups), None, None) => Layout::Convolution { groups },
-        (true, false, groups, None, stride) => {
-            Layout::Transposed { groups: groups.unwrap_or(1), stride: stride.unwrap_or(1) }
+fn parse(text: &str) -> Result<Vec<Rule>> {
+    let file: File = toml::from_str(text).map_err(|error| {
+        let line = error.span().map_or(0, |span| text[..span.start].matches('\n').count() + 1);
+        anyhow::anyhow!("line {line}: {}", error.message().lines().next().unwrap_or_default())
+    })?;
+    if file.strict == Some(false) {
+        bail!("strict = false: no layer is here to say how a tensor starts that no rule names");
+    }
+    let rows = file.rule.into_iter().enumerate();
+    rows.map(|(index, row)| row.rule().with_context(|| format!("rule {}", index + 1))).collect()
+}
+
+/// The rules as a file that reads back as the same ones.
+pub(crate) fn printed(rules: &[Rule]) -> Result<String> {
+    let mut text = String::new();
+    for rule in rules {
+        if rule.action == Action::Hint {
+            bail!("the rule '{}' goes by its layer's hint, which a file cannot say", rule.pattern);
         }
-        (false, false, None, Some(parts), None) => Layout::Stacked { parts },
-        (false, true, None, None, None) => Layout::Embedding,
-        _ => bail!("of groups, parts, embedding and transposed (with stride) one can be given"),
-    };
-    Ok(rule.with_layout(layout))
+        // What JSON writes between quotes, TOML reads.
+        let quoted = |text: String| serde_json::to_string(&text);
+        let pattern = quoted(rule.pattern.to_string())?;
+        text += &format!("[[rule]]\npattern = {pattern}\ninit = {}\n", quoted(rule.action.to_string())?);
+        text += &match rule.layout {
+            Layout::Plain => String::new(),
+            Layout::Convolution { groups } => format!("groups = {groups}\n"),
+            Layout::Transposed { groups, stride } => {
+                format!("transposed = true\ngroups = {groups}\nstride = {stride}\n")
+            }
+            Layout::Embedding => "embedding = true\n".into(),
+            Layout::Stacked { parts } => format!("parts = {parts}\n"),
+        };
+        if rule.learning_rate != LearningRate::Base {
+            text += &format!("learning_rate = {}\n", quoted(rule.learning_rate.to_string())?);
+        }
+        if let Some(layers) = rule.layers {
+            text += &format!("layers = {layers}\n");
+        }
+        text += "\n";
+    }
+    Ok(text.trim_end().to_owned() + "\n")
+}
+
+/// An error that lists the tensors that no rule names.
+pub(crate) fn check(rules: &[Rule], wanted: &[Wanted]) -> Result<()> {
+    let named = |wanted: &&Wanted| rules.iter().any(|rule| rule.pattern.matches(&wanted.name, &wanted.shape));
+    let nameless = wanted.iter().filter(|wanted| !named(wanted));
+    let list: Vec<String> = nameless.map(|wanted| format!("'{}' {:?}", wanted.name, wanted.shape)).collect();
+    if list.is_empty() { Ok(()) } else { bail!("no rule for {}", list.join(", ")) }
+}
+
+impl Row {
+    fn rule(self) -> Result<Rule> {
+        let rule = match self.init.as_str() {
+            "hint" => bail!("init = \"hint\": no layer is here to give one"),
+            "torch.bias" => Rule::torch_bias(&self.pattern)?,
+            spec => Rule::draw(&self.pattern, spec.parse::<Initializer>()?)?,
+        };
+        let layout = match (self.transposed, self.embedding, self.groups, self.parts, self.stride) {
+            (false, false, None, None, None) => Layout::Plain,
+            (false, false, Some(groups), None, None) => Layout::Convolution { groups },
+            (true, false, groups, None, stride) => {
+                Layout::Transposed { groups: groups.unwrap_or(1), stride: stride.unwrap_or(1) }
+            }
+            (false, false, None, Some(parts), None) => Layout::Stacked { parts },
+            (false, true, None, None, None) => Layout::Embedding,
+            (false, _, _, _, Some(_)) => bail!("stride is that of transposed = true"),
+            _ => {
+                bail!("of groups, parts, embedding and transposed (with groups and stride) one can be given")
+            }
+        };
+        if self.groups == Some(0) || self.parts == Some(0) || self.stride == Some(0) {
+            bail!("groups, parts and stride are whole numbers from 1 on");
+        }
+        let rate = match self.learning_rate {
+            None => LearningRate::Base,
+            Some(Rate::Number(factor)) => factor.to_string().parse()?,
+            Some(Rate::Text(text)) => text.parse()?,
+        };
+        Ok(Rule { layers: self.layers, ..rule.with_layout(layout).with_learning_rate(rate) })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // A test fails by panicking.
+mod tests {
+    use super::*;
+    use wick_init::presets;
+
+    #[test]
+    fn what_is_printed_reads_back() {
+        for name in presets::NAMES {
+            let rules = presets::by_name(name, 3, 100.0).unwrap().unwrap();
+            assert_eq!(parse(&printed(&rules).unwrap()).unwrap(), rules, "{name}");
+        }
+        let rule = || Rule::draw("\"a\\.* [*]", "icnr:factor=2".parse().unwrap()).unwrap();
+        let rules = [
+            rule().with_layout(Layout::Convolution { groups: 4 }),
+            rule().with_layout(Layout::Transposed { groups: 2, stride: 3 }),
+            rule().with_layout(Layout::Embedding).with_learning_rate(LearningRate::Times(0.25)),
+            rule().with_layout(Layout::Stacked { parts: 3 }).with_layers(7),
+        ];
+        assert_eq!(parse(&printed(&rules).unwrap()).unwrap(), rules);
+        assert!(printed(&[Rule::hint("**").unwrap()]).is_err());
+    }
 }

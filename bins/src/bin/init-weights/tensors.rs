@@ -1,11 +1,14 @@
 //! The tensors that are wanted, and the file that they are written to.
 
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
 
-use anyhow::{Context, Result};
-use safetensors::SafeTensors;
+use anyhow::{Context, Result, bail};
+use candle_core::DType;
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
 use wick::failure::usage;
 use wick_init::InitMap;
 
@@ -14,6 +17,8 @@ use wick_init::InitMap;
 pub(crate) struct Wanted {
     pub(crate) name: String,
     pub(crate) shape: Vec<usize>,
+    /// The type that it has in the file that it is from.
+    pub(crate) dtype: Option<DType>,
 }
 
 impl Wanted {
@@ -34,18 +39,58 @@ impl FromStr for Wanted {
     fn from_str(text: &str) -> Result<Self, NoShape> {
         let (name, shape) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or(NoShape)?;
         let shape = shape.split(['x', '×']).map(|size| size.parse().map_err(|_| NoShape));
-        Ok(Self { name: name.to_owned(), shape: shape.collect::<Result<_, _>>()? })
+        Ok(Self { name: name.to_owned(), shape: shape.collect::<Result<_, _>>()?, dtype: None })
     }
 }
 
-/// The names and shapes in a safetensors file, in the order in which they lie there.
+/// The tensors of a safetensors file, in the order in which they lie there. Of the file, only the header is read. Those
+/// of a type that weights cannot be drawn in are left out, with a line on stderr.
 pub(crate) fn of_file(path: &Path) -> Result<Vec<Wanted>> {
-    let reading = || format!("cannot read '{}'", path.display());
-    let bytes = std::fs::read(path).with_context(reading)?;
-    let file = SafeTensors::deserialize(&bytes).with_context(reading)?;
-    let mut tensors = file.tensors();
-    tensors.sort_by_key(|(name, view)| (view.data().as_ptr() as usize, name.clone()));
-    Ok(tensors.into_iter().map(|(name, view)| Wanted { name, shape: view.shape().to_vec() }).collect())
+    let metadata = header(path).with_context(|| format!("cannot read '{}'", path.display()))?;
+    let (mut wanted, mut left_out) = (Vec::new(), Vec::new());
+    for name in metadata.offset_keys() {
+        let Some(info) = metadata.info(&name) else { continue };
+        let dtype = match info.dtype {
+            Dtype::F64 => DType::F64,
+            Dtype::F32 => DType::F32,
+            Dtype::BF16 => DType::BF16,
+            Dtype::F16 => DType::F16,
+            other => {
+                left_out.push(format!("{name} ({other:?})"));
+                continue;
+            }
+        };
+        wanted.push(Wanted { shape: info.shape.clone(), dtype: Some(dtype), name });
+    }
+    if !left_out.is_empty() {
+        eprintln!("warning: left out, for weights are f64, f32, bf16 or f16: {}", left_out.join(", "));
+    }
+    if wanted.is_empty() {
+        bail!("'{}' has no tensors that weights can be drawn for", path.display());
+    }
+    Ok(wanted)
+}
+
+/// The header of a safetensors file whose length is the one that the header says.
+fn header(path: &Path) -> Result<Metadata> {
+    /// What the format allows.
+    const LARGEST: u64 = 100_000_000;
+    let mut file = std::fs::File::open(path)?;
+    let length = file.metadata()?.len();
+    let mut size = [0; 8];
+    file.read_exact(&mut size).context("too short for a safetensors file")?;
+    let size = u64::from_le_bytes(size);
+    if size > LARGEST.min(length.saturating_sub(8)) {
+        bail!("no safetensors file: its header would be {size} bytes long");
+    }
+    let mut header = Vec::new();
+    file.take(size).read_to_end(&mut header)?;
+    let metadata: Metadata = serde_json::from_slice(&header).context("no safetensors file")?;
+    let whole = 8 + size + metadata.data_len() as u64;
+    if whole != length {
+        bail!("{length} bytes long, and by its header {whole}");
+    }
+    Ok(metadata)
 }
 
 /// Two tensors of one name would be one.

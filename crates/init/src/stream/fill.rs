@@ -187,7 +187,8 @@ impl Group<f64> for Truncated {
     }
 }
 
-/// The same words as for `f32` with 32 bits more behind them, so that `f32` is `f64` rounded, almost always.
+/// The same words as for `f32` with 32 bits more behind them: an element in `f32` is near the one in `f64`, but computed in
+/// `f32`, and not the one rounded.
 #[inline(always)]
 fn wide_words(key: Key, group: u64) -> [[u64; 16]; 4] {
     let (high, low) = (key.group(Domain::Elements, group), key.group(Domain::Extension, group));

@@ -110,7 +110,7 @@ fn one_thread_draws_what_two_do() {
     assert_eq!(pool(1).install(draw), pool(2).install(draw));
 }
 
-/// f32 is f64 rounded, but for the far tail, where 32 bits of radius are coarse.
+/// f32 is near f64, but for the far tail, where 32 bits of radius are coarse.
 #[test]
 fn types_agree() {
     let wide = draw_f64(key(), NORMAL, 100_000);

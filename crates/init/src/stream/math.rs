@@ -92,7 +92,7 @@ pub(super) fn ln_f64(u: f64) -> f64 {
 ///
 /// The polynomials are those of fdlibm's `k_sin.c` and `k_cos.c` (Sun Microsystems) on `[-π/4, π/4]`.
 #[inline(always)]
-pub(super) fn sin_cos_pi_f64(t: f64) -> (f64, f64) {
+pub(crate) fn sin_cos_pi_f64(t: f64) -> (f64, f64) {
     const ROUND: f64 = 6_755_399_441_055_744.0; // 1.5·2⁵²
     const SIN: [f64; 6] = [
         1.589_690_995_211_55e-10,

@@ -3,7 +3,7 @@
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;
 pub(crate) mod fill;
-mod math;
+pub(crate) mod math;
 mod philox;
 mod truncated;
 
@@ -23,7 +23,25 @@ use siphasher::sip::SipHasher24;
 ///    seed div 2³²)`, where the domain `d` is 0 for the words of the elements, 1 for the 32 further bits
 ///    that `f64` needs, and 2 for [`Key::rng`].
 /// 3. Element `i` takes word `(i mod 64) div 16` of block `16·(i div 64) + i mod 16`: sixteen blocks make 64
-///    elements, a vector register for each of the four words.
+///    elements, a vector register for each of the four words. In `f64`, a word has the one of domain 1 behind it as its low
+///    32 bits. With `b` bits, 32 or 64, a word is `w` in `[0, 2^b)`, or read as two's complement `s` in `[-2^{b-1},
+///    2^{b-1})`; it is rounded to the type, and every step below is one operation of IEEE 754 in that type, none fused, in
+///    the order written. Parameters are rounded to the type first.
+/// 4. Uniform: `m + h·(s·2^{1-b})` with the middle `m` and half the width `h` of the interval, computed in `f64`, and then
+///    not below `low` and not above `high`.
+/// 5. Normal, by Box and Muller 1958: elements `64g + l` and `64g + l + 16`, for `l` in 0..16 and in 32..48, are a pair. With
+///    `u = (w + ½)·2^{-b}` of the first word and `t = s·2^{1-b}` of the second, `r = √(-2 ln u)`, the first is
+///    `mean + std·(r cos πt)` and the second `mean + std·(r sin πt)`. `ln`, `sin` and `cos` are polynomials: in `f32` those of
+///    Cephes' `logf` and `sinf`, in `f64` those of fdlibm's `e_log.c`, `k_sin.c` and `k_cos.c`, with the reductions and the
+///    order of operations of this crate's `stream/math.rs`.
+/// 6. Truncated normal, `f32`, where the window holds the mean and reaches at most 4 std out: `mean + std·(√2·e)` with
+///    `e = erf⁻¹(m + h·(s·2^{1-b}))`, where `m` and `h` are the middle and half the width of `erf(bound/√2)`, and `erf⁻¹` is by the
+///    polynomials of Giles 2010. Otherwise, and in `f64`: `mean + std·z` with the quantile `z` of `p + (q - p)·u`, at most `1 - 2⁻⁵³`, by
+///    Wichura's algorithm AS 241, where `p` and `q` are the distribution function at the bounds, `u = (w' + ½)·2⁻⁶⁴`, `w'` is the word
+///    with its top bit inverted, and a `f32`'s word has `2³¹` behind it; where the window lies above the mean, all of that
+///    mirrored. Then not below `low` and not above `high`.
+/// 7. `bf16` and `f16` are `f32` rounded.
+/// 8. [`Key::rng`] gives the words of its blocks one after the other, and 64 bits as two of them, the low one first.
 ///
 /// Names keep apart what seeds do not, and seeds what names do not: two streams are the same only if the
 /// seeds are equal and the names' hashes collide, with a chance of 2⁻⁶⁴ a pair.
@@ -176,7 +194,16 @@ mod tests {
     #[test]
     fn the_hash_of_a_name_is_fixed() {
         // From the reference implementation of SipHash-2-4 with a key of zeros, over the bytes of the name.
-        assert_eq!(KeyedV1::new(0).key("").name, 0x1e92_4b9d_7377_00d7);
+        for (name, hash) in [
+            ("", 0x1e92_4b9d_7377_00d7),
+            ("w", 0x3abf_1912_6305_1e5d),
+            ("weight", 0xb803_0bb7_91d5_fd3f),
+            ("fc.bias", 0xaf14_b1aa_46f7_8732),
+            ("fc1.bias", 0x2e28_0843_bf45_046f),
+            ("encoder.layers.0.ättn.weight", 0x42c6_d5e0_1695_504e),
+        ] {
+            assert_eq!(KeyedV1::new(0).key(name).name, hash, "{name}");
+        }
     }
 
     #[test]

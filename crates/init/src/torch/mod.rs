@@ -10,6 +10,36 @@ use wick_theory::Activation;
 
 use crate::{FanMode, Initializer};
 
+/// `torch.nn.init.uniform_(a, b)`: `U(a, b)`; PyTorch's own are 0 and 1.
+pub fn uniform(a: f64, b: f64) -> Initializer {
+    Initializer::Uniform { low: a, high: b }
+}
+
+/// `torch.nn.init.normal_(mean, std)`: `N(mean, std²)`; PyTorch's own are 0 and 1.
+pub fn normal(mean: f64, std: f64) -> Initializer {
+    Initializer::Normal { mean, std }
+}
+
+/// `torch.nn.init.xavier_uniform_(gain)`: `Var W = 2 gain²/(fan_in + fan_out)`.
+///
+/// ```
+/// use wick_init::torch::{self, calculate_gain};
+/// use wick_theory::Activation;
+///
+/// let gain = calculate_gain(Activation::Tanh).unwrap_or(1.0);
+/// let std = torch::xavier_uniform(gain).std(&[300, 100])?.unwrap();
+/// assert!((std - 5.0 / 3.0 * (2.0f64 / 400.0).sqrt()).abs() < 1e-15);
+/// # Ok::<(), wick_init::Error>(())
+/// ```
+pub fn xavier_uniform(gain: f64) -> Initializer {
+    Initializer::xavier_uniform().with_gain(gain)
+}
+
+/// `torch.nn.init.xavier_normal_(gain)`: not truncated, as JAX's is.
+pub fn xavier_normal(gain: f64) -> Initializer {
+    Initializer::xavier_normal().with_gain(gain)
+}
+
 /// `torch.nn.init.trunc_normal_(mean, std, a, b)`: the bounds are absolute and the std is the one before the cut
 /// (with std 1 and ±2, what comes out has .880).
 pub fn trunc_normal(mean: f64, std: f64, a: f64, b: f64) -> Initializer {

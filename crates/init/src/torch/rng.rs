@@ -73,7 +73,8 @@ impl TorchRng {
             }
             Distribution::Normal { mean, std } => Values::F32(self.normal(count, mean, std, dtype)),
             Distribution::Uniform { low, high } if dtype == DType::F64 => {
-                Values::F64((0..count).map(|_| self.unit_f64().mul_add(high - low, low)).collect())
+                let mut draw = || below(high, low, self.unit_f64().mul_add(high - low, low));
+                Values::F64((0..count).map(|_| draw()).collect())
             }
             Distribution::Uniform { low, high } => Values::F32(self.uniform(count, low, high, dtype)),
             Distribution::TruncatedNormal { mean, std, low, high } => {
@@ -90,11 +91,7 @@ impl TorchRng {
         if dtype != DType::F32 {
             let (first, end) = (round(low, dtype), round(high, dtype));
             for x in &mut data {
-                *x = round(*x, dtype);
-                // Rounding to a narrow type may reach the end, which is not in the interval.
-                if *x == end {
-                    *x = first;
-                }
+                *x = below(end, first, round(*x, dtype));
             }
         }
         data
@@ -193,9 +190,11 @@ impl TorchRng {
             let peak = -0.5 * ((mean.clamp(low, high) - mean) / std).powi(2);
             let (proposal, unit) =
                 (Distribution::Uniform { low, high }, Distribution::Uniform { low: 0.0, high: 1.0 });
-            // Each step is rounded to the type, as tensors are.
+            // Each step is rounded to the type, as tensors are; of the scalars, what is subtracted is, and the divisor
+            // of a narrow type is an `f32`.
+            let divisor = if wide { std } else { f64::from(std as f32) };
             let log_density = |x: f64| {
-                let z = exact(exact(x - exact(mean)) / exact(std));
+                let z = exact(exact(x - exact(mean)) / divisor);
                 exact(exact(exact(z * z) * -0.5) - exact(peak))
             };
             values = draw(proposal);
@@ -217,6 +216,13 @@ impl TorchRng {
         }
         if wide { Values::F64(values) } else { Values::F32(values.into_iter().map(|x| x as f32).collect()) }
     }
+}
+
+/// A number that rounding has taken to the end of an interval, which is not in it, becomes the first one: PyTorch's
+/// `uniform_` in every type.
+#[inline(always)]
+fn below<T: PartialEq>(end: T, first: T, x: T) -> T {
+    if x == end { first } else { x }
 }
 
 /// `ln` with -∞ at 0.
@@ -267,7 +273,7 @@ impl Task for Interval<'_> {
     #[inline(always)]
     fn run(self) {
         for x in self.data {
-            *x = x.mul_add(self.high - self.low, self.low);
+            *x = below(self.high, self.low, x.mul_add(self.high - self.low, self.low));
         }
     }
 }
