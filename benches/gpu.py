@@ -3,10 +3,12 @@
     python benches/gpu.py [ROUNDS] [--jobs PATH] [--divide N] [--json]
 
 The job is that of layer-stats: 2000×800 through ten tanh layers of 750, 700, … 300, f32, no bias, TF32 off in both. Medians over
-rounds (15) in which every job runs once, the device waited for before and after. Without PyTorch, Wick's times alone. `--jobs` is
-the program `gpu-jobs` where it has been built already; `--divide` makes the large sizes smaller, for a try on a small device.
+rounds (15) in which every job runs twice, the device waited for before and after each, and the second run is timed; every other
+round goes through the jobs backwards. Without PyTorch, Wick's times alone. `--jobs` is the program `gpu-jobs` where it has been built
+already; `--divide` makes the large sizes smaller, for a try on a small device.
 """
 import argparse
+import importlib.metadata
 import json
 import shutil
 import statistics
@@ -34,6 +36,15 @@ GOALS = {  # Ours over the peer's.
     ("wick training_graph", "torch training_compiled"): None,
     ("wick normals", "torch normals"): 1.0,
 }
+
+
+def cublas_of_wheels():
+    for name in ("nvidia-cublas", "nvidia-cublas-cu13", "nvidia-cublas-cu12"):
+        try:
+            return f", cuBLAS {importlib.metadata.version(name)}"
+        except importlib.metadata.PackageNotFoundError:
+            pass
+    return ""
 
 
 def torch_jobs():
@@ -88,7 +99,8 @@ def torch_jobs():
         jobs |= {"forward_compiled": lambda: quietly(fast), "training_compiled": lambda: training(fast_loss)}
     except Exception as error:  # It compiles with what is installed, if anything.
         print(f"torch.compile does not work here: {str(error).splitlines()[0]}", file=sys.stderr)
-    return f"PyTorch {torch.__version__}", {name: waiting(job) for name, job in jobs.items()}
+    version = f"PyTorch {torch.__version__} (CUDA {torch.version.cuda}{cublas_of_wheels()})"
+    return version, {name: waiting(job) for name, job in jobs.items()}
 
 
 command = [options.jobs] if options.jobs else [
@@ -113,11 +125,14 @@ def warm(job):
 
 
 def timed(job):
+    """The second run, as of ours."""
+    job()
     start = time.perf_counter()
     job()
     return (time.perf_counter() - start) * 1e3
 
 
+wick = ask("version")
 runs = {f"wick {job}": lambda job=job: warm(job) for job in ask("list").split()}
 try:
     peer, jobs = torch_jobs()
@@ -126,9 +141,9 @@ except ImportError as error:
     peer = f"no PyTorch: {error}"
 
 times = {name: [] for name in runs}
-for _ in range(options.rounds + 1):  # The first round warms up.
-    for name, run in runs.items():
-        times[name].append(run())
+for number in range(options.rounds + 1):  # The first round warms up.
+    for name in list(runs)[:: -1 if number % 2 else 1]:
+        times[name].append(runs[name]())
 ours.stdin.close()
 median = {name: statistics.median(values[1:]) for name, values in times.items()}
 copied = 2 * 4 * LARGE / median["wick copy"] * 1e-6
@@ -138,10 +153,10 @@ if shutil.which("nvidia-smi"):
     query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
     device = (subprocess.run(query, capture_output=True, text=True).stdout.splitlines() or [device])[0]
 if options.json:
-    result = {"device": device, "peer": peer, "median_ms": median, "copy_gb_s": copied, "statistics_gb_s": read}
+    result = {"device": device, "wick": wick, "peer": peer, "median_ms": median, "copy_gb_s": copied, "statistics_gb_s": read}
     print(json.dumps(result | {"rounds": options.rounds, "divide": options.divide}, indent=1))
     sys.exit()
-print(f"{device}; {peer}; medians of {options.rounds} rounds")
+print(f"{device}; {wick}; {peer}; medians of {options.rounds} rounds")
 for name, ms in median.items():
     print(f"{name:28} {ms:10.3f} ms")
 print()

@@ -1,14 +1,16 @@
 //! The jobs of the benchmark on a GPU: reads `JOB` from stdin, line by line, runs it once, and answers with its milliseconds
-//! on stdout, the device waited for before and after; `benches/gpu.py` drives this and PyTorch in turn. `list` names the jobs.
+//! on stdout, the device waited for before and after; `benches/gpu.py` drives this and PyTorch in turn. `list` names the jobs,
+//! `version` says what this is built with.
 //! An argument divides the sizes of the large ones, for a try on a small device.
 
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
-use candle_core::{DType, Device, Result, Tensor, bail};
+use candle_core::{DType, Device, Error, Result, Tensor, bail};
 use candle_nn::{Module, Optimizer, ParamsAdamW};
+use wick::device::DeviceChoice;
 use wick_init::{InitMap, Initializer, KeyedV1};
-use wick_kernels::{AdamW, Recorded, summarize};
+use wick_kernels::{AdamW, Recorded, dot, summarize};
 use wick_model::{Activation, Mlp, MlpConfig};
 use wick_probe::Probe;
 
@@ -60,7 +62,7 @@ impl Bench {
         let mut adamw = AdamW::new(self.map.vars(), ParamsAdamW { lr: 1e-9, ..ParamsAdamW::default() })?;
         Ok(move || {
             let pass = self.mlp.pass(&self.input, |_| None)?;
-            let loss = (pass.output() * &self.cotangent)?.sum_all()?;
+            let loss = dot(pass.output(), &self.cotangent)?;
             adamw.step(&pass.backward(&loss)?)?;
             Ok(loss)
         })
@@ -104,10 +106,28 @@ fn normal(name: &str, shape: impl Into<candle_core::Shape>, device: &Device) -> 
     Ok(Initializer::normal(1.0).tensor(KeyedV1::new(42).key(name), shape, DType::F32, device)?)
 }
 
+/// Wick's version, and that of the cuBLAS that was found.
+fn version(device: &Device) -> Result<String> {
+    let wick = format!("wick {}", env!("CARGO_PKG_VERSION"));
+    #[cfg(feature = "cuda")]
+    if let Device::Cuda(device) = device {
+        use candle_core::cuda_backend::WrapErr;
+        use candle_core::cuda_backend::cudarc::cublas::sys;
+
+        let mut cublas = 0;
+        // SAFETY: the handle is that of an open device, and the number is written before it is read.
+        unsafe { sys::cublasGetVersion_v2(*device.cublas_handle().handle(), &raw mut cublas) }
+            .result()
+            .w()?;
+        return Ok(format!("{wick} (cuBLAS {}.{}.{})", cublas / 10_000, cublas / 100 % 100, cublas % 100));
+    }
+    let _ = device;
+    Ok(wick)
+}
+
 fn main() -> Result<()> {
     let divide = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(1).max(1);
-    let device = Device::new_cuda(0)?;
-    wick_kernels::keep_freed_memory_of(&device)?;
+    let (device, _) = DeviceChoice::Cuda(0).open().map_err(Error::wrap)?;
     let bench = Bench::new(device, divide)?;
     let (mut name, mut ready): (String, Option<Ready>) = Default::default();
     for line in std::io::stdin().lock().lines() {
@@ -115,6 +135,7 @@ fn main() -> Result<()> {
         let answer = match line.trim() {
             "" => continue,
             "list" => JOBS.join(" "),
+            "version" => version(&bench.device)?,
             job => {
                 if name != job || ready.is_none() {
                     // What the job before held goes first.

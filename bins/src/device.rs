@@ -57,7 +57,7 @@ impl DeviceChoice {
     }
 }
 
-/// A CUDA device that keeps the memory that its tensors have freed for the next ones.
+/// A CUDA device that keeps the memory that its tensors have freed for the next ones, and does not watch over streams.
 fn open_cuda(number: usize) -> Result<Device> {
     #[cfg(feature = "cuda")]
     {
@@ -68,6 +68,13 @@ fn open_cuda(number: usize) -> Result<Device> {
     }
     let device = Device::new_cuda(number).context(format!("CUDA device {number} does not answer"))?;
     wick_kernels::keep_freed_memory_of(&device)?;
+    #[cfg(feature = "cuda")]
+    if let Device::Cuda(device) = &device {
+        // SAFETY: candle does all its work on the one stream that the device has just been opened with, and no program makes
+        // another, so that nothing is used before it is there nor freed while it is used. (Two events for each tensor would
+        // see to the same.)
+        unsafe { device.disable_event_tracking() };
+    }
     Ok(device)
 }
 
@@ -86,15 +93,65 @@ fn names() -> Result<Vec<String>> {
     if names.is_empty() { Err(anyhow::anyhow!(none)) } else { Ok(names) }
 }
 
-/// The bytes of memory that are free on a device, and all it has; `None` where it does not tell.
+/// The bytes of memory that new tensors can have on a device, and all it has; `None` where it does not tell.
 pub fn memory(device: &Device) -> Option<(u64, u64)> {
     #[cfg(feature = "cuda")]
     if let Device::Cuda(device) = device {
-        let (free, all) = device.cuda_stream().context().mem_get_info().ok()?;
-        return Some((free as u64, all as u64));
+        let stream = device.cuda_stream();
+        let (free, all) = stream.context().mem_get_info().ok()?;
+        // To the driver, what the pool keeps is not free.
+        return Some((free as u64 + pool::unused(stream.context()).ok()?, all as u64));
     }
     let _ = device;
     None
+}
+
+/// Gives back the memory that a device keeps for the next tensors and for recorded work, and that nothing uses. Where there is
+/// no such memory nothing happens.
+///
+/// # Errors
+/// If the device fails.
+pub fn trim(device: &Device) -> Result<()> {
+    #[cfg(feature = "cuda")]
+    if let Device::Cuda(there) = device {
+        device.synchronize()?;
+        pool::trim(there.cuda_stream().context())?;
+    }
+    let _ = device;
+    Ok(())
+}
+
+/// The memory that a CUDA device keeps.
+#[cfg(feature = "cuda")]
+mod pool {
+    use candle_core::cuda_backend::cudarc::driver::{CudaContext, DriverError, result, sys};
+
+    /// The bytes that no tensor has.
+    pub(super) fn unused(context: &CudaContext) -> Result<u64, DriverError> {
+        let [reserved, used] = [
+            sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT,
+            sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_CURRENT,
+        ]
+        .map(|attribute| {
+            let mut bytes = 0u64;
+            // SAFETY: the device is open, its default pool is there as long as it is, and both attributes are 64 bits.
+            unsafe {
+                let pool = result::device::get_default_mem_pool(context.cu_device())?;
+                result::mem_pool::get_attribute(pool, attribute, (&raw mut bytes).cast())?;
+            }
+            Ok(bytes)
+        });
+        Ok(reserved?.saturating_sub(used?))
+    }
+
+    pub(super) fn trim(context: &CudaContext) -> Result<(), DriverError> {
+        context.bind_to_thread()?;
+        // SAFETY: the device is open, and only what is not in use is given back.
+        unsafe {
+            result::mem_pool::trim_to(result::device::get_default_mem_pool(context.cu_device())?, 0)?;
+            sys::cuDeviceGraphMemTrim(context.cu_device()).result()
+        }
+    }
 }
 
 fn missing(choice: DeviceChoice, feature: &str) -> anyhow::Error {

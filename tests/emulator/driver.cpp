@@ -5,7 +5,8 @@
 // Blocks and threads run from the first to the last in one launch and from the last to the first in the next, so that what
 // depends on their order does not stay hidden.
 //
-// EMULATED_MEMORY: bytes on the device (2^32), EMULATED_DEVICES: how many there are (1).
+// EMULATED_MEMORY: bytes on the device (2^32), EMULATED_DEVICES: how many there are (1), EMULATED_BLOCKS: the blocks that
+// each of its four multiprocessors runs at once (4).
 #include <cuda.h>
 #include <dlfcn.h>
 #include <setjmp.h>
@@ -172,6 +173,8 @@ size_t total() { return setting("EMULATED_MEMORY", size_t(1) << 32); }
 
 std::map<CUdeviceptr, size_t> allocated;
 size_t used;
+// What the pool holds of what has been given back to it, until it is trimmed or, beyond a threshold, the device is waited for.
+size_t reserved, threshold;
 // Bytes behind each allocation that nobody may write.
 const size_t GUARD = 256;
 const unsigned char MARK = 0xA5;
@@ -184,6 +187,7 @@ CUresult allocate(CUdeviceptr *out, size_t bytes) {
     // What nobody has written is not zero.
     memset(memory, MARK, (bytes + 255) / 256 * 256 + GUARD);
     used += bytes;
+    reserved = std::max(reserved, used);
     *out = (CUdeviceptr)memory;
     allocated[*out] = bytes;
     return CUDA_SUCCESS;
@@ -260,8 +264,21 @@ CUresult cuDeviceGetAttribute(int *value, CUdevice_attribute attribute, CUdevice
 }
 CUresult cuDeviceGetDefaultMemPool(CUmemoryPool *pool, CUdevice) { return *pool = (CUmemoryPool)1, CUDA_SUCCESS; }
 CUresult cuDeviceGetMemPool(CUmemoryPool *pool, CUdevice) { return *pool = (CUmemoryPool)1, CUDA_SUCCESS; }
-CUresult cuMemPoolSetAttribute(CUmemoryPool, CUmemPool_attribute, void *) { return CUDA_SUCCESS; }
-CUresult cuMemPoolTrimTo(CUmemoryPool, size_t) { return CUDA_SUCCESS; }
+CUresult cuMemPoolSetAttribute(CUmemoryPool, CUmemPool_attribute attribute, void *value) {
+    if (attribute == CU_MEMPOOL_ATTR_RELEASE_THRESHOLD) threshold = *(uint64_t *)value;
+    return CUDA_SUCCESS;
+}
+CUresult cuMemPoolGetAttribute(CUmemoryPool, CUmemPool_attribute attribute, void *value) {
+    switch (attribute) {
+    case CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT: *(uint64_t *)value = reserved; return CUDA_SUCCESS;
+    case CU_MEMPOOL_ATTR_USED_MEM_CURRENT: *(uint64_t *)value = used; return CUDA_SUCCESS;
+    default: return CUDA_ERROR_INVALID_VALUE;
+    }
+}
+CUresult cuMemPoolTrimTo(CUmemoryPool, size_t keep) {
+    return reserved = std::max(used, std::min(reserved, keep)), CUDA_SUCCESS;
+}
+CUresult cuDeviceGraphMemTrim(CUdevice) { return CUDA_SUCCESS; }
 CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device) {
     return *context = (CUcontext)(intptr_t)(device + 1), CUDA_SUCCESS;
 }
@@ -285,7 +302,10 @@ CUresult cuGetErrorString(CUresult result, const char **text) { return cuGetErro
 CUresult cuStreamCreate(CUstream *stream, unsigned) { return *stream = (CUstream)8, CUDA_SUCCESS; }
 CUresult cuStreamCreateWithPriority(CUstream *stream, unsigned, int) { return *stream = (CUstream)8, CUDA_SUCCESS; }
 CUresult cuStreamDestroy_v2(CUstream) { return CUDA_SUCCESS; }
-CUresult cuStreamSynchronize(CUstream) { return not_while_capturing(); }
+CUresult cuStreamSynchronize(CUstream) {
+    if (!capturing) reserved = std::max(used, std::min(reserved, threshold));
+    return not_while_capturing();
+}
 CUresult cuStreamWaitEvent(CUstream, CUevent, unsigned) { return CUDA_SUCCESS; }
 CUresult cuEventCreate(CUevent *event, unsigned) { return *event = (CUevent)8, CUDA_SUCCESS; }
 CUresult cuEventDestroy_v2(CUevent) { return CUDA_SUCCESS; }
@@ -320,7 +340,7 @@ CUresult cuMemFreeAsync(CUdeviceptr place, CUstream) {
 }
 CUresult cuMemGetInfo_v2(size_t *free, size_t *all) {
     LOCKED;
-    return *all = total(), *free = *all - used, CUDA_SUCCESS;
+    return *all = total(), *free = *all - reserved, CUDA_SUCCESS;
 }
 CUresult cuMemHostAlloc(void **out, size_t bytes, unsigned) {
     return (*out = malloc(bytes)) ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
@@ -358,7 +378,7 @@ CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t bytes, CUst
     return cuMemsetD8_v2(to, value, bytes);
 }
 
-CUresult cuModuleLoadData(CUmodule *module, const void *) { return *module = (CUmodule)8, CUDA_SUCCESS; }
+CUresult cuModuleLoadData(CUmodule *module, const void *) { return *module = (CUmodule)8, not_while_capturing(); }
 CUresult cuModuleUnload(CUmodule) { return CUDA_SUCCESS; }
 CUresult cuModuleGetFunction(CUfunction *function, CUmodule, const char *name) {
     LOCKED;
@@ -374,6 +394,9 @@ CUresult cuModuleGetFunction(CUfunction *function, CUmodule, const char *name) {
         found = known.emplace(name, Kernel{strdup(name), call, sizes}).first;
     }
     return *function = (CUfunction)&found->second, CUDA_SUCCESS;
+}
+CUresult cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, CUfunction, int, size_t, unsigned) {
+    return *blocks = (int)setting("EMULATED_BLOCKS", 4), CUDA_SUCCESS;
 }
 CUresult cuLaunchKernel(CUfunction function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
                         unsigned bz, unsigned, CUstream, void **with, void **) {

@@ -4,12 +4,12 @@ use std::sync::{Arc, Mutex};
 
 use candle_core::{DType, Device, Tensor, Var};
 use wick_kernels::{
-    Gather, Listener, Summary, activate, activation_gradient, dense, share_outside, summarize,
+    DensePass, Gather, Listener, Summary, activate, activation_gradient, dense, share_outside, summarize,
 };
 use wick_theory::Activation;
 
 use super::Test;
-use super::numbers::{CPU, TYPES, apart, assert_near, epsilon, normal};
+use super::numbers::{CPU, TYPES, apart, assert_near, epsilon, flat, normal};
 
 pub(crate) const TESTS: &[Test] = &[
     ("activations", activations),
@@ -17,6 +17,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("activations_in_a_graph", activations_in_a_graph),
     ("dense_layers", dense_layers),
     ("dense_layers_heard", dense_layers_heard),
+    ("dense_layers_of_every_type_are_one_op", dense_layers_of_every_type_are_one_op),
+    ("more_bins_than_are_counted_on_the_way", more_bins_than_are_counted_on_the_way),
     ("a_dense_layer_of_many_outputs", a_dense_layer_of_many_outputs),
     ("dense_layers_refuse", dense_layers_refuse),
 ];
@@ -170,13 +172,15 @@ fn dense_layers(gpu: &Device) {
 /// What it heard, forward and backward.
 #[derive(Default)]
 struct Ear {
+    /// 30 if this is 0.
+    bins: usize,
     output: Mutex<Option<(Summary, f64)>>,
     gradient: Mutex<Option<Summary>>,
 }
 
 impl Listener for Ear {
     fn bins(&self) -> usize {
-        30
+        if self.bins == 0 { 30 } else { self.bins }
     }
 
     fn forward(&self, output: Summary, saturated: f64) {
@@ -215,6 +219,48 @@ fn dense_layers_heard(gpu: &Device) {
                     assert_eq!(saturated, expected, "{what}");
                 }
             }
+        }
+    }
+}
+
+/// What the op's kernels hear waits on the device until it is delivered. A layer of candle's own ops would have been heard of at
+/// once.
+fn dense_layers_of_every_type_are_one_op(gpu: &Device) {
+    for dtype in TYPES {
+        for by_pass in [false, true] {
+            let [xs, weight, bias, _] = layer(9, 5, 8, dtype).map(|part| part.to_device(gpu).unwrap());
+            let (ear, gather) = (Arc::new(Ear::default()), Gather::default());
+            let listener = Some(gather.listener(ear.clone(), true));
+            if by_pass {
+                DensePass::forward(&xs, &weight, Some(&bias), Activation::Tanh, listener).unwrap();
+            } else {
+                dense(&xs, &weight, Some(&bias), Activation::Tanh, listener).unwrap();
+            }
+            assert!(ear.output.lock().unwrap().is_none(), "{dtype:?}");
+            gather.deliver().unwrap();
+            assert_eq!(ear.output.lock().unwrap().as_ref().unwrap().0.count, 72);
+        }
+    }
+}
+
+/// Such statistics are taken of the tensors by themselves, and nothing else changes.
+fn more_bins_than_are_counted_on_the_way(gpu: &Device) {
+    for activation in [Activation::Tanh, Activation::Gelu, Activation::Identity] {
+        let parts = layer(60, 9, 50, DType::F32);
+        let plain = passed(&parts, true, activation, None, gpu);
+        for bins in [4096, 4097, 20_000] {
+            let ear = Arc::new(Ear { bins, ..Ear::default() });
+            let got = passed(&parts, true, activation, Some(ear.clone()), gpu);
+            for (got, plain) in got.iter().zip(&plain) {
+                assert_eq!(flat(got), flat(plain));
+            }
+            let what = format!("{activation} in {bins} bins");
+            let (output, saturated) = ear.output.lock().unwrap().clone().unwrap();
+            let expected = got[0].to_device(&CPU).unwrap();
+            assert_alike(&what, &output, &summarize(&expected, activation.range(), bins).unwrap());
+            let gradient = ear.gradient.lock().unwrap().clone().unwrap();
+            assert_alike(&what, &gradient, &summarize(&parts[3], None, bins).unwrap());
+            assert!(saturated < 0.5, "{what}: {saturated}");
         }
     }
 }

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 use candle_core::Device;
 use libtest_mimic::{Arguments, Trial};
+use wick::device::DeviceChoice;
 
 /// A test, by its name.
 type Test = (&'static str, fn(&Device));
@@ -25,7 +26,10 @@ fn gpu() -> Result<Device, String> {
     if !cfg!(feature = "cuda") {
         return Err("built without the feature cuda".into());
     }
-    Device::new_cuda(0)
+    // As the programs open it.
+    let opened = DeviceChoice::Cuda(0).open();
+    opened
+        .map(|(device, _)| device)
         .map_err(|error| format!("no GPU: {}", error.to_string().lines().next().unwrap_or_default()))
 }
 

@@ -1,9 +1,11 @@
 //! Whole nets: what a probe hears of them, and how they learn.
 
-use candle_core::{DType, Device, Tensor};
+use std::cell::RefCell;
+
+use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::{Module, Optimizer, ParamsAdamW};
 use wick_init::{InitMap, Initializer};
-use wick_kernels::{AdamW, Recorded, summarize};
+use wick_kernels::{AdamW, ParamsSgd, Recorded, Sgd, summarize};
 use wick_model::{Activation, Mlp, MlpConfig};
 use wick_probe::{Probe, Record};
 
@@ -16,7 +18,9 @@ pub(crate) const TESTS: &[Test] = &[
     ("training", training),
     ("a_training_step_as_a_graph", a_training_step_as_a_graph),
     ("a_forward_pass_as_a_graph", a_forward_pass_as_a_graph),
+    ("a_recorded_steps_learning_rate", a_recorded_steps_learning_rate),
     ("what_cannot_be_recorded", what_cannot_be_recorded),
+    ("a_recording_that_frees_what_it_has_not_made", a_recording_that_frees_what_it_has_not_made),
 ];
 
 const DEPTH: usize = 6;
@@ -155,6 +159,57 @@ fn a_forward_pass_as_a_graph(gpu: &Device) {
     pass.launch().unwrap();
     assert_eq!(flat(pass.output()), flat(&mlp.forward(&other).unwrap()));
     assert_ne!(flat(pass.output()), flat(&first), "the twin");
+}
+
+/// A new rate is that of the next launch, as it is of the next step.
+fn a_recorded_steps_learning_rate(gpu: &Device) {
+    fn weights<O: Optimizer>(
+        make: &dyn Fn(Vec<Var>) -> O,
+        change: bool,
+        recorded: bool,
+        gpu: &Device,
+    ) -> Vec<f64> {
+        let w = Var::from_tensor(&normal("w", 1000, DType::F32).to_device(gpu).unwrap()).unwrap();
+        let optimizer = RefCell::new(make(vec![w.clone()]));
+        let work = || {
+            let loss = w.sqr()?.sum_all()?;
+            optimizer.borrow_mut().backward_step(&loss)?;
+            Ok(loss)
+        };
+        // On a device that records nothing, each launch is a step.
+        let mut step = Recorded::new(if recorded { gpu } else { &CPU }, work).unwrap();
+        for launch in 0..8 {
+            if change && launch == 3 {
+                optimizer.borrow_mut().set_learning_rate(0.1);
+            }
+            step.launch().unwrap();
+        }
+        flat(&w)
+    }
+    let adamw = |vars| AdamW::new(vars, ParamsAdamW { lr: 0.01, ..ParamsAdamW::default() }).unwrap();
+    let sgd = |vars| Sgd::new(vars, ParamsSgd { lr: 0.01, momentum: 0.9, ..ParamsSgd::default() }).unwrap();
+    assert_eq!(weights(&adamw, true, true, gpu), weights(&adamw, true, false, gpu));
+    assert_eq!(weights(&sgd, true, true, gpu), weights(&sgd, true, false, gpu));
+    assert_ne!(weights(&adamw, true, true, gpu), weights(&adamw, false, true, gpu), "the twin");
+}
+
+/// The driver refuses, and cudarc keeps the refusal for whoever comes next: nobody may meet it.
+fn a_recording_that_frees_what_it_has_not_made(gpu: &Device) {
+    let xs = normal("x", 100, DType::F32).to_device(gpu).unwrap();
+    let (mut made, mut times) = (None::<Tensor>, 0);
+    let recorded = Recorded::new(gpu, || {
+        times += 1;
+        made = match made.take() {
+            None => Some((&xs * 2.0)?),
+            Some(_) => None,
+        };
+        &xs + 1.0
+    });
+    assert!(recorded.is_err());
+    assert_eq!(times, 2);
+    assert!(summarize(&xs, None, 5).is_ok());
+    let again = Recorded::new(gpu, || &xs + 1.0).unwrap();
+    assert_eq!(flat(again.output()), flat(&(&xs + 1.0).unwrap()));
 }
 
 fn what_cannot_be_recorded(gpu: &Device) {

@@ -50,7 +50,9 @@ fn adamw(gpu: &Device) {
     let run = |device: &Device, rate| after(device, rate, |vars| AdamW::new(vars, params.clone()).unwrap());
     let expected = run(&CPU, 0.01);
     let apart_by = apart(&run(gpu, 0.01), &expected);
-    assert!(apart_by < 2e-6, "{apart_by}");
+    // A GPU fuses multiplications and additions. A step is the learning rate's size however small the gradient, so that a
+    // rounding of a gradient near zero is seen.
+    assert!(apart_by < 5e-6, "{apart_by}");
     assert!(apart(&run(gpu, 0.0101), &expected) > 1e-4, "the twin");
 }
 

@@ -1,7 +1,8 @@
 //! The programs on the GPU.
 
-use candle_core::Device;
+use candle_core::{DType, Device, Tensor};
 use serde_json::Value;
+use wick::device::{memory, trim};
 
 use super::Test;
 use super::common::command;
@@ -12,6 +13,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("device_bench_finds_the_gpu", device_bench_finds_the_gpu),
     ("a_device_that_is_not_there", a_device_that_is_not_there),
     ("more_than_the_device_holds", more_than_the_device_holds),
+    ("what_the_pool_keeps_is_free", what_the_pool_keeps_is_free),
 ];
 
 fn json(program: &str, device: &str, arguments: &[&str]) -> Value {
@@ -95,10 +97,32 @@ fn a_device_that_is_not_there(_: &Device) {
 }
 
 fn more_than_the_device_holds(_: &Device) {
-    let arguments = ["--device", "cuda", "--no-pictures", "--samples", "1000000000000"];
+    // The input and the last layer fit into the machine's own memory.
+    let sizes = ["--samples", "1000000", "--features", "10", "--widths", "1000000,10"];
+    let arguments = [&["--device", "cuda", "--no-pictures"], &sizes[..]].concat();
     let output = command("layer-stats", &arguments).assert().failure().get_output().clone();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(said.trim().lines().count(), 1, "{said}");
     assert!(said.contains("are free on the GPU: ask for fewer --samples"), "{said}");
     assert_eq!(output.status.code(), Some(2));
+}
+
+/// What a tensor has had can be had by the next one, before the pool is trimmed and after.
+fn what_the_pool_keeps_is_free(gpu: &Device) {
+    /// A quarter of a GiB.
+    const BYTES: u64 = 1 << 28;
+    let free = || {
+        gpu.synchronize().unwrap();
+        memory(gpu).unwrap().0
+    };
+    trim(gpu).unwrap();
+    let before = free();
+    let large = Tensor::zeros(BYTES as usize, DType::U8, gpu).unwrap();
+    assert!(free() <= before - BYTES, "the twin");
+    drop(large);
+    // Others may use the device meanwhile, a little.
+    let near = |now: u64| now.abs_diff(before) < BYTES / 2;
+    assert!(near(free()), "{} of {before}", free());
+    trim(gpu).unwrap();
+    assert!(near(free()), "{} of {before}", free());
 }

@@ -9,8 +9,13 @@ typedef unsigned long long u64;
 #define ELEMENTS 0u
 #define EXTENSION 1u
 
+// The number of rounds of Philox.
+#define ROUNDS 10
+
 struct Key {
-    u64 seed, name;
+    u64 seed;
+    // The key of each round, made once for all elements: as the kernel's argument it costs no register.
+    u32 low[ROUNDS], high[ROUNDS];
 };
 
 struct Words {
@@ -20,15 +25,13 @@ struct Words {
 // Salmon, Moraes, Dror and Shaw 2011, as src/stream/philox.rs.
 __device__ inline Words philox(const Key &key, u32 domain, u64 number) {
     u32 a = (u32)number, b = (u32)(number >> 32) | domain << 28, c = (u32)key.seed, d = (u32)(key.seed >> 32);
-    u32 k = (u32)key.name, l = (u32)(key.name >> 32);
-    for (int round = 0; round < 10; round++) {
+#pragma unroll
+    for (int round = 0; round < ROUNDS; round++) {
         u64 p = 0xD2511F53ull * a, q = 0xCD9E8D57ull * c;
-        a = (u32)(q >> 32) ^ b ^ k;
+        a = (u32)(q >> 32) ^ b ^ key.low[round];
         b = (u32)q;
-        c = (u32)(p >> 32) ^ d ^ l;
+        c = (u32)(p >> 32) ^ d ^ key.high[round];
         d = (u32)p;
-        k += 0x9E3779B9u;
-        l += 0xBB67AE85u;
     }
     return Words{{a, b, c, d}};
 }
@@ -38,6 +41,10 @@ __device__ inline float of_bits(u32 x) { return __int_as_float((int)x); }
 __device__ inline u32 to_bits(float x) { return (u32)__float_as_int(x); }
 __device__ inline double of_bits(u64 x) { return __longlong_as_double((long long)x); }
 __device__ inline u64 to_bits(double x) { return (u64)__double_as_longlong(x); }
+
+// a b + c where a b is exact: rounded once, as with the operations by themselves.
+__device__ inline float of_exact(float a, float b, float c) { return __fmaf_rn(a, b, c); }
+__device__ inline double of_exact(double a, double b, double c) { return __fma_rn(a, b, c); }
 
 __device__ inline float root(float x) { return sqrtf(x); }
 __device__ inline double root(double x) { return sqrt(x); }
@@ -50,8 +57,9 @@ __device__ inline float ln(float u) {
     float m = of_bits((shifted & 0x007fffffu) + 0x3f3504f3u);
     float x = m - 1.0f, square = x * x, p = P[0];
     for (int i = 1; i < 9; i++) p = p * x + P[i];
-    p = x * square * p + e * -2.1219444e-4f - 0.5f * square;
-    return x + p + e * 0.6933594f;
+    p = of_exact(-0.5f, square, x * square * p + e * -2.1219444e-4f);
+    // 355/512 times a small whole number.
+    return of_exact(e, 0.6933594f, x + p);
 }
 
 __device__ inline double ln(double u) {
@@ -67,11 +75,11 @@ __device__ inline double ln(double u) {
 }
 
 __device__ inline void sin_cos_pi(float t, float &sine, float &cosine) {
-    float shifted = 2.0f * t + 12582912.0f;
+    float shifted = of_exact(2.0f, t, 12582912.0f);
     u32 quarter = to_bits(shifted);
-    float x = (t - 0.5f * (shifted - 12582912.0f)) * 3.14159265358979323846f, z = x * x;
+    float x = of_exact(-0.5f, shifted - 12582912.0f, t) * 3.14159265358979323846f, z = x * x;
     float sin = ((-1.9515296e-4f * z + 8.332161e-3f) * z - 1.6666655e-1f) * z * x + x;
-    float cos = ((2.4433157e-5f * z - 1.3887316e-3f) * z + 4.1666646e-2f) * (z * z) - 0.5f * z + 1.0f;
+    float cos = of_exact(-0.5f, z, ((2.4433157e-5f * z - 1.3887316e-3f) * z + 4.1666646e-2f) * (z * z)) + 1.0f;
     bool even = (quarter & 1) == 0;
     sine = of_bits(to_bits(even ? sin : cos) ^ (quarter & 2) << 30);
     cosine = of_bits(to_bits(even ? cos : sin) ^ ((quarter + 1) & 2) << 30);
@@ -82,14 +90,15 @@ __device__ inline void sin_cos_pi(double t, double &sine, double &cosine) {
                            -1.984126982985795e-4, 8.33333333332249e-3,    -1.6666666666666632e-1};
     const double COS[6] = {-1.1359647557788195e-11, 2.087572321298175e-9, -2.7557314351390663e-7,
                            2.480158728947673e-5,    -1.388888888887411e-3, 4.16666666666666e-2};
-    double shifted = 2.0 * t + 6755399441055744.0;
+    double shifted = of_exact(2.0, t, 6755399441055744.0);
     u64 quarter = to_bits(shifted);
-    double x = (t - 0.5 * (shifted - 6755399441055744.0)) * 3.14159265358979323846, z = x * x, p = SIN[0], q = COS[0];
+    double x = of_exact(-0.5, shifted - 6755399441055744.0, t) * 3.14159265358979323846, z = x * x;
+    double p = SIN[0], q = COS[0];
     for (int i = 1; i < 6; i++) {
         p = p * z + SIN[i];
         q = q * z + COS[i];
     }
-    double sin = p * z * x + x, cos = q * (z * z) - 0.5 * z + 1.0;
+    double sin = p * z * x + x, cos = of_exact(-0.5, z, q * (z * z)) + 1.0;
     bool even = (quarter & 1) == 0;
     sine = of_bits(to_bits(even ? sin : cos) ^ (quarter & 2) << 62);
     cosine = of_bits(to_bits(even ? cos : sin) ^ ((quarter + 1) & 2) << 62);
@@ -244,13 +253,22 @@ __device__ inline void store(__half *p, float x) { *p = __float2half_rn(x); }
 // A thread takes the four words of one block of Philox: of the 64 elements of a group, those that are 16 apart.
 template <class F, class W, class T, class D>
 __device__ void draw(const Key &key, const D &distribution, T *out, u64 count) {
-    u64 blocks = (count + 63) / 64 * 16, step = (u64)gridDim.x * blockDim.x;
-    for (u64 block = (u64)blockIdx.x * blockDim.x + threadIdx.x; block < blocks; block += step) {
+    auto four = [&](u64 block, F(&drawn)[4]) {
         W words[4];
-        F drawn[4];
         words_of(key, block, words);
         distribution.draw(words, drawn);
-        u64 first = block / 16 * 64 + block % 16;
+        return block / 16 * 64 + block % 16;
+    };
+    u64 whole = count / 64 * 16, step = (u64)gridDim.x * blockDim.x;
+    u64 block = (u64)blockIdx.x * blockDim.x + threadIdx.x;
+    F drawn[4];
+    for (; block < whole; block += step) {
+        T *first = out + four(block, drawn);
+        for (int k = 0; k < 4; k++) store(first + 16 * k, drawn[k]);
+    }
+    // What is left of a group.
+    if (block < whole + 16) {
+        u64 first = four(block, drawn);
         for (int k = 0; k < 4; k++) {
             if (first + 16 * k < count) store(out + first + 16 * k, drawn[k]);
         }

@@ -19,102 +19,201 @@ template <class T, class F, int N> __device__ inline Stored<F, N> as_stored(cons
 }
 
 // zs: [count/outputs, outputs], the product; becomes phi(zs + bias) in `hs`, which may be `zs` itself. Where `kept` is not
-// null, it gets zs + bias. What is heard are the numbers as they are stored.
-template <class T>
+// null, it gets zs + bias. What is heard are the numbers as they are stored; only if HEARD does anybody listen.
+template <bool HEARD, class T>
 __device__ void dense_forward(Activation activation, Ear ear, const T *zs, const T *bias, T *kept, T *hs, u64 count,
                               unsigned outputs) {
     typedef typename Wide<T>::type F;
-    __shared__ unsigned shared[SHARED_BINS];
-    double low = ear.low, high = ear.high;
-    if (ear.known) widen_range(low, high);
-    Counter<F> counter(shared, ear.record ? ear.bins : 1, low, high);
-    Tails<F> tails(ear);
-    Seen<F> seen;
+    const bool fours = is_aligned(zs) && is_aligned(hs) && (!kept || is_aligned(kept));
+    // Whether four columns begin where four biases can be read at once.
+    const bool straight = bias && outputs % 4 == 0 && is_aligned(bias);
     auto biased = [&](T z, unsigned column) { return bias ? widen(z) + widen(bias[column]) : (F)widen(z); };
-    auto hear_h = [&](const auto &hs) {
-        seen.add(hs);
-        if (ear.known) counter.add(hs);
+    auto pre_activations = [&](u64 i, const Four<T> &x, F(&wide)[4]) {
+        widen(x, wide);
+        if (!bias) return;
+        unsigned column = column_of(i, outputs);
+        if (straight) {
+            F more[4];
+            load(bias + column, more);
+#pragma unroll
+            for (int k = 0; k < 4; k++) wide[k] += more[k];
+        } else {
+#pragma unroll
+            for (int k = 0; k < 4; k++) {
+                wide[k] += widen(bias[column]);
+                if (++column == outputs) column = 0;
+            }
+        }
+    };
+    if constexpr (!HEARD) {
+        auto four = [&](u64 i) {
+            F wide[4];
+            pre_activations(i, *(const Four<T> *)(zs + i), wide);
+            if (kept) store(kept + i, wide);
+            values(activation, wide);
+            store(hs + i, wide);
+        };
+        auto one = [&](u64 i) {
+            F wide[1] = {biased(zs[i], column_of(i, outputs))};
+            if (kept) kept[i] = narrow<T>(wide[0]);
+            values(activation, wide);
+            hs[i] = narrow<T>(wide[0]);
+        };
+        sweep(count, fours, four, one);
+    } else {
+        __shared__ unsigned shared[SHARED_BINS];
+        double low = ear.low, high = ear.high;
+        if (ear.known) widen_range(low, high);
+        Counter<F> counter(shared, ear.known ? ear.bins : 1, low, high);
+        Tails<F> tails(ear);
+        // All lanes look at the same element, before any of them writes to it.
+        F pivot[1] = {0};
+        u64 first;
+        if (first_of_warp(count, fours, first)) {
+            pivot[0] = biased(zs[first], column_of(first, outputs));
+            values(activation, pivot);
+        }
+        Seen<F> seen(pivot[0]);
+        auto hear = [&](const auto &hs) {
+            seen.add(hs);
+            if (ear.known) counter.add(hs);
+        };
+        auto four = [&](u64 i, const Four<T> &x) {
+            F wide[4];
+            pre_activations(i, x, wide);
+            if (kept) store(kept + i, wide);
+            tails.add(as_stored<T>(wide).at);
+            values(activation, wide);
+            hear(as_stored<T>(wide).at);
+            store(hs + i, wide);
+        };
+        auto one = [&](u64 i) {
+            F wide[1] = {biased(zs[i], column_of(i, outputs))};
+            if (kept) kept[i] = narrow<T>(wide[0]);
+            tails.add(as_stored<T>(wide).at);
+            values(activation, wide);
+            hear(as_stored<T>(wide).at);
+            hs[i] = narrow<T>(wide[0]);
+        };
+        sweep_ahead(zs, count, fours, four, one);
+        if (ear.known) counter.hand_in(ear.record);
+        tails.hand_in(ear.record);
+        hand_in(ear, seen, blockIdx.x, gridDim.x);
+    }
+}
+
+// phi' gs, where there is no bias and nobody listens. `of_output`: whether `known` is the output of the activation.
+template <class T>
+__device__ void dense_gradient(Activation activation, const T *known, int of_output, const T *gs, T *of_z, u64 count) {
+    typedef typename Wide<T>::type F;
+    auto through = [&](const auto &xs, auto &gs) {
+        if (of_output) {
+            gradients_of_output(activation, xs, gs);
+        } else {
+            gradients(activation, xs, gs);
+        }
     };
     auto four = [&](u64 i) {
-        F wide[4];
-        Four<T> x = *(const Four<T> *)(zs + i);
-        unsigned column = column_of(i, outputs);
-#pragma unroll
-        for (int k = 0; k < 4; k++) {
-            wide[k] = biased(x.at[k], column);
-            if (++column == outputs) column = 0;
-        }
-        if (kept) store(kept + i, wide);
-        if (ear.record) tails.add(as_stored<T>(wide).at);
-        values(activation, wide);
-        if (ear.record) hear_h(as_stored<T>(wide).at);
-        store(hs + i, wide);
+        F xs[4], wide[4];
+        load(known + i, xs);
+        load(gs + i, wide);
+        through(xs, wide);
+        store(of_z + i, wide);
     };
     auto one = [&](u64 i) {
-        F wide[1] = {biased(zs[i], column_of(i, outputs))};
-        if (kept) kept[i] = narrow<T>(wide[0]);
-        if (ear.record) tails.add(as_stored<T>(wide).at);
-        values(activation, wide);
-        if (ear.record) hear_h(as_stored<T>(wide).at);
-        hs[i] = narrow<T>(wide[0]);
+        F xs[1] = {widen(known[i])}, wide[1] = {widen(gs[i])};
+        through(xs, wide);
+        of_z[i] = narrow<T>(wide[0]);
     };
-    sweep(count, is_aligned(zs) && is_aligned(hs) && (!kept || is_aligned(kept)), four, one);
-    if (!ear.record) return;
-    counter.hand_in(ear.record);
-    tails.hand_in(ear.record);
-    hand_in(ear, seen, blockIdx.x, gridDim.x);
+    sweep(count, is_aligned(known) && is_aligned(gs) && is_aligned(of_z), four, one);
 }
+
+// Rows whose elements a thread asks for before it uses the first.
+#define ROWS_AHEAD 4
 
 // gs: [samples, outputs], the gradient of the layer's output. of_z becomes phi' gs, and of_bias its sums over the samples.
 // A block takes 32 columns, and every gridDim.y-th eight rows; `sums` has gridDim.y numbers for each column, and `tickets`
-// one for each 32 columns, zero before. `of_output`: whether `known` is the output of the activation.
+// one for each 32 columns, zero before; both are null where of_bias is.
 template <class T>
 __device__ void dense_backward(Activation activation, Ear ear, const T *known, int of_output, const T *gs, T *of_z,
                                T *of_bias, double *sums, u64 *tickets, u64 samples, unsigned outputs) {
     typedef typename Wide<T>::type F;
     __shared__ double rows[8][33];
     unsigned column = blockIdx.x * 32 + threadIdx.x;
+    u64 row = blockIdx.y * 8 + threadIdx.y, step = gridDim.y * 8;
     double sum = 0;
-    Seen<F> seen;
+    Seen<F> seen(row < samples ? widen(gs[row * outputs + blockIdx.x * 32]) : F(0));
+    auto use = [&](u64 i, T x, T of_h) {
+        F xs[1] = {widen(x)}, g[1] = {widen(of_h)};
+        if (ear.record) seen.add(g);
+        if (of_output) {
+            gradients_of_output(activation, xs, g);
+        } else {
+            gradients(activation, xs, g);
+        }
+        of_z[i] = narrow<T>(g[0]);
+        sum += (double)g[0];
+    };
     if (column < outputs) {
-        for (u64 row = blockIdx.y * 8 + threadIdx.y; row < samples; row += gridDim.y * 8) {
-            u64 i = row * outputs + column;
-            F x[1] = {widen(known[i])}, g[1] = {widen(gs[i])};
-            if (ear.record) seen.add(g);
-            if (of_output) {
-                gradients_of_output(activation, x, g);
-            } else {
-                gradients(activation, x, g);
+        for (; row + (ROWS_AHEAD - 1) * step < samples; row += ROWS_AHEAD * step) {
+            T xs[ROWS_AHEAD], g[ROWS_AHEAD];
+#pragma unroll
+            for (int k = 0; k < ROWS_AHEAD; k++) {
+                u64 i = (row + k * step) * outputs + column;
+                xs[k] = known[i], g[k] = gs[i];
             }
-            of_z[i] = narrow<T>(g[0]);
-            sum += (double)g[0];
+#pragma unroll
+            for (int k = 0; k < ROWS_AHEAD; k++) use((row + k * step) * outputs + column, xs[k], g[k]);
+        }
+        for (; row < samples; row += step) {
+            u64 i = row * outputs + column;
+            use(i, known[i], gs[i]);
         }
     }
     if (ear.record) hand_in(ear, seen, blockIdx.y * gridDim.x + blockIdx.x, gridDim.x * gridDim.y);
     if (!of_bias) return;
-    rows[threadIdx.y][threadIdx.x] = sum;
-    __syncthreads();
+    // The sums of the eight rows of threads, in the first of them.
+    auto over_rows = [&](double mine) {
+        rows[threadIdx.y][threadIdx.x] = mine;
+        __syncthreads();
+        if (threadIdx.y == 0) {
+            for (int row = 1; row < 8; row++) mine += rows[row][threadIdx.x];
+        }
+        __syncthreads();
+        return mine;
+    };
+    sum = over_rows(sum);
     if (threadIdx.y == 0 && column < outputs) {
-        for (int row = 1; row < 8; row++) sum += rows[row][threadIdx.x];
         sums[(u64)blockIdx.y * outputs + column] = sum;
         __threadfence();
     }
     __syncthreads();
     if (!is_last(tickets + blockIdx.x, gridDim.y)) return;
-    if (threadIdx.y == 0 && column < outputs) {
-        double all = 0;
-        for (unsigned part = 0; part < gridDim.y; part++) {
+    double all = 0;
+    if (column < outputs) {
+        for (unsigned part = threadIdx.y; part < gridDim.y; part += 8) {
             all += ((const volatile double *)sums)[(u64)part * outputs + column];
         }
-        of_bias[column] = narrow<T>((F)all);
     }
+    all = over_rows(all);
+    if (threadIdx.y == 0 && column < outputs) of_bias[column] = narrow<T>((F)all);
 }
 
-#define KERNELS(T, suffix)                                                                                             \
+#define KERNELS(T, suffix, blocks)                                                                                     \
     extern "C" __global__ void __launch_bounds__(THREADS)                                                              \
-        dense_forward_##suffix(Activation activation, Ear ear, const T *zs, const T *bias, T *kept, T *hs, u64 count,  \
+        dense_forward_##suffix(Activation activation, const T *zs, const T *bias, T *kept, T *hs, u64 count,           \
                                unsigned outputs) {                                                                     \
-        dense_forward(activation, ear, zs, bias, kept, hs, count, outputs);                                            \
+        dense_forward<false>(activation, Ear{}, zs, bias, kept, hs, count, outputs);                                   \
+    }                                                                                                                  \
+    extern "C" __global__ void __launch_bounds__(THREADS, blocks)                                                      \
+        dense_forward_heard_##suffix(Activation activation, Ear ear, const T *zs, const T *bias, T *kept, T *hs,       \
+                                     u64 count, unsigned outputs) {                                                    \
+        dense_forward<true>(activation, ear, zs, bias, kept, hs, count, outputs);                                      \
+    }                                                                                                                  \
+    extern "C" __global__ void __launch_bounds__(THREADS)                                                              \
+        dense_gradient_##suffix(Activation activation, const T *known, int of_output, const T *gs, T *of_z,            \
+                                u64 count) {                                                                           \
+        dense_gradient(activation, known, of_output, gs, of_z, count);                                                 \
     }                                                                                                                  \
     extern "C" __global__ void __launch_bounds__(THREADS)                                                              \
         dense_backward_##suffix(Activation activation, Ear ear, const T *known, int of_output, const T *gs, T *of_z,   \
@@ -122,7 +221,8 @@ __device__ void dense_backward(Activation activation, Ear ear, const T *known, i
         dense_backward(activation, ear, known, of_output, gs, of_z, of_bias, sums, tickets, samples, outputs);         \
     }
 
-KERNELS(float, f32)
-KERNELS(double, f64)
-KERNELS(__nv_bfloat16, bf16)
-KERNELS(__half, f16)
+// The blocks that a multiprocessor is to have room for where somebody listens.
+KERNELS(float, f32, 3)
+KERNELS(double, f64, 2)
+KERNELS(__nv_bfloat16, bf16, 3)
+KERNELS(__half, f16, 3)

@@ -1,5 +1,5 @@
 // Statistics of a tensor in two stages: each block sees a part; the last block to finish merges all parts, in their order,
-// so that the bits do not depend on which block that is.
+// so that the bits do not depend on which block that is. They do on how many blocks there are, as many as a GPU runs at once.
 #pragma once
 #include "tensor.cuh"
 
@@ -23,6 +23,9 @@ struct Ear {
     double low, high;
     // At or outside of these, an element is saturated.
     double tail_low, tail_high;
+    // Whether those are counted.
+    int tails;
+    int unused;
 };
 
 // Moments of some numbers: how many, their mean, and the sum of squared distances from it.
@@ -49,57 +52,108 @@ template <> __device__ inline double from_above<double>(double x) { return x; }
 template <> __device__ inline float from_below<float>(double x) { return __double2float_rd(x); }
 template <> __device__ inline float from_above<float>(double x) { return __double2float_ru(x); }
 
-// What one thread has seen, as differences from the first number.
+// The threads of the block, and this one's number.
+__device__ inline int threads() { return blockDim.x * blockDim.y; }
+__device__ inline int thread() { return threadIdx.y * blockDim.x + threadIdx.x; }
+
+// The sum over the warp, in its first lane. All lanes have to call it.
+template <class N> __device__ inline N sum_of_warp(N mine) {
+#pragma unroll
+    for (int step = 16; step > 0; step /= 2) mine += __shfl_down_sync(0xffffffff, mine, step);
+    return mine;
+}
+
+// The smaller and the larger, of which NaN is neither.
+__device__ inline float lower(float a, float b) { return fminf(a, b); }
+__device__ inline double lower(double a, double b) { return fmin(a, b); }
+__device__ inline float higher(float a, float b) { return fmaxf(a, b); }
+__device__ inline double higher(double a, double b) { return fmax(a, b); }
+
+// What one thread has seen, as differences from a number that its warp shares: sums of those add up without a division.
 template <class F> struct Seen {
-    double pivot = 0, off = 0, squares = 0;
+    double pivot, off = 0, squares = 0;
     F min = INFINITY, max = -INFINITY;
-    u64 count = 0;
+    unsigned count = 0;
+
+    // `pivot`: one of the warp's numbers, if it sees any. All lanes have to call it.
+    __device__ inline Seen(F pivot) : pivot((double)__shfl_sync(0xffffffff, pivot, 0)) {}
 
     template <int N> __device__ inline void add(const F (&xs)[N]) {
-        if (count == 0) pivot = (double)xs[0];
         count += N;
 #pragma unroll
         for (int k = 0; k < N; k++) {
             double d = (double)xs[k] - pivot;
             off += d;
             squares += d * d;
-            // NaN is neither.
-            min = xs[k] < min ? xs[k] : min;
-            max = xs[k] > max ? xs[k] : max;
+            min = lower(min, xs[k]);
+            max = higher(max, xs[k]);
         }
     }
 
-    __device__ inline Moments moments() const {
-        if (count == 0) return nothing();
-        double n = (double)count, rest = squares - off * off / n;
-        return Moments{n, pivot + off / n, rest < 0 ? 0 : rest, (double)min, (double)max};
+    // The moments of all that the warp has seen, in its first lane. All lanes have to call it.
+    __device__ inline Moments of_warp() const {
+        double n = (double)sum_of_warp((u64)count), sum = sum_of_warp(off), sum_squares = sum_of_warp(squares);
+        F least = min, most = max;
+#pragma unroll
+        for (int step = 16; step > 0; step /= 2) {
+            least = lower(least, __shfl_down_sync(0xffffffff, least, step));
+            most = higher(most, __shfl_down_sync(0xffffffff, most, step));
+        }
+        if (n == 0) return nothing();
+        double rest = sum_squares - sum * sum / n;
+        return Moments{n, pivot + sum / n, rest < 0 ? 0 : rest, (double)least, (double)most};
     }
 };
+
+// The sum of all threads' counts, in the first thread. The block has THREADS threads, and all have to call it.
+__device__ inline u64 sum_of_block(unsigned mine) {
+    __shared__ u64 warps[WARPS];
+    u64 sum = sum_of_warp((u64)mine);
+    if (thread() % 32 == 0) warps[thread() / 32] = sum;
+    __syncthreads();
+    if (thread() == 0) {
+        for (int warp = 1; warp < WARPS; warp++) sum += warps[warp];
+    }
+    __syncthreads();
+    return sum;
+}
 
 // How many numbers one thread has seen at or below one bound, or at or above another.
 template <class F> struct Tails {
     F low, high;
+    bool wanted;
     unsigned count = 0;
 
-    __device__ inline Tails(const Ear &ear) : low(from_below<F>(ear.tail_low)), high(from_above<F>(ear.tail_high)) {}
+    __device__ inline Tails(const Ear &ear)
+        : low(from_below<F>(ear.tail_low)), high(from_above<F>(ear.tail_high)), wanted(ear.tails) {}
 
     template <int N> __device__ inline void add(const F (&xs)[N]) {
+        if (!wanted) return;
 #pragma unroll
         for (int k = 0; k < N; k++) count += xs[k] <= low || xs[k] >= high;
     }
 
     __device__ inline void hand_in(u64 *record) const {
-        if (count) atomicAdd(record + SATURATED, (u64)count);
+        if (!wanted) return;
+        u64 sum = sum_of_block(count);
+        if (thread() == 0 && sum) atomicAdd(record + SATURATED, sum);
     }
 };
 
-// The threads of the block, and this one's number.
-__device__ inline int threads() { return blockDim.x * blockDim.y; }
-__device__ inline int thread() { return threadIdx.y * blockDim.x + threadIdx.x; }
-
-// The moments of all the threads' numbers, in the first thread. The block has THREADS threads.
-__device__ inline Moments of_block(Moments mine) {
+// The moments that the first lanes of all warps have, in the first thread. The block has THREADS threads.
+__device__ inline Moments of_warps(Moments mine) {
     __shared__ Moments warps[WARPS];
+    if (thread() % 32 == 0) warps[thread() / 32] = mine;
+    __syncthreads();
+    if (thread() == 0) {
+        for (int warp = 1; warp < WARPS; warp++) mine = merged(mine, warps[warp]);
+    }
+    __syncthreads();
+    return mine;
+}
+
+// The same of those that every thread has.
+__device__ inline Moments of_block(Moments mine) {
     for (int step = 16; step > 0; step /= 2) {
         Moments other;
         other.count = __shfl_down_sync(0xffffffff, mine.count, step);
@@ -110,13 +164,7 @@ __device__ inline Moments of_block(Moments mine) {
         // What comes from beyond the warp's end is this lane's own, and does not count.
         if (thread() % 32 + step < 32) mine = merged(mine, other);
     }
-    if (thread() % 32 == 0) warps[thread() / 32] = mine;
-    __syncthreads();
-    if (thread() == 0) {
-        for (int warp = 1; warp < WARPS; warp++) mine = merged(mine, warps[warp]);
-    }
-    __syncthreads();
-    return mine;
+    return of_warps(mine);
 }
 
 // Whether this block is the last of `blocks` to get here.
@@ -142,7 +190,7 @@ __device__ inline void widen_range(double &low, double &high) {
 
 // Hands in what this thread has seen; the last block writes the record. The grid has `blocks` blocks, and this is `block`.
 template <class F> __device__ inline void hand_in(const Ear &ear, const Seen<F> &seen, unsigned block, unsigned blocks) {
-    Moments mine = of_block(seen.moments());
+    Moments mine = of_warps(seen.of_warp());
     if (thread() == 0) {
         double *part = ear.parts + 5 * (u64)block;
         part[0] = mine.count, part[1] = mine.mean, part[2] = mine.squares, part[3] = mine.min, part[4] = mine.max;
@@ -168,32 +216,57 @@ template <class F> __device__ inline void hand_in(const Ear &ear, const Seen<F> 
     }
 }
 
-// A histogram that a block counts in shared memory, in as many copies as there is room for, so that the warps seldom wait
-// for each other. With SHARED_BINS bins at most.
+// A histogram that a block counts in shared memory, with SHARED_BINS bins at most. Of few bins every lane has its own, in a
+// bank of its own, so that the lanes of a warp never wait for each other; of more the warps have copies, as far as there is
+// room.
 template <class F> struct Counter {
     unsigned *shared, *mine;
     double low, scale;
     F first, last;
+    // A bin as it is guessed, less a half; the guess holds as near as that to the middle of the bin.
+    float rough_scale, rough_start, near;
     int bins, copies;
+    bool by_lane;
     unsigned outside = 0;
 
     __device__ inline Counter(unsigned *shared, int bins, double low, double high)
         : shared(shared), low(low), scale(bins / (high - low)), first(from_above<F>(low)), last(from_below<F>(high)),
-          bins(bins) {
-        copies = SHARED_BINS / bins < WARPS ? SHARED_BINS / bins : WARPS;
-        mine = shared + thread() / 32 % copies * bins;
+          bins(bins), by_lane(bins <= SHARED_BINS / 32) {
+        copies = by_lane ? 32 : SHARED_BINS / bins < WARPS ? SHARED_BINS / bins : WARPS;
+        mine = shared + (by_lane ? thread() % 32 : thread() / 32 % copies * bins);
         for (int i = thread(); i < copies * bins; i += threads()) shared[i] = 0;
+        // Four times what the guess is off by: three roundings, of the scaled number, of the start, and of their sum.
+        double far = scale * fmax(fabs(low), fabs(high));
+        double error = 2.384185791015625e-7 * (far + scale * fabs(low) + bins + 1);
+        bool guesses = sizeof(F) == 4 && error < 0.25 && scale > 1e-30 && scale < 1e30;
+        rough_scale = guesses ? (float)scale : 0;
+        rough_start = guesses ? (float)(-low * scale - 0.5) : 0;
+        near = guesses ? (float)(0.5 - error) : -1;
         __syncthreads();
     }
 
     // The bins are those of src/histogram to the last bit: no multiplication may be fused with an addition.
+    __device__ inline unsigned exactly(F x) const {
+        // The upper edge is in the last bin; so is what is no number, of a range that is infinite.
+        unsigned bin = (unsigned)(int)__dmul_rn(__dsub_rn((double)x, low), scale);
+        return bin < (unsigned)bins ? bin : bins - 1;
+    }
+
+    // The same, guessed in float where no edge is near.
+    __device__ inline unsigned bin_of(double x) const { return exactly(x); }
+    __device__ inline unsigned bin_of(float x) const {
+        // A number added to 3·2²² is rounded to a whole one, which stands in the last bits.
+        float place = __fmaf_rn(x, rough_scale, rough_start), whole = __fadd_rn(place, 12582912.0f);
+        float off = __fsub_rn(place, __fsub_rn(whole, 12582912.0f));
+        return fabsf(off) < near ? __float_as_uint(whole) - 0x4B400000u : exactly(x);
+    }
+
     template <int N> __device__ inline void add(const F (&xs)[N]) {
 #pragma unroll
         for (int k = 0; k < N; k++) {
             if (first <= xs[k] && xs[k] <= last) {
-                // The upper edge is in the last bin; so is what is no number, of a range that is infinite.
-                unsigned bin = (unsigned)(int)__dmul_rn(__dsub_rn((double)xs[k], low), scale);
-                atomicAdd(mine + (bin < (unsigned)bins ? bin : bins - 1), 1u);
+                unsigned bin = bin_of(xs[k]);
+                atomicAdd(mine + (by_lane ? 32 * bin : bin), 1u);
             } else {
                 outside++;
             }
@@ -205,9 +278,13 @@ template <class F> struct Counter {
         __syncthreads();
         for (int bin = thread(); bin < bins; bin += threads()) {
             u64 sum = 0;
-            for (int copy = 0; copy < copies; copy++) sum += shared[copy * bins + bin];
+            for (int copy = 0; copy < copies; copy++) {
+                // Each thread begins in another bank.
+                sum += shared[by_lane ? 32 * bin + (copy + bin) % 32 : copy * bins + bin];
+            }
             if (sum) atomicAdd(record + COUNTS + bin, sum);
         }
-        if (outside) atomicAdd(record + OUTSIDE, (u64)outside);
+        u64 sum = sum_of_block(outside);
+        if (thread() == 0 && sum) atomicAdd(record + OUTSIDE, sum);
     }
 };

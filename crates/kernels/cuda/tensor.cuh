@@ -46,6 +46,12 @@ template <class T, class F> __device__ inline void store(T *to, const F (&wide)[
     *(Four<T> *)to = x;
 }
 
+// The same of four that have been read.
+template <class T, class F> __device__ inline void widen(const Four<T> &x, F (&wide)[4]) {
+#pragma unroll
+    for (int k = 0; k < 4; k++) wide[k] = widen(x.at[k]);
+}
+
 // Where this thread is in the grid, and how many there are.
 __device__ inline u64 place() { return (u64)blockIdx.x * blockDim.x + threadIdx.x; }
 __device__ inline u64 places() { return (u64)gridDim.x * blockDim.x; }
@@ -58,4 +64,30 @@ template <class Fours, class Ones> __device__ inline void sweep(u64 count, bool 
         done = count / 4 * 4;
     }
     for (u64 i = done + place(); i < count; i += places()) one(i);
+}
+
+// Fours that a thread asks for before it uses the first of them, so that memory is never idle.
+#define AHEAD 4
+
+// The same for what is read from one place: `four` gets the number of its first element, and the elements.
+template <class T, class Fours, class Ones>
+__device__ inline void sweep_ahead(const T *xs, u64 count, bool fours, Fours four, Ones one) {
+    const Four<T> *from = (const Four<T> *)xs;
+    u64 end = fours ? count / 4 : 0, step = places(), i = place();
+    for (; i + (AHEAD - 1) * step < end; i += AHEAD * step) {
+        Four<T> read[AHEAD];
+#pragma unroll
+        for (int k = 0; k < AHEAD; k++) read[k] = from[i + k * step];
+#pragma unroll
+        for (int k = 0; k < AHEAD; k++) four(4 * (i + k * step), read[k]);
+    }
+    for (; i < end; i += step) four(4 * i, from[i]);
+    for (u64 i = 4 * end + place(); i < count; i += step) one(i);
+}
+
+// The element that the first thread of this warp meets first in a sweep, if it meets one.
+__device__ inline bool first_of_warp(u64 count, bool fours, u64 &first) {
+    u64 lane = place() / 32 * 32, end = fours ? count / 4 : 0;
+    first = lane < end ? 4 * lane : 4 * end + lane;
+    return first < count;
 }

@@ -1,5 +1,7 @@
 //! The sum of products of two tensors, as one op.
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
 
 use crate::slice::{self, Lend};
@@ -8,7 +10,8 @@ use crate::{Level, parallel, simd};
 /// `Σ aᵢ bᵢ` over all elements, a scalar, differentiable in both: `∂/∂a = g·b` and `∂/∂b = g·a`. What losses and penalties
 /// are made of: `Σ o·g`, `Σ w²`.
 ///
-/// `f32` and `f64` on a CPU are summed in one pass in `f64`, in blocks of a fixed size: the same bits whatever the threads.
+/// `f32` and `f64` on a CPU are summed in one pass in `f64`, in blocks of a fixed size: the same bits whatever the threads; so
+/// are all four types on an NVIDIA GPU, the same bits each time on the same one.
 /// candle's `(a * b)?.sum_all()`, which makes a tensor of the products, and sums in the elements' own type, is left all
 /// other types and devices.
 ///
@@ -39,6 +42,10 @@ pub fn dot(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if a.device().is_cpu() && matches!(a.dtype(), DType::F32 | DType::F64) {
         return a.contiguous()?.apply_op2(&b.contiguous()?, Dot);
     }
+    #[cfg(feature = "cuda")]
+    if crate::cuda::has_dot(a) {
+        return a.contiguous()?.apply_op2(&b.contiguous()?, Dot);
+    }
     (a * b)?.sum_all()
 }
 
@@ -66,6 +73,17 @@ impl CustomOp2 for Dot {
         Ok((sum, Shape::from(())))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        a: &CudaStorage,
+        a_layout: &Layout,
+        b: &CudaStorage,
+        b_layout: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        crate::cuda::dot((a, a_layout), (b, b_layout))
+    }
+
     fn bwd(
         &self,
         a: &Tensor,
@@ -82,6 +100,10 @@ impl CustomOp2 for Dot {
 
 /// The tensor times a scalar; itself, if that is 1, as it is at the end of a loss.
 fn scaled(xs: &Tensor, scalar: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if xs.device().is_cuda() {
+        return crate::cuda::scaled(xs, scalar);
+    }
     let is_one = xs.device().is_cpu() && scalar.to_dtype(DType::F64)?.to_scalar::<f64>()? == 1.0;
     if is_one { Ok(xs.detach()) } else { xs.detach().broadcast_mul(scalar) }
 }

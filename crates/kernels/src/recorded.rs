@@ -8,7 +8,9 @@ use candle_core::{Device, Result, Tensor};
 ///
 /// The work must do the same each time, to the same tensors: its input is to be written into (`Tensor::slice_set`), not
 /// exchanged, and nothing in it may read a number back from the device, nor hear statistics ([`Listener`](crate::Listener)).
-/// What it leaves behind must be in variables, in an optimizer's state, or in the one tensor that it returns.
+/// What it leaves behind must be in variables, in an optimizer's state, or in the one tensor that it returns. Of all settings
+/// the recording keeps what they were; those of our own optimizers alone can be changed later, by
+/// [`set_learning_rate`](candle_nn::Optimizer::set_learning_rate) or `set_params`.
 ///
 /// ```
 /// use candle_core::{Device, Tensor, Var};
@@ -71,14 +73,22 @@ impl<F: FnMut() -> Result<Tensor>> Recorded<F> {
         let first = work()?.detach();
         // A tensor of its own, which outlives the recording: whatever is made in there is also given back in there.
         let output = first.copy()?.contiguous()?;
+        // All kernels have to be loaded before the recording, that of `keep` too.
+        keep(&output, &first)?;
         drop(first);
         let stream = device.cuda_stream();
         stream.synchronize().w()?;
         stream.begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).w()?;
         let recorded = work().and_then(|result| keep(&output, &result.detach()));
-        // A capture that has begun has to end, whatever happened in it.
+        // A capture that has begun has to end, whatever happened in it. An error of a tensor that was dropped waits in cudarc for
+        // the next call, whoever's that is: it is taken out before that end, and after one that failed.
+        let dropped = stream.context().check_err();
         let graph = stream.end_capture(sys::CUgraphInstantiate_flags(0));
+        if graph.is_err() {
+            let _ = stream.context().check_err();
+        }
         recorded?;
+        dropped.w()?;
         match graph.w()? {
             Some(graph) => Ok(Self { work, output, graph: Some(graph) }),
             None => candle_core::bail!("the driver has recorded nothing"),

@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use wick::data::numbers;
 use wick_init::{InitMap, Initializer, KeyedV1};
-use wick_kernels::{AdamW, Recorded};
+use wick_kernels::{AdamW, Recorded, dot};
 use wick_model::{Activation, Mlp, MlpConfig};
 use wick_probe::Probe;
 
@@ -155,7 +155,8 @@ impl Machine {
                 let mut optimizer = AdamW::new(map.vars(), params)?;
                 let mut step = || -> candle_core::Result<Tensor> {
                     let pass = mlp.pass(&x, |_| None)?;
-                    let loss = pass.output().sqr()?.mean_all()?;
+                    let count = pass.output().elem_count() as f64;
+                    let loss = dot(pass.output(), pass.output())?.affine(1.0 / count, 0.0)?;
                     optimizer.step(&pass.backward(&loss)?)?;
                     Ok(loss)
                 };

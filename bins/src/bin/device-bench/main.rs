@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use candle_core::{DType, Device};
 use clap::Parser;
 use wick::args::Common;
-use wick::device::DeviceChoice;
+use wick::device::{self, DeviceChoice};
 use wick::failure::usage;
 use wick::{failure, memory, peak, progress};
 
@@ -105,8 +105,11 @@ fn device_bench(args: Args) -> Result<()> {
                 continue;
             }
             let too_long = machine.device.is_cpu() && size.operations() > args.cpu_limit * 1e9;
-            let fits =
-                memory::check_on(&machine.device, size.numbers(), machine.dtype.size_in_bytes(), "").is_ok();
+            // What the size before has left in pieces is of no use to this one.
+            device::trim(&machine.device)?;
+            // A tenth more, for what no formula knows of.
+            let numbers = 1.1 * size.numbers();
+            let fits = memory::check_on(&machine.device, numbers, machine.dtype.size_in_bytes(), "").is_ok();
             match (!too_long && fits).then(|| machine.time(size, args.runs, args.common.seed)) {
                 Some(Ok((ms, transfer_ms))) => {
                     rows.push(Measured::new(&label, size, ms, transfer_ms, gflops));
@@ -136,8 +139,10 @@ fn sizes(args: &Args) -> Vec<Size> {
     sizes
 }
 
+/// Whether the driver or cuBLAS found no memory. They say so in words, or by the names of their errors.
 fn is_memory(error: &anyhow::Error) -> bool {
-    format!("{error:#}").to_ascii_lowercase().contains("out of memory")
+    let said = format!("{error:#}").to_ascii_lowercase();
+    ["out of memory", "out_of_memory", "cublas_status_alloc_failed"].iter().any(|words| said.contains(words))
 }
 
 fn why_no_gpu(asked: DeviceChoice) -> String {
@@ -146,5 +151,18 @@ fn why_no_gpu(asked: DeviceChoice) -> String {
         DeviceChoice::Cpu => "only the CPU was asked for".into(),
         _ if built => "no GPU answers on this machine".into(),
         _ => "this build has no GPU: build it with `--features cuda` or `--features metal`".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lack_of_memory_is_known_by_its_names() {
+        let said = |text: &str| anyhow::anyhow!("{text}").context("cuda:0 f32: product of 8 × 8");
+        assert!(is_memory(&said("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")")));
+        assert!(is_memory(&said("CublasError(CUBLAS_STATUS_ALLOC_FAILED)")));
+        assert!(!is_memory(&said("CublasError(CUBLAS_STATUS_NOT_SUPPORTED)")));
     }
 }

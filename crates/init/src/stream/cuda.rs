@@ -1,6 +1,6 @@
 //! The stream drawn on a GPU, where the tensor is wanted: the same bits, and nothing to copy.
 
-use candle_core::cuda_backend::cudarc::driver::{DeviceRepr, LaunchConfig, PushKernelArg};
+use candle_core::cuda_backend::cudarc::driver::{CudaFunction, DeviceRepr, LaunchConfig, PushKernelArg, sys};
 use candle_core::cuda_backend::{CudaDType, CudaDevice, CudaStorage, WrapErr};
 use candle_core::{DType, Device, Result, Shape, Storage, Tensor, bail};
 use half::{bf16, f16};
@@ -14,19 +14,34 @@ mod ptx {
 
 /// Threads in a block.
 const THREADS: u32 = 256;
-/// Blocks at most; a thread draws more than four elements then.
-const BLOCKS: usize = 1 << 16;
+/// Rounds of Philox; `ROUNDS` in `stream.cu`.
+const ROUNDS: usize = 10;
 
 /// `Key` in `stream.cu`.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 struct There {
     seed: u64,
-    name: u64,
+    /// The halves of each round's key.
+    low: [u32; ROUNDS],
+    high: [u32; ROUNDS],
 }
 
 // SAFETY: plain numbers, laid out as in C.
 unsafe impl DeviceRepr for There {}
+
+impl There {
+    fn new(key: Key) -> Self {
+        let rounds = |first: u32, step: u32| {
+            std::array::from_fn(|round| first.wrapping_add(step.wrapping_mul(round as u32)))
+        };
+        Self {
+            seed: key.seed,
+            low: rounds(key.name as u32, 0x9E37_79B9),
+            high: rounds((key.name >> 32) as u32, 0xBB67_AE85),
+        }
+    }
+}
 
 /// `Truncated` in `stream.cu`.
 #[repr(C)]
@@ -89,12 +104,12 @@ fn launch<T: CudaDType + DeviceRepr>(
     count: usize,
 ) -> Result<CudaStorage> {
     let function = device.get_or_load_custom_func(name, "wick-stream", ptx::STREAM)?;
-    let blocks = count.div_ceil(4 * THREADS as usize).clamp(1, BLOCKS);
+    let blocks = count.div_ceil(4 * THREADS as usize).clamp(1, at_once(device, &function)?);
     let config =
         LaunchConfig { grid_dim: (blocks as u32, 1, 1), block_dim: (THREADS, 1, 1), shared_mem_bytes: 0 };
     // SAFETY: the kernel writes every element, before anything that comes behind it on candle's one stream.
     let mut out = unsafe { device.alloc::<T>(count)? };
-    let (key, length) = (There { seed: key.seed, name: key.name }, count as u64);
+    let (key, length) = (There::new(key), count as u64);
     let mut launch = function.builder();
     launch.arg(&key);
     match parameters {
@@ -105,4 +120,13 @@ fn launch<T: CudaDType + DeviceRepr>(
     // SAFETY: the arguments are the kernel's, and `out` holds `count` elements.
     unsafe { launch.launch(config) }.w()?;
     Ok(CudaStorage::wrap_cuda_slice(out, device.clone()))
+}
+
+/// How many blocks of a kernel the device runs at once: more are not launched, and the threads of these go on through all
+/// elements.
+fn at_once(device: &CudaDevice, function: &CudaFunction) -> Result<usize> {
+    let count = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
+    let processors = device.cuda_stream().context().attribute(count).w()?;
+    let each = function.occupancy_max_active_blocks_per_multiprocessor(THREADS, 0, None).w()?;
+    Ok((processors as usize * each as usize).max(1))
 }

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use candle_core::backend::BackendStorage;
-use candle_core::cuda_backend::cudarc::driver::{LaunchConfig, PushKernelArg};
+use candle_core::cuda_backend::cudarc::driver::{CudaFunction, LaunchConfig, PushKernelArg};
 use candle_core::cuda_backend::{CudaStorage, WrapErr};
 use candle_core::{Layout, Result, Shape, Tensor, bail};
 use wick_theory::Activation;
 
-use super::stats::{Board, Ear, NO_TAILS, PARTS, Wanted, heard_blocks};
+use super::stats::{Board, Ear, MOST_BINS, Wanted};
 use super::{
-    Code, Element, address, address_of, blocks, by_type, contiguous, kernel, on_gpu, ptx, room, tensor,
+    Code, Element, address, address_of, blocks, by_type, contiguous, kernel, lasting_kernel, on_gpu, ptx,
+    room, tensor,
 };
 use crate::gather::Hear;
 use crate::{Gather, Listener};
@@ -65,32 +66,42 @@ fn forward_as<T: Element>(layer: &Layer) -> Result<Forward> {
     if bias.is_none() && activation == Activation::Identity && listener.is_none() && !keep {
         return Ok(Forward { output, pre_activation: None });
     }
-    let function = kernel::<T>(&device, "dense_forward", "wick-dense", ptx::DENSE)?;
     let code = Code::of(activation);
     let zs = address(output.as_cuda_slice::<T>()?);
     let bias = bias.map_or(Ok(0), |(storage, layout)| address_of::<T>(storage, layout))?;
     let kept_at = kept.as_ref().map_or(0, address);
     let (length, width) = (count as u64, outputs as u32);
-    let launch = |ear: Ear, config: LaunchConfig| {
+    let launch = |function: &CudaFunction, ear: Option<Ear>, most: usize| {
         let stream = device.cuda_stream();
-        let mut launch = stream.launch_builder(&function);
-        launch.arg(&code).arg(&ear).arg(&zs).arg(&bias).arg(&kept_at).arg(&zs).arg(&length).arg(&width);
+        let mut launch = stream.launch_builder(function);
+        launch.arg(&code);
+        if let Some(ear) = &ear {
+            launch.arg(ear);
+        }
+        launch.arg(&zs).arg(&bias).arg(&kept_at).arg(&zs).arg(&length).arg(&width);
         // SAFETY: the arguments are the kernel's: `count` elements in `zs`, which it overwrites one by one, and in `kept` if
         // there is one, and a bias for each of the `outputs` columns.
-        unsafe { launch.launch(config) }.w()?;
+        unsafe { launch.launch(blocks(count, most)) }.w()?;
         Ok(())
     };
     match listener {
-        None => launch(Ear::default(), blocks(count, 1 << 16))?,
+        None => {
+            let function = kernel::<T>(&device, "dense_forward", "wick-dense", ptx::DENSE)?;
+            launch(&function, None, 1 << 16)?;
+        }
         Some(listener) => {
-            let (bins, range) = (listener.bins().max(1), activation.range());
-            let wanted = Wanted { bins, range, tails: crate::dense::flat_tails(activation), parts: PARTS };
+            let (function, most) =
+                lasting_kernel::<T>(&device, "dense_forward_heard", "wick-dense", ptx::DENSE)?;
+            let (bins, range) = (bins_of(listener)?, activation.range());
+            let tails = crate::dense::flat_tails(activation);
+            let tails = (tails.0.is_finite() || tails.1.is_finite()).then_some(tails);
+            let wanted = Wanted { bins, range, tails, parts: most };
             let ear = listener.clone();
             let hear: Hear =
                 Box::new(move |summary, saturated| ear.forward(summary, saturated as f64 / count as f64));
             gathered(listener, false, |gather| {
                 let record = |board: &mut Board| {
-                    let place = board.record(wanted, |ear| launch(ear, heard_blocks(count)))?;
+                    let place = board.record(wanted, |ear| launch(&function, Some(ear), most))?;
                     if range.is_none() {
                         board.histogram::<T>(place, &output, &Layout::contiguous(count))?;
                     }
@@ -102,6 +113,14 @@ fn forward_as<T: Element>(layer: &Layer) -> Result<Forward> {
     }
     let pre_activation = kept.map(|kept| tensor(CudaStorage::wrap_cuda_slice(kept, device.clone()), shape));
     Ok(Forward { output, pre_activation })
+}
+
+/// How many bins a listener's histograms have, if the kernels can count them.
+fn bins_of(listener: &Arc<dyn Listener>) -> Result<usize> {
+    match listener.bins().max(1) {
+        bins if bins > MOST_BINS => bail!("a GPU counts at most {MOST_BINS} bins on the way, not {bins}"),
+        bins => Ok(bins),
+    }
 }
 
 /// Has statistics noted where the listener wants them, and heard of at once if it does not say where.
@@ -159,27 +178,42 @@ fn backward_as<T: Element>(of: &Gradient) -> Result<Backward> {
     let outputs = gradient.dims().last().copied().unwrap_or(1);
     let count = gradient.elem_count();
     let samples = count / outputs.max(1);
+    let of_z = room::<T>(&device, count)?;
+    let code = Code::of(activation);
+    let known = address_of::<T>(known_storage, known_layout)?;
+    let gradient_at = address_of::<T>(gradient_storage, gradient_layout)?;
+    let of_z_at = address(&of_z);
+    let of_output = i32::from(of_output);
+    let finished = |of_z| tensor(CudaStorage::wrap_cuda_slice(of_z, device.clone()), (samples, outputs));
+    if !with_bias && listener.is_none() {
+        if count > 0 {
+            let function = kernel::<T>(&device, "dense_gradient", "wick-dense", ptx::DENSE)?;
+            let length = count as u64;
+            let stream = device.cuda_stream();
+            let mut launch = stream.launch_builder(&function);
+            launch.arg(&code).arg(&known).arg(&of_output).arg(&gradient_at).arg(&of_z_at).arg(&length);
+            // SAFETY: the arguments are the kernel's: `count` elements in `known`, `gradient` and `of_z`.
+            unsafe { launch.launch(blocks(count, 1 << 16)) }.w()?;
+        }
+        return Ok(Backward { of_z: finished(of_z), bias: None });
+    }
 
-    // 32 columns and some eighths of the rows to a block, so that the blocks are many and their parts few.
+    // 32 columns and some eighths of the rows to a block: as many blocks as are run at once, but few parts to a column.
+    let (function, most) = lasting_kernel::<T>(&device, "dense_backward", "wick-dense", ptx::DENSE)?;
     let groups = outputs.div_ceil(32);
-    let rows = (PARTS / groups).clamp(1, samples.div_ceil(32).max(1));
+    let rows = (most / groups.max(1)).min(256).clamp(1, samples.div_ceil(32).max(1));
     let config = LaunchConfig {
         grid_dim: (groups as u32, rows as u32, 1),
         block_dim: (32, 8, 1),
         shared_mem_bytes: 0,
     };
 
-    let of_z = room::<T>(&device, count)?;
     let of_bias = with_bias.then(|| room::<T>(&device, outputs)).transpose()?;
-    let sums = room::<f64>(&device, if with_bias { rows * outputs } else { 1 })?;
-    let tickets = device.alloc_zeros::<u64>(groups)?;
-    let function = kernel::<T>(&device, "dense_backward", "wick-dense", ptx::DENSE)?;
-    let code = Code::of(activation);
-    let known = address_of::<T>(known_storage, known_layout)?;
-    let gradient_at = address_of::<T>(gradient_storage, gradient_layout)?;
-    let (of_z_at, of_bias_at) = (address(&of_z), of_bias.as_ref().map_or(0, address));
-    let (sums_at, tickets_at) = (address(&sums), address(&tickets));
-    let (of_output, height, width) = (i32::from(of_output), samples as u64, outputs as u32);
+    let sums = with_bias.then(|| room::<f64>(&device, rows * outputs)).transpose()?;
+    let tickets = with_bias.then(|| device.alloc_zeros::<u64>(groups)).transpose()?;
+    let of_bias_at = of_bias.as_ref().map_or(0, address);
+    let (sums_at, tickets_at) = (sums.as_ref().map_or(0, address), tickets.as_ref().map_or(0, address));
+    let (height, width) = (samples as u64, outputs as u32);
     let launch = |ear: Ear| {
         let stream = device.cuda_stream();
         let mut launch = stream.launch_builder(&function);
@@ -193,15 +227,15 @@ fn backward_as<T: Element>(of: &Gradient) -> Result<Backward> {
             .arg(&of_bias_at);
         launch.arg(&sums_at).arg(&tickets_at).arg(&height).arg(&width);
         // SAFETY: the arguments are the kernel's: `samples` rows of `outputs` in `known`, `gradient` and `of_z`, a number for
-        // each column in `of_bias` if there is one and in each of the `rows` rows of `sums`, and a ticket for each group.
+        // each column in `of_bias` if there is one, and then in each of the `rows` rows of `sums`, and a ticket for each group.
         unsafe { launch.launch(config) }.w()?;
         Ok(())
     };
     match listener {
         None => launch(Ear::default())?,
         Some(listener) => {
-            let bins = listener.bins().max(1);
-            let wanted = Wanted { bins, range: None, tails: NO_TAILS, parts: groups * rows };
+            let bins = bins_of(listener)?;
+            let wanted = Wanted { bins, range: None, tails: None, parts: groups * rows };
             let ear = listener.clone();
             let hear: Hear = Box::new(move |summary, _| ear.backward(summary));
             gathered(listener, true, |gather| {
@@ -214,7 +248,7 @@ fn backward_as<T: Element>(of: &Gradient) -> Result<Backward> {
             })?;
         }
     }
-    let of_z = tensor(CudaStorage::wrap_cuda_slice(of_z, device.clone()), (samples, outputs));
+    let of_z = finished(of_z);
     let bias = of_bias.map(|bias| tensor(CudaStorage::wrap_cuda_slice(bias, device.clone()), outputs));
     Ok(Backward { of_z, bias })
 }

@@ -2,21 +2,26 @@
 
 mod activation;
 mod dense;
+mod dot;
 mod optimizer;
 mod stats;
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
 use candle_core::cuda_backend::cudarc::driver::{
-    CudaFunction, CudaSlice, DevicePtr, DeviceRepr, LaunchConfig, ValidAsZeroBits,
+    CudaFunction, CudaSlice, DevicePtr, DeviceRepr, LaunchConfig, ValidAsZeroBits, sys,
 };
-use candle_core::cuda_backend::{CudaDType, CudaDevice, CudaStorage};
+use candle_core::cuda_backend::{CudaDType, CudaDevice, CudaStorage, WrapErr};
 use candle_core::{Layout, Result, Storage, Tensor, bail};
 use half::{bf16, f16};
 use wick_theory::{Activation, SELU_ALPHA, SELU_SCALE};
 
 pub(crate) use activation::{gradient, value};
 pub(crate) use dense::{Gradient, Layer, Operand};
+pub(crate) use dot::{dot, has_dot, scaled};
 pub(crate) use optimizer::{Adam, Momentum};
-pub(crate) use stats::{Board, Place, has, outside, summarize};
+pub(crate) use stats::{Board, MOST_BINS, Place, has, outside, summarize};
 
 mod ptx {
     include!(concat!(env!("OUT_DIR"), "/ptx.rs"));
@@ -166,4 +171,34 @@ fn function(device: &CudaDevice, name: &str, source: &str, ptx: &str) -> Result<
 /// A kernel by its name and the type of its elements.
 fn kernel<T: Element>(device: &CudaDevice, name: &str, source: &str, ptx: &str) -> Result<CudaFunction> {
     function(device, &format!("{name}_{}", T::SUFFIX), source, ptx)
+}
+
+/// A kernel whose threads go on through all elements, and how many of its blocks the device runs at once: more are not
+/// launched.
+fn lasting_kernel<T: Element>(
+    device: &CudaDevice,
+    name: &str,
+    source: &str,
+    ptx: &str,
+) -> Result<(CudaFunction, usize)> {
+    /// By device and kernel, for the driver has to think about it.
+    static KNOWN: Mutex<BTreeMap<(usize, String), usize>> = Mutex::new(BTreeMap::new());
+    let name = format!("{name}_{}", T::SUFFIX);
+    let function = function(device, &name, source, ptx)?;
+    let stream = device.cuda_stream();
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let key = (stream.context().ordinal(), name);
+    let at_once = match known.get(&key) {
+        Some(&at_once) => at_once,
+        None => {
+            let count = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
+            let processors = stream.context().attribute(count).w()? as usize;
+            let each =
+                function.occupancy_max_active_blocks_per_multiprocessor(THREADS, 0, None).w()? as usize;
+            let at_once = (processors * each).max(1);
+            known.insert(key, at_once);
+            at_once
+        }
+    };
+    Ok((function, at_once))
 }

@@ -108,7 +108,7 @@ fn begin(xs: &Tensor) -> Result<u64> {
     address_of::<f32>(on_gpu(&storage)?, layout)
 }
 
-/// What the user sets, copied to the device when it changes.
+/// What the user sets, on the device.
 #[derive(Debug)]
 struct Settings<T> {
     there: CudaSlice<T>,
@@ -118,6 +118,15 @@ struct Settings<T> {
 impl<T: DeviceRepr + ValidAsZeroBits + Copy + 'static> Settings<T> {
     fn new(device: &CudaDevice, settings: T) -> Result<Self> {
         Ok(Self { there: device.alloc_zeros(1)?, changed: Some(settings) })
+    }
+
+    /// Changes them there at once, for a recorded step that is launched again. If the device does not answer, the next step
+    /// says so.
+    fn set(&mut self, device: &CudaDevice, settings: T) {
+        self.changed = match device.memcpy_htod(&[settings], &mut self.there) {
+            Ok(()) => None,
+            Err(_) => Some(settings),
+        };
     }
 
     fn now(&mut self, device: &CudaDevice) -> Result<&CudaSlice<T>> {
@@ -204,7 +213,7 @@ impl Adam {
     }
 
     pub(crate) fn set(&mut self, params: &ParamsAdamW) {
-        self.settings.changed = Some(AdamSettings::of(params));
+        self.settings.set(&self.vars.device, AdamSettings::of(params));
     }
 
     pub(crate) fn step(&mut self, gradients: &GradStore) -> Result<()> {
@@ -272,7 +281,7 @@ impl Momentum {
     }
 
     pub(crate) fn set(&mut self, params: ParamsSgd) {
-        self.settings.changed = Some(SgdSettings::of(params));
+        self.settings.set(&self.vars.device, SgdSettings::of(params));
     }
 
     pub(crate) fn step(&mut self, gradients: &GradStore) -> Result<()> {

@@ -1,12 +1,18 @@
 //! A dense layer on an NVIDIA GPU: cuBLAS' products, and our kernels around them.
 
+use std::sync::Arc;
+
 use candle_core::backend::BackendStorage;
-use candle_core::{CudaStorage, DType, Result, Shape, Tensor};
+use candle_core::op::BackpropOp;
+use candle_core::{CudaStorage, DType, Layout, Result, Shape, Storage, Tensor};
 use wick_theory::Activation;
 
-use super::{Dense, Gradients, output_shape};
-use crate::cuda::{Gradient, Layer, Operand};
+use super::{Dense, Gradients, Listener, output_shape};
+use crate::cuda::{Gradient, Layer, MOST_BINS, Operand};
 use crate::slice::Real;
+use crate::{share_outside, summarize};
+
+type Ear = Arc<dyn Listener>;
 
 impl Dense {
     pub(super) fn forward_on_gpu(
@@ -17,13 +23,29 @@ impl Dense {
     ) -> Result<(CudaStorage, Shape)> {
         let shape = output_shape(xs.1, weight.1);
         let keep = self.differentiable && !derives_from_output(self.activation, xs.0.dtype());
-        let listener = self.listener.as_ref();
-        let layer = Layer { activation: self.activation, xs, weight, bias, keep, listener, shape: &shape };
+        let (listener, apart) = self.listeners();
+        let keep_now = keep || apart.is_some();
+        let activation = self.activation;
+        let layer = Layer { activation, xs, weight, bias, keep: keep_now, listener, shape: &shape };
         let passed = layer.forward()?;
-        if let Some(pre_activation) = passed.pre_activation {
+        if let (Some(listener), Some(zs)) = (apart, &passed.pre_activation) {
+            let copy = Storage::Cuda(passed.output.try_clone(&Layout::contiguous(&shape))?);
+            let output = Tensor::from_storage(copy, &shape, BackpropOp::none(), false);
+            let (low, high) = activation.flat_tails();
+            let saturated = share_outside(zs, low, high)?;
+            listener.forward(summarize(&output, activation.range(), listener.bins())?, saturated);
+        }
+        if let (true, Some(pre_activation)) = (keep, passed.pre_activation) {
             let _ = self.pre_activation.set(pre_activation);
         }
         Ok((passed.output, shape))
+    }
+
+    /// Who listens to the layer's kernels, and who, with more bins than those can count, to the tensors by themselves.
+    fn listeners(&self) -> (Option<&Ear>, Option<&Ear>) {
+        let few = |listener: &&Ear| listener.bins() <= MOST_BINS;
+        let listener = self.listener.as_ref();
+        (listener.filter(few), listener.filter(|listener| !few(listener)))
     }
 
     pub(super) fn backward_on_gpu(
@@ -39,7 +61,10 @@ impl Dense {
         let of_output = derives_from_output(self.activation, xs.dtype());
         let known = self.pre_activation.get().unwrap_or(output);
         let gradient = gradient.contiguous()?;
-        let listener = self.listener.as_ref();
+        let (listener, apart) = self.listeners();
+        if let Some(listener) = apart {
+            listener.backward(summarize(&gradient, None, listener.bins())?);
+        }
         let activation = self.activation;
         let passed =
             Gradient { activation, known, of_output, gradient: &gradient, with_bias, listener }.backward()?;

@@ -62,6 +62,19 @@ impl Histogram {
         }
     }
 
+    /// What has been counted elsewhere, over a range that has a width.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn of_counts(low: f64, high: f64, counts: Vec<u64>, outside: u64) -> Self {
+        Self {
+            low,
+            high,
+            counts,
+            outside,
+            #[cfg(target_arch = "x86_64")]
+            slots: None,
+        }
+    }
+
     fn is_like(&self, other: &Self) -> bool {
         (self.low, self.high, self.counts.len()) == (other.low, other.high, other.counts.len())
     }
@@ -211,9 +224,15 @@ mod tests {
     /// far from 0, and whatever number of values is left over.
     #[test]
     fn many_at_once_are_counted_as_one_by_one() {
-        for (low, high) in
-            [(-1.0, 1.0), (0.0, 1.0), (-0.278_464_5, 3.7), (1e4, 1e4 + 1.0), (-1e30, 2e30), (1e-30, 3e-30)]
-        {
+        for (low, high) in [
+            (-1.0, 1.0),
+            (0.0, 1.0),
+            (-0.278_464_5, 3.7),
+            (1e4, 1e4 + 1.0),
+            (-1e30, 2e30),
+            (1e-30, 3e-30),
+            (1e-42, 3e-40),
+        ] {
             for bins in [1, 2, 7, 29, 30, 31, 100] {
                 let mut values =
                     vec![f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0, f32::MAX, f32::MIN];

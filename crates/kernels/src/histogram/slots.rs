@@ -34,8 +34,11 @@ impl Slots {
         let largest = low.abs().max(high.abs());
         // Twice what the guess may be off by, in slots.
         let error = 2f64.powi(-22) * (largest * scale + (1.0 - low * scale).abs() + bins as f64 + 2.0);
-        let fits =
-            bins + 2 <= SLOTS && largest < 1e37 && largest * scale < 1e37 && scale > 1e-37 && error < 0.25;
+        let fits = bins + 2 <= SLOTS
+            && largest < 1e37
+            && largest * scale < 1e37
+            && (1e-37..1e37).contains(&scale)
+            && error < 0.25;
         if !(able && fits) {
             return None;
         }
