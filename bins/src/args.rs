@@ -20,10 +20,10 @@ pub struct Common {
     /// Where to compute: auto, cpu, cuda, cuda:N, metal or metal:N
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
-    /// Where all random numbers come from; the same seed gives the same result
+    /// Where all random numbers come from, where there are any; the same seed gives the same result
     #[arg(long, value_name = "N", default_value_t = 42)]
     pub seed: u64,
-    /// The type of all tensors
+    /// The type of all tensors [default: f32; f64 in forward-backward]
     #[arg(long, value_name = "TYPE")]
     pub dtype: Option<Float>,
     /// What the result on stdout looks like
@@ -111,7 +111,8 @@ impl Common {
         if self.no_pictures { Ok(()) } else { files::check_folder(&self.out) }
     }
 
-    /// Draws and saves the picture, unless none is wanted, and prints the result.
+    /// Prints the result, and then draws and saves the picture, unless none is wanted: what was computed is not lost to a folder
+    /// that cannot be written.
     ///
     /// # Errors
     /// Names the file that cannot be written.
@@ -121,9 +122,7 @@ impl Common {
         report: &impl Report,
         draw: impl FnOnce() -> anyhow::Result<Picture>,
     ) -> anyhow::Result<()> {
-        if !self.no_pictures {
-            draw()?.save(&self.out, name)?;
-        }
-        output::print(report, self.format)
+        output::print(report, self.format)?;
+        if self.no_pictures { Ok(()) } else { draw()?.save(&self.out, name) }
     }
 }

@@ -22,13 +22,15 @@ pub struct Matrix {
 
 impl Matrix {
     /// Reads `digits`, or a file: `.csv` (with or without a header line), `.npy`, or `.safetensors` (with one
-    /// tensor in it, or `FILE.safetensors#TENSOR`).
+    /// tensor in it, or `FILE.safetensors#TENSOR`). Of many rows the first `most`, where so many are asked for: what a `.csv` has
+    /// behind them is not looked at.
     ///
     /// # Errors
     /// Names the file, and the line and column where a number is missing, malformed, infinite or NaN.
-    pub fn load(source: &str) -> Result<Self> {
+    pub fn load(source: &str, most: Option<usize>) -> Result<Self> {
+        let most = most.unwrap_or(usize::MAX);
         if source == "digits" {
-            return Ok(digits()?.0);
+            return Ok(digits()?.0.take(most));
         }
         let (path, tensor) = match source.rsplit_once('#') {
             Some((path, tensor)) if path.ends_with(".safetensors") => (Path::new(path), Some(tensor)),
@@ -40,7 +42,7 @@ impl Matrix {
         let matrix = match extension.as_deref() {
             Some("csv") => {
                 let text = std::fs::read(path).with_context(|| format!("cannot read '{name}'"))?;
-                csv(&text)
+                csv(&text, most)
             }
             Some("npy") => npy(path),
             Some("safetensors") => safetensors(path, tensor),
@@ -48,7 +50,7 @@ impl Matrix {
                 "cannot tell what '{source}' is: data is 'digits', or a .csv, .npy or .safetensors file"
             ),
         };
-        let matrix = matrix.with_context(|| format!("cannot read '{name}'"))?;
+        let matrix = matrix.with_context(|| format!("cannot read '{name}'"))?.take(most);
         if matrix.values.is_empty() {
             bail!("'{name}' holds no numbers");
         }
@@ -85,10 +87,26 @@ impl Matrix {
     /// The table as a tensor `[rows, columns]`.
     ///
     /// # Errors
-    /// If the device refuses.
+    /// Names the row, the column and the number that the type cannot hold. If the device refuses.
     pub fn tensor(&self, place: &Place) -> Result<Tensor> {
+        let limit = largest(place.dtype);
+        if let Some(at) = self.values.iter().position(|x| x.abs() > limit) {
+            let (row, column) = (at / self.columns + 1, at % self.columns + 1);
+            let (value, dtype) = (self.values[at], place.dtype.as_str());
+            bail!("row {row}, column {column}: {value} is beyond the largest {dtype}");
+        }
         let tensor = Tensor::from_slice(&self.values, (self.rows, self.columns), &Device::Cpu)?;
         Ok(tensor.to_dtype(place.dtype)?.to_device(&place.device)?)
+    }
+}
+
+/// The largest finite number of a type.
+pub fn largest(dtype: DType) -> f64 {
+    match dtype {
+        DType::F64 => f64::MAX,
+        DType::F16 => 65504.0,
+        DType::BF16 => 3.389_531_389_251_535_5e38,
+        _ => f64::from(f32::MAX),
     }
 }
 
@@ -105,37 +123,40 @@ pub fn numbers(tensor: &Tensor) -> Result<Vec<f64>> {
 /// # Errors
 /// None that a test would not have found.
 pub fn digits() -> Result<(Matrix, Vec<usize>)> {
-    let all = csv(DIGITS.as_bytes())?;
+    let all = csv(DIGITS.as_bytes(), usize::MAX)?;
     let pixels = all.columns - 1;
     let values = all.values.chunks(all.columns).flat_map(|row| row[..pixels].to_vec()).collect();
     let labels = all.values.chunks(all.columns).map(|row| row[pixels] as usize).collect();
     Ok((Matrix { rows: all.rows, columns: pixels, values }, labels))
 }
 
-/// A first line without a single number is a header.
-fn csv(text: &[u8]) -> Result<Matrix> {
+/// A first line without a single number is a header. No more than `most` rows are read.
+fn csv(text: &[u8], most: usize) -> Result<Matrix> {
     let mut matrix = Matrix { rows: 0, columns: 0, values: Vec::new() };
     let mut reader =
         csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(text);
-    for (index, record) in reader.records().enumerate() {
-        let record = record?;
-        let line = record.position().map_or(0, |position| line_of(text, position.byte() as usize));
-        if index == 0 && record.iter().all(|cell| cell.parse::<f64>().is_err()) {
-            matrix.columns = record.len();
-            continue;
-        }
+    let mut record = csv::StringRecord::new();
+    let mut is_first = true;
+    while matrix.rows < most && reader.read_record(&mut record)? {
+        let is_header =
+            std::mem::take(&mut is_first) && record.iter().all(|cell| cell.parse::<f64>().is_err());
         if matrix.columns == 0 {
             matrix.columns = record.len();
         }
+        if is_header {
+            continue;
+        }
+        // Lines are counted where one is to be named: for every record it would take as long as all that is before it.
+        let line = || record.position().map_or(0, |position| line_of(text, position.byte() as usize));
         if record.len() != matrix.columns {
-            bail!("line {line}: {} columns where the first line has {}", record.len(), matrix.columns);
+            bail!("line {}: {} columns where the first line has {}", line(), record.len(), matrix.columns);
         }
         for (column, cell) in record.iter().enumerate() {
             let number: f64 = cell.parse().ok().with_context(|| {
-                format!("line {line}, column {}: {} is not a number", column + 1, quoted(cell))
+                format!("line {}, column {}: {} is not a number", line(), column + 1, quoted(cell))
             })?;
             if !number.is_finite() {
-                bail!("line {line}, column {}: {cell} is not a finite number", column + 1);
+                bail!("line {}, column {}: {cell} is not a finite number", line(), column + 1);
             }
             matrix.values.push(number);
         }
@@ -160,6 +181,15 @@ fn quoted(text: &str) -> String {
     format!("'{}'", short.escape_debug())
 }
 
+/// The bytes of an array file before its numbers: a magic word, the version, the length of the header, the header.
+fn header_length(bytes: &[u8]) -> usize {
+    match bytes {
+        [_, _, _, _, _, _, 1, _, a, b, ..] => 10 + usize::from(u16::from_le_bytes([*a, *b])),
+        [_, _, _, _, _, _, _, _, a, b, c, d, ..] => 12 + u32::from_le_bytes([*a, *b, *c, *d]) as usize,
+        _ => 0,
+    }
+}
+
 fn npy(path: &Path) -> Result<Matrix> {
     let bytes = std::fs::read(path)?;
     let file = npyz::NpyFile::new(&bytes[..])?;
@@ -168,11 +198,15 @@ fn npy(path: &Path) -> Result<Matrix> {
         bail!("an array of two dimensions [samples, features] is needed, and this is {shape:?}");
     };
     let (order, dtype) = (file.order(), file.dtype().descr());
+    let kind = dtype.trim_matches(['\'', '<', '>', '|', '=']);
     // A header can promise more than there is.
-    if rows.checked_mul(columns).is_none_or(|count| count > bytes.len()) {
-        bail!("the header says {shape:?}, which is more than the file holds");
+    let size: usize = kind.trim_start_matches(|c: char| !c.is_ascii_digit()).parse().unwrap_or(1);
+    let header = header_length(&bytes);
+    let promised = rows.checked_mul(columns).and_then(|count| count.checked_mul(size)?.checked_add(header));
+    if promised.is_none_or(|promised| promised > bytes.len()) {
+        bail!("the header says {shape:?}, which is more than the file holds: it is cut short");
     }
-    let values: Vec<f64> = match dtype.trim_matches(['\'', '<', '>', '|', '=']) {
+    let values: Vec<f64> = match kind {
         "f8" => file.into_vec::<f64>()?,
         "f4" => file.into_vec::<f32>()?.into_iter().map(f64::from).collect(),
         "i8" => file.into_vec::<i64>()?.into_iter().map(|x| x as f64).collect(),
@@ -237,7 +271,7 @@ mod tests {
     #[test]
     fn a_header_is_optional() {
         for text in ["a,b\n1, 2\n3,4\n", "1,2\n3,4"] {
-            let matrix = csv(text.as_bytes()).unwrap();
+            let matrix = csv(text.as_bytes(), 9).unwrap();
             assert_eq!(matrix, Matrix { rows: 2, columns: 2, values: vec![1.0, 2.0, 3.0, 4.0] });
         }
     }
@@ -245,11 +279,32 @@ mod tests {
     #[test]
     fn lines_are_counted_with_the_blank_ones() {
         for text in ["1,2\n\n\n3,nope\n", "1,2\r\n\r\n\r\n3,nope\r\n"] {
-            let error = csv(text.as_bytes()).unwrap_err().to_string();
+            let error = csv(text.as_bytes(), 9).unwrap_err().to_string();
             assert_eq!(error, "line 4, column 2: 'nope' is not a number");
         }
         assert_eq!(quoted(&"é\n\x1b".repeat(40)).lines().count(), 1);
         assert!(quoted(&"x".repeat(5000)).len() < 50);
+    }
+
+    /// 100,000 lines in the time of some passes over them, and not of a pass for each; and no line beyond those asked for.
+    #[test]
+    fn long_files_are_read_once() {
+        let text = "1,2,3,4,5,6,7,8,9,10\n".repeat(100_000);
+        let begun = std::time::Instant::now();
+        assert_eq!(csv(text.as_bytes(), usize::MAX).unwrap().rows, 100_000);
+        // A pass over 2 MB for each line would take minutes.
+        assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
+        let matrix = csv(b"a,b\n1,2\n3,4\nfive,six\n", 2).unwrap();
+        assert_eq!((matrix.rows, matrix.values), (2, vec![1.0, 2.0, 3.0, 4.0]));
+    }
+
+    #[test]
+    fn numbers_beyond_the_type_are_named() {
+        let place = |dtype| Place { device: Device::Cpu, name: "cpu".into(), dtype };
+        let matrix = Matrix { rows: 2, columns: 2, values: vec![1.0, 2.0, 3.0, -70000.0] };
+        assert!(matrix.tensor(&place(DType::BF16)).is_ok());
+        let error = matrix.tensor(&place(DType::F16)).unwrap_err().to_string();
+        assert_eq!(error, "row 2, column 2: -70000 is beyond the largest f16");
     }
 
     #[test]

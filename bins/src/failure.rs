@@ -20,7 +20,7 @@ pub fn usage(message: impl Into<String>) -> anyhow::Error {
 /// Reads the arguments, runs the program, and turns what comes of it into an exit code: 0, 1 for a failed run,
 /// 2 for arguments that cannot be meant. An error is one line on stderr.
 pub fn run<A: Parser>(program: impl FnOnce(A) -> Result<()>) -> ExitCode {
-    let arguments = match A::try_parse() {
+    let arguments = match parse::<A>() {
         Ok(arguments) => arguments,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             // A reader that has gone away is no failure.
@@ -38,6 +38,14 @@ pub fn run<A: Parser>(program: impl FnOnce(A) -> Result<()>) -> ExitCode {
             complain(&format!("error: {}", chain(&error)), code)
         }
     }
+}
+
+/// The arguments. A negative number is a value and no option's name, so that what refuses it can name the option.
+fn parse<A: Parser>() -> Result<A, clap::Error> {
+    let takes_a_value = |arg: clap::Arg| {
+        if arg.get_action().takes_values() { arg.allow_negative_numbers(true) } else { arg }
+    };
+    A::from_arg_matches(&A::command().mut_args(takes_a_value).try_get_matches()?)
 }
 
 fn complain(line: &str, code: u8) -> ExitCode {

@@ -152,6 +152,24 @@ pub fn short(x: f64) -> String {
     }
 }
 
+/// A number for programs: all its digits, in scientific notation beyond 1e±15; empty where it is not finite, as JSON has null.
+///
+/// ```
+/// use wick::output::exact;
+///
+/// assert_eq!([0.1, 0.0, 1e15, -2.5e-16].map(exact), ["0.1", "0", "1e15", "-2.5e-16"]);
+/// assert_eq!(exact(f64::NAN), "");
+/// ```
+pub fn exact(x: f64) -> String {
+    if !x.is_finite() {
+        String::new()
+    } else if x == 0.0 || (1e-15..1e15).contains(&x.abs()) {
+        x.to_string()
+    } else {
+        format!("{x:e}")
+    }
+}
+
 /// Which of `count` things to show in a table of about ten rows: every 1st, 2nd, 5th, 10th, …, and the last.
 ///
 /// ```

@@ -68,16 +68,56 @@ fn phase_diagrams() {
         let [option, value] = arguments;
         fails("phase-diagram", &[&format!("{option}={value}")], 2, &[part]);
     }
-    fails("phase-diagram", &["--merge", "nowhere.json"], 1, &["cannot open nowhere.json"]);
+    fails("phase-diagram", &["--no-pictures", "--merge", "nowhere.json"], 1, &["cannot open nowhere.json"]);
+    for option in ["--seed", "--dtype", "--device", "--grid"] {
+        let value = match option {
+            "--dtype" => "f64",
+            "--device" => "cpu",
+            "--grid" => "3x3",
+            _ => "7",
+        };
+        fails("phase-diagram", &["--merge", "part.json", option, value], 2, &["--merge", option]);
+    }
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("part.json"), "{\"cells\": []}").unwrap();
-    fails_in(
-        folder.path(),
-        "phase-diagram",
-        &["--merge", "part.json"],
-        1,
-        &["not the JSON of a phase-diagram"],
-    );
+    let merge = |parts: &[&str]| {
+        fails_in(folder.path(), "phase-diagram", &["--no-pictures", "--merge", "part.json"], 1, parts);
+    };
+    merge(&["not the JSON of a phase-diagram"]);
+    // What no run can have written: a grid or a range that no option takes, an unknown activation, cells elsewhere.
+    let part = |activation: &str, range: &str, grid: &str, cell: &str| {
+        let experiment = format!(
+            "\"activation\": \"{activation}\", \"sigma_w\": {range}, \"sigma_b\": [0, 1], \"grid\": {grid}, \"width\": 4, \
+             \"depth\": 4, \"samples\": 2, \"dtype\": \"f32\", \"device\": \"cpu\", \"seed\": 1"
+        );
+        let measured = "\"measured\": {\"q\": 1, \"c\": 1, \"chi_1\": 1}";
+        let text = format!("{{\"experiment\": {{{experiment}}}, \"cells\": [{{{cell}, {measured}}}]}}");
+        fs::write(folder.path().join("part.json"), text).unwrap();
+    };
+    let cell = "\"at\": [1, 0], \"sigma_w\": 2, \"sigma_b\": 0";
+    for (activation, range, grid, cell, said) in [
+        ("tanh", "[1, 2]", "[9000000, 2]", cell, "sides of 2 to 1000"),
+        ("tanh", "[2, 1]", "[2, 2]", cell, "LOW < HIGH"),
+        ("swoosh", "[1, 2]", "[2, 2]", cell, "unknown activation 'swoosh'"),
+        (
+            "tanh",
+            "[1, 2]",
+            "[2, 2]",
+            "\"at\": [2, 0], \"sigma_w\": 2, \"sigma_b\": 0",
+            "[2, 0] is not on a grid of 2x2",
+        ),
+        (
+            "tanh",
+            "[1, 2]",
+            "[2, 2]",
+            "\"at\": [1, 0], \"sigma_w\": 5, \"sigma_b\": 0",
+            "should be at [2.0, 0.0]",
+        ),
+        ("tanh", "[1, 2]", "[2, 2]", cell, "3 of 4 cells are missing, [0, 0] first"),
+    ] {
+        part(activation, range, grid, cell);
+        merge(&[said]);
+    }
 }
 
 #[test]
@@ -92,6 +132,9 @@ fn names_and_specs() {
     fails("layer-stats", &["--init", "normal:std=nan"], 2, &["std=nan is not a finite number"]);
     fails("symmetry", &["--init", "uniform:low=1,high=0"], 2, &["low = 1", "not above high"]);
     fails("layer-stats", &["--activation", "swoosh"], 2, &["unknown activation 'swoosh'", "known: identity"]);
+    let form = "write leaky_relu:SLOPE, as leaky_relu:0.2";
+    fails("layer-stats", &["--activation", "leaky_relu:nan"], 2, &["the slope is no finite number", form]);
+    fails("layer-stats", &["--activation", "tanh:2"], 2, &["tanh takes no parameter"]);
     fails("forward-backward", &["--loss", "hinge"], 2, &["unknown loss 'hinge'", "cross_entropy"]);
     fails("layer-stats", &["--format", "xml"], 2, &["'xml'", "table, json, csv"]);
     fails("layer-stats", &["--dtype", "f8"], 2, &["'f8'", "f32, f64, bf16, f16"]);
@@ -113,6 +156,13 @@ fn sizes_and_numbers() {
     fails("matrix-product", &["--sigma", "-1"], 2, &["--sigma is -1"]);
     fails("layer-stats", &["--widths", &vec!["3"; 3000].join(",")], 2, &["3000 layers"]);
     fails("activation-gradient", &["--step", "0"], 2, &["--step"]);
+    // A negative number is a value: what refuses it names the option.
+    fails("layer-stats", &["--samples", "-5"], 2, &["'-5'", "--samples"]);
+    fails("layer-stats", &["--bins", "-1"], 2, &["'-1'", "--bins"]);
+    fails("layer-stats", &["--seed", "-1"], 2, &["'-1'", "--seed"]);
+    fails("layer-stats", &["--bias-std", "-1"], 2, &["--bias-std is -1"]);
+    fails("phase-diagram", &["--width", "-1"], 2, &["'-1'", "--width"]);
+    fails("phase-diagram", &["--sigma-b", "-1,1"], 2, &["'-1,1'", "--sigma-b", "0 ≤ LOW"]);
     fails("activation-gradient", &["--low", "3", "--high", "2"], 2, &["--low"]);
 }
 
@@ -145,6 +195,19 @@ fn numbers_that_no_run_survives() {
     ] {
         fails(program, &[&arguments[..], &["--no-pictures"]].concat(), 1, &parts);
     }
+    // A run that overflows prints what there is, and says what overflowed.
+    let folder = tempfile::tempdir().unwrap();
+    for (activation, said) in [
+        ("relu", "error: J is inf: f16 overflowed"),
+        ("tanh", "error: dJ/dh: a gradient is no number: f16 overflowed"),
+    ] {
+        let arguments =
+            ["--no-pictures", "--dtype", "f16", "--init", "normal:std=1000", "--activation", activation];
+        let output = failure("forward-backward", &arguments, folder.path());
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.starts_with(said) && stderr.lines().count() == 1, "{stderr}");
+        assert!(!output.stdout.is_empty());
+    }
 }
 
 #[test]
@@ -164,7 +227,14 @@ fn data_files() {
     bad("data.txt", b"1", &[".csv, .npy or .safetensors"]);
     bad("foreign.npy", b"not numpy at all", &["cannot read"]);
     bad("short.npy", b"\x93NUMPY\x01\x00\x46\x00{'descr': '<f8', 'fortran_order': False, 'shape': (4000000000, 9), }     \n", &["the header says [4000000000, 9]"]);
+    let header = format!("{:<69}\n", "{'descr': '<f8', 'fortran_order': False, 'shape': (2, 3), }");
+    let cut = [&b"\x93NUMPY\x01\x00\x46\x00"[..], header.as_bytes(), &[0; 47]].concat();
+    bad("cut.npy", &cut, &["the header says [2, 3]", "it is cut short"]);
     bad("foreign.safetensors", b"not safetensors", &["cannot read"]);
+    let beyond = ["--no-pictures", "--dtype", "f16", "--data", "beyond.csv"];
+    fs::write(folder.path().join("beyond.csv"), "1,2\n3,70000\n").unwrap();
+    let parts = ["'beyond.csv'", "row 2, column 2: 70000 is beyond the largest f16"];
+    fails_in(folder.path(), "layer-stats", &beyond, 1, &parts);
     fails(
         "layer-stats",
         &["--no-pictures", "--data", "missing.csv"],
@@ -193,12 +263,21 @@ fn folders_that_cannot_be_written() {
     fs::write(folder.path().join("file"), "kept").unwrap();
     // A folder below a file: nobody, root included, can make that.
     for program in ["layer-stats", "forward-backward", "activation-gradient", "matrix-product", "symmetry"] {
-        fails_in(folder.path(), program, &["--out", "file/out"], 1, &["cannot make the folder 'file/out'"]);
+        let parts = ["cannot make the folder 'file/out'", "use --out DIR or --no-pictures"];
+        fails_in(folder.path(), program, &["--out", "file/out"], 1, &parts);
     }
-    // A picture whose place is taken by a folder: what was there stays, and nothing half-written beside it.
-    fs::create_dir_all(folder.path().join("out/activation-gradient.svg")).unwrap();
-    fails_in(folder.path(), "activation-gradient", &["--out", "out"], 1, &["activation-gradient.svg"]);
-    assert_eq!(fs::read_dir(folder.path().join("out")).unwrap().count(), 1);
+    // A picture whose place is taken by a folder: what was there stays, nothing half-written beside it nor one of the two without
+    // the other; and the result is printed all the same.
+    for taken in ["activation-gradient.svg", "activation-gradient.png"] {
+        let out = tempfile::tempdir().unwrap();
+        fs::create_dir(out.path().join(taken)).unwrap();
+        let output = failure("activation-gradient", &["--out", out.path().to_str().unwrap()], folder.path());
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), stderr.lines().count()), (Some(1), 1), "{stderr}");
+        assert!(stderr.contains(taken) && stderr.contains("it is a folder"), "{stderr}");
+        assert!(String::from_utf8(output.stdout).unwrap().starts_with("sigmoid"));
+        assert_eq!(fs::read_dir(out.path()).unwrap().count(), 1);
+    }
     assert_eq!(fs::read(folder.path().join("file")).unwrap(), b"kept");
 }
 

@@ -136,8 +136,9 @@ fn the_digits_are_real_data() {
 #[test]
 fn gradients_agree_three_ways() {
     for activation in wick_theory::Activation::ALL {
-        for loss in ["squared", "cross_entropy"] {
-            let result = json("forward-backward", &["--activation", activation.name(), "--loss", loss]);
+        for (loss, lambda) in [("squared", "0.1"), ("cross_entropy", "0.1"), ("squared", "0")] {
+            let arguments = ["--activation", activation.name(), "--loss", loss, "--lambda", lambda];
+            let result = json("forward-backward", &arguments);
             let checks = result["checks"].as_array().unwrap();
             let names: Vec<_> = checks.iter().map(|check| check["name"].as_str().unwrap()).collect();
             assert_eq!(names, ["dJ/do", "ds/dW1", "ds/dW2", "dJ/dW2", "dJ/dh", "dJ/dz", "dJ/dW1"]);
@@ -150,6 +151,77 @@ fn gradients_agree_three_ways() {
             let sum = result["loss"].as_f64().unwrap() + result["penalty"].as_f64().unwrap();
             assert!((result["objective"].as_f64().unwrap() - sum).abs() < 1e-14);
         }
+    }
+}
+
+/// At most none: no entry is compared with central differences.
+#[test]
+fn no_differences_are_none() {
+    let result = json("forward-backward", &["--max-differences", "0"]);
+    for check in result["checks"].as_array().unwrap() {
+        assert_eq!(
+            (check["compared"].as_u64(), check["finite_difference"].is_null()),
+            (Some(0), true),
+            "{check}"
+        );
+    }
+}
+
+/// Where a gradient is a rounding, or below the type's normal numbers, the three ways still agree by what rounding explains.
+#[test]
+fn gradients_of_next_to_nothing_agree_three_ways() {
+    for arguments in [
+        ["--loss", "cross_entropy", "--init", "normal:std=100", "--dtype", "f64"],
+        ["--loss", "cross_entropy", "--init", "normal:std=30", "--dtype", "f32"],
+        ["--loss", "cross_entropy", "--init", "normal:std=10", "--dtype", "f16"],
+        ["--loss", "squared", "--init", "normal:std=1e-6", "--dtype", "f16"],
+        ["--loss", "squared", "--init", "normal:std=1e-4", "--dtype", "f16"],
+        ["--loss", "cross_entropy", "--init", "normal:std=1e-5", "--dtype", "f16"],
+        ["--loss", "squared", "--init", "zeros", "--dtype", "bf16"],
+    ] {
+        for seed in ["1", "2", "3"] {
+            for activation in ["tanh", "relu", "sigmoid"] {
+                let rest = ["--lambda", "0", "--seed", seed, "--activation", activation];
+                json("forward-backward", &[&arguments[..], &rest].concat());
+            }
+        }
+    }
+}
+
+/// Faults of single units and of samples, which take the layers' outputs themselves.
+#[test]
+fn layer_stats_sees_units_and_samples() {
+    let faults = |arguments: &[&str]| -> Vec<String> {
+        let small = ["--samples", "300", "--features", "60", "--widths", "60,60,60"];
+        let result = json("layer-stats", &[&small[..], arguments].concat());
+        let faults = result["runs"][0]["faults"].as_array().unwrap().clone();
+        faults.iter().map(|fault| fault["fault"].as_str().unwrap().to_owned()).collect()
+    };
+    assert!(faults(&["--init", "constant:value=0.01"]).contains(&"symmetric_units".into()));
+    assert!(faults(&["--init", "normal:std=0.001", "--bias-std", "1"]).contains(&"rank_collapse".into()));
+    let dead = ["--init", "kaiming_normal", "--bias-std", "30", "--activation", "relu"];
+    assert!(faults(&dead).contains(&"dead_units".into()));
+    assert_eq!(faults(&["--init", "zeros", "--activation", "sigmoid"]), ["dies_out", "vanishing_gradient"]);
+    assert!(faults(&["--init", "kaiming_normal", "--activation", "relu"]).is_empty());
+}
+
+/// A layer beside its own input and a net as a whole are not said to be off and not off at once.
+#[test]
+fn a_verdict_does_not_contradict_itself() {
+    for (activation, init, seed) in [
+        ("gelu", "kaiming_normal:gain=gelu", "1"),
+        ("tanh", "normal:std=0.01", "2"),
+        ("relu", "kaiming_normal", "3"),
+        ("sigmoid", "zeros", "4"),
+    ] {
+        let widths = vec!["64"; 20].join(",");
+        let small = ["--samples", "50", "--features", "64", "--widths", &widths];
+        let which = ["--activation", activation, "--init", init, "--seed", seed];
+        let result = json("layer-stats", &[&small[..], &which].concat());
+        let said = result["runs"][0]["verdict"].as_str().unwrap();
+        let all_inside = said.contains("Every layer's std is in its predicted band");
+        assert!(!(all_inside && said.contains("what weights drawn so make of")), "{said}");
+        assert!(!said.contains("NaN"), "{said}");
     }
 }
 

@@ -60,6 +60,35 @@ fn every_program_prints_csv_with_a_row_for_everything() {
     }
 }
 
+/// What is not known is empty, and what theory predicts is called so, in every table for programs.
+#[test]
+fn csv_has_no_nan_and_names_predictions() {
+    let rows = |program: &str, arguments: &[&str]| {
+        let text = stdout(program, &[arguments, &["--format", "csv"]].concat());
+        assert!(!text.contains("NaN") && !text.contains("inf"), "{program}: {text}");
+        let mut reader = csv::Reader::from_reader(text.as_bytes());
+        let header: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
+        let rows: Vec<csv::StringRecord> = reader.records().collect::<Result<_, _>>().unwrap();
+        (header, rows)
+    };
+    // Identity matrices have no law, and those of 1e20 overflow.
+    for init in ["identity", "constant:value=1e20"] {
+        let small = ["--samples", "20", "--features", "9", "--widths", "9,9", "--activation", "relu"];
+        let (header, rows) = rows("layer-stats", &[&small[..], &["--init", init]].concat());
+        let at = |name: &str| header.iter().position(|column| column == name).unwrap();
+        assert_eq!((&rows[0][at("predicted_std")], &rows[0][at("predicted_backward_low")]), ("", ""));
+        assert!(init != "identity" || !rows[1][at("backward_rms")].is_empty());
+        assert_eq!(rows[1][at("std")].is_empty(), init != "identity");
+    }
+    // σ_b = 0 and a ReLU: no length, no correlation; and where lengths grow for ever, nothing.
+    let plane = ["--activation", "relu", "--sigma-w", "1,3", "--grid", "2x2", "--width", "9", "--depth", "4"];
+    let (header, rows) = rows("phase-diagram", &plane);
+    assert_eq!(header[2..5], ["predicted_q", "predicted_c", "predicted_chi_1"]);
+    assert_eq!((&rows[0][2], &rows[0][3], &rows[0][6]), ("0", "", ""));
+    assert!((rows[0][4].parse::<f64>().unwrap() - 0.5).abs() < 1e-12, "{:?}", rows[0]);
+    assert_eq!((&rows[1][2], &rows[1][4], &rows[1][7]), ("", "", ""));
+}
+
 /// The keys of the JSON are promised in bins/README.md.
 #[test]
 fn the_json_has_the_keys_that_are_promised() {
@@ -70,7 +99,11 @@ fn the_json_has_the_keys_that_are_promised() {
     };
     for (program, pointer, expected) in [
         ("layer-stats", "", "experiment runs"),
-        ("layer-stats", "/experiment", "activation data device dtype features samples seed standardized"),
+        (
+            "layer-stats",
+            "/experiment",
+            "activation bias_std data device dtype features samples seed standardized",
+        ),
         ("layer-stats", "/runs/0", "faults init layers verdict"),
         ("layer-stats", "/runs/0/layers/0", "backward fan_in fan_out forward name predicted"),
         (

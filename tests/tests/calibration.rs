@@ -148,8 +148,10 @@ fn count(held: &mut [Held; 2], predicted: &[LayerBands], measured: &[(f64, f64)]
 }
 
 /// 200 nets of seeds 0 to 199: any activation, widths of 32 to 1024, depths to 50, six inits, with and without biases, 1 to 512
-/// samples that have more or less in common. The layers of a net stray together, so that n = 200 nets is what counts; 93 to 97 %
-/// is asked for. (Of the 400 nets of seeds 1000 to 1399, looked at once, 94.8 and 93.1 % of the layers are in theirs.) The twin takes layers to be four times as wide as they are, with the same infinite-width limit.
+/// samples that have more or less in common. The layers of a net stray together, so that n = 200 nets is what counts, and a share
+/// of .95 has a standard deviation of .015: 92 to 98 % is asked for. (Of the 400 nets of seeds 1000 to 1399, looked at once, 94.7 and
+/// 92.8 % of the layers are in theirs.) The twin takes layers to be four times as wide as they are, with the same infinite-width
+/// limit.
 #[test]
 fn bands_hold_what_they_say() {
     let (mut held, mut too_wide) = <([Held; 2], [Held; 2])>::default();
@@ -170,7 +172,7 @@ fn bands_hold_what_they_say() {
     println!("in their 95 % bands, forward and backward: {:?}", held.map(Held::share));
     println!("by theory of layers four times as wide: {:?}", too_wide.map(Held::share));
     for share in held.map(Held::share) {
-        assert!((0.93..=0.97).contains(&share), "{held:?}");
+        assert!((0.92..=0.98).contains(&share), "{held:?}");
     }
     assert!(too_wide.iter().all(|held| held.share() < 0.9), "the twin that must fail: {too_wide:?}");
 }

@@ -185,6 +185,20 @@ impl Case {
         Ok(h)
     }
 
+    /// What a probe sees of a forward and a backward pass, with and without a look at units and with and without the draws.
+    fn readings(&self, units: bool, drawn: bool) -> Result<(Vec<Reading>, Tensor)> {
+        let vars = self.vars()?;
+        let input = self.normal("input", (SAMPLES, self.widths[0]), 1.0)?;
+        let probe = if units { Probe::new().with_units() } else { Probe::new() };
+        let output = self.forward(&vars, &input, &probe)?;
+        candle_nn::loss::mse(&output, &self.normal("target", output.dims2()?, 1.0)?)?.backward()?;
+        let reading = |(layer, record)| {
+            let reading = Reading::of(record);
+            if drawn { reading.with_draw(self.draw(layer)) } else { reading }
+        };
+        Ok((probe.records().iter().enumerate().map(reading).collect(), input))
+    }
+
     /// A step of training, looked at: our verdicts, and each preset's.
     fn verdicts(&self, loss_scale: f64) -> Result<[Vec<Verdict>; 4]> {
         let vars = self.vars()?;
@@ -313,6 +327,38 @@ fn faults_are_found_and_named() {
         assert!(f64::from(ours.named) >= 0.97 * f64::from(all), "{ours:?}");
         for other in others {
             assert!(ours.named > 2 * other.named, "{other:?}");
+        }
+    }
+}
+
+/// Nets of 30 to 50 layers of 256, drawn as they should be, of which nothing is said, whether or not it is known how they were drawn
+/// and what their units do. (SiLU's gain makes its signals grow ×1.18 a layer, which is too much from about 40 layers on.) The
+/// twins have a layer in the middle that is half as large again.
+#[test]
+fn deep_nets_are_well() {
+    for (phi, depth) in [
+        (Activation::Gelu, 30),
+        (Activation::Gelu, 50),
+        (Activation::Silu, 30),
+        (Activation::Silu, 36),
+        (Activation::Relu, 50),
+        (Activation::Tanh, 50),
+    ] {
+        for seed in 2000..2002 {
+            let widths = [vec![256; depth], vec![10]].concat();
+            let net =
+                |plant| Case { seed, plant, widths: widths.clone(), phi, bias: false, cross_entropy: false };
+            let said = |plant, units, drawn| {
+                let (readings, input) = net(plant).readings(units, drawn).unwrap();
+                judge(&readings, &wick_probe::Units::of(&input).unwrap().unwrap().batch)
+            };
+            for (units, drawn) in [(true, true), (true, false), (false, true), (false, false)] {
+                let found = said(Plant::Nothing, units, drawn);
+                assert!(found.is_empty(), "{phi}, {depth}, {seed}, {units} {drawn}: {found:?}");
+            }
+            let found = said(Plant::HalfAgain(depth / 2), true, true);
+            let first = found.first().map(|verdict| (verdict.fault, verdict.layer.clone()));
+            assert_eq!(first, Some((Fault::OutsideBand, Case::name(depth / 2))), "{phi}, {depth}, {seed}");
         }
     }
 }

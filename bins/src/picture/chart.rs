@@ -4,7 +4,8 @@ use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::style::{GREY, LIGHT, colour, grey_text, marker, text};
+use super::style::{COLOURS, GREY, LIGHT, colour, grey_text, marker, text};
+use super::ticks::{self, Axis};
 use super::{Area, cannot_draw};
 use crate::output::short;
 
@@ -50,6 +51,11 @@ impl Series {
     pub fn with_opacity(self, opacity: f64) -> Self {
         Self { opacity, ..self }
     }
+
+    /// Whether another series comes before it that has its colour: some markers then tell the two apart.
+    fn shares_its_colour(&self) -> bool {
+        self.number >= COLOURS.len()
+    }
 }
 
 /// A line chart.
@@ -78,6 +84,9 @@ pub struct Shade {
     pub points: Vec<(f64, f64, f64)>,
 }
 
+/// Markers on a line that has one for its colour alone.
+const SPARSE: usize = 12;
+
 /// A number beside an axis: as short as it can be.
 fn tick(x: f64) -> String {
     // A tick that should be zero may miss it by a rounding.
@@ -105,16 +114,16 @@ impl Chart {
         let below = TITLE + self.legend(area, width as i32)?;
         let (_, body) = area.split_vertically(below);
         let (x, y) = self.ranges();
+        let whole = self.series.iter().flat_map(|series| &series.points).all(|(x, _)| x.fract() == 0.0);
+        let x_ticks = ticks::linear(&x, 10, whole);
+        let y_ticks = if self.log { ticks::logarithmic(&y, 8) } else { ticks::linear(&y, 8, false) };
         let mut chart = ChartBuilder::on(&body)
             .margin(8)
             .margin_right(18)
             .x_label_area_size(42)
             .y_label_area_size(70)
-            .build_cartesian_2d(x, y.clone())
+            .build_cartesian_2d(Axis::new(x, x_ticks), Axis::new(y, y_ticks))
             .map_err(cannot_draw)?;
-        // On a log axis no more ticks than decades, so that each stands at a power of ten.
-        let decades = (y.end - y.start).floor() as usize;
-        let ticks = if self.log && decades >= 2 { decades.min(8) } else { 8 };
         chart
             .configure_mesh()
             .light_line_style(WHITE.mix(0.0))
@@ -124,8 +133,6 @@ impl Chart {
             .y_desc(&self.y_label)
             .axis_desc_style(text(14))
             .label_style(grey_text(12))
-            .x_labels(10)
-            .y_labels(ticks)
             .x_label_formatter(&|x| tick(*x))
             .y_label_formatter(&|y| self.y_text(*y))
             .draw()
@@ -145,12 +152,10 @@ impl Chart {
                 } else {
                     chart.draw_series([PathElement::new(part.clone(), style)]).map_err(cannot_draw)?;
                 }
-                if series.markers {
-                    let (left, top) = area.get_base_pixel();
-                    for point in &part {
-                        let (x, y) = chart.backend_coord(point);
-                        area.draw(&marker(series.number, (x - left, y - top))).map_err(cannot_draw)?;
-                    }
+                let (left, top) = area.get_base_pixel();
+                for point in marked(series, &part) {
+                    let (x, y) = chart.backend_coord(point);
+                    area.draw(&marker(series.number, (x - left, y - top))).map_err(cannot_draw)?;
                 }
             }
         }
@@ -176,8 +181,10 @@ impl Chart {
             for &(from, to) in dashes {
                 area.draw(&PathElement::new([(from, y), (to, y)], line_style)).map_err(cannot_draw)?;
             }
-            if series.markers {
-                area.draw(&marker(series.number, (x + LINE / 2, y))).map_err(cannot_draw)?;
+            if series.markers || series.shares_its_colour() {
+                // On a dash, not over the gap that tells a dashed line.
+                let at = if series.dashed { x + 5 } else { x + LINE / 2 };
+                area.draw(&marker(series.number, (at, y))).map_err(cannot_draw)?;
             }
             area.draw_text(&label, &style, (x + LINE + 6, y)).map_err(cannot_draw)?;
             x += length;
@@ -235,6 +242,17 @@ impl Chart {
     }
 }
 
+/// The points of a part of a line that have a marker.
+fn marked<'a>(series: &Series, part: &'a [(f64, f64)]) -> impl Iterator<Item = &'a (f64, f64)> {
+    let step = match (series.markers, series.shares_its_colour()) {
+        (true, _) => 1,
+        (false, true) => part.len().div_ceil(SPARSE).max(1),
+        (false, false) => usize::MAX,
+    };
+    // From the middle of a step, so that a line without markers has none.
+    part.iter().skip(if step == 1 { 0 } else { step / 2 }).step_by(step)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,6 +261,19 @@ mod tests {
     fn ticks_are_short() {
         let texts = [0.0, -1e-17, 1.0, 0.5, -2.25, 100.0, 2e-4, 1.5e7].map(tick);
         assert_eq!(texts, ["0", "0", "1", "0.5", "-2.25", "100", "2e-4", "1.5e7"]);
+    }
+
+    /// A line whose colour is taken has a marker here and there, the first ones none.
+    #[test]
+    fn more_lines_than_colours_have_markers() {
+        let marks = |number| {
+            let series = Series::new("", number, (0..100).map(|i| (f64::from(i), 0.0)));
+            marked(&series, &series.points).count()
+        };
+        assert_eq!((marks(0), marks(6)), (0, 0));
+        assert!((10..=12).contains(&marks(7)), "{}", marks(7));
+        let series = Series::new("", 0, [(0.0, 1.0), (1.0, 1.0)]).with_markers();
+        assert_eq!(marked(&series, &series.points).count(), 2);
     }
 
     #[test]

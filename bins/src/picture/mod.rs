@@ -3,6 +3,7 @@
 
 pub mod chart;
 pub mod style;
+mod ticks;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -46,7 +47,7 @@ impl Picture {
         Ok(Self { svg })
     }
 
-    /// Writes `NAME.svg` and `NAME.png` in a folder, and says so on stderr.
+    /// Writes `NAME.svg` and `NAME.png` in a folder, both or none, and says so on stderr.
     ///
     /// # Errors
     /// Names the file that cannot be written.
@@ -55,9 +56,7 @@ impl Picture {
             (folder.join(format!("{name}.svg")), self.svg.as_bytes().to_vec()),
             (folder.join(format!("{name}.png")), self.png()?),
         ];
-        for (path, bytes) in &files {
-            crate::files::write(path, bytes)?;
-        }
+        crate::files::write_all(&files)?;
         // Whoever does not listen on stderr still gets the picture.
         let _ = writeln!(std::io::stderr(), "picture: {} and .svg", files[1].0.display());
         Ok(())
@@ -101,5 +100,9 @@ mod tests {
         assert_ne!(png, with("").png().unwrap(), "no glyph was drawn");
         assert!(std::fs::read_to_string(folder.path().join("p.svg")).unwrap().contains("Wσ∂"));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "nothing else is left behind");
+        // Where one of the two cannot be written, neither is.
+        std::fs::create_dir(folder.path().join("q.png")).unwrap();
+        assert!(picture.save(folder.path(), "q").unwrap_err().to_string().contains("q.png': it is a folder"));
+        assert!(!folder.path().join("q.svg").exists());
     }
 }

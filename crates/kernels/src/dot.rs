@@ -10,10 +10,9 @@ use crate::{Level, parallel, simd};
 /// `Σ aᵢ bᵢ` over all elements, a scalar, differentiable in both: `∂/∂a = g·b` and `∂/∂b = g·a`. What losses and penalties
 /// are made of: `Σ o·g`, `Σ w²`.
 ///
-/// `f32` and `f64` on a CPU are summed in one pass in `f64`, in blocks of a fixed size: the same bits whatever the threads; so
-/// are all four types on an NVIDIA GPU, the same bits each time on the same one.
-/// candle's `(a * b)?.sum_all()`, which makes a tensor of the products, and sums in the elements' own type, is left all
-/// other types and devices.
+/// `f32` and `f64` on a CPU are summed in one pass in `f64`, in blocks of a fixed size: the same bits whatever the threads. So
+/// are all four types on an NVIDIA GPU, the same bits each time on the same one. All other types and devices are left to
+/// candle's `(a * b)?.sum_all()`, which makes a tensor of the products and sums in the elements' own type.
 ///
 /// ```
 /// use candle_core::{Device, Tensor, Var};
@@ -104,8 +103,8 @@ fn scaled(xs: &Tensor, scalar: &Tensor) -> Result<Tensor> {
     if xs.device().is_cuda() {
         return crate::cuda::scaled(xs, scalar);
     }
-    let is_one = xs.device().is_cpu() && scalar.to_dtype(DType::F64)?.to_scalar::<f64>()? == 1.0;
-    if is_one { Ok(xs.detach()) } else { xs.detach().broadcast_mul(scalar) }
+    let scalar = scalar.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+    if scalar == 1.0 { Ok(xs.detach()) } else { xs.detach().affine(scalar, 0.0) }
 }
 
 /// Elements that are summed as one block.

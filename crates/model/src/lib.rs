@@ -5,7 +5,7 @@
 //!   wants to see them.
 //! - [`activate`]: the tensor op of every [`Activation`], with its exact derivative.
 //! - [`loss`]: squared error, cross entropy, and the L2 penalty.
-//! - [`fit`]: full-batch gradient descent with any candle optimizer.
+//! - [`fit`]: gradient descent with any candle optimizer; [`fit_with`]: by gradients from [`Mlp::pass`], say.
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};
@@ -26,6 +26,6 @@ mod mlp;
 mod train;
 
 pub use mlp::{Mlp, MlpConfig, Pass, Signal};
-pub use train::fit;
+pub use train::{fit, fit_with};
 pub use wick_kernels::{activate, activation_gradient};
 pub use wick_theory::Activation;

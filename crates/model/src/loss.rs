@@ -4,8 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use candle_core::{D, DType, Result, Tensor, bail};
+use wick_kernels::dot;
 
-/// A loss of outputs `o` against targets `y`, both of shape `[batch, outputs]`.
+/// A loss of outputs `o` against targets `y`, both of shape `[batch, outputs]`. Cross entropy also takes the classes themselves,
+/// whole numbers of shape `[batch]`, for the rows that are 1 there and 0 elsewhere.
 ///
 /// | name | `L` |
 /// |---|---|
@@ -22,6 +24,8 @@ use candle_core::{D, DType, Result, Tensor, bail};
 /// assert_eq!(squared, (4.0 + 9.0 + 16.0) / 4.0);
 /// let entropy = Loss::CrossEntropy.forward(&o, &y)?.to_scalar::<f64>()?;
 /// assert!((entropy - ((1f64.exp() + 1.0).ln() + ((-2f64).exp() + 1.0).ln()) / 2.0).abs() < 1e-15);
+/// let classes = Tensor::new(&[0u32, 1], &Device::Cpu)?;
+/// assert_eq!(Loss::CrossEntropy.forward(&o, &classes)?.to_scalar::<f64>()?, entropy);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,15 +51,23 @@ impl Loss {
     /// `L`, a scalar; of `bf16` and `f16`, whose sums would drown in their rounding, in `f32`.
     ///
     /// # Errors
-    /// If the shapes differ or are not `[batch, outputs]`.
+    /// If the shapes differ or are not `[batch, outputs]`, or a class is not below `outputs`.
     pub fn forward(self, outputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
+        if self.takes_classes(targets) {
+            let batch = batch_of_classes(outputs, targets)?;
+            let log_softmax = candle_nn::ops::log_softmax(&widen(outputs)?, D::Minus1)?;
+            return log_softmax.gather(&targets.unsqueeze(1)?, 1)?.sum_all()? * (-1.0 / batch);
+        }
         let batch = batch(outputs, targets)?;
         let (outputs, targets) = (&widen(outputs)?, &widen(targets)?);
         match self {
-            Self::Squared => (outputs - targets)?.sqr()?.sum_all()? * (0.5 / batch),
+            Self::Squared => {
+                let difference = (outputs - targets)?;
+                dot(&difference, &difference)? * (0.5 / batch)
+            }
             Self::CrossEntropy => {
                 let log_softmax = candle_nn::ops::log_softmax(outputs, D::Minus1)?;
-                (targets * log_softmax)?.sum_all()? * (-1.0 / batch)
+                dot(targets, &log_softmax)? * (-1.0 / batch)
             }
         }
     }
@@ -66,6 +78,13 @@ impl Loss {
     /// # Errors
     /// As [`forward`](Self::forward).
     pub fn gradient(self, outputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
+        if self.takes_classes(targets) {
+            let batch = batch_of_classes(outputs, targets)?;
+            let classes = targets.unsqueeze(1)?;
+            let ones = Tensor::ones(classes.shape(), outputs.dtype(), outputs.device())?;
+            let softmax = candle_nn::ops::softmax(outputs, D::Minus1)?;
+            return softmax.scatter_add(&classes, &ones.neg()?, 1)? / batch;
+        }
         let batch = batch(outputs, targets)?;
         let difference = match self {
             Self::Squared => (outputs - targets)?,
@@ -75,6 +94,21 @@ impl Loss {
             }
         };
         difference / batch
+    }
+
+    fn takes_classes(self, targets: &Tensor) -> bool {
+        self == Self::CrossEntropy && targets.rank() == 1 && targets.dtype().is_int()
+    }
+}
+
+fn batch_of_classes(outputs: &Tensor, classes: &Tensor) -> Result<f64> {
+    match (outputs.dims(), classes.dims()) {
+        ([batch, _], [classes]) if batch == classes => Ok(*batch as f64),
+        (outputs, classes) => {
+            bail!(
+                "a loss takes outputs [batch, outputs] and a class for each, not {outputs:?} and {classes:?}"
+            )
+        }
     }
 }
 
@@ -117,7 +151,8 @@ impl FromStr for Loss {
 }
 
 /// The L2 penalty `s = λ/2 Σ‖W‖_F²` over some weights, a scalar (in `f32` for `bf16` and `f16`). Its gradient
-/// is `λW`.
+/// is `λW`. For `λ = 0` candle's backward pass ends at the factor: a weight that nothing else depends on then has no gradient in
+/// the store, and not one of zeros.
 ///
 /// # Errors
 /// If there are no weights.
@@ -133,7 +168,8 @@ impl FromStr for Loss {
 pub fn l2_penalty<'a>(weights: impl IntoIterator<Item = &'a Tensor>, lambda: f64) -> Result<Tensor> {
     let mut sum: Option<Tensor> = None;
     for weight in weights {
-        let norm = widen(weight)?.sqr()?.sum_all()?;
+        let weight = widen(weight)?;
+        let norm = dot(&weight, &weight)?;
         sum = Some(match sum {
             Some(sum) => (sum + norm)?,
             None => norm,
@@ -160,6 +196,29 @@ mod tests {
             let largest = difference.abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
             assert!(largest < 1e-15, "{loss}: {largest}");
         }
+    }
+
+    /// Classes are rows that are 1 there: the same loss, and the gradient of the backward pass.
+    #[test]
+    fn classes_are_one_hot_rows() {
+        let o = Var::new(&[[0.3f64, -1.0, 2.0], [5.0, 0.1, -0.2]], &Device::Cpu).unwrap();
+        let rows = Tensor::new(&[[0.0f64, 0.0, 1.0], [0.0, 1.0, 0.0]], &Device::Cpu).unwrap();
+        let classes = Tensor::new(&[2u32, 1], &Device::Cpu).unwrap();
+        let loss = |targets| Loss::CrossEntropy.forward(&o, targets).unwrap();
+        assert_eq!(loss(&classes).to_scalar::<f64>().unwrap(), loss(&rows).to_scalar::<f64>().unwrap());
+        let formula = Loss::CrossEntropy.gradient(&o, &classes).unwrap();
+        for other in [
+            loss(&classes).backward().unwrap().get(&o).unwrap().clone(),
+            Loss::CrossEntropy.gradient(&o, &rows).unwrap(),
+        ] {
+            let difference = (&formula - other).unwrap().abs().unwrap().max_all().unwrap();
+            assert!(difference.to_scalar::<f64>().unwrap() < 1e-15);
+        }
+        let beyond = Tensor::new(&[2u32, 3], &Device::Cpu).unwrap();
+        assert!(Loss::CrossEntropy.forward(&o, &beyond).is_err());
+        let three = Tensor::new(&[2u32, 1, 0], &Device::Cpu).unwrap();
+        let error = Loss::CrossEntropy.forward(&o, &three).unwrap_err().to_string();
+        assert!(error.contains("not [2, 3] and [3]"), "{error}");
     }
 
     /// A thousand equal terms, which bf16 would stop adding up at 256.

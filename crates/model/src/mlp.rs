@@ -222,6 +222,11 @@ impl Pass {
         self.output.as_tensor()
     }
 
+    /// What each layer put out, first to last.
+    pub fn outputs(&self) -> impl Iterator<Item = &Tensor> {
+        self.layers.iter().map(|(_, pass)| pass.output())
+    }
+
     /// The gradients of a loss computed from [`output`](Self::output), and from the net's weights by themselves where it
     /// has a penalty, with respect to all that it depends on.
     ///
@@ -308,6 +313,8 @@ mod tests {
             };
             let expected = loss(&mlp.forward(&x).unwrap()).backward().unwrap();
             let pass = mlp.pass(&x, |_| None).unwrap();
+            let widths: Vec<usize> = pass.outputs().map(|output| output.dim(1).unwrap()).collect();
+            assert_eq!(widths, config.widths);
             let got = pass.backward(&loss(pass.output())).unwrap();
             for var in vars.all_vars() {
                 let numbers = |store: &GradStore| {

@@ -1,16 +1,17 @@
 //! A layer by itself, beside what it should make of its input.
 
-use wick_theory::{Activation, Band, Batch, LayerDraw, finite_width};
+use candle_core::DType;
+use wick_theory::{Activation, Band, Batch, LayerDraw, MeanField, finite_width};
 
 use crate::course::{short, times};
 use crate::verdict::BEYOND;
 use crate::{Fault, Reading, Verdict};
 
 /// The first layer that makes more or less of its input, or of the gradient that comes back to it, than it should. The last
-/// layer's gradients are spared: a loss ties them to its outputs.
+/// layer's gradients are spared: a loss ties them to its outputs. Where it is not known what comes in, a band would be too narrow
+/// for samples of different lengths, and there is none; nor where a few samples have most of the signal.
 pub(crate) fn outside_band(layers: &[Reading], input: &Batch) -> Option<Verdict> {
-    let below = layers.iter().map(|layer| as_seen(layer.batch.as_ref(), layer.rms));
-    let inputs = std::iter::once(input.clone()).chain(below);
+    let inputs = std::iter::once(Some(input)).chain(layers.iter().map(|layer| layer.batch.as_ref()));
     layers.iter().zip(inputs).enumerate().find_map(|(index, (layer, input))| {
         let draw = layer.draw?;
         let name = &layer.name;
@@ -26,8 +27,15 @@ pub(crate) fn outside_band(layers: &[Reading], input: &Batch) -> Option<Verdict>
             return Some(verdict(x, text, "apply the activation"));
         }
         let gradient = as_seen(layer.gradients.as_ref(), layer.gradient_rms.unwrap_or(0.0));
-        let [forward, backward] = alone(draw, &input, &gradient);
-        let off = |what, band: Band, got: f64| strays(&band, got).map(|off| (what, band, got, off));
+        let input = input.filter(|input| is_even(input))?;
+        let [forward, backward] = alone(draw, input, &gradient);
+        let backward = widened(backward, draw, input, layer.gradients.as_ref());
+        // Below its smallest normal number a type has few digits.
+        let smallest = smallest_normal(layer.dtype);
+        let off = |what, band: Band, got: f64| {
+            let off = strays(&band, got).filter(|_| band.low >= smallest)?;
+            Some((what, band, got, off))
+        };
         let below = || {
             let last = index + 1 == layers.len();
             layers.get(index.checked_sub(1)?)?.gradient_rms.filter(|_| !last && layer.gradient_rms.is_some())
@@ -54,7 +62,22 @@ fn outside_range(layer: &Reading, phi: Activation) -> Option<f64> {
     [smallest, largest].into_iter().find(|x| *x < low - slack || *x > high + slack)
 }
 
-/// What was seen of a batch; of one that was not looked at, samples that are all copies of one, which makes the widest bands.
+/// Whether the signal is that of all samples. Theory knows their lengths by groups, and where one group has a quarter of it all, what
+/// comes out is that of a few samples in it.
+fn is_even(input: &Batch) -> bool {
+    let all: f64 = input.lengths.iter().sum();
+    input.lengths.last().is_none_or(|longest| input.lengths.len() < 4 || *longest <= 0.25 * all)
+}
+
+fn smallest_normal(dtype: Option<DType>) -> f64 {
+    match dtype {
+        Some(DType::F64) => f64::MIN_POSITIVE,
+        Some(DType::F16) => 2f64.powi(-14),
+        _ => f64::from(f32::MIN_POSITIVE),
+    }
+}
+
+/// What was seen of gradients; of those that were not looked at, samples that are all copies of one, which makes the widest bands.
 fn as_seen(batch: Option<&Batch>, rms: f64) -> Batch {
     batch.cloned().unwrap_or_else(|| Batch::normal(1, 1, rms))
 }
@@ -72,6 +95,32 @@ fn alone(draw: LayerDraw<Activation>, input: &Batch, gradient: &Batch) -> [Band;
     };
     let bands = finite_width(&[nothing, draw], input, gradient);
     [bands[1].std, bands[0].gradient_rms]
+}
+
+/// The band of gradients for whatever samples have the long ones. A slope goes by its sample's length, and so do the slopes
+/// behind, so that the mean of their product is not that of the means: it is between those of all gradients on the samples of the
+/// least slope and of the largest, or where the gradients' lengths are known, of the longest on the one or on the other.
+fn widened(band: Band, draw: LayerDraw<Activation>, input: &Batch, gradients: Option<&Batch>) -> Band {
+    let field = MeanField { phi: draw.phi, weight_variance: 1.0, bias_variance: 0.0 };
+    let square = draw.fan_in as f64 * draw.weight_variance * input.mean_square;
+    let mut slopes: Vec<f64> =
+        input.lengths.iter().map(|length| field.chi_1(square * length + draw.bias_variance)).collect();
+    slopes.sort_by(f64::total_cmp);
+    let mean = slopes.iter().sum::<f64>() / slopes.len() as f64;
+    if !(mean > 0.0 && mean.is_finite()) {
+        return band;
+    }
+    let (least, most) = match gradients.map(|gradients| &gradients.lengths) {
+        Some(lengths) if lengths.len() == slopes.len() => {
+            let product = |slopes: &mut dyn Iterator<Item = &f64>| {
+                lengths.iter().zip(slopes).map(|(length, slope)| length * slope).sum::<f64>()
+                    / lengths.iter().sum::<f64>()
+            };
+            (product(&mut slopes.iter().rev()), product(&mut slopes.iter()))
+        }
+        _ => (slopes[0], slopes[slopes.len() - 1]),
+    };
+    Band { low: band.low * (least / mean).sqrt(), high: band.high * (most / mean).sqrt(), ..band }
 }
 
 /// By what factor a number is off, if it is too far outside its band.

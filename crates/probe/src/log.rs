@@ -2,6 +2,9 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use candle_core::DType;
+use wick_theory::Activation;
+
 use crate::bad::{Bad, BadTensor, Past, Side};
 use crate::{Stats, Summary, Units};
 
@@ -41,7 +44,12 @@ pub struct Record {
     pub call: usize,
     /// The value that passed.
     pub forward: Summary,
-    /// The share of pre-activations in the flat tails, where the tap knows the activation.
+    /// The activation, where the tap knows it.
+    pub activation: Option<Activation>,
+    /// The type of the value; `None` where only a listener heard of it.
+    pub dtype: Option<DType>,
+    /// The share of pre-activations in the flat tails, where the tap knows the activation. `None` where the value has NaN or
+    /// infinities.
     pub saturated: Option<f64>,
     /// The mean of `φ'²` over the pre-activations, where the tap knows the activation and the probe [looks at
     /// units](crate::Probe::with_units).
@@ -54,9 +62,10 @@ pub struct Record {
     pub gradient_units: Option<Units>,
 }
 
-/// How flat an activation is where it is used.
+/// An activation, and how flat it is where it is used.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Flat {
+    pub(crate) activation: Option<Activation>,
     pub(crate) saturated: Option<f64>,
     pub(crate) slope_square: Option<f64>,
 }
@@ -64,6 +73,7 @@ pub(crate) struct Flat {
 /// What was found out about one tensor.
 pub(crate) struct Seen {
     pub(crate) summary: Summary,
+    pub(crate) dtype: Option<DType>,
     pub(crate) units: Option<Units>,
     pub(crate) stats: Option<Stats>,
     pub(crate) bad: Option<Bad>,
@@ -73,7 +83,7 @@ impl Seen {
     /// By a listener, which hears no more than the summary.
     pub(crate) fn heard(summary: Summary) -> Self {
         let bad = crate::bad::heard(&summary);
-        Self { summary, units: None, stats: None, bad }
+        Self { summary, dtype: None, units: None, stats: None, bad }
     }
 }
 
@@ -86,11 +96,15 @@ impl Log {
         let call = *calls;
         *calls += 1;
         self.note(name, call, Side::Forward, &seen);
+        // A comparison with NaN is false: of such a value nothing is known.
+        let known = seen.summary.rms.is_finite();
         let record = Record {
             name: name.to_owned(),
             call,
             forward: seen.summary,
-            saturated: flat.saturated,
+            activation: flat.activation,
+            dtype: seen.dtype,
+            saturated: flat.saturated.filter(|_| known),
             slope_square: flat.slope_square,
             backward: None,
             units: seen.units,

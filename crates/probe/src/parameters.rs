@@ -54,7 +54,9 @@ impl Parameters {
         Ok(Self { copies: copies.collect::<Result<_>>()? })
     }
 
-    /// What a step did since: for each parameter that still has its name and shape.
+    /// What a step did since: for each parameter that still has its name and shape, in the order in which `vars` has them. The
+    /// first that is wrong is the one that [`judge_updates`] names: give them as the signal meets them. By the order of names as
+    /// text, `layer_10` comes before `layer_2`, and a `VarMap` has no order at all.
     ///
     /// # Errors
     /// Those of the device.

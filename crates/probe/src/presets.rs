@@ -1,7 +1,8 @@
 //! The rules of other tools, to compare with: all of them absolute, so that they turn when the loss is scaled.
 
+use crate::Reading;
 use crate::parameters::{ParameterGradient, Update};
-use crate::verdict::{Fault, Reading, Verdict};
+use crate::verdict::{Fault, Verdict};
 
 /// The rules of another tool, with the thresholds that it has when nobody changes them.
 ///

@@ -87,7 +87,9 @@ impl Probe {
         Self { totals: true, ..self }
     }
 
-    /// The same, looking at one step of so many, from the first on; in the others a tap costs nothing.
+    /// The same, looking at one step of so many, from the first on; in the others a tap costs nothing. A listener records
+    /// nothing there, but its layer takes the statistics all the same: give the layer none, as in
+    /// `probe.is_looking().then(|| probe.listener(name))`.
     ///
     /// ```
     /// use candle_core::{Device, Tensor};
@@ -126,7 +128,8 @@ impl Probe {
 
     /// The first tensor with NaN, an infinity or a number near the type's limit that came to a tap, or to a listener: forward in
     /// the order of the calls, backward in the order of the gradients. So it is the tap that is nearest behind what produced it, and
-    /// not one to which it was passed on.
+    /// not one to which it was passed on. A listener hears of NaN and infinities alone, from the summary of its layer: neither of
+    /// numbers near the limit, nor in which sample it was.
     ///
     /// ```
     /// use candle_core::{Device, Tensor};
@@ -144,7 +147,8 @@ impl Probe {
         self.lock().bad.clone()
     }
 
-    /// Records `xs` and returns it with a tap that will record its gradient. One record a call.
+    /// Records `xs` and returns it with a tap that will record its gradient. One record a call: they add up until
+    /// [`next_step`](Self::next_step) or [`clear`](Self::clear).
     ///
     /// # Errors
     /// If the device cannot hand over the values.
@@ -169,6 +173,7 @@ impl Probe {
         }
         let (low, high) = activation.flat_tails();
         let flat = Flat {
+            activation: Some(activation),
             saturated: Some(share_outside(pre_activation, low, high)?),
             slope_square: if self.units { slope_square(activation, pre_activation)? } else { None },
         };
@@ -176,7 +181,9 @@ impl Probe {
     }
 
     /// A listener for a [`dense`](wick_kernels::dense) layer: records what it hears, one record a forward pass, as
-    /// [`tap_activation`](Self::tap_activation) would.
+    /// [`tap_activation`](Self::tap_activation) would; the records add up until [`next_step`](Self::next_step) or
+    /// [`clear`](Self::clear). A layer does not tell which activation it applies: with
+    /// [`listener_of`](Self::listener_of) a verdict can tell what is saturated.
     ///
     /// ```
     /// use candle_core::{Device, Tensor, Var};
@@ -194,7 +201,29 @@ impl Probe {
     /// # Ok::<(), candle_core::Error>(())
     /// ```
     pub fn listener(&self, name: &str) -> Arc<dyn Listener> {
-        Arc::new(Ear { probe: self.clone(), name: name.to_owned(), number: Mutex::default() })
+        self.ear(name, None)
+    }
+
+    /// As [`listener`](Self::listener), for a layer that applies this activation.
+    ///
+    /// ```
+    /// use candle_core::{Device, Tensor};
+    /// use wick_kernels::dense;
+    /// use wick_probe::Probe;
+    /// use wick_theory::Activation;
+    ///
+    /// let (x, w) = (Tensor::new(&[[1.0f32]], &Device::Cpu)?, Tensor::new(&[[3.0f32], [0.1]], &Device::Cpu)?);
+    /// let probe = Probe::new();
+    /// dense(&x, &w, None, Activation::Tanh, Some(probe.listener_of("hidden", Activation::Tanh)))?;
+    /// assert_eq!(probe.records()[0].activation, Some(Activation::Tanh));
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    pub fn listener_of(&self, name: &str, activation: Activation) -> Arc<dyn Listener> {
+        self.ear(name, Some(activation))
+    }
+
+    fn ear(&self, name: &str, activation: Option<Activation>) -> Arc<dyn Listener> {
+        Arc::new(Ear { probe: self.clone(), name: name.to_owned(), activation, number: Mutex::default() })
     }
 
     /// The records so far, in the order of the calls.
@@ -228,6 +257,7 @@ impl Probe {
         let summary = summarize(xs, range, self.bins)?;
         Ok(Seen {
             bad: inspect(xs, &summary)?,
+            dtype: Some(xs.dtype()),
             units: if self.units { Units::of(xs)? } else { None },
             stats: if self.totals { Some(Stats::of_tensor(xs)?) } else { None },
             summary,
@@ -243,7 +273,14 @@ impl Probe {
 struct Ear {
     probe: Probe,
     name: String,
+    activation: Option<Activation>,
     number: Mutex<Option<u64>>,
+}
+
+impl Ear {
+    fn number(&self) -> MutexGuard<'_, Option<u64>> {
+        self.number.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Listener for Ear {
@@ -252,13 +289,13 @@ impl Listener for Ear {
     }
 
     fn forward(&self, output: Summary, saturated: f64) {
-        let flat = Flat { saturated: Some(saturated), slope_square: None };
-        let number = self.probe.lock().open(&self.name, Seen::heard(output), flat);
-        *self.number.lock().unwrap_or_else(PoisonError::into_inner) = Some(number);
+        let flat = Flat { activation: self.activation, saturated: Some(saturated), slope_square: None };
+        let record = || self.probe.lock().open(&self.name, Seen::heard(output), flat);
+        *self.number() = self.probe.is_looking().then(record);
     }
 
     fn backward(&self, gradient: Summary) {
-        if let Some(number) = *self.number.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(number) = *self.number() {
             self.probe.lock().close(number, Seen::heard(gradient));
         }
     }
@@ -297,6 +334,33 @@ mod tests {
         let records = probe.records();
         assert_eq!((records.len(), records[0].call), (1, 0));
         assert_eq!(records[0].backward, None);
+    }
+
+    /// Of six steps the first and the fourth are looked at; what a listener hears in the others is not kept.
+    #[test]
+    fn listeners_look_at_the_steps_that_taps_look_at() {
+        let (x, w) = (Tensor::new(&[[1.0f32]], &Device::Cpu), Var::new(&[[0.5f32]], &Device::Cpu));
+        let (x, w) = (x.unwrap(), w.unwrap());
+        let probe = Probe::new().every(3);
+        let listener = probe.listener("layer");
+        let mut kept = Vec::new();
+        for _ in 0..6 {
+            let h = wick_kernels::dense(&x, &w, None, Activation::Tanh, Some(listener.clone())).unwrap();
+            h.sum_all().unwrap().backward().unwrap();
+            kept.push(probe.records().len());
+            probe.next_step();
+        }
+        assert_eq!(kept, [1, 0, 0, 1, 0, 0]);
+    }
+
+    /// A comparison with NaN is false, and so would be that it is saturated.
+    #[test]
+    fn how_much_of_nan_is_saturated_is_not_known() {
+        let z = Tensor::new(&[f32::NAN, 0.0], &Device::Cpu).unwrap();
+        let probe = Probe::new();
+        probe.tap_activation("x", Activation::Tanh, &z, &z.tanh().unwrap()).unwrap();
+        assert_eq!(probe.records()[0].saturated, None);
+        assert_eq!(probe.records()[0].dtype, Some(candle_core::DType::F32));
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub struct Units {
 }
 
 /// More samples than these are looked at by some.
-const MOST: usize = 256;
+pub(crate) const MOST: usize = 256;
 
 impl Units {
     /// The units of a tensor: its last dimension, or its second of four or five, `[batch, channel, …]`. Every other

@@ -3,71 +3,14 @@
 use std::fmt;
 
 use serde::Serialize;
-use wick_theory::{Activation, Batch, LayerDraw, MeanField, predict};
+use wick_theory::gaussian::expectation;
+use wick_theory::{Activation, Batch, LayerDraw, predict};
 
+use crate::Reading;
 use crate::bands::outside_band;
 use crate::course::{Course, short, times};
-use crate::{Record, Units};
-
-/// What is known of a layer: what was measured, and how it was drawn where that is known.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Reading {
-    /// The tap's name.
-    pub name: String,
-    /// The standard deviation of the outputs.
-    pub std: f64,
-    /// Their root mean square.
-    pub rms: f64,
-    /// The root mean square of the loss's gradient with respect to them.
-    pub gradient_rms: Option<f64>,
-    /// The share of the pre-activations in the flat tails.
-    pub saturated: Option<f64>,
-    /// The mean of `φ'²` over the pre-activations.
-    pub slope_square: Option<f64>,
-    /// The share of the units that put out the same for all samples.
-    pub constant: Option<f64>,
-    /// The share of the units that are copies of another one.
-    pub copies: Option<f64>,
-    /// The smallest and the largest output.
-    pub range: Option<(f64, f64)>,
-    /// The samples' outputs, and the gradients that came back to them: their lengths and cosines.
-    pub batch: Option<Batch>,
-    /// The same of the gradients.
-    pub gradients: Option<Batch>,
-    /// How the layer was drawn.
-    pub draw: Option<LayerDraw<Activation>>,
-}
-
-impl Reading {
-    /// What a record holds.
-    pub fn of(record: &Record) -> Self {
-        let units = record.units.as_ref();
-        // Units are those of some samples; the mean square is that of all.
-        let seen = |units: Option<&Units>, rms: f64| {
-            units.map(|units| Batch { mean_square: rms * rms, ..units.batch.clone() })
-        };
-        let gradient_rms = record.backward.as_ref().map(|gradient| gradient.rms);
-        Self {
-            name: record.name.clone(),
-            std: record.forward.std,
-            rms: record.forward.rms,
-            gradient_rms,
-            saturated: record.saturated,
-            slope_square: record.slope_square,
-            constant: units.map(|units| units.constant),
-            copies: units.map(|units| units.copies),
-            range: Some((record.forward.min, record.forward.max)),
-            batch: seen(units, record.forward.rms),
-            gradients: seen(record.gradient_units.as_ref(), gradient_rms.unwrap_or(0.0)),
-            draw: None,
-        }
-    }
-
-    /// The same, with how the layer was drawn: a verdict then compares it with theory.
-    pub fn with_draw(self, draw: LayerDraw<Activation>) -> Self {
-        Self { draw: Some(draw), ..self }
-    }
-}
+use crate::mend::{mend, steepest};
+use crate::units::MOST as MOST_SAMPLES;
 
 /// What a verdict says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -125,38 +68,29 @@ const TOO_FAR: f64 = 1e3;
 /// By how much a layer alone may leave its 95 % band, in half widths of the band: about four standard deviations.
 pub(crate) const BEYOND: f64 = 2.0;
 /// Shares of units or numbers from which they are a fault.
-const MOST: f64 = 0.5;
+pub(crate) const MOST: f64 = 0.5;
 /// The share of a squared gradient that a saturated layer lets through, of what it could.
-const FLAT: f64 = 0.1;
+pub(crate) const FLAT: f64 = 0.1;
 const MANY_DEAD: f64 = 0.25;
 const MANY_COPIES: f64 = 0.1;
 /// A cosine from which all samples are alike.
 const ALIKE: f64 = 0.999;
+/// A std below this share of the rms is rounding: all outputs are one number.
+const ROUNDING: f64 = 1e-7;
 
 /// What is wrong with a net, given its layers from first to last and its input; nothing if it is well. No
 /// verdict changes when the loss is multiplied by a number.
 ///
 /// Where it is known how a layer was drawn, what it makes of its measured input is compared with what it should (its 95 % band, by
-/// [`finite_width`](wick_theory::finite_width()), twice as wide), so that a layer is not blamed for what comes from below.
+/// [`finite_width`](wick_theory::finite_width()), twice as wide), so that a layer is not blamed for what comes from below. That
+/// takes the [`Batch`] that comes in: of a layer behind one whose [`batch`](Reading::batch) is not known, only the range of the
+/// outputs is compared.
 ///
 /// ```
-/// use wick_probe::{Fault, Reading, judge};
-/// use wick_theory::Batch;
+/// use wick_probe::{Batch, Fault, Reading, judge};
 ///
-/// let layer = |index: i32| Reading {
-///     name: format!("layer_{index}"),
-///     std: 0.27f64.powi(index),
-///     rms: 0.27f64.powi(index),
-///     gradient_rms: None,
-///     saturated: None,
-///     slope_square: None,
-///     constant: None,
-///     copies: None,
-///     range: None,
-///     batch: None,
-///     gradients: None,
-///     draw: None,
-/// };
+/// let std = |index: i32| 0.27f64.powi(index);
+/// let layer = |index: i32| Reading::new(format!("layer_{index}"), std(index), std(index));
 /// let verdicts = judge(&(1..10).map(layer).collect::<Vec<_>>(), &Batch::normal(100, 50, 1.0));
 /// assert_eq!(verdicts[0].fault, Fault::DiesOut);
 /// assert!(verdicts[0].text.starts_with("dies out: the outputs' std shrinks ×0.27 a layer"));
@@ -167,37 +101,62 @@ pub fn judge(layers: &[Reading], input: &Batch) -> Vec<Verdict> {
     }
     let mut found = Vec::new();
     found.extend(outside_band(layers, input));
-    let saturated = saturated(layers);
+    let back = backward(layers, input);
+    let explodes = back.as_ref().is_some_and(|verdict| verdict.fault == Fault::ExplodingGradient);
+    let saturated = saturated(layers, explodes);
     if saturated.is_none() {
         found.extend(forward(layers));
     }
     found.extend(saturated);
-    found.extend(share(layers, Fault::DeadUnits, MANY_DEAD, |layer| layer.constant));
-    found.extend(share(layers, Fault::SymmetricUnits, MANY_COPIES, |layer| layer.copies));
-    found.extend(rank_collapse(layers));
-    found.extend(backward(layers, input));
+    let collapsed = rank_collapse(layers);
+    found.extend(dead_units(layers, input, collapsed.as_ref()));
+    found.extend(symmetric_units(layers));
+    found.extend(collapsed);
+    found.extend(back);
     found
 }
 
 fn non_finite(layers: &[Reading]) -> Option<Verdict> {
-    let forward = layers.iter().find(|layer| !layer.rms.is_finite()).map(|layer| (layer, "outputs"));
+    let forward = layers.iter().position(|layer| !layer.rms.is_finite());
     let backward = || {
-        let bad = |layer: &&Reading| layer.gradient_rms.is_some_and(|rms| !rms.is_finite());
-        layers.iter().rev().find(bad).map(|layer| (layer, "gradients"))
+        let bad = |layer: &Reading| layer.gradient_rms.is_some_and(|rms| !rms.is_finite());
+        layers.iter().rposition(bad)
     };
-    forward.or_else(backward).map(|(layer, what)| Verdict {
+    let (at, what, before) = match forward {
+        Some(at) => (at, "outputs", layers[..at].iter().map(|layer| layer.rms).collect::<Vec<_>>()),
+        None => {
+            let at = backward()?;
+            (at, "gradients", layers[at + 1..].iter().rev().filter_map(|layer| layer.gradient_rms).collect())
+        }
+    };
+    let layer = &layers[at];
+    // What grew all the way, or is infinite and not NaN, has outgrown the type.
+    let grew = before.first().zip(before.last()).is_some_and(|(first, last)| last / first > TOO_FAR);
+    let infinite = layer.range.is_some_and(|(low, high)| low.is_infinite() || high.is_infinite());
+    let (said, mend) = if grew || (forward.is_some() && infinite) {
+        (": they have outgrown the type", mend(layers))
+    } else {
+        ("", String::new())
+    };
+    Some(Verdict {
         fault: Fault::NonFinite,
         layer: layer.name.clone(),
         figure: f64::NAN,
-        text: format!("{}: {what} that are NaN or infinite, here first", layer.name),
-        mend: String::new(),
+        text: format!("{}: {what} that are NaN or infinite, here first{said}", layer.name),
+        mend,
     })
+}
+
+/// Whether a layer puts out one number and nothing else.
+fn is_constant(layer: &Reading) -> bool {
+    layer.std <= ROUNDING * layer.rms
 }
 
 fn forward(layers: &[Reading]) -> Option<Verdict> {
     let (first, last) = (layers.first()?, layers.last()?);
-    if let Some(layer) = layers.iter().find(|layer| layer.rms == 0.0) {
-        let text = format!("dies out: nothing but zeros comes out of {}", layer.name);
+    if let Some(layer) = layers.iter().find(|layer| is_constant(layer)) {
+        let what = if layer.rms == 0.0 { "zeros come" } else { "one number, everywhere the same, comes" };
+        let text = format!("dies out: nothing but {what} out of {}", layer.name);
         let layer = layer.name.clone();
         return Some(Verdict { fault: Fault::DiesOut, layer, figure: 0.0, text, mend: mend(layers) });
     }
@@ -236,51 +195,79 @@ fn forward(layers: &[Reading]) -> Option<Verdict> {
     })
 }
 
-fn saturated(layers: &[Reading]) -> Option<Verdict> {
+fn saturated(layers: &[Reading], explodes: bool) -> Option<Verdict> {
     let (layer, figure, said) = layers.iter().find_map(|layer| {
         // The flat side of a ReLU is half of it by design; there, dead units tell.
-        let bounded = layer.draw.is_none_or(|draw| draw.phi.range().is_some());
-        let share = layer.saturated.filter(|_| bounded)?;
+        let phi = layer.phi().filter(|phi| phi.range().is_some())?;
+        let share = layer.saturated?;
         let said = format!("{:.0} % of the pre-activations are where the activation is flat", 100.0 * share);
-        match (layer.slope_square, layer.draw) {
+        match layer.slope_square {
             // What is left of a squared gradient, of what could be.
-            (Some(slope), Some(draw)) => {
-                let left = slope / steepest(draw.phi).powi(2);
+            Some(slope) => {
+                let left = slope / steepest(phi).powi(2);
                 (left < FLAT).then(|| (layer, slope, format!("{said}, the mean of φ'² is {}", short(slope))))
             }
-            _ => (share > MOST).then_some((layer, share, said)),
+            None => (share > MOST).then_some((layer, share, said)),
         }
     })?;
-    let text = format!("saturates: in {}, {said}: hardly any gradient gets through", layer.name);
+    let rest =
+        if explodes { "few units carry all of the gradient" } else { "hardly any gradient gets through" };
+    let text = format!("saturates: in {}, {said}: {rest}", layer.name);
     Some(Verdict { fault: Fault::Saturated, layer: layer.name.clone(), figure, text, mend: mend(layers) })
 }
 
-/// The largest slope of a bounded activation.
-fn steepest(phi: Activation) -> f64 {
-    (-800..=800).map(|x| phi.derivative(f64::from(x) / 100.0).abs()).fold(0.0, f64::max)
+/// Units that put out the same for every sample: more than there are where the samples that come in are like each other. Where
+/// all are alike, every unit is.
+fn dead_units(layers: &[Reading], input: &Batch, collapsed: Option<&Verdict>) -> Option<Verdict> {
+    let inputs = std::iter::once(Some(input)).chain(layers.iter().map(|layer| layer.batch.as_ref()));
+    let until = collapsed.map(|verdict| verdict.layer.as_str());
+    let (layer, share) = layers
+        .iter()
+        .zip(inputs)
+        .take_while(|(layer, _)| until != Some(layer.name.as_str()))
+        .filter(|(layer, _)| !is_constant(layer))
+        .find_map(|(layer, input)| {
+            let by_chance = input.map_or(0.0, |input| idle(layer.phi(), input));
+            Some((layer, layer.constant.filter(|share| share - by_chance > MANY_DEAD)?))
+        })?;
+    let text = format!(
+        "{}: {:.0} % of its units put out the same for every sample: dead",
+        layer.name,
+        100.0 * share
+    );
+    let mend = "start its bias at 0, or use leaky_relu or gelu".into();
+    Some(Verdict { fault: Fault::DeadUnits, layer: layer.name.clone(), figure: share, text, mend })
 }
 
-fn share(
-    layers: &[Reading],
-    fault: Fault,
-    most: f64,
-    of: impl Fn(&Reading) -> Option<f64>,
-) -> Option<Verdict> {
-    let (layer, share) =
-        layers.iter().find_map(|layer| Some((layer, of(layer).filter(|share| *share > most)?)))?;
-    let (what, mend) = if fault == Fault::DeadUnits {
-        ("put out the same for every sample: dead", "start its bias at 0, or use leaky_relu or gelu")
-    } else {
-        ("are copies of others, and will stay so", "draw its weights at random, each by itself")
-    };
-    let text = format!("{}: {:.0} % of its units {what}", layer.name, 100.0 * share);
-    Some(Verdict { fault, layer: layer.name.clone(), figure: share, text, mend: mend.into() })
+/// The share of the units that are on their flat side for all samples, without biases: of pre-activations of the samples'
+/// correlation, `E Φ(-√(c/(1-c)) g)^n`, `g` standard normal. Of activations that are flat to the left only, or not known.
+fn idle(phi: Option<Activation>, input: &Batch) -> f64 {
+    let flat = phi.is_none_or(|phi| {
+        let (low, high) = phi.flat_tails();
+        low.is_finite() && high.is_infinite()
+    });
+    if !flat || input.cosine <= 0.0 {
+        return 0.0;
+    }
+    let ratio = (input.cosine / (1.0 - input.cosine).max(1e-9)).sqrt();
+    let samples = input.samples.min(MOST_SAMPLES) as i32;
+    let below = |x: f64| 0.5 * (1.0 + Activation::Erf.value(x * std::f64::consts::FRAC_1_SQRT_2));
+    expectation(|g| below(-ratio * g).powi(samples), 1.0, &[])
+}
+
+fn symmetric_units(layers: &[Reading]) -> Option<Verdict> {
+    let many = |layer: &Reading| layer.copies.filter(|share| *share > MANY_COPIES);
+    let (layer, share) = layers.iter().find_map(|layer| Some((layer, many(layer)?)))?;
+    let text =
+        format!("{}: {:.0} % of its units are copies of others, and will stay so", layer.name, 100.0 * share);
+    let mend = "draw its weights at random, each by itself".into();
+    Some(Verdict { fault: Fault::SymmetricUnits, layer: layer.name.clone(), figure: share, text, mend })
 }
 
 fn rank_collapse(layers: &[Reading]) -> Option<Verdict> {
     let cosine =
         |layer: &Reading| layer.batch.as_ref().filter(|batch| batch.samples > 1).map(|batch| batch.cosine);
-    let alike = |layer: &&Reading| cosine(layer).is_some_and(|cosine| cosine > ALIKE);
+    let alike = |layer: &&Reading| !is_constant(layer) && cosine(layer).is_some_and(|cosine| cosine > ALIKE);
     let layer = layers.iter().find(alike)?;
     let cosine = cosine(layer)?;
     let text = format!("{}: all samples look alike, their cosine is {cosine:.5}", layer.name);
@@ -330,24 +317,6 @@ fn by_theory(layers: &[Reading], input: &Batch) -> String {
         }
         _ => String::new(),
     }
-}
-
-/// The weights that would do, where it is known what the layers are.
-fn mend(layers: &[Reading]) -> String {
-    let Some(draw) =
-        layers.iter().find_map(|layer| layer.draw.filter(|draw| draw.phi != Activation::Identity))
-    else {
-        return String::new();
-    };
-    let field = MeanField { phi: draw.phi, weight_variance: 0.0, bias_variance: 0.0 };
-    let critical = field.critical().or_else(|| field.critical_point());
-    let (variance, bias) =
-        critical.map_or((draw.phi.gain().powi(2), 0.0), |at| (at.weight_variance, at.bias_variance));
-    let sigma = (variance / draw.fan_in as f64).sqrt();
-    let bias =
-        if bias > 1e-6 { format!(" and biases of σ = {}", short(bias.sqrt())) } else { String::new() };
-    let variance = short(variance).trim_end_matches('0').trim_end_matches('.').to_owned();
-    format!("{} keeps its signals with Var W = {variance}/fan_in, here σ = {}{bias}", draw.phi, short(sigma))
 }
 
 #[cfg(test)]

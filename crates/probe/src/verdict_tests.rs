@@ -1,6 +1,7 @@
 use wick_theory::finite_width;
 
 use super::*;
+use crate::Units;
 
 /// A tanh net at its critical point, as it should be: layers of 200 units and a batch of normal numbers.
 fn healthy(depth: usize) -> Vec<Reading> {
@@ -14,19 +15,17 @@ fn healthy(depth: usize) -> Vec<Reading> {
     };
     let batch = Batch::normal(100, 200, 1.0);
     let bands = finite_width(&vec![draw; depth], &batch, &batch);
-    let reading = |(index, bands): (usize, &wick_theory::LayerBands)| Reading {
-        name: format!("layer_{index}"),
-        std: bands.std.middle,
-        rms: bands.std.middle,
-        gradient_rms: Some(bands.gradient_rms.middle),
-        saturated: Some(0.01),
-        slope_square: None,
-        constant: Some(0.0),
-        copies: Some(0.0),
-        range: None,
-        batch: None,
-        gradients: None,
-        draw: Some(draw),
+    let reading = |(index, bands): (usize, &wick_theory::LayerBands)| {
+        let std = bands.std.middle;
+        Reading {
+            gradient_rms: Some(bands.gradient_rms.middle),
+            saturated: Some(0.01),
+            constant: Some(0.0),
+            copies: Some(0.0),
+            batch: Some(Batch::normal(100, 200, std)),
+            draw: Some(draw),
+            ..Reading::new(format!("layer_{index}"), std, std)
+        }
     };
     bands.iter().enumerate().map(reading).collect()
 }
@@ -61,6 +60,7 @@ fn each_fault_by_its_name_and_layer() {
         move |index: usize, layer: &mut Reading| {
             if index >= from {
                 (layer.std, layer.rms) = (layer.std * by, layer.rms * by);
+                layer.batch = Some(Batch::normal(100, 200, layer.rms));
             }
         }
     };
@@ -136,12 +136,143 @@ fn each_fault_by_its_name_and_layer() {
     assert_eq!(found(5, nan_behind), only(Fault::NonFinite, "layer_3"));
 }
 
+/// Half of a ReLU is flat by design, and what is not known is not accused of it; a tanh is, from half of it on.
+#[test]
+fn only_what_is_bounded_saturates() {
+    let with = |activation: Option<Activation>| {
+        let spoil = move |_: usize, layer: &mut Reading| {
+            (layer.draw, layer.activation, layer.saturated) = (None, activation, Some(0.55));
+        };
+        found(3, spoil)
+    };
+    assert_eq!(with(None), []);
+    assert_eq!(with(Some(Activation::Relu)), []);
+    assert_eq!(with(Some(Activation::Tanh)), only(Fault::Saturated, "layer_0"));
+}
+
+#[test]
+fn one_number_everywhere_is_nothing() {
+    let layers: Vec<Reading> = healthy(3)
+        .into_iter()
+        .map(|layer| Reading { std: 0.0, rms: 0.5, draw: None, constant: Some(1.0), ..layer })
+        .collect();
+    let verdicts = judge(&layers, &Batch::normal(100, 200, 1.0));
+    let said = "dies out: nothing but one number, everywhere the same, comes out of layer_0";
+    assert_eq!(verdicts.iter().map(|verdict| verdict.text.as_str()).collect::<Vec<_>>(), [said]);
+}
+
+/// A layer is compared with what comes in, where that is known, and where the type has digits for it.
+#[test]
+fn bands_need_a_batch_and_normal_numbers() {
+    let twice = |index: usize, layer: &mut Reading| {
+        if index == 2 {
+            layer.std *= 2.0;
+        }
+    };
+    assert_eq!(found(4, twice), only(Fault::OutsideBand, "layer_2"));
+    let unknown = |index: usize, layer: &mut Reading| {
+        twice(index, layer);
+        layer.batch = None;
+    };
+    assert_eq!(found(4, unknown), []);
+    // A few samples have nearly all of the signal.
+    let uneven = |index: usize, layer: &mut Reading| {
+        twice(index, layer);
+        let lengths = [vec![0.1; 19], vec![18.1]].concat();
+        layer.batch = Some(Batch { lengths, ..Batch::normal(100, 200, layer.rms) });
+    };
+    assert_eq!(found(4, uneven), []);
+    // So small that tanh is linear; the first layer, whose input is not, is left alone.
+    let tiny = |index: usize, layer: &mut Reading| {
+        (layer.std, layer.rms, layer.gradient_rms) = (1e-5, 1e-5, None);
+        layer.batch = Some(Batch::normal(100, 200, 1e-5));
+        twice(index, layer);
+        if index == 0 {
+            layer.draw = None;
+        }
+    };
+    assert_eq!(found(4, tiny), only(Fault::OutsideBand, "layer_2"));
+    let subnormal = |index: usize, layer: &mut Reading| {
+        tiny(index, layer);
+        layer.dtype = Some(candle_core::DType::F16);
+    };
+    assert_eq!(found(4, subnormal), []);
+}
+
+/// A GELU has the steeper slopes the longer a sample is: gradients that come to the long ones are larger than the product of the
+/// means. Of samples of one length they are not, and twice as much is too much of any.
+#[test]
+fn long_samples_have_long_gradients() {
+    let judged = |spread: f64, times: f64| {
+        let lengths: Vec<f64> = (0..20).map(|group| 1.0 + spread * (f64::from(group) / 9.5 - 1.0)).collect();
+        let mut layers = healthy(4);
+        for (index, layer) in layers.iter_mut().enumerate() {
+            // E φ'² of a GELU at a length of 1 is .456.
+            layer.gradient_rms = Some(if index < 2 { 0.456f64.sqrt() * times } else { 1.0 });
+            layer.batch = Some(Batch { lengths: lengths.clone(), ..Batch::normal(100, 200, 1.0) });
+            (layer.std, layer.rms) = (0.58, 0.65);
+            let gelu = layer.draw.map(|draw| LayerDraw { phi: Activation::Gelu, ..draw });
+            layer.draw = gelu.filter(|_| index == 2);
+        }
+        judge(&layers, &Batch::normal(100, 200, 1.0)).len()
+    };
+    assert_eq!((judged(0.9, 1.0), judged(0.9, 1.4), judged(0.9, 2.0)), (0, 0, 1));
+    assert_eq!((judged(0.0, 1.0), judged(0.0, 1.4)), (0, 1));
+}
+
+/// Of samples at a cosine of .95, a third of a ReLU's units are on one side for all of a hundred; at 0, none.
+#[test]
+fn idle_units_are_not_dead() {
+    let idle_units = |cosine: f64, phi: Activation| {
+        let batch = move |layer: &Reading| Batch { cosine, ..Batch::normal(100, 200, layer.rms) };
+        let spoil = move |_: usize, layer: &mut Reading| {
+            (layer.draw, layer.activation, layer.constant) = (None, Some(phi), Some(0.3));
+            layer.batch = Some(batch(layer));
+        };
+        found(4, spoil)
+    };
+    let expected = idle(Some(Activation::Relu), &Batch { cosine: 0.95, ..Batch::normal(100, 200, 1.0) });
+    assert!((0.2..0.35).contains(&expected), "{expected}");
+    // What comes into the first layer is not alike.
+    assert_eq!(idle_units(0.95, Activation::Relu), only(Fault::DeadUnits, "layer_0"));
+    let deep = |phi| {
+        let mut layers = healthy(4);
+        for layer in &mut layers {
+            (layer.draw, layer.activation, layer.constant) = (None, Some(phi), Some(0.3));
+            layer.batch = Some(Batch { cosine: 0.95, ..Batch::normal(100, 200, layer.rms) });
+        }
+        judge(&layers[1..], &Batch { cosine: 0.95, ..Batch::normal(100, 200, 1.0) }).len()
+    };
+    assert_eq!((deep(Activation::Relu), deep(Activation::Tanh)), (0, 1));
+}
+
+#[test]
+fn what_saturates_and_explodes_and_what_outgrows_its_type() {
+    let text = |spoil: fn(usize, &mut Reading)| {
+        let mut layers = healthy(8);
+        layers.iter_mut().enumerate().for_each(|(index, layer)| spoil(index, layer));
+        judge(&layers, &Batch::normal(100, 200, 1.0))[0].clone()
+    };
+    let verdict = text(|index, layer| {
+        (layer.draw, layer.activation, layer.saturated) = (None, Some(Activation::Tanh), Some(0.9));
+        layer.gradient_rms = Some(3f64.powi(8 - index as i32));
+    });
+    assert!(verdict.text.ends_with("few units carry all of the gradient"), "{verdict}");
+    let verdict = text(|index, layer| {
+        layer.draw = layer.draw.map(|draw| LayerDraw { weight_variance: 1.0, ..draw });
+        layer.rms = if index < 5 { 10f64.powi(index as i32) } else { f64::NAN };
+    });
+    assert_eq!((verdict.fault, verdict.layer.as_str()), (Fault::NonFinite, "layer_5"));
+    assert!(verdict.text.ends_with("they have outgrown the type"), "{verdict}");
+    assert!(verdict.mend.starts_with("tanh keeps its signals"), "{verdict}");
+}
+
 #[test]
 fn what_would_mend_it() {
-    let mends = |phi| {
+    let mends = |phi, weight_variance: f64| {
         let mut layers = healthy(12);
         for (index, layer) in layers.iter_mut().enumerate() {
-            layer.draw = layer.draw.map(|draw| LayerDraw { phi, ..draw });
+            layer.draw = layer.draw.map(|draw| LayerDraw { phi, weight_variance, ..draw });
             layer.std = 0.3f64.powi(index as i32);
         }
         judge(&layers, &Batch::normal(100, 200, 1.0))
@@ -150,12 +281,17 @@ fn what_would_mend_it() {
             .map(|v| v.mend)
     };
     let tanh = "tanh keeps its signals with Var W = 1/fan_in, here σ = 0.0707";
-    assert_eq!(mends(Activation::Tanh).as_deref(), Some(tanh));
+    assert_eq!(mends(Activation::Tanh, 1e-4).as_deref(), Some(tanh));
     let relu = "relu keeps its signals with Var W = 2/fan_in, here σ = 0.100";
-    assert_eq!(mends(Activation::Relu).as_deref(), Some(relu));
+    assert_eq!(mends(Activation::Relu, 1e-4).as_deref(), Some(relu));
     // GELU's critical point is at σ_w² = 1.98305826, σ_b² = .17292239, and its σ_b .41584.
     let gelu = "gelu keeps its signals with Var W = 1.98/fan_in, here σ = 0.0996 and biases of σ = 0.416";
-    assert_eq!(mends(Activation::Gelu).as_deref(), Some(gelu));
+    assert_eq!(mends(Activation::Gelu, 1e-4).as_deref(), Some(gelu));
+    // Who has those weights is not told to take them, and what has no critical point, or one that is saturated, has none.
+    assert_eq!(mends(Activation::Tanh, 1.0 / 200.0).as_deref(), Some(""));
+    for phi in [Activation::Sigmoid, Activation::Softplus] {
+        assert!(mends(phi, 1e-4).unwrap().starts_with(&format!("{phi} has no weights that keep")), "{phi}");
+    }
 }
 
 #[test]

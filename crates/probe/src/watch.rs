@@ -100,6 +100,32 @@ impl WatchedSequential {
         self.layers.push(Box::new(layer));
         self
     }
+
+    /// The same with one more layer that is a function.
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Tensor};
+    /// use candle_nn::Module;
+    /// use wick_probe::Probe;
+    ///
+    /// let probe = Probe::new();
+    /// let net = probe.sequential("net").add_fn(|xs| xs.flatten_from(1));
+    /// net.forward(&Tensor::ones((2, 3, 4), DType::F32, &Device::Cpu)?)?;
+    /// assert_eq!(probe.records()[0].forward.count, 24);
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    pub fn add_fn(self, layer: impl Fn(&Tensor) -> Result<Tensor> + Send + Sync + 'static) -> Self {
+        self.add(Function(layer))
+    }
+}
+
+/// A function as a module.
+struct Function<F>(F);
+
+impl<F: Fn(&Tensor) -> Result<Tensor>> Module for Function<F> {
+    fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+        (self.0)(xs)
+    }
 }
 
 impl Module for WatchedSequential {

@@ -326,10 +326,28 @@ impl Serialize for Activation {
     }
 }
 
-/// What was read is no activation's name, or its parameter is no number.
+/// What was read is no activation: its name is not known, or its parameter is missing or no finite number, or it takes none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown activation '{0}'; known: {known}", known = Activation::ALL.map(Activation::name).join(", "))]
+#[error("{}", why(.0))]
 pub struct UnknownActivation(pub String);
+
+/// What is wrong with a text that is no activation.
+fn why(text: &str) -> String {
+    let name = text.split_once(':').map(|(name, _)| name);
+    let known = Activation::ALL.into_iter().find(|activation| Some(activation.name()) == name);
+    let form = |parameter: &str, example: &str| {
+        format!("'{text}': the {parameter} is no finite number; write {example}")
+    };
+    match known {
+        Some(LeakyRelu { .. }) => form("slope", "leaky_relu:SLOPE, as leaky_relu:0.2"),
+        Some(Elu { .. }) => form("alpha", "elu:ALPHA, as elu:0.5"),
+        Some(activation) => format!("'{text}': {activation} takes no parameter"),
+        None => {
+            let known = Activation::ALL.map(Activation::name).join(", ");
+            format!("unknown activation '{text}'; known: {known}")
+        }
+    }
+}
 
 impl FromStr for Activation {
     type Err = UnknownActivation;

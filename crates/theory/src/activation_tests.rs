@@ -115,5 +115,12 @@ fn names_round_trip() {
     }
     for wrong in ["", "Tanh", "tanh:1", "leaky_relu:", "leaky_relu:x", "leaky_relu:nan", "elu:inf"] {
         assert!(wrong.parse::<Activation>().is_err(), "{wrong}");
+        let said = |text: &str| text.parse::<Activation>().unwrap_err().to_string();
+        let slope =
+            "'leaky_relu:nan': the slope is no finite number; write leaky_relu:SLOPE, as leaky_relu:0.2";
+        assert_eq!(said("leaky_relu:nan"), slope);
+        assert!(said("elu:one").contains("write elu:ALPHA"));
+        assert_eq!(said("tanh:2"), "'tanh:2': tanh takes no parameter");
+        assert!(said("swoosh:2").starts_with("unknown activation 'swoosh:2'; known: identity"));
     }
 }

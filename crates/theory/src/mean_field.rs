@@ -95,8 +95,8 @@ pub struct Critical {
 pub struct DepthScales {
     /// `ξ_q = -1/ln χ_∥`: a difference from the fixed length.
     pub length: f64,
-    /// `ξ_c = -1/ln χ_{c*}`: a difference from the fixed correlation.
-    pub correlation: f64,
+    /// `ξ_c = -1/ln χ_{c*}`: a difference from the fixed correlation. `None` where the length is 0.
+    pub correlation: Option<f64>,
     /// `ξ_∇ = 1/|ln χ₁|`: the squared gradient, falling or growing.
     pub gradient: f64,
 }
@@ -106,8 +106,9 @@ pub struct DepthScales {
 pub struct Phase {
     /// The variance of the pre-activations.
     pub q: f64,
-    /// The correlation of two inputs: 1 in an ordered phase, less in a chaotic one.
-    pub c: f64,
+    /// The correlation of two inputs: 1 in an ordered phase, less in a chaotic one. `None` where the length is 0, as nothing has
+    /// no direction.
+    pub c: Option<f64>,
     /// By how much a squared gradient changes from layer to layer; above 1 in a chaotic phase.
     pub chi_1: f64,
     /// How fast.
@@ -146,9 +147,9 @@ impl<N: Nonlinearity> MeanField<N> {
     }
 
     /// `χ₁ = σ_w² E[φ'(√q z)²]`: by how much a squared gradient changes from one layer to the next, and the slope of the
-    /// correlation map at `c = 1`.
+    /// correlation map at `c = 1`. At `q = 0` it is the limit from above, which is not `φ'(0)²` where `φ` has a kink there.
     pub fn chi_1(&self, q: f64) -> f64 {
-        self.weight_variance * self.mean(q, |x| self.phi.derivative(x).powi(2))
+        self.weight_variance * self.mean(q.max(ALMOST_ZERO), |x| self.phi.derivative(x).powi(2))
     }
 
     /// `χ_∥ = σ_w² d/dq E[φ(√q z)²]`, which is `χ₁ + σ_w² E[φ φ'']`: the slope of the length map. By Stein's lemma it is
@@ -211,7 +212,7 @@ impl<N: Nonlinearity> MeanField<N> {
         }
     }
 
-    /// The correlation `c*` that two inputs of the length `q` come to, from 0: 1 where the net makes all inputs alike
+    /// The correlation `c*` that two inputs of the length `q > 0` come to, from 0: 1 where the net makes all inputs alike
     /// (ordered), less where it tells them apart (chaotic).
     pub fn fixed_correlation(&self, q: f64) -> f64 {
         const STEPS: i32 = 64;
@@ -233,18 +234,17 @@ impl<N: Nonlinearity> MeanField<N> {
     /// (Schoenholz et al. 2017).
     pub fn depth_scales(&self) -> Option<DepthScales> {
         let q = self.fixed_length()?;
-        let c = self.fixed_correlation(q);
         let falls = |slope: f64| -1.0 / slope.ln();
-        let slope = if c == 1.0 {
-            self.chi_1(q)
-        } else {
-            self.weight_variance * self.of_two(q, q, c, |x| self.phi.derivative(x))
-        };
-        Some(DepthScales {
-            length: falls(self.chi_parallel(q)),
-            correlation: falls(slope),
-            gradient: 1.0 / self.chi_1(q).ln().abs(),
-        })
+        let correlation = (q > 0.0).then(|| {
+            let c = self.fixed_correlation(q);
+            falls(if c == 1.0 {
+                self.chi_1(q)
+            } else {
+                self.weight_variance * self.of_two(q, q, c, |x| self.phi.derivative(x))
+            })
+        });
+        let gradient = 1.0 / self.chi_1(q).ln().abs();
+        Some(DepthScales { length: falls(self.chi_parallel(q)), correlation, gradient })
     }
 
     /// The fixed point with all that is told of it, by series rather than by integrals in two dimensions: a thousand times as
@@ -255,8 +255,8 @@ impl<N: Nonlinearity> MeanField<N> {
     ///
     /// let tanh = MeanField { phi: Activation::Tanh, weight_variance: 4.0, bias_variance: 0.05 };
     /// let phase = tanh.phase().unwrap();
-    /// assert!((phase.chi_1 - 1.342_402).abs() < 1e-6 && (phase.c - 0.16506).abs() < 1e-4);
-    /// assert!((phase.scales.correlation / 6.9803 - 1.0).abs() < 1e-3);
+    /// assert!((phase.chi_1 - 1.342_402).abs() < 1e-6 && (phase.c.unwrap() - 0.16506).abs() < 1e-4);
+    /// assert!((phase.scales.correlation.unwrap() / 6.9803 - 1.0).abs() < 1e-3);
     /// ```
     pub fn phase(&self) -> Option<Phase> {
         let q = self.fixed_length()?;
@@ -264,18 +264,20 @@ impl<N: Nonlinearity> MeanField<N> {
         let at = Response::at(&Borrowed(&self.phi), q);
         let length = self.weight_variance * at.mean_square + self.bias_variance;
         let grows = |c: f64| (self.weight_variance * at.values(c) + self.bias_variance) / length > c + 1e-12;
-        let c = if chi_1 <= 1.0 || length <= 0.0 {
-            1.0
-        } else if grows(0.0) {
-            bisect(0.0, 1.0 - 1e-9, grows)
-        } else {
-            0.0
-        };
-        let slope = if c == 1.0 { chi_1 } else { self.weight_variance * at.slopes(c) };
+        let c = (q > 0.0).then(|| {
+            if chi_1 <= 1.0 {
+                1.0
+            } else if grows(0.0) {
+                bisect(0.0, 1.0 - 1e-9, grows)
+            } else {
+                0.0
+            }
+        });
         let falls = |slope: f64| -1.0 / slope.ln();
+        let slope = |c: f64| if c == 1.0 { chi_1 } else { self.weight_variance * at.slopes(c) };
         let scales = DepthScales {
             length: falls(self.chi_parallel(q)),
-            correlation: falls(slope),
+            correlation: c.map(|c| falls(slope(c))),
             gradient: 1.0 / chi_1.ln().abs(),
         };
         Some(Phase { q, c, chi_1, scales })

@@ -92,13 +92,32 @@ fn tanhs_phases() {
         near(tanh.fixed_correlation(fixed), c, 6e-6, "c*");
         let scales = tanh.depth_scales().unwrap();
         near(scales.length, length, 6e-5, "ξ_q");
-        near(scales.correlation, correlation, 6e-4, "ξ_c");
+        near(scales.correlation.unwrap(), correlation, 6e-4, "ξ_c");
         near(scales.gradient, 1.0 / chi_1.ln().abs(), 1e-4, "ξ_∇");
     }
     // Without biases, and with more weight than the critical one: chaos that forgets nothing's direction but all else.
     let chaotic = field(Activation::Tanh, 3.0, 0.0);
     assert_eq!(chaotic.fixed_correlation(chaotic.fixed_length().unwrap()), 0.0);
     assert_eq!(field(Activation::Tanh, 0.5, 0.0).fixed_length(), Some(0.0));
+}
+
+/// Where lengths come to 0: χ₁ is that of a ReLU's half and not of its kink, a signal of no length has no direction, and the
+/// scales are those of what falls.
+#[test]
+fn phases_of_no_length() {
+    for (phi, chi_1) in [(Activation::Relu, 0.5), (Activation::LeakyRelu { slope: 0.5 }, 0.625)] {
+        let field = field(phi, 1.0, 0.0);
+        assert_eq!(field.fixed_length(), Some(0.0));
+        near(field.chi_1(0.0), chi_1, 1e-12, &format!("{phi}'s χ₁"));
+        let phase = field.phase().unwrap();
+        near(phase.chi_1, chi_1, 1e-12, &format!("{phi}'s χ₁ in its phase"));
+        let scales = field.depth_scales().unwrap();
+        assert_eq!((phase.c, phase.scales.correlation, scales.correlation), (None, None, None));
+        near(phase.scales.gradient, -1.0 / chi_1.ln(), 1e-9, "ξ_∇");
+        near(phase.scales.length, -1.0 / chi_1.ln(), 1e-9, "ξ_q");
+    }
+    let weightless = field(Activation::Tanh, 0.0, 0.0).phase().unwrap();
+    assert_eq!((weightless.c, weightless.chi_1, weightless.scales.gradient), (None, 0.0, 0.0));
 }
 
 #[test]

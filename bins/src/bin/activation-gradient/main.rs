@@ -26,13 +26,13 @@ struct Args {
     #[arg(long, value_name = "NAME", default_value = "sigmoid")]
     activation: Vec<Activation>,
     /// The first x
-    #[arg(long, value_name = "X", default_value_t = -8.0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", default_value_t = -8.0)]
     low: f64,
     /// The x before which to stop
-    #[arg(long, value_name = "X", default_value_t = 8.0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", default_value_t = 8.0)]
     high: f64,
     /// From one x to the next
-    #[arg(long, value_name = "DX", default_value_t = 0.1, allow_negative_numbers = true)]
+    #[arg(long, value_name = "DX", default_value_t = 0.1)]
     step: f64,
     #[command(flatten)]
     common: Common,

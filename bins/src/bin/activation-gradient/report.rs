@@ -1,7 +1,7 @@
 //! What activation-gradient prints.
 
 use serde::Serialize;
-use wick::output::{Report, Table, rows_to_show, short};
+use wick::output::{Report, Table, exact, rows_to_show, short};
 use wick_model::Activation;
 
 #[derive(Debug, Serialize)]
@@ -49,12 +49,8 @@ impl Report for ActivationGradient {
         let mut table = Table::new("", ["activation", "x", "value", "gradient"]);
         for curve in &self.curves {
             for ((x, value), gradient) in curve.x.iter().zip(&curve.value).zip(&curve.gradient) {
-                table.row([
-                    curve.activation.to_string(),
-                    x.to_string(),
-                    value.to_string(),
-                    gradient.to_string(),
-                ]);
+                let numbers = [*x, *value, *gradient].map(exact);
+                table.row(std::iter::once(curve.activation.to_string()).chain(numbers));
             }
         }
         table

@@ -46,7 +46,10 @@ fn slopes(
     f: impl Fn(&[f64]) -> f64,
     is_smooth: impl Fn(usize, f64) -> bool,
 ) -> Vec<(usize, f64)> {
-    let stride = values.len().div_ceil(most.max(1)).max(1);
+    if most == 0 {
+        return Vec::new();
+    }
+    let stride = values.len().div_ceil(most).max(1);
     let mut moved = values.to_vec();
     let mut slopes = Vec::new();
     for place in (0..values.len()).step_by(stride) {

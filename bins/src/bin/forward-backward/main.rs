@@ -4,6 +4,7 @@ mod differences;
 mod net;
 mod picture;
 mod report;
+mod rounding;
 
 use std::process::ExitCode;
 
@@ -22,6 +23,7 @@ use wick_model::loss::Loss;
 
 use net::Net;
 use report::{Check, ForwardBackward, Network, Value};
+use rounding::epsilon;
 
 /// The lecture's net without biases: z = W1 x, h = φ(z), o = W2 h, L = l(o, y), s = λ/2 (‖W1‖² + ‖W2‖²),
 /// J = L + s. Prints every intermediate value, and every gradient three ways: by the lecture's formulas, by
@@ -49,12 +51,12 @@ struct Args {
     #[arg(long, value_name = "NAME", default_value = "squared")]
     loss: Loss,
     /// λ, the weight of the penalty
-    #[arg(long, value_name = "LAMBDA", default_value_t = 0.1, allow_negative_numbers = true)]
+    #[arg(long, value_name = "LAMBDA", default_value_t = 0.1)]
     lambda: f64,
     /// How the weights start, `name` or `name:key=value,…` (an unknown name lists them)
     #[arg(long, value_name = "SPEC", default_value = "xavier_normal")]
     init: Spec,
-    /// Entries of each gradient that are checked by central differences, evenly chosen if there are more
+    /// Entries of each gradient that are checked by central differences, evenly chosen if there are more; 0 for none
     #[arg(long, value_name = "N", default_value_t = 2000)]
     max_differences: usize,
     #[command(flatten)]
@@ -93,21 +95,26 @@ fn forward_backward(args: Args) -> Result<()> {
     let autograd = net.by_backward_pass()?;
     let differences = differences::all(&net, &forward, args.max_differences)?;
 
-    let size = numbers(&forward.objective)?[0].abs();
+    let terms = rounding::terms(&net, &forward, &formulas, place.dtype)?;
+
     let mut checks = Vec::new();
-    for ((gradient, by_pass), by_difference) in formulas.iter().zip(&autograd).zip(&differences) {
+    for (((gradient, by_pass), by_difference), terms) in
+        formulas.iter().zip(&autograd).zip(&differences).zip(terms)
+    {
         let (formula, by_pass) = (numbers(&gradient.value)?, numbers(&by_pass.value)?);
-        let all = formula.iter().copied().zip(by_pass);
-        let sampled = by_difference.iter().map(|&(place, slope)| (formula[place], slope));
         let largest = formula.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
+        let from_pass = apart(formula.iter().copied().zip(by_pass));
+        let from_differences = apart(by_difference.iter().map(|&(place, slope)| (formula[place], slope)));
+        let relative = |apart: f64| if apart == 0.0 { 0.0 } else { apart / largest };
         checks.push(Check {
             name: gradient.name,
             shape: gradient.value.dims().to_vec(),
-            autograd: relative(all, largest),
-            finite_difference: (!by_difference.is_empty()).then(|| relative(sampled, largest)),
+            autograd: relative(from_pass),
+            finite_difference: (!by_difference.is_empty()).then(|| relative(from_differences)),
             compared: by_difference.len(),
-            // What the rounding of J does to a difference quotient.
-            blur: if largest > 0.0 { 4.0 * f64::EPSILON * size / (differences::STEP * largest) } else { 0.0 },
+            apart: [from_pass, from_differences],
+            largest,
+            terms,
         });
     }
     let values = forward.named(&net).into_iter().map(|(name, formula, tensor)| {
@@ -137,29 +144,34 @@ fn forward_backward(args: Args) -> Result<()> {
     judge(&report, place.dtype)
 }
 
-/// Fails if any two of the three ways differ by more than rounding explains: for the backward pass, some units
-/// in the last place, more in longer sums; for central differences 1e-7 more, and what the rounding of J makes of
-/// a gradient that is small beside it.
+/// Fails if any two of the three ways differ by more than rounding explains: for the backward pass, some units in the last place
+/// of the gradient's largest entry and of what it is a difference of, more in longer sums; for central differences 1e-7 of it
+/// more, and what the rounding of J makes of a difference quotient.
 fn judge(report: &ForwardBackward, dtype: DType) -> Result<()> {
-    let epsilon = match dtype {
-        DType::F64 => f64::EPSILON,
-        DType::F32 => f64::from(f32::EPSILON),
-        DType::F16 => 2f64.powi(-10),
-        _ => 2f64.powi(-7),
-    };
+    let name = dtype.as_str();
+    if !report.objective.is_finite() {
+        bail!(
+            "J is {}: {name} overflowed; start from smaller weights, or take a wider --dtype",
+            report.objective
+        );
+    }
     let n = &report.network;
     let longest = [n.features, n.hidden, n.outputs, n.batch].into_iter().max().unwrap_or(1) as f64;
-    let rounding = 16.0 * epsilon * longest.sqrt();
+    let rounding = 16.0 * epsilon(dtype) * longest.sqrt();
+    let blur = 4.0 * f64::EPSILON * report.objective.abs() / differences::STEP;
     for check in &report.checks {
-        for (way, difference, bound) in [
-            ("the backward pass", check.autograd, rounding),
-            ("central differences", check.finite_difference.unwrap_or(0.0), rounding + 1e-7 + check.blur),
-        ] {
-            if difference.is_nan() || difference > bound {
+        let explained = rounding * (check.largest + check.terms.size) + 16.0 * check.terms.step;
+        let of_slopes = explained + 1e-7 * check.largest + 1e-9 * check.terms.size + blur;
+        let ways = [("the backward pass", explained), ("central differences", of_slopes)];
+        for ((way, bound), apart) in ways.into_iter().zip(check.apart) {
+            if apart.is_nan() {
+                bail!("{}: a gradient is no number: {name} overflowed; take a wider --dtype", check.name);
+            }
+            if apart > bound {
                 bail!(
                     "{}: the formula and {way} differ by {}, and rounding explains {}",
                     check.name,
-                    short(difference),
+                    short(apart),
                     short(bound)
                 );
             }
@@ -199,10 +211,8 @@ fn net(args: &Args, place: &Place) -> Result<Net> {
     })
 }
 
-/// The largest difference of the pairs, relative to the largest entry of the gradient.
-fn relative(pairs: impl Iterator<Item = (f64, f64)>, largest: f64) -> f64 {
+/// The largest difference of the pairs.
+fn apart(pairs: impl Iterator<Item = (f64, f64)>) -> f64 {
     // `f64::max` would pass over a NaN.
-    let difference =
-        pairs.map(|(a, b)| (a - b).abs()).fold(0.0, |m: f64, d| if d.is_nan() { d } else { m.max(d) });
-    if difference == 0.0 { 0.0 } else { difference / largest }
+    pairs.map(|(a, b)| (a - b).abs()).fold(0.0, |m: f64, d| if d.is_nan() { d } else { m.max(d) })
 }

@@ -1,8 +1,10 @@
 //! What forward-backward prints.
 
 use serde::Serialize;
-use wick::output::{Report, Table, short};
+use wick::output::{Report, Table, exact, short};
 use wick_model::Activation;
+
+use crate::rounding::Terms;
 
 #[derive(Debug, Serialize)]
 pub(crate) struct ForwardBackward {
@@ -49,8 +51,14 @@ pub(crate) struct Check {
     pub(crate) finite_difference: Option<f64>,
     /// How many entries were compared with central differences.
     pub(crate) compared: usize,
+    /// The largest differences themselves.
     #[serde(skip)]
-    pub(crate) blur: f64,
+    pub(crate) apart: [f64; 2],
+    /// The gradient's largest entry.
+    #[serde(skip)]
+    pub(crate) largest: f64,
+    #[serde(skip)]
+    pub(crate) terms: Terms,
 }
 
 fn shape_text(shape: &[usize]) -> String {
@@ -117,8 +125,8 @@ impl Report for ForwardBackward {
             table.row([
                 check.name.to_owned(),
                 shape_text(&check.shape),
-                check.autograd.to_string(),
-                check.finite_difference.map_or_else(String::new, |x| x.to_string()),
+                exact(check.autograd),
+                check.finite_difference.map_or_else(String::new, exact),
                 check.compared.to_string(),
             ]);
         }

@@ -11,10 +11,10 @@ use clap::Parser;
 use wick::args::{Common, Float, Place, Spec};
 use wick::data::Matrix;
 use wick::failure::usage;
-use wick::{failure, progress};
-use wick_init::{InitMap, Initializer, KeyedV1};
+use wick::{failure, memory, progress};
+use wick_init::{InitMap, Initializer, KeyedV1, Rule};
 use wick_model::{Activation, Mlp, MlpConfig};
-use wick_probe::Probe;
+use wick_probe::{Probe, Reading, Units};
 use wick_theory::{Batch, LayerDraw};
 
 use report::{Experiment, LayerStats, Run, Theory};
@@ -30,17 +30,21 @@ struct Args {
     /// Features of the random input [default: 800]
     #[arg(long, value_name = "N", conflicts_with = "data")]
     features: Option<usize>,
-    /// Outputs of each layer
-    #[arg(long, value_name = "N,N,…", value_delimiter = ',',
+    /// Outputs of each layer [default: 750,700,650,600,550,500,450,400,350,300]
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',', hide_default_value = true,
         default_values_t = [750, 700, 650, 600, 550, 500, 450, 400, 350, 300])]
     widths: Vec<usize>,
     /// What each layer applies: tanh, relu, gelu, … (an unknown name lists them)
     #[arg(long, value_name = "NAME", default_value = "tanh")]
     activation: Activation,
     /// How to start the weights, `name` or `name:key=value,…`; give it again for another run (an unknown name
-    /// lists them)
-    #[arg(long, value_name = "SPEC", default_values = ["normal:std=0.01", "normal:std=1", "xavier_normal"])]
+    /// lists them) [default: normal:std=0.01 and normal:std=1 and xavier_normal]
+    #[arg(long, value_name = "SPEC", hide_default_value = true,
+        default_values = ["normal:std=0.01", "normal:std=1", "xavier_normal"])]
     init: Vec<Spec>,
+    /// The standard deviation of the biases, which are normal; 0 for layers without
+    #[arg(long, value_name = "SIGMA", default_value_t = 0.0)]
+    bias_std: f64,
     /// Data instead of the random input: `digits`, or a .csv, .npy or .safetensors file
     #[arg(long, value_name = "FILE")]
     data: Option<String>,
@@ -59,6 +63,7 @@ Examples:
   layer-stats
   layer-stats --activation relu --init xavier_normal --init kaiming_normal
   layer-stats --init normal:variance=0.01 --init uniform:bound=0.1 --format csv
+  layer-stats --activation gelu --init lecun_normal:gain=1.408 --bias-std 0.416
   layer-stats --data digits --standardize --widths 64,64,64,10 --format json";
 
 /// Theory's bands take about 10 ms a layer, and a table has to end somewhere.
@@ -76,18 +81,24 @@ fn layer_stats(args: Args) -> Result<()> {
         let layers = args.widths.len();
         return Err(usage(format!("--widths names {layers} layers; name {MOST_LAYERS} at most")));
     }
+    if !(args.bias_std >= 0.0 && args.bias_std.is_finite()) {
+        return Err(usage(format!("--bias-std is {}, and must be finite and not negative", args.bias_std)));
+    }
     let place = args.common.place(Float::F32)?;
     let data = read_data(&args)?;
     let (samples, features) = match &data {
         Some(data) => (data.rows, data.columns),
         None => (args.samples.unwrap_or(2000), args.features.unwrap_or(800)),
     };
-    let config = MlpConfig::new(features, args.widths.clone(), args.activation);
+    let config =
+        MlpConfig::new(features, args.widths.clone(), args.activation).with_bias(args.bias_std > 0.0);
     check_memory(samples, &config, &place)?;
     args.common.check_out()?;
 
     let input = match &data {
-        Some(data) => data.tensor(&place)?,
+        Some(data) => {
+            data.tensor(&place).with_context(|| format!("'{}'", args.data.clone().unwrap_or_default()))?
+        }
         None => normal(&args, &place, "layer-stats/input", (samples, features))?,
     };
     let batch = batch_of(&input)?;
@@ -104,6 +115,7 @@ fn layer_stats(args: Args) -> Result<()> {
         samples,
         features,
         activation: args.activation,
+        bias_std: args.bias_std,
         dtype: place.dtype.as_str(),
         device: place.name.clone(),
         seed: args.common.seed,
@@ -122,28 +134,37 @@ fn run(
     args: &Args,
     place: &Place,
 ) -> Result<Run> {
-    let map = InitMap::new(args.common.seed).with_weights(spec.initializer.clone());
+    let map = InitMap::new(args.common.seed)
+        .with_rules([Rule::draw("*.bias", Initializer::normal(args.bias_std))?])
+        .with_weights(spec.initializer.clone());
     let mlp = Mlp::new(config, map.var_builder(place.dtype, &place.device))?;
     let probe = Probe::new().with_bins(args.bins.into());
-    let pass = mlp.pass(input, |layer| Some(probe.listener(layer)))?;
+    let pass = mlp.pass(input, |layer| Some(probe.listener_of(layer, config.activation)))?;
     let cotangent = normal(args, place, "layer-stats/cotangent", pass.output().dims2()?)?;
     pass.backward(&(pass.output() * &cotangent)?.sum_all()?)?;
-    let theory = match draws(spec, config)? {
+    let units = pass.outputs().map(Units::of).collect::<candle_core::Result<Vec<_>>>()?;
+    let theory = match draws(spec, config, args.bias_std)? {
         Some(draws) => Some(Theory::new(draws, batch, &batch_of(&cotangent)?)),
         None => None,
     };
-    Ok(Run::new(&spec.text, config, batch, probe.records(), theory))
+    let records = probe.records();
+    let readings = records.iter().zip(&units).map(|(record, units)| {
+        let reading = Reading::of(record).with_dtype(place.dtype);
+        if let Some(units) = units { reading.with_units(units) } else { reading }
+    });
+    let readings = readings.collect();
+    Ok(Run::new(&spec.text, config, batch, records, readings, theory))
 }
 
 /// How the layers are drawn; `None` for weights of a structure that theory has nothing to say about.
-fn draws(spec: &Spec, config: &MlpConfig) -> Result<Option<Vec<LayerDraw<Activation>>>> {
+fn draws(spec: &Spec, config: &MlpConfig, bias_std: f64) -> Result<Option<Vec<LayerDraw<Activation>>>> {
     let draws = config.layers().map(|(fan_in, fan_out)| {
         let law = spec.initializer.weight_law(&[fan_out, fan_in])?;
         Ok(law.map(|law| LayerDraw {
             fan_in,
             fan_out,
             weight_variance: law.variance,
-            bias_variance: 0.0,
+            bias_variance: bias_std * bias_std,
             orthogonal: law.orthogonal,
             phi: config.activation,
         }))
@@ -165,18 +186,26 @@ fn normal(args: &Args, place: &Place, name: &str, shape: (usize, usize)) -> Resu
 
 fn read_data(args: &Args) -> Result<Option<Matrix>> {
     let Some(source) = &args.data else { return Ok(None) };
-    let mut data = Matrix::load(source)?;
-    if let Some(samples) = args.samples {
-        data = data.take(samples);
-    }
+    let data = Matrix::load(source, args.samples)?;
     Ok(Some(if args.standardize { data.standardize() } else { data }))
 }
 
 /// The backward pass holds each layer's pre-activation, output, tapped output and gradient; and each weight
-/// with its gradient.
+/// with its gradient. What theory takes from the input and the last gradient is read from copies of them, 24 bytes a number.
 fn check_memory(samples: usize, config: &MlpConfig, place: &Place) -> Result<()> {
+    const COPIES: f64 = 24.0;
+    let mend = "ask for fewer --samples, --features or --widths";
+    let (samples, features) = (samples as f64, config.features as f64);
     let units: f64 = config.widths.iter().map(|&width| width as f64).sum();
     let weights: f64 = config.layers().map(|(inputs, outputs)| inputs as f64 * outputs as f64).sum();
-    let numbers = samples as f64 * (config.features as f64 + 4.0 * units) + 2.0 * weights;
-    place.check_memory(numbers, "ask for fewer --samples, --features or --widths")
+    let numbers = samples * (features + 4.0 * units) + 2.0 * weights;
+    let last = config.widths.last().map_or(0.0, |&width| width as f64);
+    let copies = COPIES * samples * features.max(last);
+    if place.device.is_cpu() {
+        let bytes = place.dtype.size_in_bytes();
+        memory::check(numbers + copies / bytes as f64, bytes, mend)
+    } else {
+        memory::check(copies, 1, mend)?;
+        place.check_memory(numbers, mend)
+    }
 }

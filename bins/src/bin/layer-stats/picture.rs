@@ -1,5 +1,7 @@
 //! A histogram per layer and a row per run; beside them, outputs and gradients against depth.
 
+use std::path::Path;
+
 use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -30,7 +32,7 @@ pub(crate) fn draw(report: &LayerStats) -> Result<Picture> {
             e.activation,
             e.samples,
             e.features,
-            e.data
+            name_of(&e.data)
         );
         area.draw_text(&title, &text(18), (LEFT, 10)).map_err(cannot_draw)?;
         let (left, right) = area.split_horizontally(histograms);
@@ -119,9 +121,26 @@ fn histogram(area: &Area, layer: &Layer, number: usize, (x, y): (i32, i32)) -> R
     below(&edge_text(bins.high), HPos::Right, x + WIDTH)
 }
 
-/// A short number for the end of an axis.
+/// The name of a file without its folders, and no longer than a title has room for.
+fn name_of(data: &str) -> String {
+    const MOST: usize = 40;
+    let name = Path::new(data).file_name().and_then(|name| name.to_str()).unwrap_or(data);
+    if name.chars().count() <= MOST {
+        return name.to_owned();
+    }
+    name.chars().take(MOST).chain(['…']).collect()
+}
+
+/// A short number for the end of an axis: two digits.
 fn edge_text(x: f64) -> String {
-    if x == x.round() && x.abs() < 1e4 { format!("{x}") } else { format!("{x:.1e}") }
+    if x == x.round() && x.abs() < 1e4 {
+        format!("{x}")
+    } else if (0.01..1e4).contains(&x.abs()) {
+        let decimals = (1 - x.abs().log10().floor() as i32).max(0) as usize;
+        format!("{x:.decimals$}")
+    } else {
+        format!("{x:.1e}")
+    }
 }
 
 fn shown_layers(count: usize) -> Vec<usize> {
@@ -129,4 +148,18 @@ fn shown_layers(count: usize) -> Vec<usize> {
         return (0..count).collect();
     }
     (0..MOST_PANELS).map(|i| i * (count - 1) / (MOST_PANELS - 1)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_numbers_are_short() {
+        assert_eq!(name_of("a/long/way/to/digits.csv"), "digits.csv");
+        assert_eq!(name_of("normal"), "normal");
+        assert_eq!(name_of(&"x".repeat(60)).chars().count(), 41);
+        let texts = [-1.0, 0.987, -3.21, 12.7, 0.0456, 1.2e-5].map(edge_text);
+        assert_eq!(texts, ["-1", "0.99", "-3.2", "13", "0.046", "1.2e-5"]);
+    }
 }

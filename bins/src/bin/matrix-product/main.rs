@@ -8,10 +8,10 @@ use std::process::ExitCode;
 use std::f64::consts::LOG10_2;
 
 use anyhow::{Result, bail};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use clap::Parser;
 use wick::args::{Common, Float, Place};
-use wick::data::numbers;
+use wick::data::{largest, numbers};
 use wick::failure::usage;
 use wick::{failure, memory, progress};
 use wick_init::{Initializer, KeyedV1};
@@ -30,7 +30,7 @@ struct Args {
     #[arg(long, value_name = "N", default_value_t = 100)]
     factors: usize,
     /// Standard deviation of the entries
-    #[arg(long, value_name = "SIGMA", default_value_t = 1.0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SIGMA", default_value_t = 1.0)]
     sigma: f64,
     /// How many products, each of matrices of its own
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -130,14 +130,4 @@ fn factor(args: &Args, place: &Place, index: usize) -> Result<Tensor> {
     let key = KeyedV1::new(args.common.seed).key(&format!("matrix-product/factor_{index}"));
     let shape = (args.trials, args.n, args.n);
     Ok(Initializer::normal(1.0).tensor(key, shape, place.dtype, &place.device)?)
-}
-
-/// The largest finite number of a type.
-fn largest(dtype: DType) -> f64 {
-    match dtype {
-        DType::F64 => f64::MAX,
-        DType::F16 => 65504.0,
-        DType::BF16 => 3.389_531_389_251_535_5e38,
-        _ => f64::from(f32::MAX),
-    }
 }

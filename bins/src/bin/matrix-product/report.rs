@@ -3,7 +3,7 @@
 use std::f64::consts::{LOG10_2, LOG10_E};
 
 use serde::Serialize;
-use wick::output::{Report, Table, rows_to_show, short};
+use wick::output::{Report, Table, exact, rows_to_show, short};
 use wick_theory::log_norm_of_product;
 
 #[derive(Debug, Serialize)]
@@ -138,7 +138,7 @@ impl Report for MatrixProduct {
         let mut table = Table::new("", ["trial", "factor", "log10_norm", "log10_row_norm"]);
         for (number, trial) in self.trials.iter().enumerate() {
             for (factor, (norm, row)) in trial.log10_norm.iter().zip(&trial.log10_row_norm).enumerate() {
-                table.row([number.to_string(), factor.to_string(), norm.to_string(), row.to_string()]);
+                table.row([number.to_string(), factor.to_string(), exact(*norm), exact(*row)]);
             }
         }
         table

@@ -26,10 +26,10 @@ struct Args {
     #[arg(long, value_name = "NAME", default_value = "tanh")]
     activation: Activation,
     /// The range of σ_w, the standard deviation of a weight times √fan_in
-    #[arg(long, value_name = "LOW,HIGH", default_value = "0.5,3")]
+    #[arg(long, value_name = "LOW,HIGH", allow_hyphen_values = true, default_value = "0.5,3")]
     sigma_w: Range,
     /// The range of σ_b, the standard deviation of a bias
-    #[arg(long, value_name = "LOW,HIGH", default_value = "0,1")]
+    #[arg(long, value_name = "LOW,HIGH", allow_hyphen_values = true, default_value = "0,1")]
     sigma_b: Range,
     /// How many σ_w, and how many σ_b, are measured
     #[arg(long, value_name = "NxN", default_value = "16x11")]
@@ -46,8 +46,9 @@ struct Args {
     /// Compute one part of so many: its cells are the same as in the whole
     #[arg(long, value_name = "K/N", conflicts_with = "merge")]
     shard: Option<Shard>,
-    /// Join the JSON of parts instead of measuring; every cell must be there
-    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["activation", "sigma_w", "sigma_b", "grid", "width", "depth", "samples"])]
+    /// Join the JSON of parts instead of measuring; every cell must be there. All that was measured is in them: of the other
+    /// options only --format, --out and --no-pictures go with it
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["activation", "sigma_w", "sigma_b", "grid", "width", "depth", "samples", "device", "seed", "dtype"])]
     merge: Vec<PathBuf>,
     #[command(flatten)]
     common: Common,
@@ -65,7 +66,12 @@ fn main() -> ExitCode {
 }
 
 fn phase_diagram(args: Args) -> Result<()> {
-    let report = if args.merge.is_empty() { measured(&args)? } else { PhaseDiagram::merge(&args.merge)? };
+    let report = if args.merge.is_empty() {
+        measured(&args)?
+    } else {
+        args.common.check_out()?;
+        PhaseDiagram::merge(&args.merge)?
+    };
     args.common.finish("phase-diagram", &report, || picture::draw(&report))
 }
 
@@ -106,14 +112,22 @@ fn measured(args: &Args) -> Result<PhaseDiagram> {
 #[derive(Debug, Clone, Copy)]
 struct Range([f64; 2]);
 
+impl Range {
+    const WANTED: &str = "not LOW,HIGH with 0 ≤ LOW < HIGH ≤ 100";
+
+    fn is_one(low: f64, high: f64) -> bool {
+        0.0 <= low && low < high && high <= 100.0
+    }
+}
+
 impl FromStr for Range {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let ends = text.split_once(',').and_then(|(low, high)| Some([low.parse().ok()?, high.parse().ok()?]));
         match ends {
-            Some([low, high]) if 0.0 <= low && low < high && high <= 100.0 => Ok(Self([low, high])),
-            _ => Err("not LOW,HIGH with 0 ≤ LOW < HIGH ≤ 100".into()),
+            Some([low, high]) if Self::is_one(low, high) => Ok(Self([low, high])),
+            _ => Err(Self::WANTED.into()),
         }
     }
 }
@@ -122,14 +136,22 @@ impl FromStr for Range {
 #[derive(Debug, Clone, Copy)]
 struct Grid([usize; 2]);
 
+impl Grid {
+    const WANTED: &str = "not NxN with sides of 2 to 1000";
+
+    fn is_one(sides: [usize; 2]) -> bool {
+        sides.iter().all(|side| (2..=1000).contains(side))
+    }
+}
+
 impl FromStr for Grid {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let sides = text.split_once('x').and_then(|(w, b)| Some([w.parse().ok()?, b.parse().ok()?]));
         match sides {
-            Some([w, b]) if (2..=1000).contains(&w) && (2..=1000).contains(&b) => Ok(Self([w, b])),
-            _ => Err("not NxN with sides of 2 to 1000".into()),
+            Some(sides) if Self::is_one(sides) => Ok(Self(sides)),
+            _ => Err(Self::WANTED.into()),
         }
     }
 }

@@ -3,8 +3,10 @@
 use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
+use rayon::prelude::*;
 use wick::picture::style::{GREY, grey_text, text};
 use wick::picture::{Area, Picture, cannot_draw};
+use wick::progress;
 
 use crate::report::{Both, PhaseDiagram, Predicted, predicted};
 
@@ -25,10 +27,14 @@ pub(crate) fn draw(report: &PhaseDiagram) -> Result<Picture> {
     let on = |[low, high]: [f64; 2], place: usize, of: usize| {
         low + (high - low) * (place as f64 + 0.5) / of as f64
     };
-    let plane: Vec<Option<Predicted>> = (0..rows)
-        .flat_map(|b| (0..columns).map(move |w| (w, b)))
-        .map(|(w, b)| predicted(phi, [on(e.sigma_w, w, columns), on(e.sigma_b, b, rows)]))
-        .collect();
+    let bar = progress::bar(rows * columns, "picture");
+    let at = |place: usize| {
+        bar.inc(1);
+        let (w, b) = (place % columns, place / columns);
+        predicted(phi, [on(e.sigma_w, w, columns), on(e.sigma_b, b, rows)])
+    };
+    let plane: Vec<Option<Predicted>> = (0..rows * columns).into_par_iter().map(at).collect();
+    bar.finish_and_clear();
     Picture::draw(SIZE, |area| {
         let title = format!("Order and chaos in {} nets", e.activation);
         area.draw_text(&title, &text(18), (12, 10)).map_err(cannot_draw)?;
@@ -41,7 +47,7 @@ pub(crate) fn draw(report: &PhaseDiagram) -> Result<Picture> {
         let title =
             format!("ξ_∇: how deep gradients get; in circles, nets of {} × {} as measured", e.depth, e.width);
         panel(&right, &title, report, &plane, by_gradient, true)?;
-        legend(&scale)
+        legend(&scale, report, &plane)
     })
 }
 
@@ -90,22 +96,36 @@ fn panel(
     });
     chart.draw_series(squares).map_err(cannot_draw)?;
     if measured {
+        let radius = radius(e.grid, chart.plotting_area().dim_in_pixel());
         let circles = report.cells.iter().flat_map(|Both { cell, .. }| {
             let depth = cell.measured.chi_1.map(|chi| Some(1.0 / chi.ln().abs()));
             let at = (cell.sigma_w, cell.sigma_b);
-            [Circle::new(at, 7, WHITE.filled()), Circle::new(at, 6, fill(depth).filled())]
+            [Circle::new(at, radius + 1, WHITE.filled()), Circle::new(at, radius, fill(depth).filled())]
         });
         chart.draw_series(circles).map_err(cannot_draw)?;
     }
-    let line: Vec<(f64, f64)> = report
-        .critical
-        .iter()
-        .map(|point| (point.sigma_w, point.sigma_b))
-        .filter(|(w, _)| (w0..=w1).contains(w))
-        .collect();
+    let line = critical(report);
+    if let [point] = line[..] {
+        let rings = [(7, WHITE.filled()), (6, BLACK.filled()), (4, WHITE.filled())];
+        chart.draw_series(rings.map(|(size, style)| Circle::new(point, size, style))).map_err(cannot_draw)?;
+        return Ok(());
+    }
     chart.draw_series([PathElement::new(line.clone(), WHITE.stroke_width(5))]).map_err(cannot_draw)?;
     chart.draw_series([PathElement::new(line, BLACK.stroke_width(2))]).map_err(cannot_draw)?;
     Ok(())
+}
+
+/// The critical line as far as it is in the plane.
+fn critical(report: &PhaseDiagram) -> Vec<(f64, f64)> {
+    let [low, high] = report.experiment.sigma_w;
+    let points = report.critical.iter().map(|point| (point.sigma_w, point.sigma_b));
+    points.filter(|(sigma_w, _)| (low..=high).contains(sigma_w)).collect()
+}
+
+/// Circles that leave room between them, on any grid.
+fn radius(grid: [usize; 2], (width, height): (u32, u32)) -> i32 {
+    let room = (width as usize / grid[0]).min(height as usize / grid[1]);
+    (room as i32 / 3).clamp(1, 6)
 }
 
 /// Grey where lengths have no fixed point; the deepest where the scale is infinite.
@@ -136,9 +156,9 @@ fn along(share: f64) -> RGBColor {
     RGBColor(mix(0), mix(1), mix(2))
 }
 
-/// The colours with their depths.
-fn legend(area: &Area) -> Result<()> {
-    const HEIGHT: i32 = 300;
+/// The colours with their depths, and what else is in the plane.
+fn legend(area: &Area, report: &PhaseDiagram, plane: &[Option<Predicted>]) -> Result<()> {
+    const HEIGHT: i32 = 280;
     const ABOVE: i32 = 62;
     let label = |text: &str, y: i32| {
         let style = grey_text(12).pos(Pos::new(HPos::Left, VPos::Center));
@@ -154,10 +174,40 @@ fn legend(area: &Area) -> Result<()> {
         let more = if depth == DEEPEST { "+" } else { "" };
         label(&format!("{depth}{more}"), ABOVE + ((1.0 - share) * f64::from(HEIGHT)) as i32)?;
     }
-    area.draw(&PathElement::new(
-        [(6, ABOVE + HEIGHT + 28), (24, ABOVE + HEIGHT + 28)],
-        BLACK.stroke_width(2),
-    ))
-    .map_err(cannot_draw)?;
-    label("critical", ABOVE + HEIGHT + 28)
+    let mut y = ABOVE + HEIGHT + 28;
+    match critical(report)[..] {
+        [] => {}
+        [_] => {
+            for (size, style) in [(6, BLACK.filled()), (4, WHITE.filled())] {
+                area.draw(&Circle::new((15, y), size, style)).map_err(cannot_draw)?;
+            }
+            label("critical", y)?;
+            y += 30;
+        }
+        _ => {
+            area.draw(&PathElement::new([(6, y), (24, y)], BLACK.stroke_width(2))).map_err(cannot_draw)?;
+            label("critical", y)?;
+            y += 30;
+        }
+    }
+    let grey = plane.iter().any(Option::is_none)
+        || report.cells.iter().any(|both| both.cell.measured.chi_1.is_none());
+    if grey {
+        area.draw(&Rectangle::new([(6, y - 7), (24, y + 7)], fill(None).filled())).map_err(cannot_draw)?;
+        label("without", y - 8)?;
+        label("bound", y + 8)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn circles_leave_room() {
+        assert_eq!(radius([16, 11], (400, 390)), 6);
+        assert_eq!(radius([40, 30], (400, 390)), 3);
+        assert_eq!(radius([1000, 1000], (400, 390)), 1);
+    }
 }

@@ -1,14 +1,19 @@
 //! What phase-diagram prints.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use wick::output::{Report, Table, short};
+use wick::output::{Report, Table, exact, short};
+use wick::progress;
 use wick_model::Activation;
 use wick_theory::{MeanField, Phase};
+
+use crate::{Grid, Range};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Experiment {
@@ -69,9 +74,10 @@ pub(crate) struct Measured {
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Predicted {
     pub(crate) q: f64,
-    pub(crate) c: f64,
+    /// `None` where the length is 0.
+    pub(crate) c: Option<f64>,
     pub(crate) chi_1: f64,
-    /// Depth scales; `None` where they are infinite.
+    /// Depth scales; `None` where they are infinite, and that of a correlation that there is not.
     pub(crate) xi_q: Option<f64>,
     pub(crate) xi_c: Option<f64>,
     pub(crate) xi_grad: Option<f64>,
@@ -79,13 +85,14 @@ pub(crate) struct Predicted {
 
 impl From<Phase> for Predicted {
     fn from(Phase { q, c, chi_1, scales }: Phase) -> Self {
-        let finite = |x: f64| (x.is_finite() && x > 0.0).then_some(x);
+        // A rounding beyond the fixed point is one at it.
+        let finite = |x: f64| (x.is_finite() && x >= 0.0).then_some(x);
         Self {
             q,
             c,
             chi_1,
             xi_q: finite(scales.length),
-            xi_c: finite(scales.correlation),
+            xi_c: scales.correlation.and_then(finite),
             xi_grad: finite(scales.gradient),
         }
     }
@@ -123,6 +130,32 @@ struct Part {
     cells: Vec<Cell>,
 }
 
+impl Part {
+    /// Whether it is what this program can have written.
+    fn check(&self) -> Result<()> {
+        let Experiment { sigma_w, sigma_b, grid, .. } = &self.experiment;
+        self.experiment.phi()?;
+        for (name, [low, high]) in [("sigma_w", sigma_w), ("sigma_b", sigma_b)] {
+            if !Range::is_one(*low, *high) {
+                bail!("{name} is [{low}, {high}]: {}", Range::WANTED);
+            }
+        }
+        if !Grid::is_one(*grid) {
+            bail!("grid is {grid:?}: {}", Grid::WANTED);
+        }
+        for Cell { at, sigma_w, sigma_b, .. } in &self.cells {
+            if at[0] >= grid[0] || at[1] >= grid[1] {
+                bail!("the cell {at:?} is not on a grid of {}x{}", grid[0], grid[1]);
+            }
+            let meant = self.experiment.sigmas(*at);
+            if meant != [*sigma_w, *sigma_b] {
+                bail!("the cell {at:?} is at σ_w {sigma_w} and σ_b {sigma_b}, and should be at {meant:?}");
+            }
+        }
+        Ok(())
+    }
+}
+
 /// How many points the critical line is drawn through.
 const LINE: usize = 41;
 
@@ -135,17 +168,21 @@ impl PhaseDiagram {
     pub(crate) fn new(experiment: Experiment, cells: Vec<Cell>, part: bool) -> Result<Self> {
         let phi = experiment.phi()?;
         let [low, high] = experiment.sigma_b;
-        let critical = (0..LINE).filter_map(|i| {
+        let bar = progress::bar(LINE + cells.len(), "theory");
+        let critical = (0..LINE).into_par_iter().filter_map(|i| {
+            bar.inc(1);
             let sigma_b = low + (high - low) * i as f64 / (LINE - 1) as f64;
             let found =
                 MeanField { phi, weight_variance: 0.0, bias_variance: sigma_b * sigma_b }.critical()?;
             Some(CriticalPoint { sigma_w: found.weight_variance.sqrt(), sigma_b, q: found.q })
         });
         let critical = critical.collect();
-        let cells = cells
-            .into_iter()
-            .map(|cell| Both { cell, predicted: predicted(phi, [cell.sigma_w, cell.sigma_b]) });
+        let cells = cells.into_par_iter().map(|cell| {
+            bar.inc(1);
+            Both { cell, predicted: predicted(phi, [cell.sigma_w, cell.sigma_b]) }
+        });
         let cells = cells.collect();
+        bar.finish_and_clear();
         Ok(Self { experiment, critical, cells, part })
     }
 
@@ -157,6 +194,7 @@ impl PhaseDiagram {
             let file = File::open(path).with_context(|| format!("cannot open {name}"))?;
             let part: Part = serde_json::from_reader(BufReader::new(file))
                 .with_context(|| format!("{name} is not the JSON of a phase-diagram"))?;
+            part.check().with_context(|| format!("{name} is not the JSON of a phase-diagram"))?;
             match &mut whole {
                 None => whole = Some(part),
                 Some(whole) if whole.experiment == part.experiment => whole.cells.extend(part.cells),
@@ -167,10 +205,10 @@ impl PhaseDiagram {
         }
         let Some(Part { experiment, mut cells }) = whole else { bail!("--merge names no file") };
         cells.sort_by_key(|cell| [cell.at[1], cell.at[0]]);
-        let places: Vec<[usize; 2]> = cells.iter().map(|cell| cell.at).collect();
-        if let Some(twice) = places.windows(2).find(|pair| pair[0] == pair[1]) {
-            bail!("the cell {:?} is in two of the files: give each part once", twice[0]);
+        if let Some(twice) = cells.windows(2).find(|pair| pair[0].at == pair[1].at) {
+            bail!("the cell {:?} is in two of the files: give each part once", twice[0].at);
         }
+        let places: HashSet<[usize; 2]> = cells.iter().map(|cell| cell.at).collect();
         if let Some(missing) = experiment.cells().find(|at| !places.contains(at)) {
             let all = experiment.cells().count();
             bail!("{} of {all} cells are missing, {missing:?} first: give all parts", all - places.len());
@@ -187,9 +225,13 @@ impl PhaseDiagram {
     }
 }
 
-/// An infinite scale, or none.
-fn scale(x: Option<f64>) -> String {
-    x.map_or_else(|| "∞".into(), short)
+/// A scale that is infinite where there is no number, or nothing at all without what it is the scale of.
+fn scale(x: Option<f64>, of: Option<f64>) -> String {
+    match (x, of) {
+        (_, None) => "–".into(),
+        (None, _) => "∞".into(),
+        (Some(x), _) => short(x),
+    }
 }
 
 fn known(x: Option<f64>) -> String {
@@ -231,12 +273,12 @@ impl Report for PhaseDiagram {
                 short(both.cell.sigma_b),
                 known(p.map(|p| p.q)),
                 known(q),
-                known(p.map(|p| p.c)),
+                known(p.and_then(|p| p.c)),
                 known(c),
                 known(p.map(|p| p.chi_1)),
                 known(chi_1),
-                p.map_or("–".into(), |p| scale(p.xi_c)),
-                p.map_or("–".into(), |p| scale(p.xi_grad)),
+                scale(p.and_then(|p| p.xi_c), p.and_then(|p| p.c)),
+                scale(p.and_then(|p| p.xi_grad), p.map(|p| p.chi_1)),
             ]);
         }
         let errors = self.errors();
@@ -259,12 +301,12 @@ impl Report for PhaseDiagram {
             [
                 "sigma_w",
                 "sigma_b",
-                "q",
-                "c",
-                "chi_1",
-                "xi_q",
-                "xi_c",
-                "xi_grad",
+                "predicted_q",
+                "predicted_c",
+                "predicted_chi_1",
+                "predicted_xi_q",
+                "predicted_xi_c",
+                "predicted_xi_grad",
                 "measured_q",
                 "measured_c",
                 "measured_chi_1",
@@ -277,7 +319,7 @@ impl Report for PhaseDiagram {
                 Some(cell.sigma_w),
                 Some(cell.sigma_b),
                 p.map(|p| p.q),
-                p.map(|p| p.c),
+                p.and_then(|p| p.c),
                 p.map(|p| p.chi_1),
                 p.and_then(|p| p.xi_q),
                 p.and_then(|p| p.xi_c),
@@ -286,7 +328,7 @@ impl Report for PhaseDiagram {
                 c,
                 chi_1,
             ];
-            table.row(numbers.map(|x| x.map(|x| x.to_string()).unwrap_or_default()));
+            table.row(numbers.map(|x| x.map(exact).unwrap_or_default()));
         }
         table
     }

@@ -34,10 +34,10 @@ struct Args {
     #[arg(long, value_name = "N", default_value_t = 200)]
     steps: usize,
     /// The learning rate
-    #[arg(long, value_name = "RATE", default_value_t = 0.5, allow_negative_numbers = true)]
+    #[arg(long, value_name = "RATE", default_value_t = 0.5)]
     learning_rate: f64,
     /// The weight that the net with equal weights starts from
-    #[arg(long, value_name = "W", default_value_t = 0.01, allow_negative_numbers = true)]
+    #[arg(long, value_name = "W", default_value_t = 0.01)]
     equal: f64,
     /// How the other net starts, `name` or `name:key=value,…` (an unknown name lists them)
     #[arg(long, value_name = "SPEC", default_value = "xavier_normal")]
@@ -126,7 +126,8 @@ fn run(
     let mlp = Mlp::new(config, map.var_builder(place.dtype, &place.device))?;
     let mut run = Run { init: init.text.clone(), loss: Vec::new(), spread: Vec::new(), accuracy: 0.0 };
     let objective = || Loss::CrossEntropy.forward(&mlp.forward(inputs)?, targets);
-    fit(SGD::new(map.vars(), args.learning_rate)?, args.steps, objective, |step, loss| {
+    let mut optimizer = SGD::new(map.vars(), args.learning_rate)?;
+    fit(&mut optimizer, args.steps, objective, |step, loss| {
         if !loss.is_finite() {
             bail!("the training diverged: the loss is {loss} at step {step}; take a smaller --learning-rate");
         }

@@ -1,7 +1,7 @@
 //! What symmetry prints.
 
 use serde::Serialize;
-use wick::output::{Report, Table, rows_to_show, short};
+use wick::output::{Report, Table, exact, rows_to_show, short};
 use wick_model::Activation;
 
 #[derive(Debug, Serialize)]
@@ -66,7 +66,7 @@ impl Report for Symmetry {
         let mut table = Table::new("", ["init", "step", "loss", "spread"]);
         for run in &self.runs {
             for (step, (loss, spread)) in run.loss.iter().zip(&run.spread).enumerate() {
-                table.row([run.init.clone(), step.to_string(), loss.to_string(), spread.to_string()]);
+                table.row([run.init.clone(), step.to_string(), exact(*loss), exact(*spread)]);
             }
         }
         table
