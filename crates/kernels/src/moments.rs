@@ -6,10 +6,11 @@ use crate::slice::Number;
 
 /// Count, mean, variance, minimum and maximum of a stream of numbers, in `f64`, mergeable.
 ///
-/// Blocks are summed in one pass, as differences from the mean of their first numbers, and merged by the formula of Chan,
-/// Golub and LeVeque 1979 (*Updating formulae and a pairwise algorithm for computing sample variances*, equation
-/// 2.1), so that a mean far from zero costs no digits of the variance. (The mean of `m` of a block's `n` numbers is off
-/// by at most `√(n/m)` of its standard deviation, and the variance by as many rounding errors as `n/m`.)
+/// Blocks are summed in one pass, as differences from the mean of their first numbers (from 0, if these lie about it),
+/// and merged by the formula of Chan, Golub and LeVeque 1979 (*Updating formulae and a pairwise algorithm for computing
+/// sample variances*, equation 2.1), so that a mean far from zero costs no digits of the variance. (The mean of `m` of a block's `n` numbers is off
+/// by at most `√(n/m)` of its standard deviation, and the variance by as many rounding errors as `n/m`; 0 is at most twice as far,
+/// if it is taken when half of their mean square is variance.)
 ///
 /// ```
 /// use wick_kernels::Moments;
@@ -59,22 +60,27 @@ impl Moments {
             return Self::default();
         }
         let first = &block[..block.len().min(FIRST)];
-        let mut pivot = 0.0;
+        let (mut pivot, mut square) = (0.0, 0.0);
         for &x in first {
-            pivot += x.into();
+            let x: f64 = x.into();
+            pivot += x;
+            square += x * x;
         }
         pivot /= first.len() as f64;
+        let about_zero = 2.0 * pivot * pivot <= square / first.len() as f64;
         let mut lanes = Lanes {
             off: [0.0; LANES],
             squares: [0.0; LANES],
             min: [T::INFINITY; LANES],
             max: [T::NEG_INFINITY; LANES],
         };
-        let (whole, rest) = block.as_chunks::<LANES>();
-        for chunk in whole {
-            lanes.add(chunk, pivot);
+        if about_zero {
+            // A constant, which the compiler leaves out.
+            pivot = 0.0;
+            lanes.add_all(block, 0.0);
+        } else {
+            lanes.add_all(block, pivot);
         }
-        lanes.add(rest, pivot);
         let (mut off, mut squares) = (0.0, 0.0);
         let (mut min, mut max) = (f64::INFINITY, f64::NEG_INFINITY);
         for lane in 0..LANES {
@@ -165,11 +171,20 @@ struct Lanes<T> {
 
 impl<T: Number> Lanes<T> {
     #[inline(always)]
+    fn add_all(&mut self, block: &[T], pivot: f64) {
+        let (whole, rest) = block.as_chunks::<LANES>();
+        for chunk in whole {
+            self.add(chunk, pivot);
+        }
+        self.add(rest, pivot);
+    }
+
+    #[inline(always)]
     fn add(&mut self, chunk: &[T], pivot: f64) {
         for (lane, &x) in chunk.iter().enumerate().take(LANES) {
             let off = x.into() - pivot;
             self.off[lane] += off;
-            self.squares[lane] += off * off;
+            self.squares[lane] = off.mul_add(off, self.squares[lane]);
             // Comparisons with NaN are false, so a NaN is passed over.
             self.min[lane] = if x < self.min[lane] { x } else { self.min[lane] };
             self.max[lane] = if x > self.max[lane] { x } else { self.max[lane] };
