@@ -21,21 +21,36 @@ pub(super) fn sixteen_blocks(counter: [u32; 4], key: [u32; 2]) -> [[u32; 16]; 4]
     lanes(counters, key)
 }
 
-/// Ten rounds over `N` counters at once, written so that a loop over the lanes becomes vector code.
+/// Ten rounds over `N` counters at once, written so that a loop over the lanes becomes vector code: each word stays in the
+/// lower half of 64 bits, where its products are made, and what is left in the upper half is never looked at.
 #[inline(always)]
-fn lanes<const N: usize>([mut a, mut b, mut c, mut d]: [[u32; N]; 4], mut key: [u32; 2]) -> [[u32; N]; 4] {
+fn lanes<const N: usize>(counters: [[u32; N]; 4], mut key: [u32; 2]) -> [[u32; N]; 4] {
+    const WORD: u64 = 0xFFFF_FFFF;
+    let mut wide = [[0u64; N]; 4];
+    for (wide, words) in wide.iter_mut().zip(&counters) {
+        for (wide, &word) in wide.iter_mut().zip(words) {
+            *wide = u64::from(word);
+        }
+    }
+    let [mut a, mut b, mut c, mut d] = wide;
     for _ in 0..ROUNDS {
         for lane in 0..N {
-            let p = u64::from(MULTIPLIERS[0]) * u64::from(a[lane]);
-            let q = u64::from(MULTIPLIERS[1]) * u64::from(c[lane]);
-            a[lane] = (q >> 32) as u32 ^ b[lane] ^ key[0];
-            b[lane] = q as u32;
-            c[lane] = (p >> 32) as u32 ^ d[lane] ^ key[1];
-            d[lane] = p as u32;
+            let p = u64::from(MULTIPLIERS[0]) * (a[lane] & WORD);
+            let q = u64::from(MULTIPLIERS[1]) * (c[lane] & WORD);
+            a[lane] = (q >> 32) ^ b[lane] ^ u64::from(key[0]);
+            b[lane] = q;
+            c[lane] = (p >> 32) ^ d[lane] ^ u64::from(key[1]);
+            d[lane] = p;
         }
         key = [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])];
     }
-    [a, b, c, d]
+    let mut words = counters;
+    for (words, wide) in words.iter_mut().zip([a, b, c, d]) {
+        for (word, wide) in words.iter_mut().zip(wide) {
+            *word = wide as u32;
+        }
+    }
+    words
 }
 
 #[cfg(test)]
