@@ -1,5 +1,8 @@
 """Drawing initial weights: Wick, candle and PyTorch in turn on the same machine, medians of interleaved rounds.
 
+Each job runs twice, and the second run counts: so nobody pays for what the other has pushed out of the caches. Uniforms are
+compared with writing as many numbers, too.
+
     pip install -r benches/requirements.txt && python benches/init.py [ROUNDS]
 
 Where torch is not installed, its column says so.
@@ -37,12 +40,18 @@ ours = subprocess.Popen(
 
 
 def wick(job):
+    answered(job)
+    return answered(job)
+
+
+def answered(job):
     ours.stdin.write(job + "\n")
     ours.stdin.flush()
     return float(ours.stdout.readline())
 
 
 def timed(job):
+    job()
     start = time.perf_counter()
     job()
     return (time.perf_counter() - start) * 1e3
@@ -65,5 +74,7 @@ for job in jobs:
     goal = f"{goals[job]:.2f}" if job in goals else ""
     row = f"{torch_ms:10.2f}{median['wick', job] / torch_ms:8.3f}" if torch_ms else f"{'–':>10}{'–':>8}"
     print(f"{job:<22}{median['wick', job]:10.2f}{row}{goal:>7}")
+write = median["wick", "write"]
+print(f"{'uniform':<22}{median['wick', 'uniform']:10.2f}   against writing zeros ({write:.2f} ms): {median['wick', 'uniform'] / write:.2f}")
 ratio = median["wick", "normal"] / median["wick", "candle_randn"]
 print(f"{'candle randn':<22}{median['wick', 'candle_randn']:10.2f}   normal against it: {ratio:.3f} (goal 0.125)")

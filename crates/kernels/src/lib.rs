@@ -10,7 +10,7 @@
 //! - [`Recorded`]: a forward pass or a training step as a CUDA graph.
 //! - [`keep_freed_memory`], [`keep_freed_memory_of`]: for programs that train.
 //! - [`gemm`](mod@gemm), [`qr`], [`haar`]: matrix products, and orthonormal rows, given and random, on slices.
-//! - [`simd`]: loops compiled for each vector unit.
+//! - [`simd`], [`parallel`]: loops compiled for each vector unit, and on every core.
 //!
 //! With the feature `cuda`, the same ops have kernels for NVIDIA's GPUs (in `cuda`), and [`Gather`] lets statistics wait
 //! there until a pass is over. On a CPU without a fused multiply-add, and on other devices, candle's own ops do the work. `WICK_SIMD` limits the
@@ -31,7 +31,7 @@ mod histogram;
 mod math;
 mod memory;
 mod moments;
-mod parallel;
+pub mod parallel;
 pub mod qr;
 mod recorded;
 mod reflections;

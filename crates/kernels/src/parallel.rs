@@ -6,7 +6,17 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Runs `task` for each number below `count`, in no order.
-pub(crate) fn for_each(count: usize, task: impl Fn(usize) + Sync) {
+///
+/// ```
+/// use std::sync::atomic::{AtomicUsize, Ordering};
+///
+/// let sum = AtomicUsize::new(0);
+/// wick_kernels::parallel::for_each(5, |number| {
+///     sum.fetch_add(number, Ordering::Relaxed);
+/// });
+/// assert_eq!(sum.into_inner(), 10);
+/// ```
+pub fn for_each(count: usize, task: impl Fn(usize) + Sync) {
     let helpers = rayon::current_num_threads().min(count).saturating_sub(1);
     if helpers == 0 {
         return (0..count).for_each(task);
@@ -31,7 +41,13 @@ pub(crate) fn for_each(count: usize, task: impl Fn(usize) + Sync) {
 }
 
 /// Runs `task` for each part of `size` elements (the last may be shorter), with the part's number.
-pub(crate) fn for_each_part<T: Send>(data: &mut [T], size: usize, task: impl Fn(usize, &mut [T]) + Sync) {
+///
+/// ```
+/// let mut numbers = [1; 10];
+/// wick_kernels::parallel::for_each_part(&mut numbers, 4, |part, numbers| numbers.fill(part));
+/// assert_eq!(numbers, [0, 0, 0, 0, 1, 1, 1, 1, 2, 2]);
+/// ```
+pub fn for_each_part<T: Send>(data: &mut [T], size: usize, task: impl Fn(usize, &mut [T]) + Sync) {
     let (size, len) = (size.max(1), data.len());
     let start = Start(data.as_mut_ptr());
     for_each(len.div_ceil(size), |index| {
@@ -44,7 +60,11 @@ pub(crate) fn for_each_part<T: Send>(data: &mut [T], size: usize, task: impl Fn(
 }
 
 /// What `task` makes of each number below `count`, in the order of the numbers.
-pub(crate) fn map<R: Send>(count: usize, task: impl Fn(usize) -> R + Sync) -> Vec<R> {
+///
+/// ```
+/// assert_eq!(wick_kernels::parallel::map(4, |number| number * number), [0, 1, 4, 9]);
+/// ```
+pub fn map<R: Send>(count: usize, task: impl Fn(usize) -> R + Sync) -> Vec<R> {
     let mut results: Vec<Option<R>> = (0..count).map(|_| None).collect();
     for_each_part(&mut results, 1, |index, place| place[0] = Some(task(index)));
     results.into_iter().flatten().collect()

@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use rayon::prelude::*;
+use wick_kernels::parallel;
 use wick_kernels::simd::{self, Level, Task};
 
 use super::math::{ln_f32, ln_f64, sin_cos_pi_f32, sin_cos_pi_f64};
@@ -37,8 +37,7 @@ where
 fn draw<T: Copy + Send>(count: usize, fill: impl Fn(u64, &mut [MaybeUninit<T>]) + Sync) -> Vec<T> {
     let mut out = Vec::with_capacity(count);
     let places = &mut out.spare_capacity_mut()[..count];
-    let tasks = places.par_chunks_mut(GROUP * TASK).enumerate();
-    tasks.for_each(|(task, places)| fill((task * TASK) as u64, places));
+    parallel::for_each_part(places, GROUP * TASK, |task, places| fill((task * TASK) as u64, places));
     // SAFETY: the tasks have filled all of the places.
     unsafe { out.set_len(count) };
     out
