@@ -48,9 +48,9 @@ impl<T: Real> Layer<'_, T> {
         Matrix::new(data, rows, columns).unwrap_or(Matrix::empty())
     }
 
-    /// Whole rows that make about a chunk.
-    fn chunk(&self) -> usize {
-        (CHUNK / self.outputs.max(1)).max(1) * self.outputs.max(1)
+    /// Whole rows that make about so many elements.
+    fn whole_rows(&self, elements: usize) -> usize {
+        (elements / self.outputs.max(1)).max(1) * self.outputs.max(1)
     }
 
     pub(super) fn forward(&self, xs: &[T], bias: Option<&[T]>, keep: bool) -> Forward<T> {
@@ -63,17 +63,18 @@ impl<T: Real> Layer<'_, T> {
             (0..samples.div_ceil(gemm::ROWS)).map(|_| Mutex::new(Heard::default())).collect();
         let nothing = self.bins.map(|bins| Heard::new(self.activation, bins));
         let tails = if self.bins.is_some() { flat_tails(self.activation) } else { (0.0, 0.0) };
+        let size_of_chunk = self.whole_rows(CHUNK);
         let finish = |first: usize, rows: &mut [T]| {
             let block = first / gemm::ROWS;
             let mut kept =
                 kept_blocks.get(block).map(|kept| kept.lock().unwrap_or_else(PoisonError::into_inner));
             let mut mine = nothing.clone();
-            for (index, chunk) in rows.chunks_mut(self.chunk()).enumerate() {
+            for (index, chunk) in rows.chunks_mut(size_of_chunk).enumerate() {
                 if let Some(bias) = bias {
                     simd::run(Level::best(), AddBias { rows: chunk, bias });
                 }
                 if let Some(kept) = &mut kept {
-                    copy(chunk, &mut kept[index * self.chunk()..][..chunk.len()]);
+                    copy(chunk, &mut kept[index * size_of_chunk..][..chunk.len()]);
                 }
                 if let Some(mine) = &mut mine {
                     mine.pre_activations(tails, chunk);
@@ -125,8 +126,10 @@ impl<T: Real> Layer<'_, T> {
             if with_bias {
                 sums = vec![0.0; self.outputs];
             }
-            let chunks = of_z.chunks_mut(self.chunk()).zip(gradient.chunks(self.chunk()));
-            for ((of_z, gradient), known) in chunks.zip(known.chunks(self.chunk())) {
+            // Three tensors at once.
+            let size = self.whole_rows(CHUNK / 4);
+            let chunks = of_z.chunks_mut(size).zip(gradient.chunks(size));
+            for ((of_z, gradient), known) in chunks.zip(known.chunks(size)) {
                 let of_z = copy(gradient, of_z);
                 T::apply_gradient(self.activation, known, of_z);
                 if self.bins.is_some() {
