@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
 use clap::Parser;
 use rayon::prelude::*;
-use wick::failure;
+use wick_bins::failure;
 use wick_kernels::{activate, activation_gradient};
 use wick_theory::Activation;
 

@@ -10,9 +10,9 @@ use clap::Parser;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use serde::Deserialize;
-use wick::failure;
-use wick::picture::style::{GREY, LIGHT, colour, grey_text, text};
-use wick::picture::{Area, Picture, cannot_draw};
+use wick_bins::failure;
+use wick_bins::picture::style::{GREY, LIGHT, colour, grey_text, text};
+use wick_bins::picture::{Area, Picture, cannot_draw};
 
 /// Draws the ratios of a benchmark: `python benches/run.py --json | bars --out assets/pictures`.
 #[derive(Debug, Parser)]

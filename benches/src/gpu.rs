@@ -8,9 +8,9 @@ use std::time::Instant;
 
 use candle_core::{DType, Device, Error, Result, Tensor, bail};
 use candle_nn::{Module, Optimizer, ParamsAdamW};
-use wick::device::DeviceChoice;
+use wick_bins::device::DeviceChoice;
 use wick_init::{InitMap, Initializer, KeyedV1};
-use wick_kernels::{AdamW, Recorded, dot, summarize};
+use wick_kernels::{AdamW, CudaGraph, dot, summarize};
 use wick_model::{Activation, Mlp, MlpConfig};
 use wick_probe::Probe;
 
@@ -44,7 +44,7 @@ struct Bench {
 
 impl Bench {
     fn new(device: Device, divide: usize) -> Result<Self> {
-        let map = InitMap::new(42).with_weights(Initializer::xavier_normal());
+        let map = InitMap::new(42).with_default_init(Initializer::xavier_normal());
         let config = MlpConfig::new(FEATURES, WIDTHS, Activation::Tanh);
         let samples = (2000 / divide).max(1);
         Ok(Self {
@@ -61,7 +61,7 @@ impl Bench {
     fn step(&self) -> Result<impl FnMut() -> Result<Tensor> + '_> {
         let mut adamw = AdamW::new(self.map.vars(), ParamsAdamW { lr: 1e-9, ..ParamsAdamW::default() })?;
         Ok(move || {
-            let pass = self.mlp.pass(&self.input, |_| None)?;
+            let pass = self.mlp.tape(&self.input, |_| None)?;
             let loss = dot(pass.output(), &self.cotangent)?;
             adamw.step(&pass.backward(&loss)?)?;
             Ok(loss)
@@ -74,19 +74,19 @@ impl Bench {
             "forward" => Box::new(|| self.mlp.forward(&self.input).map(drop)),
             "forward_statistics" => Box::new(|| {
                 let probe = Probe::new();
-                self.mlp.forward_heard(&self.input, |layer| Some(probe.listener(layer))).map(drop)
+                self.mlp.forward_observed(&self.input, |layer| Some(probe.observer(layer))).map(drop)
             }),
             "forward_graph" => {
-                let mut pass = Recorded::new(&self.device, || self.mlp.forward(&self.input))?;
-                Box::new(move || pass.launch())
+                let mut pass = CudaGraph::new(&self.device, || self.mlp.forward(&self.input))?;
+                Box::new(move || pass.replay())
             }
             "training" => {
                 let mut step = self.step()?;
                 Box::new(move || step().map(drop))
             }
             "training_graph" => {
-                let mut step = Recorded::new(&self.device, self.step()?)?;
-                Box::new(move || step.launch())
+                let mut step = CudaGraph::new(&self.device, self.step()?)?;
+                Box::new(move || step.replay())
             }
             "normals" => Box::new(|| normal("drawn", DRAWN / self.divide, &self.device).map(drop)),
             "statistics" => {

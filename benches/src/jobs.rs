@@ -71,7 +71,7 @@ fn wide() -> Result<(Mlp, Tensor)> {
 }
 
 fn mlp(config: &MlpConfig) -> Result<Mlp> {
-    let map = InitMap::new(42).with_weights(Initializer::xavier_normal());
+    let map = InitMap::new(42).with_default_init(Initializer::xavier_normal());
     Mlp::new(config, map.var_builder(DType::F32, &Device::Cpu))
 }
 
@@ -92,7 +92,7 @@ fn normal(name: &str, shape: (usize, usize)) -> Result<Tensor> {
 impl Bench {
     fn new() -> Result<Self> {
         let config = MlpConfig::new(FEATURES, WIDTHS, Activation::Tanh);
-        let map = InitMap::new(42).with_weights(Initializer::xavier_normal());
+        let map = InitMap::new(42).with_default_init(Initializer::xavier_normal());
         let mlp = Mlp::new(&config, map.var_builder(DType::F32, &Device::Cpu))?;
         // So small a rate that the net stays the one that it is.
         let params = ParamsAdamW { lr: 1e-9, ..ParamsAdamW::default() };
@@ -131,7 +131,7 @@ impl Bench {
     }
 
     fn gradients(&self, probe: &Probe, heard: bool) -> Result<GradStore> {
-        let pass = self.mlp.pass(&self.input, |layer| heard.then(|| probe.listener(layer)))?;
+        let pass = self.mlp.tape(&self.input, |layer| heard.then(|| probe.observer(layer)))?;
         pass.backward(&dot(pass.output(), &self.cotangent)?)
     }
 
@@ -156,7 +156,7 @@ impl Bench {
             "forward" => drop(self.mlp.forward(&self.input)?),
             "forward_statistics" => {
                 let probe = Probe::new();
-                drop(self.mlp.forward_heard(&self.input, |layer| Some(probe.listener(layer)))?);
+                drop(self.mlp.forward_observed(&self.input, |layer| Some(probe.observer(layer)))?);
             }
             "training" => drop(self.gradients(&Probe::new(), false)?),
             "training_statistics" => {
@@ -195,8 +195,8 @@ impl Bench {
     fn answer(&mut self, line: &str) -> Result<String> {
         Ok(match line {
             "list" => JOBS.join(" "),
-            "peak" => wick::peak::flops().to_string(),
-            "sweep" => wick::peak::bandwidth(&vec![1.0; 64 << 20]).to_string(),
+            "peak" => wick_bins::peak::flops().to_string(),
+            "sweep" => wick_bins::peak::bandwidth(&vec![1.0; 64 << 20]).to_string(),
             "memory" => memory("VmRSS")?.to_string(),
             "memory_peak" => memory("VmHWM")?.to_string(),
             job => {
@@ -210,7 +210,7 @@ impl Bench {
 }
 
 fn main() -> Result<()> {
-    wick_kernels::keep_freed_memory();
+    wick_kernels::retain_freed_memory();
     let mut bench = Bench::new()?;
     let mut out = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {

@@ -11,7 +11,7 @@ use crate::failure::usage;
 /// What `--device` can say.
 ///
 /// ```
-/// use wick::device::DeviceChoice;
+/// use wick_bins::device::DeviceChoice;
 ///
 /// assert_eq!("cuda:1".parse(), Ok(DeviceChoice::Cuda(1)));
 /// assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(0)));
@@ -67,7 +67,7 @@ fn open_cuda(number: usize) -> Result<Device> {
         }
     }
     let device = Device::new_cuda(number).context(format!("CUDA device {number} does not answer"))?;
-    wick_kernels::keep_freed_memory_of(&device)?;
+    wick_kernels::retain_freed_memory_on(&device)?;
     #[cfg(feature = "cuda")]
     if let Device::Cuda(device) = &device {
         // SAFETY: candle does all its work on the one stream that the device has just been opened with, and no program makes

@@ -29,7 +29,7 @@ pub fn run<A: Parser>(program: impl FnOnce(A) -> Result<()>) -> ExitCode {
         }
         Err(error) => return complain(&one_line(&error.render().to_string()), 2),
     };
-    wick_kernels::keep_freed_memory();
+    wick_kernels::retain_freed_memory();
     match program(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,

@@ -131,7 +131,7 @@ fn looks_numeric(cell: &str) -> bool {
 /// A number for people: four significant digits, in scientific notation where it is far from 1.
 ///
 /// ```
-/// use wick::output::short;
+/// use wick_bins::output::short;
 ///
 /// assert_eq!(short(0.26359), "0.2636");
 /// assert_eq!(short(-12.3456), "-12.35");
@@ -155,7 +155,7 @@ pub fn short(x: f64) -> String {
 /// A number for programs: all its digits, in scientific notation beyond 1e±15; empty where it is not finite, as JSON has null.
 ///
 /// ```
-/// use wick::output::exact;
+/// use wick_bins::output::exact;
 ///
 /// assert_eq!([0.1, 0.0, 1e15, -2.5e-16].map(exact), ["0.1", "0", "1e15", "-2.5e-16"]);
 /// assert_eq!(exact(f64::NAN), "");
@@ -173,7 +173,7 @@ pub fn exact(x: f64) -> String {
 /// Which of `count` things to show in a table of about ten rows: every 1st, 2nd, 5th, 10th, …, and the last.
 ///
 /// ```
-/// use wick::output::rows_to_show;
+/// use wick_bins::output::rows_to_show;
 ///
 /// assert_eq!(rows_to_show(4), [0, 1, 2, 3]);
 /// assert_eq!(rows_to_show(38), [0, 5, 10, 15, 20, 25, 30, 35, 37]);

@@ -125,7 +125,7 @@ fn like_another_file_and_the_same_bytes_twice() {
     assert_eq!(projection["name"], "h.0.mlp.c_proj.weight");
     assert_eq!(projection["shape"], serde_json::json!([64, 32]));
     assert_eq!(projection["rule"], "**.c_proj.weight");
-    let meant = projection["std_meant"].as_f64().unwrap();
+    let meant = projection["expected_std"].as_f64().unwrap();
     assert!((meant - 0.02 / 24f64.sqrt()).abs() < 1e-15);
     // n = 2048: 1/√(2n) = 1.6 % at one sigma.
     assert!((projection["std"].as_f64().unwrap() / meant - 1.0).abs() < 0.065);

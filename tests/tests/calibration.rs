@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use wick_init::{InitMap, Initializer, KeyedV1, Rule};
 use wick_model::{Activation, Mlp, MlpConfig};
 use wick_probe::Probe;
-use wick_theory::{Band, Batch, LayerBands, LayerDraw, finite_width};
+use wick_theory::{Band, BatchGeometry, LayerBands, LayerLaw, finite_width};
 
 const CPU: Device = Device::Cpu;
 
@@ -79,10 +79,10 @@ impl Case {
         own.unwrap().broadcast_add(&shared).unwrap()
     }
 
-    fn layers(&self) -> Vec<LayerDraw<Activation>> {
+    fn layers(&self) -> Vec<LayerLaw<Activation>> {
         let layer = |(fan_in, fan_out): (usize, usize)| {
             let law = self.initializer.weight_law(&[fan_out, fan_in]).unwrap().unwrap();
-            LayerDraw {
+            LayerLaw {
                 fan_in,
                 fan_out,
                 weight_variance: law.variance,
@@ -94,10 +94,10 @@ impl Case {
         self.config.layers().map(layer).collect()
     }
 
-    fn predicted(&self, layers: &[LayerDraw<Activation>], input: &Tensor) -> Vec<LayerBands> {
+    fn predicted(&self, layers: &[LayerLaw<Activation>], input: &Tensor) -> Vec<LayerBands> {
         let batch = |tensor: &Tensor| {
             let values = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-            Batch::of(&values, tensor.dim(1).unwrap())
+            BatchGeometry::of(&values, tensor.dim(1).unwrap())
         };
         let outputs = *self.config.widths.last().unwrap();
         finite_width(layers, &batch(input), &batch(&self.normal("cotangent", (self.samples, outputs))))
@@ -111,7 +111,7 @@ impl Case {
         ]);
         let mlp = Mlp::new(&self.config, map.var_builder(DType::F32, &CPU)).unwrap();
         let probe = Probe::new();
-        let pass = mlp.pass(input, |layer| Some(probe.listener(layer))).unwrap();
+        let pass = mlp.tape(input, |layer| Some(probe.observer(layer))).unwrap();
         let cotangent = self.normal("cotangent", pass.output().dims2().unwrap());
         pass.backward(&(pass.output() * cotangent).unwrap().sum_all().unwrap()).unwrap();
         probe
@@ -160,7 +160,7 @@ fn bands_hold_what_they_say() {
         let (input, layers) = (case.input(), case.layers());
         let measured = case.measured(&input);
         count(&mut held, &case.predicted(&layers, &input), &measured);
-        let wide = |layer: LayerDraw<_>| LayerDraw {
+        let wide = |layer: LayerLaw<_>| LayerLaw {
             fan_in: 4 * layer.fan_in,
             fan_out: 4 * layer.fan_out,
             weight_variance: layer.weight_variance / 4.0,

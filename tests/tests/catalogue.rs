@@ -4,7 +4,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use statrs::distribution::{ContinuousCDF, Normal};
-use wick_init::{Centre, Initializer, KeyedV1, Layout};
+use wick_init::{Centre, Initializer, KeyedV1, WeightLayout};
 
 const CPU: Device = Device::Cpu;
 
@@ -182,7 +182,7 @@ fn fans_are_those_of_the_ops() {
         normal.tensor(KeyedV1::new(9).key(name), shape, DType::F32, &CPU).unwrap()
     };
     let variance =
-        |shape: &[usize], layout: Layout, forward: &dyn Fn(&Tensor) -> candle_core::Result<Tensor>| {
+        |shape: &[usize], layout: WeightLayout, forward: &dyn Fn(&Tensor) -> candle_core::Result<Tensor>| {
             let key = KeyedV1::new(9).key("weight");
             let weight = lecun.tensor_with_layout(key, shape, layout, DType::F32, &CPU).unwrap();
             std(&numbers(&forward(&weight).unwrap())).powi(2)
@@ -190,35 +190,35 @@ fn fans_are_those_of_the_ops() {
     let near = |got: f64| (got - 1.0).abs() < 0.02;
 
     let x = draw("linear", &[500, 300]);
-    assert!(near(variance(&[400, 300], Layout::Plain, &|w| x.matmul(&w.t()?))));
+    assert!(near(variance(&[400, 300], WeightLayout::Plain, &|w| x.matmul(&w.t()?))));
 
     // No padding, so that every output sees a whole kernel.
     let images = draw("images", &[16, 64, 24, 24]);
-    assert!(near(variance(&[128, 64, 3, 3], Layout::Plain, &|w| images.conv2d(w, 0, 1, 1, 1))));
-    let grouped = Layout::Convolution { groups: 4 };
+    assert!(near(variance(&[128, 64, 3, 3], WeightLayout::Plain, &|w| images.conv2d(w, 0, 1, 1, 1))));
+    let grouped = WeightLayout::Convolution { groups: 4 };
     assert!(near(variance(&[256, 16, 3, 3], grouped, &|w| images.conv2d(w, 0, 1, 1, 4))));
     let many = draw("many", &[16, 512, 24, 24]);
-    let depthwise = Layout::Convolution { groups: 512 };
+    let depthwise = WeightLayout::Convolution { groups: 512 };
     assert!(near(variance(&[512, 1, 5, 5], depthwise, &|w| many.conv2d(w, 0, 1, 1, 512))));
 
     // The inside of a transposed convolution, away from the border that fewer kernels reach.
     let inside = |y: Tensor| y.narrow(2, 6, 30)?.narrow(3, 6, 30);
     let transposed = |w: &Tensor| inside(images.conv_transpose2d(w, 0, 0, 2, 1)?);
-    assert!(near(variance(&[64, 96, 4, 4], Layout::Transposed { groups: 1, stride: 2 }, &transposed)));
-    assert!(near(variance(&[64, 96, 3, 3], Layout::Transposed { groups: 1, stride: 2 }, &transposed)));
-    assert!(!near(variance(&[64, 96, 4, 4], Layout::Plain, &transposed)), "the twin: PyTorch's rule");
+    assert!(near(variance(&[64, 96, 4, 4], WeightLayout::Transposed { groups: 1, stride: 2 }, &transposed)));
+    assert!(near(variance(&[64, 96, 3, 3], WeightLayout::Transposed { groups: 1, stride: 2 }, &transposed)));
+    assert!(!near(variance(&[64, 96, 4, 4], WeightLayout::Plain, &transposed)), "the twin: PyTorch's rule");
 
     // In groups, and transposed in groups, which candle has in one dimension.
     let signals = draw("signals", &[64, 64, 200]);
-    let groups = Layout::Transposed { groups: 4, stride: 2 };
+    let groups = WeightLayout::Transposed { groups: 4, stride: 2 };
     let in_groups = |w: &Tensor| signals.conv_transpose1d(w, 0, 0, 2, 1, 4)?.narrow(2, 6, 380);
     assert!(near(variance(&[64, 48, 5], groups, &in_groups)));
-    assert!(!near(variance(&[64, 48, 5], Layout::Plain, &in_groups)), "the twin: PyTorch's rule");
+    assert!(!near(variance(&[64, 48, 5], WeightLayout::Plain, &in_groups)), "the twin: PyTorch's rule");
 
     // One row of an embedding is the output.
     let ids = Tensor::arange(0u32, 1000, &CPU).unwrap();
-    assert!(near(variance(&[1000, 300], Layout::Embedding, &|w| w.index_select(&ids, 0))));
-    assert!(!near(variance(&[1000, 300], Layout::Plain, &|w| w.index_select(&ids, 0))));
+    assert!(near(variance(&[1000, 300], WeightLayout::Embedding, &|w| w.index_select(&ids, 0))));
+    assert!(!near(variance(&[1000, 300], WeightLayout::Plain, &|w| w.index_select(&ids, 0))));
 
     // Backward through a convolution in groups: an input goes into the outputs of its group only.
     let scheme = Initializer::lecun_normal().with_mode(wick_init::FanMode::FanOut);
@@ -233,7 +233,7 @@ fn fans_are_those_of_the_ops() {
         std(&numbers(&gradient.narrow(2, 2, 22).unwrap().narrow(3, 2, 22).unwrap())).powi(2)
     };
     assert!(near(back(grouped)), "{}", back(grouped));
-    assert!(!near(back(Layout::Plain)), "the twin: PyTorch's rule");
+    assert!(!near(back(WeightLayout::Plain)), "the twin: PyTorch's rule");
 
     // Three projections in one, backward: Var W = 1/fan_out keeps the variance of what comes back through one.
     let g = draw("gradient", &[500, 400]);
@@ -243,8 +243,8 @@ fn fans_are_those_of_the_ops() {
         let w = backward.tensor_with_layout(key, (1200, 300), layout, DType::F32, &CPU).unwrap();
         std(&numbers(&g.matmul(&w.narrow(0, 400, 400).unwrap()).unwrap())).powi(2)
     };
-    assert!(near(back(Layout::Stacked { parts: 3 })));
-    assert!(!near(back(Layout::Plain)));
+    assert!(near(back(WeightLayout::Stacked { parts: 3 })));
+    assert!(!near(back(WeightLayout::Plain)));
 }
 
 /// Dirac and delta-orthogonal convolutions keep a signal: the one to the bit, the other its norm.

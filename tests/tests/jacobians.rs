@@ -16,7 +16,7 @@ fn normal(seed: u64, name: &str, shape: impl Into<candle_core::Shape>) -> Tensor
 }
 
 fn net(seed: u64, width: usize, depth: usize, phi: Activation, weights: Initializer) -> Mlp {
-    let map = InitMap::new(seed).with_weights(weights);
+    let map = InitMap::new(seed).with_default_init(weights);
     Mlp::new(&MlpConfig::new(width, vec![width; depth], phi), map.var_builder(DType::F64, &CPU)).unwrap()
 }
 

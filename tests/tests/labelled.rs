@@ -8,9 +8,9 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use wick_init::{Initializer, KeyedV1};
 use wick_model::{Activation, activate};
 use wick_probe::{
-    Fault, ParameterGradient, Parameters, Preset, Probe, Reading, Verdict, judge, judge_updates,
+    Baseline, Fault, LayerReport, ParameterGradient, Parameters, Probe, Verdict, judge, judge_updates,
 };
-use wick_theory::LayerDraw;
+use wick_theory::LayerLaw;
 
 const CPU: Device = Device::Cpu;
 
@@ -110,11 +110,11 @@ impl Case {
     }
 
     /// What the layers are meant to be; the last one is linear.
-    fn draw(&self, layer: usize) -> LayerDraw<Activation> {
+    fn draw(&self, layer: usize) -> LayerLaw<Activation> {
         let (fan_in, fan_out) = (self.widths[layer], self.widths[layer + 1]);
         let phi = if layer + 1 == self.depth() { Activation::Identity } else { self.phi };
         let gain = if self.phi == Activation::Tanh { 1.0 } else { self.phi.gain() };
-        LayerDraw {
+        LayerLaw {
             fan_in,
             fan_out,
             weight_variance: gain * gain / fan_in as f64,
@@ -186,15 +186,15 @@ impl Case {
     }
 
     /// What a probe sees of a forward and a backward pass, with and without a look at units and with and without the draws.
-    fn readings(&self, units: bool, drawn: bool) -> Result<(Vec<Reading>, Tensor)> {
+    fn readings(&self, units: bool, drawn: bool) -> Result<(Vec<LayerReport>, Tensor)> {
         let vars = self.vars()?;
         let input = self.normal("input", (SAMPLES, self.widths[0]), 1.0)?;
         let probe = if units { Probe::new().with_units() } else { Probe::new() };
         let output = self.forward(&vars, &input, &probe)?;
         candle_nn::loss::mse(&output, &self.normal("target", output.dims2()?, 1.0)?)?.backward()?;
         let reading = |(layer, record)| {
-            let reading = Reading::of(record);
-            if drawn { reading.with_draw(self.draw(layer)) } else { reading }
+            let reading = LayerReport::of(record);
+            if drawn { reading.with_law(self.draw(layer)) } else { reading }
         };
         Ok((probe.records().iter().enumerate().map(reading).collect(), input))
     }
@@ -222,15 +222,15 @@ impl Case {
         }
         let updates = before.updates(&vars)?;
 
-        let readings: Vec<Reading> = probe
+        let readings: Vec<LayerReport> = probe
             .records()
             .iter()
             .enumerate()
-            .map(|(layer, record)| Reading::of(record).with_draw(self.draw(layer)))
+            .map(|(layer, record)| LayerReport::of(record).with_law(self.draw(layer)))
             .collect();
         let mut ours = judge(&readings, &wick_probe::Units::of(&input)?.unwrap().batch);
         ours.extend(judge_updates(&updates));
-        let [a, b, c] = Preset::ALL.map(|preset| preset.judge(&readings, &parameter_gradients, &updates));
+        let [a, b, c] = Baseline::ALL.map(|preset| preset.judge(&readings, &parameter_gradients, &updates));
         Ok([ours, a, b, c])
     }
 

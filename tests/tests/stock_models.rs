@@ -32,7 +32,7 @@ fn assert_shared(map: &InitMap, forward: impl Fn() -> Result<Tensor>) {
 
 #[test]
 fn layers_of_candle_nn() -> Result<()> {
-    let map = InitMap::new(42).with_weights(Initializer::xavier_normal());
+    let map = InitMap::new(42).with_default_init(Initializer::xavier_normal());
     let vb = map.var_builder(DType::F32, &CPU);
     let embedding = candle_nn::embedding(100, 64, vb.pp("embedding"))?;
     let conv = candle_nn::conv2d(1, 16, 3, Conv2dConfig { padding: 1, ..Default::default() }, vb.pp("conv"))?;
@@ -92,7 +92,7 @@ fn small_bert(vb: VarBuilder) -> Result<bert::BertModel> {
 
 #[test]
 fn bert() -> Result<()> {
-    let map = InitMap::new(42).with_weights(Initializer::normal(0.02));
+    let map = InitMap::new(42).with_default_init(Initializer::normal(0.02));
     let model = small_bert(map.var_builder(DType::F32, &CPU))?;
     let ids = Tensor::new(&[[1u32, 5, 49, 3]], &CPU)?;
     let output = model.forward(&ids, &ids.zeros_like()?, None)?;
@@ -117,12 +117,12 @@ fn a_convolutional_net_draws_what_its_layers_hint_at() -> Result<()> {
     Ok(())
 }
 
-type Preset = fn() -> std::result::Result<Vec<Rule>, wick_init::PatternError>;
+type Baseline = fn() -> std::result::Result<Vec<Rule>, wick_init::PatternError>;
 
 /// What is drawn by a preset is what it says, tensor by tensor: `meant` is the std by the name, the shape, and the fans of the
 /// weight (for a bias, of the one beside it). What comes out has it, within 4.1 standard errors (alpha = 4e-5 a tensor).
 fn check_preset(
-    (label, preset): (&str, Preset),
+    (label, preset): (&str, Baseline),
     build: impl Fn(VarBuilder),
     meant: impl Fn(&str, &[usize], wick_init::Fans) -> f64,
 ) {
@@ -138,7 +138,7 @@ fn check_preset(
     for tensor in &tensors {
         let (layer, _) = tensor.name.rsplit_once('.').unwrap();
         let expected = meant(&tensor.name, &tensor.shape, fans(&format!("{layer}.weight")));
-        let got = tensor.std_meant.unwrap();
+        let got = tensor.expected_std.unwrap();
         assert!((got - expected).abs() <= 1e-12, "{label}, {}: {got}, and {expected} is meant", tensor.name);
         let elements: usize = tensor.shape.iter().product();
         let bound = 4.1 * expected / (2.0 * elements as f64).sqrt();
@@ -167,7 +167,7 @@ fn stock_models_by_the_presets() {
     };
     let gpt2 = |_: &str, shape: &[usize], _: wick_init::Fans| if shape.len() == 1 { 0.0 } else { 0.02 };
     // torchvision's own ResNet, whose convolutions keep the variance backward.
-    let kaiming: Preset = || {
+    let kaiming: Baseline = || {
         let scheme = Initializer::kaiming_normal().with_mode(wick_init::FanMode::FanOut);
         let mut rules = presets::torch_defaults()?;
         rules.insert(0, Rule::draw("[*, *, *, *]", scheme)?);
@@ -208,10 +208,10 @@ fn a_batch_norm_passes_on_what_it_is_given() -> Result<()> {
 /// Half a model, or the model after another one, has the same weights.
 #[test]
 fn what_else_is_built_changes_no_bit() -> Result<()> {
-    let alone = InitMap::new(7).with_weights(Initializer::normal(0.02));
+    let alone = InitMap::new(7).with_default_init(Initializer::normal(0.02));
     small_bert(alone.var_builder(DType::F32, &CPU).pp("a"))?;
 
-    let among = InitMap::new(7).with_weights(Initializer::normal(0.02));
+    let among = InitMap::new(7).with_default_init(Initializer::normal(0.02));
     let vb = among.var_builder(DType::F32, &CPU);
     candle_nn::linear(9, 9, vb.pp("z"))?;
     small_bert(vb.pp("b"))?;
@@ -261,7 +261,7 @@ fn a_llama_by_its_preset() -> Result<()> {
             _ if tensor.shape.len() == 2 => 0.02 * 0.98658,
             _ => 0.0,
         };
-        assert!((tensor.std_meant.unwrap() - meant).abs() < 1e-6, "{}", tensor.name);
+        assert!((tensor.expected_std.unwrap() - meant).abs() < 1e-6, "{}", tensor.name);
         let elements: usize = tensor.shape.iter().product();
         assert!(
             (tensor.std.unwrap() - meant).abs() <= meant * 4.0 / (2.0 * elements as f64).sqrt(),
@@ -280,7 +280,7 @@ fn a_llama_by_its_preset() -> Result<()> {
         "**.running_var [*]",
         "**.num_batches_tracked",
     ];
-    assert_eq!(map.unmet_rules(), unmet);
+    assert_eq!(map.unmatched_rules(), unmet);
     Ok(())
 }
 
@@ -302,7 +302,7 @@ fn a_llama_by_mup() -> Result<()> {
             _ if hidden => (1.0 / tensor.fan_in.unwrap().sqrt(), 16.0 / tensor.fan_in.unwrap()),
             _ => (0.0, 1.0),
         };
-        assert_eq!((tensor.std_meant, tensor.learning_rate), (Some(std), rate), "{}", tensor.name);
+        assert_eq!((tensor.expected_std, tensor.learning_rate), (Some(std), rate), "{}", tensor.name);
     }
     Ok(())
 }
@@ -338,7 +338,7 @@ fn a_translator_by_t_fixup() -> Result<()> {
             _ => 0.0,
         };
         scaled += usize::from(meant > 0.0 && meant < xavier);
-        assert!((tensor.std_meant.unwrap() - meant).abs() < 1e-12, "{}: {meant}", tensor.name);
+        assert!((tensor.expected_std.unwrap() - meant).abs() < 1e-12, "{}: {meant}", tensor.name);
     }
     // Four of an encoder layer, six of a decoder layer (with its second attention), and the embedding.
     assert_eq!(scaled, 2 * 4 + 2 * 6 + 1);
@@ -365,7 +365,7 @@ fn a_vision_transformer_by_rules() -> Result<()> {
 
     let map = InitMap::new(42)
         .with_rules([Rule::draw("**.cls_token", Initializer::zeros()).unwrap()])
-        .with_weights(wick_init::timm::trunc_normal(0.02));
+        .with_default_init(wick_init::timm::trunc_normal(0.02));
     let model = vit::Model::new(&config, 10, map.var_builder(DType::F32, &CPU).pp("vit"))?;
     let logits = model.forward(&Tensor::ones((2, 3, 16, 16), DType::F32, &CPU)?)?;
     assert_eq!(logits.dims(), [2, 10]);
@@ -389,10 +389,11 @@ fn a_net_that_would_be_dead_is_an_error() -> Result<()> {
         ..Default::default()
     };
     let load = |map: &InitMap| t5::T5EncoderModel::load(map.var_builder(DType::F32, &CPU), &config);
-    let error = load(&InitMap::new(1).with_weights(Initializer::lecun_normal())).err().unwrap().to_string();
+    let error =
+        load(&InitMap::new(1).with_default_init(Initializer::lecun_normal())).err().unwrap().to_string();
     assert!(error.contains("layer_norm.weight' [16]"), "{error}");
     let ones = Rule::draw("**.weight [*]", Initializer::ones()).unwrap();
-    let map = InitMap::new(1).with_weights(Initializer::lecun_normal()).with_rules([ones]);
+    let map = InitMap::new(1).with_default_init(Initializer::lecun_normal()).with_rules([ones]);
     let output = load(&map)?.forward(&Tensor::new(&[[3u32, 7]], &CPU)?)?;
     assert!(std(&output) > 0.1);
     Ok(())

@@ -17,7 +17,7 @@ fn normal(name: &str, shape: (usize, usize)) -> Tensor {
 
 /// The mean square error of a net with something to learn, step after step.
 fn curve<O: Optimizer>(ours: bool, config: &MlpConfig, optimizer: impl Fn(&InitMap) -> O) -> Vec<f64> {
-    let map = InitMap::new(8).with_weights(Initializer::lecun_normal());
+    let map = InitMap::new(8).with_default_init(Initializer::lecun_normal());
     let mlp = Mlp::new(config, map.var_builder(DType::F32, &CPU)).unwrap();
     let mut optimizer = optimizer(&map);
     let xs = normal("x", (150, 12));
@@ -25,7 +25,7 @@ fn curve<O: Optimizer>(ours: bool, config: &MlpConfig, optimizer: impl Fn(&InitM
     let loss = |output: &Tensor| output.sub(&ys)?.sqr()?.mean_all();
     let step = |optimizer: &mut O| -> Result<f64> {
         let (loss, gradients) = if ours {
-            let pass = mlp.pass(&xs, |_| None)?;
+            let pass = mlp.tape(&xs, |_| None)?;
             let loss = loss(pass.output())?;
             let gradients = pass.backward(&loss)?;
             (loss, gradients)

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use candle_core::{DType, Device, Tensor, Var};
 use wick_kernels::{
-    DensePass, Gather, Listener, Summary, activate, activation_gradient, dense, share_outside, summarize,
+    DeferredStats, DensePass, Observer, Summary, activate, activation_gradient, dense, fraction_outside,
+    summarize,
 };
 use wick_theory::Activation;
 
@@ -117,12 +118,12 @@ fn passed(
     [xs, weight, bias, of_output]: &[Tensor; 4],
     with_bias: bool,
     activation: Activation,
-    listener: Option<Arc<dyn Listener>>,
+    observer: Option<Arc<dyn Observer>>,
     device: &Device,
 ) -> Vec<Tensor> {
     let there = |t: &Tensor| Var::from_tensor(&t.to_device(device).unwrap()).unwrap();
     let (xs, weight, bias) = (there(xs), there(weight), there(bias));
-    let output = dense(&xs, &weight, with_bias.then_some(bias.as_tensor()), activation, listener).unwrap();
+    let output = dense(&xs, &weight, with_bias.then_some(bias.as_tensor()), activation, observer).unwrap();
     let loss = (&output * of_output.to_device(device).unwrap()).unwrap().sum_all().unwrap();
     let gradients = loss.backward().unwrap();
     let mut all = vec![output, gradients.get(&xs).unwrap().clone(), gradients.get(&weight).unwrap().clone()];
@@ -178,7 +179,7 @@ struct Ear {
     gradient: Mutex<Option<Summary>>,
 }
 
-impl Listener for Ear {
+impl Observer for Ear {
     fn bins(&self) -> usize {
         if self.bins == 0 { 30 } else { self.bins }
     }
@@ -200,10 +201,10 @@ fn dense_layers_heard(gpu: &Device) {
             for activation in [Activation::Tanh, Activation::Relu, Activation::Identity] {
                 for gathered in [false, true] {
                     let parts = layer(samples, inputs, outputs, dtype);
-                    let (ear, gather) = (Arc::new(Ear::default()), Gather::default());
-                    let listener: Arc<dyn Listener> =
-                        if gathered { gather.listener(ear.clone(), true) } else { ear.clone() };
-                    let output = &passed(&parts, true, activation, Some(listener), gpu)[0];
+                    let (ear, deferred) = (Arc::new(Ear::default()), DeferredStats::default());
+                    let observer: Arc<dyn Observer> =
+                        if gathered { deferred.observer(ear.clone(), true) } else { ear.clone() };
+                    let output = &passed(&parts, true, activation, Some(observer), gpu)[0];
                     let (heard_output, saturated) = ear.output.lock().unwrap().clone().unwrap();
                     let heard_gradient = ear.gradient.lock().unwrap().clone().unwrap();
                     let what = format!("{activation} {samples}×{inputs}×{outputs} {dtype:?}");
@@ -214,8 +215,8 @@ fn dense_layers_heard(gpu: &Device) {
 
                     let [xs, weight, bias, _] = parts.each_ref().map(|part| part.to_device(gpu).unwrap());
                     let zs = dense(&xs, &weight, Some(&bias), Activation::Identity, None).unwrap();
-                    let (low, high) = activation.flat_tails();
-                    let expected = share_outside(&zs.to_device(&CPU).unwrap(), low, high).unwrap();
+                    let (low, high) = activation.saturation_thresholds();
+                    let expected = fraction_outside(&zs.to_device(&CPU).unwrap(), low, high).unwrap();
                     assert_eq!(saturated, expected, "{what}");
                 }
             }
@@ -229,15 +230,15 @@ fn dense_layers_of_every_type_are_one_op(gpu: &Device) {
     for dtype in TYPES {
         for by_pass in [false, true] {
             let [xs, weight, bias, _] = layer(9, 5, 8, dtype).map(|part| part.to_device(gpu).unwrap());
-            let (ear, gather) = (Arc::new(Ear::default()), Gather::default());
-            let listener = Some(gather.listener(ear.clone(), true));
+            let (ear, deferred) = (Arc::new(Ear::default()), DeferredStats::default());
+            let observer = Some(deferred.observer(ear.clone(), true));
             if by_pass {
-                DensePass::forward(&xs, &weight, Some(&bias), Activation::Tanh, listener).unwrap();
+                DensePass::forward(&xs, &weight, Some(&bias), Activation::Tanh, observer).unwrap();
             } else {
-                dense(&xs, &weight, Some(&bias), Activation::Tanh, listener).unwrap();
+                dense(&xs, &weight, Some(&bias), Activation::Tanh, observer).unwrap();
             }
             assert!(ear.output.lock().unwrap().is_none(), "{dtype:?}");
-            gather.deliver().unwrap();
+            deferred.deliver().unwrap();
             assert_eq!(ear.output.lock().unwrap().as_ref().unwrap().0.count, 72);
         }
     }

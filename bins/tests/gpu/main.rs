@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use candle_core::Device;
 use libtest_mimic::{Arguments, Trial};
-use wick::device::DeviceChoice;
+use wick_bins::device::DeviceChoice;
 
 /// A test, by its name.
 type Test = (&'static str, fn(&Device));

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::{Module, Optimizer, ParamsAdamW};
 use wick_init::{InitMap, Initializer};
-use wick_kernels::{AdamW, ParamsSgd, Recorded, Sgd, summarize};
+use wick_kernels::{AdamW, CudaGraph, ParamsSgd, Sgd, summarize};
 use wick_model::{Activation, Mlp, MlpConfig};
 use wick_probe::{Probe, Record};
 
@@ -26,23 +26,23 @@ pub(crate) const TESTS: &[Test] = &[
 const DEPTH: usize = 6;
 
 fn net(activation: Activation, dtype: DType, device: &Device) -> (InitMap, Mlp, Tensor) {
-    let map = InitMap::new(3).with_weights(Initializer::lecun_normal());
+    let map = InitMap::new(3).with_default_init(Initializer::lecun_normal());
     let config = MlpConfig::new(20, [33; DEPTH], activation).with_bias(true);
     let mlp = Mlp::new(&config, map.var_builder(dtype, device)).unwrap();
     (map, mlp, normal("input", (50, 20), dtype).to_device(device).unwrap())
 }
 
-/// Forward and backward, by `Mlp::pass` or through candle's graph.
+/// Forward and backward, by `Mlp::tape` or through candle's graph.
 fn heard(activation: Activation, by_pass: bool, device: &Device) -> Vec<Record> {
     let (_, mlp, xs) = net(activation, DType::F64, device);
     let probe = Probe::new();
     if by_pass {
-        let pass = mlp.pass(&xs, |name| Some(probe.listener(name))).unwrap();
+        let pass = mlp.tape(&xs, |name| Some(probe.observer(name))).unwrap();
         pass.backward(&pass.output().sqr().unwrap().sum_all().unwrap()).unwrap();
     } else {
         // The first layer has no ear: the second is the one that ends the way back.
         let output =
-            mlp.forward_heard(&xs, |name| (name != "layer_0").then(|| probe.listener(name))).unwrap();
+            mlp.forward_observed(&xs, |name| (name != "layer_0").then(|| probe.observer(name))).unwrap();
         output.sqr().unwrap().sum_all().unwrap().backward().unwrap();
     }
     probe.records()
@@ -110,7 +110,7 @@ fn losses(rate: f64, device: &Device) -> Vec<f64> {
     let ys = normal("target", (50, 33), DType::F32).to_device(device).unwrap();
     let mut adamw = AdamW::new(map.vars(), ParamsAdamW { lr: rate, ..ParamsAdamW::default() }).unwrap();
     let step = |adamw: &mut AdamW| {
-        let pass = mlp.pass(&xs, |_| None).unwrap();
+        let pass = mlp.tape(&xs, |_| None).unwrap();
         let loss = (pass.output() - &ys).unwrap().sqr().unwrap().mean_all().unwrap();
         adamw.step(&pass.backward(&loss).unwrap()).unwrap();
         f64::from(loss.to_scalar::<f32>().unwrap())
@@ -133,8 +133,8 @@ fn a_training_step_as_a_graph(gpu: &Device) {
     let (map, mlp, xs) = net(Activation::Tanh, DType::F32, gpu);
     let ys = normal("target", (50, 33), DType::F32).to_device(gpu).unwrap();
     let mut adamw = AdamW::new(map.vars(), ParamsAdamW { lr: 0.01, ..ParamsAdamW::default() }).unwrap();
-    let mut step = Recorded::new(gpu, || {
-        let pass = mlp.pass(&xs, |_| None)?;
+    let mut step = CudaGraph::new(gpu, || {
+        let pass = mlp.tape(&xs, |_| None)?;
         let loss = (pass.output() - &ys)?.sqr()?.mean_all()?;
         adamw.step(&pass.backward(&loss)?)?;
         Ok(loss)
@@ -143,7 +143,7 @@ fn a_training_step_as_a_graph(gpu: &Device) {
     let mut got = Vec::new();
     for _ in 0..30 {
         got.push(f64::from(step.output().to_scalar::<f32>().unwrap()));
-        step.launch().unwrap();
+        step.replay().unwrap();
     }
     assert_eq!(got, losses(0.01, gpu));
     assert!(got[29] < 0.9 * got[0]);
@@ -152,11 +152,11 @@ fn a_training_step_as_a_graph(gpu: &Device) {
 /// The recorded pass reads its input afresh.
 fn a_forward_pass_as_a_graph(gpu: &Device) {
     let (_, mlp, xs) = net(Activation::Gelu, DType::F32, gpu);
-    let mut pass = Recorded::new(gpu, || mlp.forward(&xs)).unwrap();
+    let mut pass = CudaGraph::new(gpu, || mlp.forward(&xs)).unwrap();
     let first = pass.output().copy().unwrap();
     let other = normal("other", (50, 20), DType::F32).to_device(gpu).unwrap();
     xs.slice_set(&other, 0, 0).unwrap();
-    pass.launch().unwrap();
+    pass.replay().unwrap();
     assert_eq!(flat(pass.output()), flat(&mlp.forward(&other).unwrap()));
     assert_ne!(flat(pass.output()), flat(&first), "the twin");
 }
@@ -177,12 +177,12 @@ fn a_recorded_steps_learning_rate(gpu: &Device) {
             Ok(loss)
         };
         // On a device that records nothing, each launch is a step.
-        let mut step = Recorded::new(if recorded { gpu } else { &CPU }, work).unwrap();
+        let mut step = CudaGraph::new(if recorded { gpu } else { &CPU }, work).unwrap();
         for launch in 0..8 {
             if change && launch == 3 {
                 optimizer.borrow_mut().set_learning_rate(0.1);
             }
-            step.launch().unwrap();
+            step.replay().unwrap();
         }
         flat(&w)
     }
@@ -197,7 +197,7 @@ fn a_recorded_steps_learning_rate(gpu: &Device) {
 fn a_recording_that_frees_what_it_has_not_made(gpu: &Device) {
     let xs = normal("x", 100, DType::F32).to_device(gpu).unwrap();
     let (mut made, mut times) = (None::<Tensor>, 0);
-    let recorded = Recorded::new(gpu, || {
+    let recorded = CudaGraph::new(gpu, || {
         times += 1;
         made = match made.take() {
             None => Some((&xs * 2.0)?),
@@ -208,14 +208,14 @@ fn a_recording_that_frees_what_it_has_not_made(gpu: &Device) {
     assert!(recorded.is_err());
     assert_eq!(times, 2);
     assert!(summarize(&xs, None, 5).is_ok());
-    let again = Recorded::new(gpu, || &xs + 1.0).unwrap();
+    let again = CudaGraph::new(gpu, || &xs + 1.0).unwrap();
     assert_eq!(flat(again.output()), flat(&(&xs + 1.0).unwrap()));
 }
 
 fn what_cannot_be_recorded(gpu: &Device) {
     let xs = normal("x", 100, DType::F32).to_device(gpu).unwrap();
     let mut times = 0;
-    let recorded = Recorded::new(gpu, || {
+    let recorded = CudaGraph::new(gpu, || {
         times += 1;
         // The first time there is no harm in it.
         Tensor::new(&[summarize(&xs, None, 5)?.mean as f32], gpu)

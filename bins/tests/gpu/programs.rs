@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use serde_json::Value;
-use wick::device::{memory, trim};
+use wick_bins::device::{memory, trim};
 
 use super::Test;
 use super::common::command;

@@ -1,7 +1,7 @@
 //! Statistics of tensors.
 
 use candle_core::{DType, Device, Tensor, Var};
-use wick_kernels::{dot, share_outside, summarize};
+use wick_kernels::{dot, fraction_outside, summarize};
 
 use super::Test;
 use super::kernels::assert_alike;
@@ -155,8 +155,8 @@ fn summaries_are_the_same_bits_again(gpu: &Device) {
 fn shares_outside(gpu: &Device) {
     let xs = normal("x", 10_007, DType::F32);
     for (low, high) in [(-1.0, 1.0), (f64::NEG_INFINITY, 0.3), (-0.1, f64::INFINITY), (0.0, 0.0)] {
-        let expected = share_outside(&xs, low, high).unwrap();
-        assert_eq!(share_outside(&xs.to_device(gpu).unwrap(), low, high).unwrap(), expected);
+        let expected = fraction_outside(&xs, low, high).unwrap();
+        assert_eq!(fraction_outside(&xs.to_device(gpu).unwrap(), low, high).unwrap(), expected);
         assert!(expected > 0.0);
     }
 }

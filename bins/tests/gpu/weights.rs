@@ -55,7 +55,7 @@ fn keyed_weights_to_the_bit(gpu: &Device) {
 fn a_model(gpu: &Device) {
     let config = MlpConfig::new(30, [50, 20], Activation::Relu).with_bias(true);
     let weights = |device: &Device| {
-        let map = InitMap::new(9).with_weights(Initializer::kaiming_normal());
+        let map = InitMap::new(9).with_default_init(Initializer::kaiming_normal());
         Mlp::new(&config, map.var_builder(DType::F32, device)).unwrap();
         map.vars().iter().flat_map(|var| bits(var)).collect::<Vec<u64>>()
     };

@@ -2,7 +2,7 @@
 
 use candle_core::DType;
 
-use crate::{Layout, PatternError};
+use crate::{PatternError, WeightLayout};
 
 /// An error of this crate. Each variant's text is the condition that does not hold and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -18,11 +18,11 @@ pub enum Error {
     },
     /// The shape is none of that layout.
     #[error("shape {shape:?} does not fit the layout {layout}: it needs {needs}")]
-    Layout {
+    WeightLayout {
         /// The shape asked for.
         shape: Vec<usize>,
         /// What its dimensions were said to mean.
-        layout: Layout,
+        layout: WeightLayout,
         /// What must divide what, in words.
         needs: &'static str,
     },
@@ -77,7 +77,7 @@ pub enum Error {
     #[error(
         "no initializer for '{name}' {shape:?}: its layer asks for zeros, which is what candle's \
          VarBuilder::get means by no hint; name one with a rule{}",
-        if .shape.len() >= 2 { " or with InitMap::with_weights" } else { "" }
+        if .shape.len() >= 2 { " or with InitMap::with_default_init" } else { "" }
     )]
     NoInitializer {
         /// The tensor's full name.

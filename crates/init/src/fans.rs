@@ -8,12 +8,12 @@ use crate::Error;
 /// where a stride makes them so.
 ///
 /// ```
-/// use wick_init::{Fans, Layout};
+/// use wick_init::{Fans, WeightLayout};
 ///
 /// assert_eq!(Fans::of(&[750, 800])?, Fans { fan_in: 800.0, fan_out: 750.0 });
 /// assert_eq!(Fans::of(&[64, 3, 7, 7])?, Fans { fan_in: 147.0, fan_out: 3136.0 });
 /// // A depthwise convolution: each input channel goes into one output channel, not into all 64.
-/// let depthwise = Fans::with_layout(&[64, 1, 3, 3], Layout::Convolution { groups: 64 })?;
+/// let depthwise = Fans::with_layout(&[64, 1, 3, 3], WeightLayout::Convolution { groups: 64 })?;
 /// assert_eq!(depthwise, Fans { fan_in: 9.0, fan_out: 9.0 });
 /// assert!(Fans::of(&[750]).is_err());
 /// # Ok::<(), wick_init::Error>(())
@@ -28,7 +28,7 @@ pub struct Fans {
 
 /// What the dimensions of a weight mean. The shapes are those of candle and PyTorch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Layout {
+pub enum WeightLayout {
     /// `[out, in, kernel…]`, a linear layer or a convolution without groups: `fan_in = in · Π kernel`,
     /// `fan_out = out · Π kernel`. This is also the rule that PyTorch applies to every weight, whatever it is.
     #[default]
@@ -56,7 +56,7 @@ pub enum Layout {
     },
 }
 
-impl Layout {
+impl WeightLayout {
     /// An error if a weight of this shape, of two or more dimensions, is none of this layout. A vector is beside a
     /// weight, and no layout is its own.
     pub(crate) fn check(self, shape: &[usize]) -> Result<(), Error> {
@@ -75,12 +75,12 @@ impl Layout {
                 "a first dimension that is a multiple of the parts, of which there is one or more",
             ),
         };
-        if holds { Ok(()) } else { Err(Error::Layout { shape: shape.to_vec(), layout: self, needs }) }
+        if holds { Ok(()) } else { Err(Error::WeightLayout { shape: shape.to_vec(), layout: self, needs }) }
     }
 }
 
 /// The words of a rules file.
-impl fmt::Display for Layout {
+impl fmt::Display for WeightLayout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Plain => f.write_str("plain"),
@@ -93,20 +93,20 @@ impl fmt::Display for Layout {
 }
 
 impl Fans {
-    /// The fans of a [`Layout::Plain`] weight.
+    /// The fans of a [`WeightLayout::Plain`] weight.
     ///
     /// # Errors
     /// [`Error::NoFans`] for fewer than two dimensions.
     pub fn of(shape: &[usize]) -> Result<Self, Error> {
-        Self::with_layout(shape, Layout::Plain)
+        Self::with_layout(shape, WeightLayout::Plain)
     }
 
     /// The fans of a weight of this layout.
     ///
     /// # Errors
-    /// [`Error::NoFans`] for fewer than two dimensions, [`Error::Layout`] for groups, parts or strides that do not
+    /// [`Error::NoFans`] for fewer than two dimensions, [`Error::WeightLayout`] for groups, parts or strides that do not
     /// divide what they are to divide, and for an embedding of more than two dimensions.
-    pub fn with_layout(shape: &[usize], layout: Layout) -> Result<Self, Error> {
+    pub fn with_layout(shape: &[usize], layout: WeightLayout) -> Result<Self, Error> {
         let [first, second, kernel @ ..] = shape else {
             return Err(Error::NoFans {
                 shape: shape.to_vec(),
@@ -117,15 +117,15 @@ impl Fans {
         let field: f64 = kernel.iter().map(|&side| side as f64).product();
         let (first, second) = (*first as f64, *second as f64);
         let (fan_in, fan_out) = match layout {
-            Layout::Plain => (second * field, first * field),
-            Layout::Convolution { groups } => (second * field, first / groups as f64 * field),
-            Layout::Transposed { groups, stride } => {
+            WeightLayout::Plain => (second * field, first * field),
+            WeightLayout::Convolution { groups } => (second * field, first / groups as f64 * field),
+            WeightLayout::Transposed { groups, stride } => {
                 // An output is under kernel/stride kernels in the mean, in each direction.
                 let steps = (stride as f64).powi(kernel.len() as i32);
                 (first / groups as f64 * field / steps, second * field)
             }
-            Layout::Embedding => (1.0, second),
-            Layout::Stacked { parts } => (second * field, first / parts as f64 * field),
+            WeightLayout::Embedding => (1.0, second),
+            WeightLayout::Stacked { parts } => (second * field, first / parts as f64 * field),
         };
         Ok(Self { fan_in, fan_out })
     }
@@ -187,17 +187,17 @@ mod tests {
             let fans = Fans::with_layout(shape, layout).unwrap();
             (fans.fan_in, fans.fan_out)
         };
-        assert_eq!(fans(&[8, 6, 3, 3], Layout::Plain), (54.0, 72.0));
-        assert_eq!(fans(&[8, 3, 3, 3], Layout::Convolution { groups: 2 }), (27.0, 36.0));
-        assert_eq!(fans(&[6, 8, 4, 4], Layout::Transposed { groups: 1, stride: 2 }), (24.0, 128.0));
-        assert_eq!(fans(&[6, 8, 3, 3], Layout::Transposed { groups: 3, stride: 2 }), (4.5, 72.0));
-        assert_eq!(fans(&[1000, 64], Layout::Embedding), (1.0, 64.0));
-        assert_eq!(fans(&[192, 64], Layout::Stacked { parts: 3 }), (64.0, 64.0));
+        assert_eq!(fans(&[8, 6, 3, 3], WeightLayout::Plain), (54.0, 72.0));
+        assert_eq!(fans(&[8, 3, 3, 3], WeightLayout::Convolution { groups: 2 }), (27.0, 36.0));
+        assert_eq!(fans(&[6, 8, 4, 4], WeightLayout::Transposed { groups: 1, stride: 2 }), (24.0, 128.0));
+        assert_eq!(fans(&[6, 8, 3, 3], WeightLayout::Transposed { groups: 3, stride: 2 }), (4.5, 72.0));
+        assert_eq!(fans(&[1000, 64], WeightLayout::Embedding), (1.0, 64.0));
+        assert_eq!(fans(&[192, 64], WeightLayout::Stacked { parts: 3 }), (64.0, 64.0));
     }
 
     #[test]
     fn what_has_no_fans_is_named() {
-        for (shape, layout) in [(&[][..], Layout::Plain), (&[7], Layout::Embedding)] {
+        for (shape, layout) in [(&[][..], WeightLayout::Plain), (&[7], WeightLayout::Embedding)] {
             let message = Fans::with_layout(shape, layout).unwrap_err().to_string();
             assert!(message.contains(&format!("shape {shape:?} has no fans")), "{message}");
         }
@@ -208,23 +208,27 @@ mod tests {
         for (shape, layout, message) in [
             (
                 &[6, 2, 3, 3][..],
-                Layout::Convolution { groups: 4 },
+                WeightLayout::Convolution { groups: 4 },
                 "groups=4: it needs a first dimension that is",
             ),
-            (&[8, 3], Layout::Convolution { groups: 0 }, "groups=0: it needs a first dimension that is"),
-            (&[8, 3, 3], Layout::Transposed { groups: 3, stride: 2 }, "a multiple of the groups"),
+            (
+                &[8, 3],
+                WeightLayout::Convolution { groups: 0 },
+                "groups=0: it needs a first dimension that is",
+            ),
+            (&[8, 3, 3], WeightLayout::Transposed { groups: 3, stride: 2 }, "a multiple of the groups"),
             (
                 &[8, 3, 3],
-                Layout::Transposed { groups: 1, stride: 0 },
+                WeightLayout::Transposed { groups: 1, stride: 0 },
                 "stride=0: it needs a stride of 1 or more",
             ),
             (
                 &[8, 3],
-                Layout::Stacked { parts: 5 },
+                WeightLayout::Stacked { parts: 5 },
                 "parts=5: it needs a first dimension that is a multiple of the parts",
             ),
-            (&[8, 3], Layout::Stacked { parts: 0 }, "parts=0"),
-            (&[8, 3, 3, 3], Layout::Embedding, "embedding: it needs two dimensions"),
+            (&[8, 3], WeightLayout::Stacked { parts: 0 }, "parts=0"),
+            (&[8, 3, 3, 3], WeightLayout::Embedding, "embedding: it needs two dimensions"),
         ] {
             let error = Fans::with_layout(shape, layout).unwrap_err().to_string();
             let whole = error.starts_with(&format!("shape {shape:?} does not fit the layout"));
@@ -236,7 +240,7 @@ mod tests {
     fn absurd_kernels_do_not_overflow() {
         let fans = Fans::of(&[1, 2, usize::MAX, usize::MAX]).unwrap();
         assert_eq!(fans.fan_in, 2.0 * (usize::MAX as f64).powi(2));
-        let qkv = Fans::with_layout(&[12, 4, 3, 3], Layout::Stacked { parts: 3 }).unwrap();
+        let qkv = Fans::with_layout(&[12, 4, 3, 3], WeightLayout::Stacked { parts: 3 }).unwrap();
         assert_eq!((qkv.fan_in, qkv.fan_out), (36.0, 36.0));
     }
 }

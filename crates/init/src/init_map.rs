@@ -19,8 +19,8 @@ use crate::{Error, Fans, Initializer, KeyedV1, Rule};
 ///
 /// Any model that takes a [`VarBuilder`] gets its weights from it, unmodified. What a tensor gets depends on
 /// the seed and on its full name only; so neither the order of construction, nor other tensors, nor the
-/// number of threads change it. (The streams that are one generator for all, [`with_torch`](Self::with_torch) and
-/// [`with_generator`](Self::with_generator), go by the order of construction instead.)
+/// number of threads change it. (The streams that are one generator for all, [`with_torch_rng`](Self::with_torch_rng) and
+/// [`with_rng`](Self::with_rng), go by the order of construction instead.)
 ///
 /// How a tensor starts, the first of these that there is:
 ///
@@ -28,7 +28,7 @@ use crate::{Error, Fans, Initializer, KeyedV1, Rule};
 /// 2. The first rule of [`with_rules`](Self::with_rules) that matches it. With [`strict`](Self::strict), a tensor
 ///    that no rule names is an error.
 /// 3. A constant other than zero that its layer asks for ([`candle_nn::Init`]): the scale of a norm, say.
-/// 4. For two or more dimensions, the initializer of [`with_weights`](Self::with_weights).
+/// 4. For two or more dimensions, the initializer of [`with_default_init`](Self::with_default_init).
 /// 5. What its layer hints at, drawn from our stream. A hint of zeros is what candle means by *no hint*. For a
 ///    weight (by its dimensions, or by a name that ends in `weight`) that is an error that names the tensor, rather
 ///    than a dead layer.
@@ -42,7 +42,7 @@ use crate::{Error, Fans, Initializer, KeyedV1, Rule};
 ///
 /// let map = InitMap::new(42)
 ///     .with_rules([Rule::draw("head.**", Initializer::zeros())?])
-///     .with_weights(Initializer::kaiming_normal());
+///     .with_default_init(Initializer::kaiming_normal());
 /// let vb = map.var_builder(DType::F32, &Device::Cpu);
 /// candle_nn::linear(3, 5, vb.pp("body"))?;
 /// let head = candle_nn::linear(5, 2, vb.pp("head"))?;
@@ -133,17 +133,17 @@ impl InitMap {
     }
 
     /// Draws from PyTorch's CPU generator after `torch.manual_seed(seed)`, in the order of construction.
-    pub fn with_torch(self, seed: u64) -> Self {
+    pub fn with_torch_rng(self, seed: u64) -> Self {
         self.with(|s| s.stream = Stream::torch(seed))
     }
 
     /// Draws from a generator of `rand`'s, in the order of construction.
-    pub fn with_generator(self, generator: impl Rng + Send + 'static) -> Self {
+    pub fn with_rng(self, generator: impl Rng + Send + 'static) -> Self {
         self.with(|s| s.stream = Stream::Rand(Arc::new(Mutex::new(Box::new(generator)))))
     }
 
     /// Draws every tensor of two or more dimensions that no rule names from this initializer.
-    pub fn with_weights(self, initializer: Initializer) -> Self {
+    pub fn with_default_init(self, initializer: Initializer) -> Self {
         self.with(|s| s.weights = Some(initializer))
     }
 
@@ -206,7 +206,7 @@ impl InitMap {
     }
 
     /// The patterns of the rules that no tensor has met first so far: a typing error, perhaps.
-    pub fn unmet_rules(&self) -> Vec<String> {
+    pub fn unmatched_rules(&self) -> Vec<String> {
         let met: BTreeSet<usize> = self.lock().values().filter_map(|entry| entry.rule).collect();
         let rules = self.settings.rules.iter().enumerate();
         rules.filter(|(index, _)| !met.contains(index)).map(|(_, rule)| rule.pattern.to_string()).collect()
@@ -246,7 +246,7 @@ impl InitMap {
             init: drawn.as_ref().map_or_else(String::new, |drawn| drawn.initializer.to_string()),
             fan_in: fans.map(|fans| fans.fan_in),
             fan_out: fans.map(|fans| fans.fan_out),
-            std_meant: match drawn {
+            expected_std: match drawn {
                 Some(drawn) => drawn.initializer.std_with_layout(shape, layout)?,
                 None => None,
             },

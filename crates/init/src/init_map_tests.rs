@@ -59,7 +59,7 @@ fn a_weight_without_a_hint_is_an_error_that_names_it() {
     // An RMS norm that asks for its scale without a hint would put out zeros.
     let error = vb.pp("norm").get(3, "weight").unwrap_err().to_string();
     assert!(error.contains("no initializer for 'norm.weight' [3]"), "{error}");
-    let map = InitMap::new(7).with_weights(Initializer::ones());
+    let map = InitMap::new(7).with_default_init(Initializer::ones());
     let vb = map.var_builder(DType::F32, &Device::Cpu);
     assert_eq!(values(&vb.get((2, 3), "weight").unwrap()), [1.0; 6]);
     let scale = vb.get_with_hints((2, 1, 1), "scale", Init::Const(0.5)).unwrap();
@@ -68,7 +68,7 @@ fn a_weight_without_a_hint_is_an_error_that_names_it() {
 
 #[test]
 fn a_name_is_one_variable() {
-    let map = InitMap::new(7).with_weights(Initializer::xavier_normal());
+    let map = InitMap::new(7).with_default_init(Initializer::xavier_normal());
     let vb = map.var_builder(DType::F32, &Device::Cpu);
     let first = vb.get((2, 3), "weight").unwrap();
     map.vars()[0].set(&first.zeros_like().unwrap()).unwrap();
@@ -100,7 +100,7 @@ fn the_first_rule_that_matches_holds() {
     assert_eq!(values(head.bias().unwrap()), [0.0; 2]);
     assert_eq!(values(body.weight()), [1.0; 9]);
     assert!(values(body.bias().unwrap()).iter().all(|x| *x != 0.0 && x.abs() <= 1.0 / 3f32.sqrt()));
-    assert_eq!(map.unmet_rules(), ["head.weight"]);
+    assert_eq!(map.unmatched_rules(), ["head.weight"]);
 
     let vb = InitMap::new(7).with_rules(rules()).strict().var_builder(DType::F32, &Device::Cpu);
     candle_nn::linear(3, 2, vb.pp("fc")).unwrap();
@@ -129,7 +129,7 @@ fn what_a_file_has_is_loaded_and_the_rest_is_drawn() {
     let vb = map.var_builder(DType::F32, &Device::Cpu);
     let layer = candle_nn::linear(2, 2, vb.pp("fc")).unwrap();
     assert_eq!(values(layer.weight()), [1.0, 2.0, 3.0, 4.0]);
-    assert_eq!(map.unused_in_file(), [""; 0]);
+    assert_eq!(map.unused_tensors(), [""; 0]);
     let origins: Vec<Origin> = map.manifest().unwrap().tensors.iter().map(|entry| entry.origin).collect();
     assert_eq!(origins, [Origin::Drawn, Origin::Loaded]);
 
@@ -161,7 +161,7 @@ fn the_manifest_says_what_was_meant_and_what_came() {
     assert_eq!((bias.name.as_str(), bias.init.as_str(), bias.learning_rate), ("fc.bias", "zeros", 1.0));
     assert_eq!((weight.fan_in, weight.fan_out), (Some(256.0), Some(300.0)));
     assert_eq!((weight.init.as_str(), weight.rule.as_str()), ("lecun_normal", "[*, *, ..]"));
-    assert_eq!((weight.std_meant, weight.learning_rate), (Some(1.0 / 16.0), 0.5));
+    assert_eq!((weight.expected_std, weight.learning_rate), (Some(1.0 / 16.0), 0.5));
     // n = 76,800: the relative error of a std is 1/√(2n) = .26 % at one sigma.
     assert!((weight.std.unwrap() * 16.0 - 1.0).abs() < 0.01, "{:?}", weight.std);
     assert_eq!(weight.key.as_ref().map(String::len), Some(16));
@@ -174,12 +174,12 @@ fn one_generator_for_all_goes_by_the_order() {
         Rule::draw("first", Initializer::Uniform { low: 0.0, high: 1.0 }).unwrap(),
         Rule::draw("second", Initializer::normal(1.0)).unwrap(),
     ];
-    let map = InitMap::new(0).with_rules(rules.clone()).with_torch(42);
+    let map = InitMap::new(0).with_rules(rules.clone()).with_torch_rng(42);
     let vb = map.var_builder(DType::F32, &Device::Cpu);
     let bits = |t: Tensor| values(&t).iter().map(|x| x.to_bits()).collect::<Vec<_>>();
     assert_eq!(bits(vb.get(3, "first").unwrap()), [0x3f61_dc66, 0x3f6a_3db3, 0x3ec4_06b8]);
 
-    let map = InitMap::new(0).with_rules(rules.clone()).with_torch(42);
+    let map = InitMap::new(0).with_rules(rules.clone()).with_torch_rng(42);
     let vb = map.var_builder(DType::F32, &Device::Cpu);
     assert_eq!(
         bits(vb.get(16, "second").unwrap())[..4],
@@ -188,7 +188,7 @@ fn one_generator_for_all_goes_by_the_order() {
 
     let generator = || KeyedV1::new(1).key("g").rng();
     let draw = |names: [&str; 2]| {
-        let map = InitMap::new(0).with_rules(rules.clone()).with_generator(generator());
+        let map = InitMap::new(0).with_rules(rules.clone()).with_rng(generator());
         let vb = map.var_builder(DType::F32, &Device::Cpu);
         names.map(|name| bits(vb.get(5, name).unwrap()))
     };
@@ -232,14 +232,14 @@ fn what_is_loaded_keeps_its_rule() {
         |map: &InitMap| map.learning_rates().unwrap().into_iter().map(|(_, rate)| rate).collect::<Vec<_>>();
     assert_eq!(rates(&loaded), [1.0, 0.25]);
     assert_eq!(rates(&loaded), rates(&map));
-    assert_eq!(loaded.unmet_rules(), map.unmet_rules());
+    assert_eq!(loaded.unmatched_rules(), map.unmatched_rules());
     let manifest = loaded.manifest().unwrap();
     let weight = &manifest.tensors[1];
     assert_eq!(
         (weight.origin, weight.rule.as_str(), weight.learning_rate),
         (Origin::Loaded, "[*, *, ..]", 0.25)
     );
-    assert_eq!((weight.init.as_str(), weight.std_meant, weight.key.as_ref()), ("", None, None));
+    assert_eq!((weight.init.as_str(), weight.expected_std, weight.key.as_ref()), ("", None, None));
 
     // A vector has no fans to learn by.
     let falling = crate::LearningRate::InverseFanIn { base: 2.0 };
@@ -252,7 +252,7 @@ fn what_is_loaded_keeps_its_rule() {
     // The layout, too: of three projections stacked, the fans of one.
     let stacked = Rule::draw("**.weight", Initializer::ones())
         .unwrap()
-        .with_layout(crate::Layout::Stacked { parts: 2 });
+        .with_layout(crate::WeightLayout::Stacked { parts: 2 });
     let loaded = InitMap::new(8).with_file(&path).unwrap().with_rules([stacked]);
     build(&loaded);
     assert_eq!(loaded.manifest().unwrap().tensors[1].fan_out, Some(4.0));
@@ -262,7 +262,7 @@ fn what_is_loaded_keeps_its_rule() {
 fn a_checkpoint_in_shards() {
     let folder = Folder::new("shards");
     let save = |file: &str, layers: &[&str]| {
-        let map = InitMap::new(1).with_weights(Initializer::normal(1.0));
+        let map = InitMap::new(1).with_default_init(Initializer::normal(1.0));
         for layer in layers {
             candle_nn::linear(2, 2, map.var_builder(DType::F32, &Device::Cpu).pp(layer)).unwrap();
         }
@@ -279,7 +279,7 @@ fn a_checkpoint_in_shards() {
         candle_nn::linear(2, 2, vb.pp(layer)).unwrap();
     }
     assert!(map.manifest().unwrap().tensors.iter().all(|tensor| tensor.origin == Origin::Loaded));
-    assert_eq!(map.unused_in_file(), ["c.bias", "c.weight"]);
+    assert_eq!(map.unused_tensors(), ["c.bias", "c.weight"]);
     let error = map.with_file(again).unwrap_err().to_string();
     assert!(error.contains("an earlier file has 'c.bias' too"), "{error}");
 
@@ -293,12 +293,12 @@ fn a_checkpoint_in_shards() {
 fn maps_of_a_clone_have_their_own_pytorch_generator() {
     let draw = |map: InitMap| values(&map.var_builder(DType::F32, &Device::Cpu).get(5, "w").unwrap());
     let rule = || [Rule::draw("w", Initializer::normal(1.0)).unwrap()];
-    let torch = InitMap::new(0).with_torch(42).with_rules(rule());
+    let torch = InitMap::new(0).with_torch_rng(42).with_rules(rule());
     let first = draw(torch.clone().with_rules(rule()));
     assert_eq!(draw(torch.clone().with_rules(rule())), first);
     assert_eq!(draw(torch), first);
 
-    let generator = InitMap::new(0).with_generator(KeyedV1::new(1).key("g").rng()).with_rules(rule());
+    let generator = InitMap::new(0).with_rng(KeyedV1::new(1).key("g").rng()).with_rules(rule());
     let first = draw(generator.clone().with_rules(rule()));
     assert_ne!(draw(generator.with_rules(rule())), first);
 }
@@ -340,7 +340,7 @@ fn advice_for_a_vector_is_a_rule() {
         error.lines().next().unwrap().to_owned()
     };
     assert!(error(&[3]).ends_with("name one with a rule"), "{}", error(&[3]));
-    assert!(error(&[3, 3]).ends_with("name one with a rule or with InitMap::with_weights"));
+    assert!(error(&[3, 3]).ends_with("name one with a rule or with InitMap::with_default_init"));
 }
 
 /// `?` on a pattern's error, where candle's error is what is returned.
@@ -359,7 +359,7 @@ fn the_manifest_is_a_table() {
     vb.get((100, 4), "w").unwrap();
     vb.get((0, 4), "empty").unwrap();
     let manifest = map.manifest().unwrap();
-    assert_eq!((manifest.tensors[0].std, manifest.tensors[1].std_meant), (None, Some(0.1)));
+    assert_eq!((manifest.tensors[0].std, manifest.tensors[1].expected_std), (None, Some(0.1)));
     let table = manifest.to_string();
     let words = |line: usize| table.lines().nth(line).unwrap().split_whitespace().collect::<Vec<_>>();
     assert_eq!(words(0)[..4], ["name", "shape", "type", "origin"]);

@@ -6,7 +6,7 @@ use crate::plan::Plan;
 use crate::source::{Source, Values, to_tensor};
 use crate::stft::{Scaling, Side, Window};
 use crate::structured::{self, Structure};
-use crate::{Error, FanMode, Layout};
+use crate::{Error, FanMode, WeightLayout};
 
 /// How a tensor starts.
 ///
@@ -209,14 +209,14 @@ impl Initializer {
     /// # Errors
     /// As [`tensor`](Self::tensor).
     pub fn std(&self, shape: &[usize]) -> Result<Option<f64>, Error> {
-        self.std_with_layout(shape, Layout::default())
+        self.std_with_layout(shape, WeightLayout::default())
     }
 
     /// As [`std`](Self::std), for a weight of another layout.
     ///
     /// # Errors
     /// As [`tensor`](Self::tensor).
-    pub fn std_with_layout(&self, shape: &[usize], layout: Layout) -> Result<Option<f64>, Error> {
+    pub fn std_with_layout(&self, shape: &[usize], layout: WeightLayout) -> Result<Option<f64>, Error> {
         match self.plan(shape, layout)? {
             Plan::Independent(distribution) => Ok(Some(distribution.std())),
             Plan::Structure(structure) => {
@@ -242,7 +242,7 @@ impl Initializer {
     /// As [`tensor`](Self::tensor).
     pub fn weight_law(&self, shape: &[usize]) -> Result<Option<WeightLaw>, Error> {
         let law = |variance, orthogonal| Ok(Some(WeightLaw { variance, orthogonal }));
-        match self.plan(shape, Layout::default())? {
+        match self.plan(shape, WeightLayout::default())? {
             Plan::Independent(distribution) if distribution.is_centred() => {
                 law(distribution.std().powi(2), false)
             }
@@ -265,7 +265,7 @@ impl Initializer {
     ///
     /// # Errors
     /// [`Error::Parameter`] for a parameter out of range, [`Error::NoFans`] where the scheme needs fans and
-    /// the shape has none, [`Error::Layout`] where the shape is none of the layout, [`Error::Shape`] where the scheme
+    /// the shape has none, [`Error::WeightLayout`] where the shape is none of the layout, [`Error::Shape`] where the scheme
     /// cannot fill it, [`Error::Type`] for a type that is not floating point, [`Error::Candle`] if the device refuses.
     pub fn tensor<'a>(
         &self,
@@ -274,7 +274,7 @@ impl Initializer {
         dtype: DType,
         device: &Device,
     ) -> Result<Tensor, Error> {
-        self.tensor_with_layout(source, shape, Layout::default(), dtype, device)
+        self.tensor_with_layout(source, shape, WeightLayout::default(), dtype, device)
     }
 
     /// As [`tensor`](Self::tensor), for a weight of another layout.
@@ -285,7 +285,7 @@ impl Initializer {
         &self,
         source: impl Into<Source<'a>>,
         shape: impl Into<Shape>,
-        layout: Layout,
+        layout: WeightLayout,
         dtype: DType,
         device: &Device,
     ) -> Result<Tensor, Error> {

@@ -87,13 +87,14 @@ fn parameters_out_of_range_are_named() {
 #[test]
 fn a_layout_that_does_not_fit_is_refused() {
     for scheme in [Initializer::normal(1.0), Initializer::xavier_normal(), Initializer::zeros()] {
-        let error = scheme.std_with_layout(&[8, 3, 3, 3], Layout::Embedding).unwrap_err().to_string();
+        let error = scheme.std_with_layout(&[8, 3, 3, 3], WeightLayout::Embedding).unwrap_err().to_string();
         assert!(error.contains("does not fit the layout embedding"), "{scheme}: {error}");
-        let error = scheme.std_with_layout(&[6, 2], Layout::Stacked { parts: 4 }).unwrap_err().to_string();
+        let error =
+            scheme.std_with_layout(&[6, 2], WeightLayout::Stacked { parts: 4 }).unwrap_err().to_string();
         assert!(error.contains("a multiple of the parts"), "{scheme}: {error}");
     }
     // A bias beside it has no layout.
-    assert!(Initializer::zeros().std_with_layout(&[6], Layout::Stacked { parts: 4 }).is_ok());
+    assert!(Initializer::zeros().std_with_layout(&[6], WeightLayout::Stacked { parts: 4 }).is_ok());
 }
 
 #[test]

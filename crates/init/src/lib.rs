@@ -18,7 +18,7 @@
 //! use candle_core::{DType, Device};
 //! use wick_init::{InitMap, Initializer};
 //!
-//! let map = InitMap::new(42).with_weights(Initializer::xavier_normal());
+//! let map = InitMap::new(42).with_default_init(Initializer::xavier_normal());
 //! let vb = map.var_builder(DType::F32, &Device::Cpu);
 //! let layer = candle_nn::linear(800, 750, vb.pp("fc"))?;
 //! assert_eq!(layer.weight().dims(), [750, 800]);
@@ -56,7 +56,7 @@ pub mod torch;
 
 pub use distribution::Distribution;
 pub use error::Error;
-pub use fans::{FanMode, Fans, Layout};
+pub use fans::{FanMode, Fans, WeightLayout};
 pub use init_map::InitMap;
 pub use initializer::{Centre, Family, Initializer, SparseBy, WeightLaw};
 pub use manifest::{Manifest, ManifestEntry, Origin};

@@ -11,7 +11,7 @@ use serde::Serialize;
 /// use candle_core::{DType, Device};
 /// use wick_init::{InitMap, Initializer};
 ///
-/// let map = InitMap::new(42).with_weights(Initializer::lecun_normal());
+/// let map = InitMap::new(42).with_default_init(Initializer::lecun_normal());
 /// map.var_builder(DType::F32, &Device::Cpu).get((2, 4), "fc.weight")?;
 /// let table = map.manifest()?.to_string();
 /// let first: Vec<&str> = table.lines().nth(1).unwrap_or_default().split_whitespace().take(4).collect();
@@ -47,7 +47,7 @@ pub struct ManifestEntry {
     pub fan_out: Option<f64>,
     /// The standard deviation that the initializer means; `None` for a structure whose elements have none, and for what was
     /// loaded.
-    pub std_meant: Option<f64>,
+    pub expected_std: Option<f64>,
     /// The standard deviation that the elements have now; `None` without elements.
     pub std: Option<f64>,
     /// By what the learning rate is to be multiplied.
@@ -105,7 +105,7 @@ impl fmt::Display for Manifest {
                 t.init.clone(),
                 fan(t.fan_in),
                 fan(t.fan_out),
-                number(t.std_meant),
+                number(t.expected_std),
                 number(t.std),
                 t.learning_rate.to_string(),
                 t.key.clone().unwrap_or_else(|| "-".to_owned()),

@@ -3,7 +3,7 @@
 use crate::distribution::{Distribution, TRUNCATED_STD};
 use crate::error::check;
 use crate::structured::{self, Structure};
-use crate::{Error, Family, FanMode, Fans, Initializer, Layout};
+use crate::{Error, Family, FanMode, Fans, Initializer, WeightLayout};
 
 /// How a tensor is filled, after its shape is known.
 pub(crate) enum Plan<'a> {
@@ -26,7 +26,7 @@ impl Plan<'_> {
 impl Initializer {
     /// What the scheme does to a tensor of this shape: a distribution for each element by itself, or a
     /// structure. All arithmetic of the schemes is here.
-    pub(crate) fn plan(&self, shape: &[usize], layout: Layout) -> Result<Plan<'_>, Error> {
+    pub(crate) fn plan(&self, shape: &[usize], layout: WeightLayout) -> Result<Plan<'_>, Error> {
         layout.check(shape)?;
         let fan = |mode: FanMode| -> Result<f64, Error> {
             let fans = Fans::with_layout(shape, layout)

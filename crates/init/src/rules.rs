@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::check;
-use crate::{Error, Fans, Initializer, Layout, Pattern};
+use crate::{Error, Fans, Initializer, Pattern, WeightLayout};
 
 /// What a rule does with its tensors.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,10 +92,10 @@ impl FromStr for LearningRate {
 /// A rule: a pattern, and what is done with the tensors that it matches.
 ///
 /// ```
-/// use wick_init::{Initializer, Layout, Rule};
+/// use wick_init::{Initializer, WeightLayout, Rule};
 ///
 /// let rule = Rule::draw("**.qkv.weight", Initializer::xavier_uniform())?
-///     .with_layout(Layout::Stacked { parts: 3 });
+///     .with_layout(WeightLayout::Stacked { parts: 3 });
 /// assert_eq!(rule.pattern.to_string(), "**.qkv.weight");
 /// # Ok::<(), wick_init::PatternError>(())
 /// ```
@@ -106,7 +106,7 @@ pub struct Rule {
     /// How they start.
     pub action: Action,
     /// What their dimensions mean.
-    pub layout: Layout,
+    pub layout: WeightLayout,
     /// How fast they learn.
     pub learning_rate: LearningRate,
     /// The depth of the model that the rule is for, where it goes by that: a tensor whose name has a layer's number that
@@ -140,12 +140,12 @@ impl Rule {
     }
 
     fn new(pattern: &str, action: Action) -> Result<Self, crate::PatternError> {
-        let (layout, learning_rate) = (Layout::default(), LearningRate::default());
+        let (layout, learning_rate) = (WeightLayout::default(), LearningRate::default());
         Ok(Self { pattern: pattern.parse()?, action, layout, learning_rate, layers: None })
     }
 
     /// The same for weights of another layout.
-    pub fn with_layout(self, layout: Layout) -> Self {
+    pub fn with_layout(self, layout: WeightLayout) -> Self {
         Self { layout, ..self }
     }
 
@@ -185,7 +185,7 @@ impl Rule {
     /// By what the learning rate of a tensor of this shape is multiplied.
     ///
     /// # Errors
-    /// [`Error::NoFans`] where that needs fans and the shape has none, [`Error::Layout`] where the shape is none of the
+    /// [`Error::NoFans`] where that needs fans and the shape has none, [`Error::WeightLayout`] where the shape is none of the
     /// rule's layout.
     pub fn learning_rate_multiplier(&self, shape: &[usize]) -> Result<f64, Error> {
         match self.learning_rate {

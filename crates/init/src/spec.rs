@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use crate::error::check;
 use crate::stft::{Scaling, Side, Window};
-use crate::{Centre, Error, Family, Initializer, Layout, SparseBy, jax, keras, timm, torch};
+use crate::{Centre, Error, Family, Initializer, SparseBy, WeightLayout, jax, keras, timm, torch};
 use parameters::Parameters;
 
 type Make = fn(&mut Parameters) -> Result<Initializer, Error>;
@@ -270,7 +270,7 @@ impl FromStr for Initializer {
             return Err(parameters.error(&format!("{name} takes no {key}=")));
         }
         // What needs no shape to be seen wrong is wrong now: bounds crossed, a negative std.
-        match scheme.plan(&[1, 1], Layout::Plain) {
+        match scheme.plan(&[1, 1], WeightLayout::Plain) {
             Ok(_) | Err(Error::NoFans { .. } | Error::Shape { .. }) => Ok(scheme),
             Err(error) => Err(error),
         }

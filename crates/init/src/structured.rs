@@ -2,12 +2,12 @@
 
 use candle_core::DType;
 use rayon::prelude::*;
-use wick_kernels::{Level, haar, qr};
+use wick_kernels::{SimdLevel, haar, qr};
 
 use crate::plan::Plan;
 use crate::source::{Source, Values};
 use crate::stft::{self, Scaling, Side, Window};
-use crate::{Centre, Distribution, Error, Initializer, Layout, SparseBy};
+use crate::{Centre, Distribution, Error, Initializer, SparseBy, WeightLayout};
 
 /// A structure with its parameters checked.
 #[derive(Clone, Copy)]
@@ -115,7 +115,7 @@ pub(crate) fn fill(
     structure: Structure,
     source: &mut Source,
     shape: &[usize],
-    layout: Layout,
+    layout: WeightLayout,
     dtype: DType,
 ) -> Result<Values, Error> {
     if let Structure::ForgetGate { value } = structure {
@@ -227,7 +227,7 @@ fn draw(
     scheme: &Initializer,
     source: &mut Source,
     shape: &[usize],
-    layout: Layout,
+    layout: WeightLayout,
     dtype: DType,
 ) -> Result<Vec<f64>, Error> {
     match scheme.plan(shape, layout)? {
@@ -270,7 +270,7 @@ fn orthogonal(source: &mut Source, rows: usize, columns: usize, gain: f64, dtype
     let orthonormal_rows = if is_torch { qr::orthonormal_rows } else { haar::orthonormal_rows };
     // A wide matrix has its rows made orthonormal, a tall one its columns; a square one's are both.
     if rows < columns || (rows == columns && !is_torch) {
-        let mut q = orthonormal_rows(Level::best(), gaussian.into_f64(), columns);
+        let mut q = orthonormal_rows(SimdLevel::best(), gaussian.into_f64(), columns);
         q.iter_mut().for_each(|x| *x *= gain);
         return Values::F64(q);
     }
@@ -280,7 +280,7 @@ fn orthogonal(source: &mut Source, rows: usize, columns: usize, gain: f64, dtype
         Values::F32(gaussian) => transposed(&gaussian, rows, columns, f64::from),
         Values::F64(gaussian) => transposed(&gaussian, rows, columns, |x| x),
     };
-    let q = orthonormal_rows(Level::best(), lines, rows);
+    let q = orthonormal_rows(SimdLevel::best(), lines, rows);
     if dtype == DType::F32 {
         Values::F32(transposed(&q, columns, rows, |x| (x * gain) as f32))
     } else {

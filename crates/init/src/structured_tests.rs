@@ -3,7 +3,7 @@ use crate::KeyedV1;
 
 fn filled(scheme: &Initializer, shape: &[usize]) -> Vec<f64> {
     let mut source = Source::Keyed(KeyedV1::new(11).key("w"));
-    draw(scheme, &mut source, shape, Layout::Plain, DType::F64).unwrap()
+    draw(scheme, &mut source, shape, WeightLayout::Plain, DType::F64).unwrap()
 }
 
 /// The largest difference of `rows · rowsᵀ` from `gain²·I`.
@@ -44,7 +44,7 @@ fn orthogonal_is_haar() {
     let scheme = Initializer::Orthogonal { gain: 1.0 };
     let fourth = |index: usize| {
         let mut source = Source::Keyed(KeyedV1::new(11).key(&format!("w{index}")));
-        let w = draw(&scheme, &mut source, &[n, n], Layout::Plain, DType::F64).unwrap();
+        let w = draw(&scheme, &mut source, &[n, n], WeightLayout::Plain, DType::F64).unwrap();
         w.iter().map(|x| x.powi(4)).sum::<f64>() / (n * n) as f64
     };
     let values: Vec<f64> = (0..draws).map(fourth).collect();

@@ -8,10 +8,10 @@ use std::hint::black_box;
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::{Optimizer, ParamsAdamW};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use wick_kernels::gemm::{Matrix, product};
+use wick_kernels::gemm::{Matrix, matmul};
 use wick_kernels::qr::orthonormal_rows;
 use wick_kernels::{
-    AdamW, DensePass, Histogram, Level, Moments, ParamsSgd, Sgd, activate, activation_gradient, summarize,
+    AdamW, DensePass, Histogram, Moments, ParamsSgd, Sgd, SimdLevel, activate, activation_gradient, summarize,
 };
 use wick_theory::Activation;
 
@@ -45,12 +45,14 @@ fn products(c: &mut Criterion) {
         let (a, b) = (numbers(m * k), numbers(k * n));
         let (a, b) = (Matrix::new(&a, m, k).unwrap(), Matrix::new(&b, n, k).unwrap().t());
         group.throughput(Throughput::Elements(2 * (m * k * n) as u64)); // elem/s are FLOP/s here
-        group.bench_function(format!("{m}x{k}x{n}"), |bencher| bencher.iter(|| product(Level::best(), a, b)));
+        group.bench_function(format!("{m}x{k}x{n}"), |bencher| {
+            bencher.iter(|| matmul(SimdLevel::best(), a, b))
+        });
     }
     group.throughput(Throughput::Elements(8 * 800u64.pow(3) / 3));
     let rows: Vec<f64> = numbers(800 * 800).into_iter().map(f64::from).collect();
     group.bench_function("orthonormal 800x800", |b| {
-        b.iter(|| orthonormal_rows(Level::best(), rows.clone(), 800));
+        b.iter(|| orthonormal_rows(SimdLevel::best(), rows.clone(), 800));
     });
 }
 

@@ -12,7 +12,7 @@ use crate::compose::compose;
 use crate::function::{Element, Function, Visit, visit};
 use crate::math::SIN_LIMIT;
 use crate::simd::{self, Task};
-use crate::{Level, parallel};
+use crate::{SimdLevel, parallel};
 
 /// `φ(xs)`, element by element, for any shape and any floating point type.
 ///
@@ -94,12 +94,12 @@ impl CustomOp1 for Value {
             return self.cpu_fwd(&contiguous, &Layout::contiguous(layout.shape()));
         };
         use CpuStorage::{BF16, F16, F32, F64};
-        let (activation, level) = (self.0, Level::best());
+        let (activation, level) = (self.0, SimdLevel::best());
         let output = match storage {
             F32(xs) => F32(values(level, activation, &xs[start..end])),
             BF16(xs) => BF16(values(level, activation, &xs[start..end])),
             F16(xs) => F16(values(level, activation, &xs[start..end])),
-            F64(xs) => F64(values(Level::Portable, activation, &xs[start..end])),
+            F64(xs) => F64(values(SimdLevel::Portable, activation, &xs[start..end])),
             other => bail!("{} takes floating point tensors, not {}", self.name(), other.dtype().as_str()),
         };
         Ok((output, layout.shape().clone()))
@@ -138,12 +138,12 @@ impl CustomOp2 for Gradient {
             bail!("{} takes contiguous tensors", self.name());
         };
         use CpuStorage::{BF16, F16, F32, F64};
-        let (activation, level) = (self.0, Level::best());
+        let (activation, level) = (self.0, SimdLevel::best());
         let output = match (xs, gs) {
             (F32(xs), F32(gs)) => F32(gradients(level, activation, &xs[x0..x1], &gs[g0..g1])),
             (BF16(xs), BF16(gs)) => BF16(gradients(level, activation, &xs[x0..x1], &gs[g0..g1])),
             (F16(xs), F16(gs)) => F16(gradients(level, activation, &xs[x0..x1], &gs[g0..g1])),
-            (F64(xs), F64(gs)) => F64(gradients(Level::Portable, activation, &xs[x0..x1], &gs[g0..g1])),
+            (F64(xs), F64(gs)) => F64(gradients(SimdLevel::Portable, activation, &xs[x0..x1], &gs[g0..g1])),
             (xs, gs) => {
                 bail!("a gradient of {} for an input of {}", gs.dtype().as_str(), xs.dtype().as_str())
             }
@@ -167,7 +167,7 @@ impl CustomOp2 for Gradient {
 const TASK: usize = 1 << 14;
 
 /// `φ` of every element.
-pub(crate) fn values<T: Element>(level: Level, activation: Activation, xs: &[T]) -> Vec<T> {
+pub(crate) fn values<T: Element>(level: SimdLevel, activation: Activation, xs: &[T]) -> Vec<T> {
     filled(xs.len(), |start, out| {
         let xs = &xs[start..start + out.len()];
         if level.is_fast() {
@@ -184,7 +184,7 @@ pub(crate) fn values<T: Element>(level: Level, activation: Activation, xs: &[T])
 }
 
 /// `φ'` of every element, times the gradient that comes back.
-pub(crate) fn gradients<T: Element>(level: Level, activation: Activation, xs: &[T], gs: &[T]) -> Vec<T> {
+pub(crate) fn gradients<T: Element>(level: SimdLevel, activation: Activation, xs: &[T], gs: &[T]) -> Vec<T> {
     filled(xs.len(), |start, out| {
         let (xs, gs) = (&xs[start..start + out.len()], &gs[start..start + out.len()]);
         if level.is_fast() {
@@ -224,7 +224,7 @@ fn filled<T: Send>(count: usize, fill: impl Fn(usize, &mut [MaybeUninit<T>]) + S
 }
 
 struct Values<'a, T> {
-    level: Level,
+    level: SimdLevel,
     xs: &'a [T],
     out: &'a mut [MaybeUninit<T>],
 }
@@ -238,7 +238,7 @@ impl<T: Element> Visit for Values<'_, T> {
 }
 
 struct Gradients<'a, T> {
-    level: Level,
+    level: SimdLevel,
     xs: &'a [T],
     gs: &'a [T],
     out: &'a mut [MaybeUninit<T>],
@@ -253,7 +253,7 @@ impl<T: Element> Visit for Gradients<'_, T> {
 }
 
 /// `φ` of every element, in its place.
-pub(crate) fn apply(level: Level, activation: Activation, xs: &mut [f32]) {
+pub(crate) fn apply(level: SimdLevel, activation: Activation, xs: &mut [f32]) {
     if activation == Activation::Sin && xs.iter().any(|x| f64::from(x.abs()) > SIN_LIMIT) {
         xs.iter_mut().for_each(|x| *x = activation.value(f64::from(*x)) as f32);
     } else if activation != Activation::Identity {
@@ -263,7 +263,7 @@ pub(crate) fn apply(level: Level, activation: Activation, xs: &mut [f32]) {
 
 /// `φ'·g` in the place of `g`, from the output of the activation if that
 /// [is enough](is_derivative_of_output), else from its input.
-pub(crate) fn apply_gradient(level: Level, activation: Activation, known: &[f32], gs: &mut [f32]) {
+pub(crate) fn apply_gradient(level: SimdLevel, activation: Activation, known: &[f32], gs: &mut [f32]) {
     if activation == Activation::Sin && known.iter().any(|x| f64::from(x.abs()) > SIN_LIMIT) {
         let derivative = |x: f32| activation.derivative(f64::from(x));
         gs.iter_mut().zip(known).for_each(|(g, &x)| *g = (derivative(x) * f64::from(*g)) as f32);
@@ -286,7 +286,7 @@ pub(crate) fn is_derivative_of_output(activation: Activation) -> bool {
 }
 
 struct InPlace<'a> {
-    level: Level,
+    level: SimdLevel,
     xs: &'a mut [f32],
 }
 
@@ -299,7 +299,7 @@ impl Visit for InPlace<'_> {
 }
 
 struct GradientInPlace<'a> {
-    level: Level,
+    level: SimdLevel,
     known: &'a [f32],
     gs: &'a mut [f32],
 }

@@ -131,7 +131,7 @@ fn ulps(got: f32, right: f64) -> u64 {
 #[test]
 fn within_two_units_in_the_last_place_at_every_exponent() {
     let (xs, ones) = (all_exponents(), vec![1f32; all_exponents().len()]);
-    for level in Level::available().filter(|level| level.is_fast()) {
+    for level in SimdLevel::available().filter(|level| level.is_fast()) {
         for activation in Activation::ALL
             .into_iter()
             .chain([Activation::LeakyRelu { slope: -0.3 }, Activation::Elu { alpha: 0.7 }])
@@ -152,7 +152,7 @@ fn every_level_gives_the_same_bits() {
     let bits = |level, activation| -> Vec<u32> {
         values(level, activation, &xs).into_iter().map(f32::to_bits).collect()
     };
-    let fast: Vec<Level> = Level::available().filter(|level| level.is_fast()).collect();
+    let fast: Vec<SimdLevel> = SimdLevel::available().filter(|level| level.is_fast()).collect();
     for activation in Activation::ALL {
         assert!(fast.windows(2).all(|pair| bits(pair[0], activation) == bits(pair[1], activation)));
     }
@@ -165,7 +165,7 @@ fn odd_functions_are_odd_to_the_bit() {
     use Activation::{Erf, Hardtanh, Identity, Sin, Softsign, Tanh};
     for activation in [Identity, Tanh, Softsign, Hardtanh, Sin, Erf] {
         let (plus, minus) =
-            (values(Level::best(), activation, &xs), values(Level::best(), activation, &mirrored));
+            (values(SimdLevel::best(), activation, &xs), values(SimdLevel::best(), activation, &mirrored));
         for ((x, plus), minus) in xs.iter().zip(plus).zip(minus) {
             assert!(plus.to_bits() == (-minus).to_bits() || plus.is_nan(), "{activation} at {x:e}");
         }

@@ -6,7 +6,7 @@ use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, DType, InplaceOp2, Layout, Result, Var, bail};
 use candle_nn::{Optimizer, ParamsAdamW};
 
-use crate::{Level, parallel, simd};
+use crate::{SimdLevel, parallel, simd};
 
 /// AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) with the parameters and the arithmetic of
 /// [`candle_nn::AdamW`], whose place it takes: on a CPU, `f32` variables are stepped in one pass that reads each number
@@ -165,7 +165,7 @@ impl InplaceOp2 for InPlace<'_> {
             })
             .collect();
         parallel::for_each_part(&mut passes, 1, |_, passes| {
-            passes.iter_mut().for_each(|pass| simd::run(Level::best(), pass));
+            passes.iter_mut().for_each(|pass| simd::run(SimdLevel::best(), pass));
         });
         Ok(())
     }

@@ -5,7 +5,7 @@ use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
 
 use crate::slice::{self, Lend};
-use crate::{Level, parallel, simd};
+use crate::{SimdLevel, parallel, simd};
 
 /// `Σ aᵢ bᵢ` over all elements, a scalar, differentiable in both: `∂/∂a = g·b` and `∂/∂b = g·a`. What losses and penalties
 /// are made of: `Σ o·g`, `Σ w²`.
@@ -115,7 +115,7 @@ const LANES: usize = 16;
 fn sum_of<T: Lend>(a: &[T], b: &[T]) -> f64 {
     let blocks = parallel::map(a.len().div_ceil(BLOCK), |block| {
         let places = block * BLOCK..a.len().min((block + 1) * BLOCK);
-        simd::run(Level::best(), Products { a: &a[places.clone()], b: &b[places] })
+        simd::run(SimdLevel::best(), Products { a: &a[places.clone()], b: &b[places] })
     });
     blocks.into_iter().sum()
 }

@@ -1,7 +1,7 @@
 //! Orthonormal rows of no preferred direction, from random reflections.
 
 use crate::reflections::{BLOCK, Block, dot, multiply_out, part};
-use crate::simd::{self, Level, Task};
+use crate::simd::{self, SimdLevel, Task};
 use crate::{gemm, parallel};
 
 /// Rows that are orthonormal and, if the numbers are independent standard normals, distributed by Haar's measure: the
@@ -14,9 +14,9 @@ use crate::{gemm, parallel};
 /// `i` from its column `i` on; what stands left of that is not looked at.
 ///
 /// ```
-/// use wick_kernels::{Level, haar::orthonormal_rows};
+/// use wick_kernels::{SimdLevel, haar::orthonormal_rows};
 ///
-/// let q = orthonormal_rows(Level::best(), vec![3.0, 4.0, 1.0, 2.0], 2);
+/// let q = orthonormal_rows(SimdLevel::best(), vec![3.0, 4.0, 1.0, 2.0], 2);
 /// for (got, expected) in q.iter().zip([0.6, 0.8, -0.8, 0.6]) {
 ///     assert!((got - expected).abs() < 1e-15);
 /// }
@@ -24,7 +24,7 @@ use crate::{gemm, parallel};
 ///
 /// # Panics
 /// If the rows are longer in number than in length, or do not fill the vector.
-pub fn orthonormal_rows(level: Level, mut normals: Vec<f64>, length: usize) -> Vec<f64> {
+pub fn orthonormal_rows(level: SimdLevel, mut normals: Vec<f64>, length: usize) -> Vec<f64> {
     if normals.is_empty() {
         return normals;
     }
@@ -42,7 +42,7 @@ pub fn orthonormal_rows(level: Level, mut normals: Vec<f64>, length: usize) -> V
 }
 
 /// The reflections along some rows, of which the first begins at column `first`.
-fn block_of(level: Level, rows: &[f64], length: usize, first: usize) -> Block {
+fn block_of(level: SimdLevel, rows: &[f64], length: usize, first: usize) -> Block {
     let (count, width) = (rows.len() / length, length - first);
     let mut v = vec![0.0; count * width];
     let (mut taus, mut negative) = (Vec::with_capacity(count), Vec::with_capacity(count));
@@ -53,7 +53,7 @@ fn block_of(level: Level, rows: &[f64], length: usize, first: usize) -> Block {
     }
     // T's column j is -τⱼ T Vᵀ vⱼ, and τⱼ on the diagonal.
     let vectors = part(&v, count, width, width);
-    let overlaps = gemm::product(level, vectors, vectors.t());
+    let overlaps = gemm::matmul(level, vectors, vectors.t());
     let mut t = vec![0.0; count * count];
     for (j, tau) in taus.into_iter().enumerate() {
         for i in 0..j {
@@ -120,7 +120,7 @@ mod tests {
         for (count, length) in [(1, 1), (1, 5), (2, 2), (17, 40), (64, 64), (65, 65), (130, 131), (200, 333)]
         {
             let numbers = normals(count * length, 7);
-            let q = pool(2).install(|| orthonormal_rows(Level::best(), numbers.clone(), length));
+            let q = pool(2).install(|| orthonormal_rows(SimdLevel::best(), numbers.clone(), length));
             for (i, a) in q.chunks(length).enumerate() {
                 for (j, b) in q.chunks(length).enumerate() {
                     let dot: f64 = a.iter().zip(b).map(|(a, b)| a * b).sum();
@@ -128,7 +128,7 @@ mod tests {
                     assert!((dot - expected).abs() < 1e-13, "{count}×{length}: {i} {j}: {dot}");
                 }
             }
-            for level in Level::available() {
+            for level in SimdLevel::available() {
                 let again = pool(1).install(|| orthonormal_rows(level, numbers.clone(), length));
                 assert_eq!(again, q, "{count}×{length} {level:?}");
             }
@@ -141,7 +141,7 @@ mod tests {
     fn the_reflections_multiplied_one_by_one() {
         let (count, length) = (70, 90);
         let numbers = normals(count * length, 3);
-        let q = orthonormal_rows(Level::best(), numbers.clone(), length);
+        let q = orthonormal_rows(SimdLevel::best(), numbers.clone(), length);
         for (i, q) in q.chunks(length).enumerate() {
             let mut row = vec![0.0; length];
             row[i] = if numbers[i * length + i] > 0.0 { -1.0 } else { 1.0 };
@@ -170,7 +170,7 @@ mod tests {
             let draws: Vec<Vec<f64>> = numbers
                 .chunks(9)
                 .map(|normals| {
-                    let mut q = orthonormal_rows(Level::best(), normals.to_vec(), 3);
+                    let mut q = orthonormal_rows(SimdLevel::best(), normals.to_vec(), 3);
                     for i in (0..3).filter(|_| !with_signs) {
                         // The reflection of a row that points to the first axis goes to the other side.
                         let first = normals[i * 4];
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn zeros_have_no_direction_and_rows_stay_orthonormal() {
-        let q = orthonormal_rows(Level::best(), vec![0.0; 6], 3);
+        let q = orthonormal_rows(SimdLevel::best(), vec![0.0; 6], 3);
         assert_eq!(q, [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
     }
 }

@@ -10,10 +10,10 @@ use candle_core::{Device, Result};
 /// large as it was at its largest. On systems without glibc nothing happens.
 ///
 /// ```
-/// let kept = wick_kernels::keep_freed_memory();
+/// let kept = wick_kernels::retain_freed_memory();
 /// assert_eq!(kept, cfg!(all(target_os = "linux", target_env = "gnu")));
 /// ```
-pub fn keep_freed_memory() -> bool {
+pub fn retain_freed_memory() -> bool {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         /// The largest that glibc takes on 64 bits.
@@ -37,10 +37,10 @@ pub fn keep_freed_memory() -> bool {
 /// ```
 /// use candle_core::Device;
 ///
-/// wick_kernels::keep_freed_memory_of(&Device::Cpu)?;
+/// wick_kernels::retain_freed_memory_on(&Device::Cpu)?;
 /// # Ok::<(), candle_core::Error>(())
 /// ```
-pub fn keep_freed_memory_of(device: &Device) -> Result<()> {
+pub fn retain_freed_memory_on(device: &Device) -> Result<()> {
     #[cfg(feature = "cuda")]
     if let Device::Cuda(device) = device {
         use candle_core::cuda_backend::WrapErr;

@@ -1,6 +1,6 @@
 //! Streaming moments.
 
-use crate::Level;
+use crate::SimdLevel;
 use crate::simd;
 use crate::slice::Number;
 
@@ -44,7 +44,7 @@ const FIRST: usize = 64;
 impl Moments {
     /// The moments of a block of numbers. Keep blocks to some thousands and merge them.
     pub fn of<T: Number>(block: &[T]) -> Self {
-        simd::run(Level::best(), Of(block))
+        simd::run(SimdLevel::best(), Of(block))
     }
 
     /// What a device has made of its numbers: their count and mean, the sum of squared distances from it, the smallest and

@@ -3,7 +3,7 @@
 
 use crate::gemm;
 use crate::reflections::{BLOCK, Block, apply, dot, multiply_out, part};
-use crate::simd::{self, Level, Task};
+use crate::simd::{self, SimdLevel, Task};
 
 /// Rows that are reflected one by one; more are split in two.
 const BASE: usize = 16;
@@ -16,9 +16,9 @@ const BASE: usize = 16;
 /// serial and parallel QR factorization*), so that nearly all of the work is in [`gemm`](crate::gemm::gemm).
 ///
 /// ```
-/// use wick_kernels::{Level, qr::orthonormal_rows};
+/// use wick_kernels::{SimdLevel, qr::orthonormal_rows};
 ///
-/// let q = orthonormal_rows(Level::best(), vec![3.0, 4.0, 1.0, 0.0], 2);
+/// let q = orthonormal_rows(SimdLevel::best(), vec![3.0, 4.0, 1.0, 0.0], 2);
 /// for (got, expected) in q.iter().zip([0.6, 0.8, 0.8, -0.6]) {
 ///     assert!((got - expected).abs() < 1e-15);
 /// }
@@ -26,7 +26,7 @@ const BASE: usize = 16;
 ///
 /// # Panics
 /// If the rows are longer in number than in length, or do not fill the vector.
-pub fn orthonormal_rows(level: Level, mut rows: Vec<f64>, length: usize) -> Vec<f64> {
+pub fn orthonormal_rows(level: SimdLevel, mut rows: Vec<f64>, length: usize) -> Vec<f64> {
     if rows.is_empty() {
         return rows;
     }
@@ -37,7 +37,7 @@ pub fn orthonormal_rows(level: Level, mut rows: Vec<f64>, length: usize) -> Vec<
     rows
 }
 
-fn orthonormalize(level: Level, rows: &mut [f64], count: usize, length: usize) {
+fn orthonormalize(level: SimdLevel, rows: &mut [f64], count: usize, length: usize) {
     let mut blocks: Vec<Block> = Vec::with_capacity(count.div_ceil(BLOCK));
     for first in (0..count).step_by(BLOCK) {
         let next = match blocks.last() {
@@ -58,7 +58,7 @@ fn orthonormalize(level: Level, rows: &mut [f64], count: usize, length: usize) {
 }
 
 /// The reflections that make R of some rows, of which columns `first` and later are left to reflect.
-fn block_of(level: Level, rows: &[f64], length: usize, first: usize) -> Block {
+fn block_of(level: SimdLevel, rows: &[f64], length: usize, first: usize) -> Block {
     let mut v = Vec::with_capacity(rows.len());
     for row in rows.chunks(length) {
         v.extend_from_slice(&row[first..]);
@@ -73,7 +73,7 @@ fn block_of(level: Level, rows: &[f64], length: usize, first: usize) -> Block {
 
 /// A block in the making.
 struct Panel {
-    level: Level,
+    level: SimdLevel,
     v: Vec<f64>,
     /// Of a row.
     length: usize,
@@ -110,12 +110,12 @@ impl Panel {
         let (halves, width) = ((middle - from, to - middle), length - middle);
         let left = part(&self.v[from * length + middle..], halves.0, width, length);
         let right = part(&self.v[middle * length + middle..], halves.1, width, length);
-        let overlaps = gemm::product(self.level, left, right.t());
+        let overlaps = gemm::matmul(self.level, left, right.t());
         let t_of_left = part(&self.t[from * count + from..], halves.0, halves.0, count);
         let t_of_right = part(&self.t[middle * count + middle..], halves.1, halves.1, count);
         let inner = part(&overlaps, halves.0, halves.1, halves.1);
-        let product = gemm::product(self.level, t_of_left, inner);
-        let product = gemm::product(self.level, part(&product, halves.0, halves.1, halves.1), t_of_right);
+        let product = gemm::matmul(self.level, t_of_left, inner);
+        let product = gemm::matmul(self.level, part(&product, halves.0, halves.1, halves.1), t_of_right);
         for (i, row) in product.chunks(halves.1).enumerate() {
             for (t, x) in self.t[(from + i) * count + middle..].iter_mut().zip(row) {
                 *t = -x;
@@ -204,7 +204,7 @@ mod tests {
             [(1, 1), (1, 5), (2, 2), (8, 9), (9, 9), (17, 40), (64, 64), (65, 70), (130, 131), (200, 333)]
         {
             let a = numbers(count * length);
-            let q = orthonormal_rows(Level::best(), a.clone(), length);
+            let q = orthonormal_rows(SimdLevel::best(), a.clone(), length);
             let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
             for (i, q_i) in q.chunks(length).enumerate() {
                 for (j, q_j) in q.chunks(length).enumerate() {
@@ -216,7 +216,7 @@ mod tests {
                     assert!(if i == j { r > 0.0 } else { r.abs() < 1e-12 }, "{count}×{length}: {i} {j}: {r}");
                 }
             }
-            for level in Level::available() {
+            for level in SimdLevel::available() {
                 assert_eq!(orthonormal_rows(level, a.clone(), length), q, "{count}×{length} {level:?}");
             }
         }
@@ -227,7 +227,7 @@ mod tests {
         let mut rows = vec![0.0; 3 * 4];
         rows[..4].copy_from_slice(&[1.0, 2.0, 0.0, 1.0]);
         rows[8..].copy_from_slice(&[2.0, 4.0, 0.0, 2.0]);
-        let q = orthonormal_rows(Level::best(), rows, 4);
+        let q = orthonormal_rows(SimdLevel::best(), rows, 4);
         for (i, a) in q.chunks(4).enumerate() {
             for (j, b) in q.chunks(4).enumerate() {
                 let dot: f64 = a.iter().zip(b).map(|(a, b)| a * b).sum();

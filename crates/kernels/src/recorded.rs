@@ -7,7 +7,7 @@ use candle_core::{Device, Result, Tensor};
 /// time. The results are those of doing it.
 ///
 /// The work must do the same each time, to the same tensors: its input is to be written into (`Tensor::slice_set`), not
-/// exchanged, and nothing in it may read a number back from the device, nor hear statistics ([`Listener`](crate::Listener)).
+/// exchanged, and nothing in it may read a number back from the device, nor hear statistics ([`Observer`](crate::Observer)).
 /// What it leaves behind must be in variables, in an optimizer's state, or in the one tensor that it returns. Of all settings
 /// the recording keeps what they were; those of our own optimizers alone can be changed later, by
 /// [`set_learning_rate`](candle_nn::Optimizer::set_learning_rate) or `set_params`.
@@ -15,35 +15,35 @@ use candle_core::{Device, Result, Tensor};
 /// ```
 /// use candle_core::{Device, Tensor, Var};
 /// use candle_nn::{Optimizer, ParamsAdamW};
-/// use wick_kernels::{AdamW, Recorded};
+/// use wick_kernels::{AdamW, CudaGraph};
 ///
 /// let w = Var::new(&[1f32, -2.0], &Device::Cpu)?;
 /// let mut adamw = AdamW::new(vec![w.clone()], ParamsAdamW { lr: 0.1, ..Default::default() })?;
-/// let mut step = Recorded::new(&Device::Cpu, || {
+/// let mut step = CudaGraph::new(&Device::Cpu, || {
 ///     let loss = w.sqr()?.sum_all()?;
 ///     adamw.backward_step(&loss)?;
 ///     Ok(loss)
 /// })?;
 /// let first = step.output().to_scalar::<f32>()?; // The step has been done once.
-/// step.launch()?;
+/// step.replay()?;
 /// assert_eq!(first, 5.0);
 /// assert!(step.output().to_scalar::<f32>()? < first);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
-pub struct Recorded<F> {
+pub struct CudaGraph<F> {
     work: F,
     output: Tensor,
     #[cfg(feature = "cuda")]
     graph: Option<candle_core::cuda_backend::cudarc::driver::CudaGraph>,
 }
 
-impl<F> std::fmt::Debug for Recorded<F> {
+impl<F> std::fmt::Debug for CudaGraph<F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Recorded").field("output", &self.output.dims()).finish_non_exhaustive()
+        f.debug_struct("CudaGraph").field("output", &self.output.dims()).finish_non_exhaustive()
     }
 }
 
-impl<F: FnMut() -> Result<Tensor>> Recorded<F> {
+impl<F: FnMut() -> Result<Tensor>> CudaGraph<F> {
     /// Does the work once, and records it where that is possible.
     ///
     /// # Errors
@@ -99,7 +99,7 @@ impl<F: FnMut() -> Result<Tensor>> Recorded<F> {
     ///
     /// # Errors
     /// If the work or the device fails.
-    pub fn launch(&mut self) -> Result<()> {
+    pub fn replay(&mut self) -> Result<()> {
         #[cfg(feature = "cuda")]
         if let Some(graph) = &self.graph {
             use candle_core::cuda_backend::WrapErr;

@@ -1,7 +1,7 @@
 //! Householder reflections, gathered and applied as products of matrices.
 
-use crate::gemm::{self, Into, Matrix};
-use crate::simd::Level;
+use crate::gemm::{self, Accumulate, Matrix};
+use crate::simd::SimdLevel;
 
 /// Reflections that are gathered and applied together.
 pub(crate) const BLOCK: usize = 64;
@@ -22,7 +22,7 @@ pub(crate) struct Block {
 
 impl Block {
     /// Multiplies each row, as a column, by `I - V T Vᵀ`, or by its transpose.
-    pub(crate) fn apply(&self, level: Level, rows: &mut [f64], length: usize, transposed: bool) {
+    pub(crate) fn apply(&self, level: SimdLevel, rows: &mut [f64], length: usize, transposed: bool) {
         let (count, width) = (self.negative.len(), length - self.first);
         let v = part(&self.v, count, width, width);
         let t = part(&self.t, count, count, count);
@@ -33,7 +33,7 @@ impl Block {
 }
 
 /// `Q = H₁ H₂ … Hₖ E` as rows, with `E` the first columns of the identity with R's signs.
-pub(crate) fn multiply_out(level: Level, blocks: &[Block], rows: &mut [f64], length: usize) {
+pub(crate) fn multiply_out(level: SimdLevel, blocks: &[Block], rows: &mut [f64], length: usize) {
     rows.fill(0.0);
     for block in blocks.iter().rev() {
         let from = block.first * length;
@@ -48,7 +48,7 @@ pub(crate) fn multiply_out(level: Level, blocks: &[Block], rows: &mut [f64], len
 /// `X = X - X Vᵀ T V` for vectors that are rows, or with `Tᵀ` for the product that is not transposed. `X` has the width of
 /// `V`, and its rows begin `row_stride` apart.
 pub(crate) fn apply(
-    level: Level,
+    level: SimdLevel,
     v: Matrix<f64>,
     t: Matrix<f64>,
     x: &mut [f64],
@@ -56,10 +56,10 @@ pub(crate) fn apply(
     transposed: bool,
 ) {
     let rows = x.len().div_ceil(row_stride);
-    let overlaps = gemm::product(level, part(x, rows, v.columns(), row_stride), v.t());
+    let overlaps = gemm::matmul(level, part(x, rows, v.columns(), row_stride), v.t());
     let overlaps = part(&overlaps, rows, v.rows(), v.rows());
-    let weights = gemm::product(level, overlaps, if transposed { t } else { t.t() });
-    gemm::gemm_part(level, part(&weights, rows, v.rows(), v.rows()), v, x, row_stride, Into::Subtract);
+    let weights = gemm::matmul(level, overlaps, if transposed { t } else { t.t() });
+    gemm::gemm_part(level, part(&weights, rows, v.rows(), v.rows()), v, x, row_stride, Accumulate::Subtract);
 }
 
 /// A part of a matrix, by sizes that have been chosen to fit.

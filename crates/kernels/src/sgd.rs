@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, DType, InplaceOp2, Layout, Result, Tensor, Var};
 use candle_nn::Optimizer;
 
 use crate::adamw::{PART, is_fast, slices};
-use crate::{Level, parallel, simd};
+use crate::{SimdLevel, parallel, simd};
 
 /// The parameters of [`Sgd`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -173,7 +173,7 @@ impl InplaceOp2 for InPlace<'_> {
             })
             .collect();
         parallel::for_each_part(&mut passes, 1, |_, passes| {
-            passes.iter_mut().for_each(|pass| simd::run(Level::best(), pass));
+            passes.iter_mut().for_each(|pass| simd::run(SimdLevel::best(), pass));
         });
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 /// Results are the same bits at every level that has a fused multiply-add: each element goes through the same operations
 /// in the same order, whatever the width of the vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
+pub enum SimdLevel {
     /// What every processor of the architecture has. On x86-64 there is no fused multiply-add in that, so that the
     /// kernels leave the work to candle where they can, and are slow where they cannot.
     Portable,
@@ -17,11 +17,11 @@ pub enum Level {
     Avx512,
 }
 
-impl Level {
+impl SimdLevel {
     /// The best level of this processor, or the one that `WICK_SIMD` names (`portable`, `avx2`, `avx512`), if that is
     /// lower.
     pub fn best() -> Self {
-        static BEST: OnceLock<Level> = OnceLock::new();
+        static BEST: OnceLock<SimdLevel> = OnceLock::new();
         *BEST.get_or_init(|| {
             let limit = match std::env::var("WICK_SIMD").as_deref() {
                 Ok("portable") => Self::Portable,
@@ -66,7 +66,7 @@ impl Level {
 /// vector units of the function around it.
 ///
 /// ```
-/// use wick_kernels::simd::{Level, Task, run};
+/// use wick_kernels::simd::{SimdLevel, Task, run};
 ///
 /// struct Sum<'a>(&'a [f32]);
 ///
@@ -79,7 +79,7 @@ impl Level {
 ///     }
 /// }
 ///
-/// assert_eq!(run(Level::best(), Sum(&[1.0, 2.5])), 3.5);
+/// assert_eq!(run(SimdLevel::best(), Sum(&[1.0, 2.5])), 3.5);
 /// ```
 pub trait Task {
     /// What it returns.
@@ -91,16 +91,16 @@ pub trait Task {
 }
 
 /// Runs a loop with the instructions of a level.
-pub fn run<T: Task>(level: Level, task: T) -> T::Output {
-    debug_assert!(level <= Level::of_processor());
+pub fn run<T: Task>(level: SimdLevel, task: T) -> T::Output {
+    debug_assert!(level <= SimdLevel::of_processor());
     match level {
-        Level::Portable => task.run(),
-        // SAFETY: a `Level` comes from `best` or `available`, which asked the processor for its features.
+        SimdLevel::Portable => task.run(),
+        // SAFETY: a `SimdLevel` comes from `best` or `available`, which asked the processor for its features.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => unsafe { run_avx2(task) },
+        SimdLevel::Avx2 => unsafe { run_avx2(task) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => unsafe { run_avx512(task) },
+        SimdLevel::Avx512 => unsafe { run_avx512(task) },
         #[cfg(not(target_arch = "x86_64"))]
         _ => task.run(),
     }

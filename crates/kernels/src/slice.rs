@@ -8,7 +8,7 @@ use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, WithDType, bail};
 use wick_theory::Activation;
 
 use crate::function::Element;
-use crate::{Level, activation, gemm};
+use crate::{SimdLevel, activation, gemm};
 
 /// A type that a dense layer is computed in.
 pub(crate) trait Real: gemm::Real + Element + WithDType + Lend {
@@ -31,11 +31,11 @@ impl Real for f32 {
     }
 
     fn apply(activation: Activation, xs: &mut [Self]) {
-        activation::apply(Level::best(), activation, xs);
+        activation::apply(SimdLevel::best(), activation, xs);
     }
 
     fn apply_gradient(activation: Activation, known: &[Self], gs: &mut [Self]) {
-        activation::apply_gradient(Level::best(), activation, known, gs);
+        activation::apply_gradient(SimdLevel::best(), activation, known, gs);
     }
 
     fn storage(values: Vec<Self>) -> CpuStorage {

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Result, Tensor};
 
-use crate::Level;
+use crate::SimdLevel;
 use crate::slice::{self, Number};
 use crate::{parallel, simd, summary};
 
@@ -101,7 +101,7 @@ impl Stats {
     }
 
     fn add<T: Number>(&mut self, chunk: &[T]) {
-        let part = simd::run(Level::best(), Chunk(chunk));
+        let part = simd::run(SimdLevel::best(), Chunk(chunk));
         self.merge(&part);
         if self.magnitudes.is_empty() {
             self.magnitudes = vec![0; 2 * BINS];

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Result, Tensor};
 
 use crate::slice::{self, Lend};
-use crate::{Histogram, Level, Moments, parallel, simd};
+use crate::{Histogram, Moments, SimdLevel, parallel, simd};
 
 /// What a tensor looks like. Made by [`summarize`].
 #[derive(Debug, Clone, PartialEq)]
@@ -66,11 +66,11 @@ pub fn summarize(xs: &Tensor, range: Option<(f64, f64)>, bins: usize) -> Result<
 /// use wick_theory::Activation;
 ///
 /// let z = Tensor::new(&[-3.0f32, -1.0, 0.5, 2.0], &Device::Cpu)?;
-/// let (low, high) = Activation::Tanh.flat_tails();
-/// assert_eq!(wick_kernels::share_outside(&z, low, high)?, 0.5);
+/// let (low, high) = Activation::Tanh.saturation_thresholds();
+/// assert_eq!(wick_kernels::fraction_outside(&z, low, high)?, 0.5);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
-pub fn share_outside(xs: &Tensor, low: f64, high: f64) -> Result<f64> {
+pub fn fraction_outside(xs: &Tensor, low: f64, high: f64) -> Result<f64> {
     fn count<T: Lend>(values: &[T], low: f64, high: f64) -> u64 {
         by_blocks(values, |block| count_outside(block, low, high)).into_iter().sum()
     }
@@ -98,7 +98,7 @@ pub(crate) fn count_outside<T: Lend>(values: &[T], low: f64, high: f64) -> u64 {
     let (low, high) = (T::at_most(low), T::at_least(high));
     values
         .chunks(1 << 30)
-        .map(|values| u64::from(simd::run(Level::best(), CountOutside { values, low, high })))
+        .map(|values| u64::from(simd::run(SimdLevel::best(), CountOutside { values, low, high })))
         .sum()
 }
 
@@ -230,8 +230,8 @@ mod tests {
         assert_eq!((summary.histogram.low, summary.histogram.high), (summary.min, summary.max));
         let low = values.iter().filter(|x| **x <= -1.5).count() as f64;
         let high = values.iter().filter(|x| **x >= 3.0).count() as f64;
-        assert_eq!(share_outside(&xs, -1.5, 3.0).unwrap(), (low + high) / n);
-        assert_eq!(share_outside(&xs, f64::NEG_INFINITY, 3.0).unwrap(), high / n);
+        assert_eq!(fraction_outside(&xs, -1.5, 3.0).unwrap(), (low + high) / n);
+        assert_eq!(fraction_outside(&xs, f64::NEG_INFINITY, 3.0).unwrap(), high / n);
     }
 
     #[test]

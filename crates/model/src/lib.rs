@@ -5,7 +5,7 @@
 //!   wants to see them.
 //! - [`activate`]: the tensor op of every [`Activation`], with its exact derivative.
 //! - [`loss`]: squared error, cross entropy, and the L2 penalty.
-//! - [`fit`]: gradient descent with any candle optimizer; [`fit_with`]: by gradients from [`Mlp::pass`], say.
+//! - [`fit`]: gradient descent with any candle optimizer; [`fit_with`]: by gradients from [`Mlp::tape`], say.
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};
@@ -25,7 +25,7 @@ pub mod loss;
 mod mlp;
 mod train;
 
-pub use mlp::{Mlp, MlpConfig, Pass, Signal};
+pub use mlp::{Mlp, MlpConfig, Signal, Tape};
 pub use train::{fit, fit_with};
 pub use wick_kernels::{activate, activation_gradient};
 pub use wick_theory::Activation;

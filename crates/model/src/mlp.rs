@@ -5,7 +5,7 @@ use std::sync::Arc;
 use candle_core::backprop::GradStore;
 use candle_core::{Result, Tensor, Var, bail};
 use candle_nn::{Linear, Module, VarBuilder, linear_b};
-use wick_kernels::{DensePass, Gather, Listener, dense};
+use wick_kernels::{DeferredStats, DensePass, Observer, dense};
 use wick_theory::Activation;
 
 use crate::activate;
@@ -136,33 +136,33 @@ impl Mlp {
         Ok(h)
     }
 
-    /// The forward pass with a listener on each layer for which `listener` has one: it hears the statistics of the
+    /// The forward pass with a observer on each layer for which `observer` has one: it hears the statistics of the
     /// layer's output and, in a backward pass, of its gradient. They are taken while the layer computes, and so cost
     /// hardly anything; nothing else changes.
     ///
     /// # Errors
     /// If the input does not fit the first layer, or the device refuses.
-    pub fn forward_heard(
+    pub fn forward_observed(
         &self,
         xs: &Tensor,
-        listener: impl Fn(&str) -> Option<Arc<dyn Listener>>,
+        observer: impl Fn(&str) -> Option<Arc<dyn Observer>>,
     ) -> Result<Tensor> {
-        let gather = Gather::default();
+        let deferred = DeferredStats::default();
         let (mut h, mut is_first) = (xs.clone(), true);
         for Layer { name, linear, activation } in &self.layers {
-            let listener = listener(name).map(|listener| {
+            let observer = observer(name).map(|observer| {
                 // The first layer that anybody listens to is the last one on the way back.
-                gather.listener(listener, std::mem::take(&mut is_first))
+                deferred.observer(observer, std::mem::take(&mut is_first))
             });
-            h = dense(&h, linear.weight(), linear.bias(), *activation, listener)?;
+            h = dense(&h, linear.weight(), linear.bias(), *activation, observer)?;
         }
-        gather.deliver()?;
+        deferred.deliver()?;
         Ok(h)
     }
 
-    /// A forward pass that is to be followed by a backward one, [`Pass::backward`]: faster than candle's own through the
-    /// output of [`forward`](Module::forward), with the same gradients. Listeners are as for
-    /// [`forward_heard`](Self::forward_heard).
+    /// A forward pass that is to be followed by a backward one, [`Tape::backward`]: faster than candle's own through the
+    /// output of [`forward`](Module::forward), with the same gradients. Observers are as for
+    /// [`forward_observed`](Self::forward_observed).
     ///
     /// ```
     /// use candle_core::{DType, Device, Tensor};
@@ -172,7 +172,7 @@ impl Mlp {
     /// let vars = VarMap::new();
     /// let vb = VarBuilder::from_varmap(&vars, DType::F64, &Device::Cpu);
     /// let mlp = Mlp::new(&MlpConfig::new(2, [3, 1], Activation::Tanh), vb)?;
-    /// let pass = mlp.pass(&Tensor::new(&[[0.5f64, -1.0]], &Device::Cpu)?, |_| None)?;
+    /// let pass = mlp.tape(&Tensor::new(&[[0.5f64, -1.0]], &Device::Cpu)?, |_| None)?;
     /// let loss = pass.output().sqr()?.sum_all()?;
     /// let gradients = pass.backward(&loss)?;
     /// assert!(vars.all_vars().iter().all(|var| gradients.get(var).is_some()));
@@ -182,23 +182,23 @@ impl Mlp {
     /// # Errors
     /// If the input does not fit the first layer, if it is itself computed from variables, whose gradients would be lost,
     /// or if the device refuses.
-    pub fn pass(&self, xs: &Tensor, listener: impl Fn(&str) -> Option<Arc<dyn Listener>>) -> Result<Pass> {
+    pub fn tape(&self, xs: &Tensor, observer: impl Fn(&str) -> Option<Arc<dyn Observer>>) -> Result<Tape> {
         if xs.track_op() {
             bail!(
-                "the input of Mlp::pass has variables behind it: use Mlp::forward, whose graph goes on to them"
+                "the input of Mlp::tape has variables behind it: use Mlp::forward, whose graph goes on to them"
             );
         }
-        let gather = Gather::default();
+        let deferred = DeferredStats::default();
         let mut layers: Vec<(Linear, DensePass)> = Vec::with_capacity(self.layers.len());
         for Layer { name, linear, activation } in &self.layers {
             let xs = layers.last().map_or(xs, |(_, before)| before.output());
-            let listener = listener(name).map(|listener| gather.listener(listener, false));
-            let pass = DensePass::forward(xs, linear.weight(), linear.bias(), *activation, listener)?;
+            let observer = observer(name).map(|observer| deferred.observer(observer, false));
+            let pass = DensePass::forward(xs, linear.weight(), linear.bias(), *activation, observer)?;
             layers.push((linear.clone(), pass));
         }
         let output = Var::from_tensor(layers.last().map_or(xs, |(_, last)| last.output()))?;
-        gather.deliver()?;
-        Ok(Pass { layers, output, gather })
+        deferred.deliver()?;
+        Ok(Tape { layers, output, deferred })
     }
 
     /// The linear maps, first to last.
@@ -209,14 +209,14 @@ impl Mlp {
 
 /// A forward pass of an [`Mlp`] that waits for its backward pass.
 #[derive(Debug)]
-pub struct Pass {
+pub struct Tape {
     layers: Vec<(Linear, DensePass)>,
     output: Var,
     /// Where the statistics of a GPU wait until the pass is over.
-    gather: Gather,
+    deferred: DeferredStats,
 }
 
-impl Pass {
+impl Tape {
     /// What the net put out: compute the loss from it.
     pub fn output(&self) -> &Tensor {
         self.output.as_tensor()
@@ -247,7 +247,7 @@ impl Pass {
                 gradient = inputs;
             }
         }
-        self.gather.deliver()?;
+        self.deferred.deliver()?;
         Ok(gradients)
     }
 }
@@ -264,7 +264,7 @@ fn add(gradients: &mut GradStore, of: &Tensor, more: Tensor) -> Result<()> {
 
 impl Module for Mlp {
     fn forward(&self, xs: &Tensor) -> Result<Tensor> {
-        self.forward_heard(xs, |_| None)
+        self.forward_observed(xs, |_| None)
     }
 }
 
@@ -312,7 +312,7 @@ mod tests {
                 (output.sqr().unwrap().sum_all().unwrap() + first.sqr().unwrap().sum_all().unwrap()).unwrap()
             };
             let expected = loss(&mlp.forward(&x).unwrap()).backward().unwrap();
-            let pass = mlp.pass(&x, |_| None).unwrap();
+            let pass = mlp.tape(&x, |_| None).unwrap();
             let widths: Vec<usize> = pass.outputs().map(|output| output.dim(1).unwrap()).collect();
             assert_eq!(widths, config.widths);
             let got = pass.backward(&loss(pass.output())).unwrap();
@@ -337,8 +337,8 @@ mod tests {
         let vb = VarBuilder::from_varmap(&VarMap::new(), DType::F32, &Device::Cpu);
         let mlp = Mlp::new(&MlpConfig::new(3, [2], Activation::Tanh), vb).unwrap();
         let x = Var::zeros((1, 3), DType::F32, &Device::Cpu).unwrap();
-        assert!(mlp.pass(&x, |_| None).unwrap_err().to_string().contains("has variables behind it"));
-        let pass = mlp.pass(&x.detach(), |_| None).unwrap();
+        assert!(mlp.tape(&x, |_| None).unwrap_err().to_string().contains("has variables behind it"));
+        let pass = mlp.tape(&x.detach(), |_| None).unwrap();
         let error = pass.backward(&x.sum_all().unwrap()).unwrap_err().to_string();
         assert!(error.contains("does not depend on the output"), "{error}");
     }

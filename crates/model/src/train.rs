@@ -41,7 +41,7 @@ pub fn fit(
 }
 
 /// As [`fit`], with the gradients from wherever `gradients` has them: it gets the number of the step, for a batch of its own, and
-/// returns the objective with its gradients. So a net trains through [`Mlp::pass`](crate::Mlp::pass), which is faster than its
+/// returns the objective with its gradients. So a net trains through [`Mlp::tape`](crate::Mlp::tape), which is faster than its
 /// graph. `see` is called before each step.
 ///
 /// ```
@@ -58,7 +58,7 @@ pub fn fit(
 /// let mut optimizer = wick_kernels::AdamW::new(vars.all_vars(), params)?;
 /// let mut losses = Vec::new();
 /// let gradients = |_| {
-///     let pass = mlp.pass(&xs, |_| None)?;
+///     let pass = mlp.tape(&xs, |_| None)?;
 ///     let loss = Loss::CrossEntropy.forward(pass.output(), &classes)?;
 ///     Ok((loss.clone(), pass.backward(&loss)?))
 /// };

@@ -53,7 +53,7 @@ pub struct BadTensor {
     pub what: What,
     /// The first number that is bad, in the order in which the tensor lies.
     pub value: f64,
-    /// Its place in the first dimension; `None` where only a listener heard of it.
+    /// Its place in the first dimension; `None` where only a observer heard of it.
     pub sample: Option<usize>,
     /// The last few steps of this tap before it.
     pub past: Vec<Past>,

@@ -1,26 +1,26 @@
 //! A layer by itself, beside what it should make of its input.
 
 use candle_core::DType;
-use wick_theory::{Activation, Band, Batch, LayerDraw, MeanField, finite_width};
+use wick_theory::{Activation, Band, BatchGeometry, LayerLaw, MeanField, finite_width};
 
-use crate::course::{short, times};
+use crate::trend::{short, times};
 use crate::verdict::BEYOND;
-use crate::{Fault, Reading, Verdict};
+use crate::{Fault, LayerReport, Verdict};
 
 /// The first layer that makes more or less of its input, or of the gradient that comes back to it, than it should. The last
 /// layer's gradients are spared: a loss ties them to its outputs. Where it is not known what comes in, a band would be too narrow
 /// for samples of different lengths, and there is none; nor where a few samples have most of the signal.
-pub(crate) fn outside_band(layers: &[Reading], input: &Batch) -> Option<Verdict> {
+pub(crate) fn outside_band(layers: &[LayerReport], input: &BatchGeometry) -> Option<Verdict> {
     let inputs = std::iter::once(Some(input)).chain(layers.iter().map(|layer| layer.batch.as_ref()));
     layers.iter().zip(inputs).enumerate().find_map(|(index, (layer, input))| {
         let draw = layer.draw?;
         let name = &layer.name;
-        let verdict = |figure: f64, text: String, mend: &str| Verdict {
+        let verdict = |figure: f64, text: String, remedy: &str| Verdict {
             fault: Fault::OutsideBand,
             layer: name.clone(),
             figure,
             text,
-            mend: mend.to_owned(),
+            remedy: remedy.to_owned(),
         };
         if let Some(x) = outside_range(layer, draw.phi) {
             let text = format!("{name}: an output of {}, which {} never has", short(x), draw.phi);
@@ -54,7 +54,7 @@ pub(crate) fn outside_band(layers: &[Reading], input: &Batch) -> Option<Verdict>
 }
 
 /// An output that the activation cannot have.
-fn outside_range(layer: &Reading, phi: Activation) -> Option<f64> {
+fn outside_range(layer: &LayerReport, phi: Activation) -> Option<f64> {
     let (low, high) = phi.range().or_else(|| (phi == Activation::Relu).then_some((0.0, f64::INFINITY)))?;
     let (smallest, largest) = layer.range?;
     // Half precision rounds beyond a range by less than this.
@@ -64,7 +64,7 @@ fn outside_range(layer: &Reading, phi: Activation) -> Option<f64> {
 
 /// Whether the signal is that of all samples. Theory knows their lengths by groups, and where one group has a quarter of it all, what
 /// comes out is that of a few samples in it.
-fn is_even(input: &Batch) -> bool {
+fn is_even(input: &BatchGeometry) -> bool {
     let all: f64 = input.lengths.iter().sum();
     input.lengths.last().is_none_or(|longest| input.lengths.len() < 4 || *longest <= 0.25 * all)
 }
@@ -78,14 +78,14 @@ fn smallest_normal(dtype: Option<DType>) -> f64 {
 }
 
 /// What was seen of gradients; of those that were not looked at, samples that are all copies of one, which makes the widest bands.
-fn as_seen(batch: Option<&Batch>, rms: f64) -> Batch {
-    batch.cloned().unwrap_or_else(|| Batch::normal(1, 1, rms))
+fn as_seen(batch: Option<&BatchGeometry>, rms: f64) -> BatchGeometry {
+    batch.cloned().unwrap_or_else(|| BatchGeometry::normal(1, 1, rms))
 }
 
 /// The bands of a layer by itself: of its outputs' std, and of the gradients' rms behind it.
-fn alone(draw: LayerDraw<Activation>, input: &Batch, gradient: &Batch) -> [Band; 2] {
+fn alone(draw: LayerLaw<Activation>, input: &BatchGeometry, gradient: &BatchGeometry) -> [Band; 2] {
     // In front of it a layer that passes all on, so that there is a gradient behind.
-    let nothing = LayerDraw {
+    let nothing = LayerLaw {
         fan_in: draw.fan_in,
         fan_out: draw.fan_in,
         weight_variance: 1.0 / draw.fan_in as f64,
@@ -100,7 +100,12 @@ fn alone(draw: LayerDraw<Activation>, input: &Batch, gradient: &Batch) -> [Band;
 /// The band of gradients for whatever samples have the long ones. A slope goes by its sample's length, and so do the slopes
 /// behind, so that the mean of their product is not that of the means: it is between those of all gradients on the samples of the
 /// least slope and of the largest, or where the gradients' lengths are known, of the longest on the one or on the other.
-fn widened(band: Band, draw: LayerDraw<Activation>, input: &Batch, gradients: Option<&Batch>) -> Band {
+fn widened(
+    band: Band,
+    draw: LayerLaw<Activation>,
+    input: &BatchGeometry,
+    gradients: Option<&BatchGeometry>,
+) -> Band {
     let field = MeanField { phi: draw.phi, weight_variance: 1.0, bias_variance: 0.0 };
     let square = draw.fan_in as f64 * draw.weight_variance * input.mean_square;
     let mut slopes: Vec<f64> =

@@ -3,12 +3,12 @@
 //! - [`Probe`]: taps that sit in any forward pass, one line each, and record statistics of the value that
 //!   passes and of the gradient that comes back. They change neither outputs nor parameter gradients by a bit, as long as all that follows takes the
 //!   tensor that the tap returns.
-//! - [`judge`]: what is wrong, in which layer first, and what would mend it, from the [`Record`]s of all layers.
+//! - [`judge`]: what is wrong, in which layer first, and what would remedy it, from the [`Record`]s of all layers.
 //! - [`Probe::first_bad`]: where NaN came from. [`Probe::totals`]: [`Stats`] over all steps. [`Probe::watch`]: a tap around a module.
 //! - [`Parameters`]: by how much a step moves the weights.
 //! - [`singular_values`], [`jacobian_moments`]: the Jacobian of a map, beside [`wick_theory::jacobian_spectrum`].
 //! - [`tap`]: the bare tap, for whoever wants the gradient itself.
-//! - [`summarize`]: mean, std, rms, min, max and histogram of a tensor; [`share_outside`]: how much of it is
+//! - [`summarize`]: mean, std, rms, min, max and histogram of a tensor; [`fraction_outside`]: how much of it is
 //!   saturated. The same bits with any number of threads.
 //! - [`Moments`] and [`Histogram`]: what these are made of; both merge.
 //!
@@ -32,28 +32,28 @@
 
 mod bad;
 mod bands;
-mod course;
+mod baselines;
 mod jacobian;
 mod log;
-mod mend;
 mod parameters;
-mod presets;
 mod probe;
 mod reading;
+mod remedy;
+mod trend;
 mod units;
 mod verdict;
 mod watch;
 
 pub use bad::{BadTensor, Past, Side, What};
-pub use course::course;
+pub use baselines::Baseline;
 pub use jacobian::{jacobian, jacobian_moments, singular_values};
 pub use log::{Record, Totals};
 pub use parameters::{ParameterGradient, Parameters, Update, judge_updates};
-pub use presets::Preset;
 pub use probe::Probe;
-pub use reading::Reading;
+pub use reading::LayerReport;
+pub use trend::describe_trend;
 pub use units::Units;
 pub use verdict::{Fault, Verdict, judge};
 pub use watch::{Watched, WatchedSequential};
-pub use wick_kernels::{Histogram, Moments, Stats, Summary, share_outside, summarize, tap};
-pub use wick_theory::Batch;
+pub use wick_kernels::{Histogram, Moments, Stats, Summary, fraction_outside, summarize, tap};
+pub use wick_theory::BatchGeometry;

@@ -46,7 +46,7 @@ pub struct Record {
     pub forward: Summary,
     /// The activation, where the tap knows it.
     pub activation: Option<Activation>,
-    /// The type of the value; `None` where only a listener heard of it.
+    /// The type of the value; `None` where only a observer heard of it.
     pub dtype: Option<DType>,
     /// The share of pre-activations in the flat tails, where the tap knows the activation. `None` where the value has NaN or
     /// infinities.
@@ -80,7 +80,7 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// By a listener, which hears no more than the summary.
+    /// By a observer, which hears no more than the summary.
     pub(crate) fn heard(summary: Summary) -> Self {
         let bad = crate::bad::heard(&summary);
         Self { summary, dtype: None, units: None, stats: None, bad }

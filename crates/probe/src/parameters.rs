@@ -154,7 +154,7 @@ pub fn judge_updates(updates: &[Update]) -> Option<Verdict> {
     let weights = || updates.iter().filter(|update| update.rank > 1 && update.rms > 0.0);
     let update = weights().find(|update| !RANGE.contains(&update.log10_ratio))?;
     let ratio = 10f64.powf(update.log10_ratio);
-    let (word, mend) = if update.log10_ratio > *RANGE.end() {
+    let (word, remedy) = if update.log10_ratio > *RANGE.end() {
         ("too large", format!("a learning rate ×{:.0e} as large", 1e-3 / ratio))
     } else if ratio > 0.0 {
         ("too small", format!("a learning rate ×{:.0e} as large", 1e-3 / ratio))
@@ -162,5 +162,5 @@ pub fn judge_updates(updates: &[Update]) -> Option<Verdict> {
         ("nothing", "a path from the loss to it".to_owned())
     };
     let text = format!("{}: a step moves it by {ratio:.1e} of its size: {word}", update.name);
-    Some(Verdict { fault: Fault::UpdateRatio, layer: update.name.clone(), figure: ratio, text, mend })
+    Some(Verdict { fault: Fault::UpdateRatio, layer: update.name.clone(), figure: ratio, text, remedy })
 }

@@ -3,13 +3,13 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{Device, Result, Tensor};
-use wick_kernels::Listener;
+use wick_kernels::Observer;
 use wick_theory::Activation;
 
 use crate::bad::{BadTensor, inspect};
 use crate::log::{Flat, Log, Record, Seen, Totals};
 use crate::units::slope_square;
-use crate::{Stats, Summary, Units, share_outside, summarize, tap};
+use crate::{Stats, Summary, Units, fraction_outside, summarize, tap};
 
 /// Taps by name, and what they recorded. Clones share the records, so that a probe can sit in every layer.
 ///
@@ -52,7 +52,7 @@ impl Probe {
         Self { bins, ..self }
     }
 
-    /// The same, looking at single units too: which are dead, which are copies, how alike the samples are. Listeners do not:
+    /// The same, looking at single units too: which are dead, which are copies, how alike the samples are. Observers do not:
     /// it takes a tap.
     ///
     /// ```
@@ -68,7 +68,7 @@ impl Probe {
         Self { units: true, ..self }
     }
 
-    /// The same, adding up [`Stats`] over all steps, for each name. Listeners do not: it takes a tap.
+    /// The same, adding up [`Stats`] over all steps, for each name. Observers do not: it takes a tap.
     ///
     /// ```
     /// use candle_core::{Device, Tensor};
@@ -87,9 +87,9 @@ impl Probe {
         Self { totals: true, ..self }
     }
 
-    /// The same, looking at one step of so many, from the first on; in the others a tap costs nothing. A listener records
+    /// The same, looking at one step of so many, from the first on; in the others a tap costs nothing. A observer records
     /// nothing there, but its layer takes the statistics all the same: give the layer none, as in
-    /// `probe.is_looking().then(|| probe.listener(name))`.
+    /// `probe.is_looking().then(|| probe.observer(name))`.
     ///
     /// ```
     /// use candle_core::{Device, Tensor};
@@ -126,9 +126,9 @@ impl Probe {
         self.lock().totals.clone()
     }
 
-    /// The first tensor with NaN, an infinity or a number near the type's limit that came to a tap, or to a listener: forward in
+    /// The first tensor with NaN, an infinity or a number near the type's limit that came to a tap, or to a observer: forward in
     /// the order of the calls, backward in the order of the gradients. So it is the tap that is nearest behind what produced it, and
-    /// not one to which it was passed on. A listener hears of NaN and infinities alone, from the summary of its layer: neither of
+    /// not one to which it was passed on. A observer hears of NaN and infinities alone, from the summary of its layer: neither of
     /// numbers near the limit, nor in which sample it was.
     ///
     /// ```
@@ -171,19 +171,19 @@ impl Probe {
         if !self.is_looking() {
             return Ok(output.clone());
         }
-        let (low, high) = activation.flat_tails();
+        let (low, high) = activation.saturation_thresholds();
         let flat = Flat {
             activation: Some(activation),
-            saturated: Some(share_outside(pre_activation, low, high)?),
+            saturated: Some(fraction_outside(pre_activation, low, high)?),
             slope_square: if self.units { slope_square(activation, pre_activation)? } else { None },
         };
         self.record(name, output, activation.range(), flat)
     }
 
-    /// A listener for a [`dense`](wick_kernels::dense) layer: records what it hears, one record a forward pass, as
+    /// A observer for a [`dense`](wick_kernels::dense) layer: records what it hears, one record a forward pass, as
     /// [`tap_activation`](Self::tap_activation) would; the records add up until [`next_step`](Self::next_step) or
     /// [`clear`](Self::clear). A layer does not tell which activation it applies: with
-    /// [`listener_of`](Self::listener_of) a verdict can tell what is saturated.
+    /// [`observer_of`](Self::observer_of) a verdict can tell what is saturated.
     ///
     /// ```
     /// use candle_core::{Device, Tensor, Var};
@@ -193,18 +193,18 @@ impl Probe {
     ///
     /// let (x, w) = (Tensor::new(&[[1.0f32]], &Device::Cpu)?, Var::new(&[[3.0f32], [0.1]], &Device::Cpu)?);
     /// let probe = Probe::new();
-    /// let h = dense(&x, &w, None, Activation::Tanh, Some(probe.listener("hidden")))?;
+    /// let h = dense(&x, &w, None, Activation::Tanh, Some(probe.observer("hidden")))?;
     /// h.sum_all()?.backward()?;
     /// let record = &probe.records()[0];
     /// assert_eq!(record.saturated, Some(0.5));
     /// assert_eq!(record.backward.as_ref().map(|gradient| gradient.mean), Some(1.0));
     /// # Ok::<(), candle_core::Error>(())
     /// ```
-    pub fn listener(&self, name: &str) -> Arc<dyn Listener> {
+    pub fn observer(&self, name: &str) -> Arc<dyn Observer> {
         self.ear(name, None)
     }
 
-    /// As [`listener`](Self::listener), for a layer that applies this activation.
+    /// As [`observer`](Self::observer), for a layer that applies this activation.
     ///
     /// ```
     /// use candle_core::{Device, Tensor};
@@ -214,15 +214,15 @@ impl Probe {
     ///
     /// let (x, w) = (Tensor::new(&[[1.0f32]], &Device::Cpu)?, Tensor::new(&[[3.0f32], [0.1]], &Device::Cpu)?);
     /// let probe = Probe::new();
-    /// dense(&x, &w, None, Activation::Tanh, Some(probe.listener_of("hidden", Activation::Tanh)))?;
+    /// dense(&x, &w, None, Activation::Tanh, Some(probe.observer_of("hidden", Activation::Tanh)))?;
     /// assert_eq!(probe.records()[0].activation, Some(Activation::Tanh));
     /// # Ok::<(), candle_core::Error>(())
     /// ```
-    pub fn listener_of(&self, name: &str, activation: Activation) -> Arc<dyn Listener> {
+    pub fn observer_of(&self, name: &str, activation: Activation) -> Arc<dyn Observer> {
         self.ear(name, Some(activation))
     }
 
-    fn ear(&self, name: &str, activation: Option<Activation>) -> Arc<dyn Listener> {
+    fn ear(&self, name: &str, activation: Option<Activation>) -> Arc<dyn Observer> {
         Arc::new(Ear { probe: self.clone(), name: name.to_owned(), activation, number: Mutex::default() })
     }
 
@@ -283,7 +283,7 @@ impl Ear {
     }
 }
 
-impl Listener for Ear {
+impl Observer for Ear {
     fn bins(&self) -> usize {
         self.probe.bins
     }
@@ -336,16 +336,16 @@ mod tests {
         assert_eq!(records[0].backward, None);
     }
 
-    /// Of six steps the first and the fourth are looked at; what a listener hears in the others is not kept.
+    /// Of six steps the first and the fourth are looked at; what a observer hears in the others is not kept.
     #[test]
     fn listeners_look_at_the_steps_that_taps_look_at() {
         let (x, w) = (Tensor::new(&[[1.0f32]], &Device::Cpu), Var::new(&[[0.5f32]], &Device::Cpu));
         let (x, w) = (x.unwrap(), w.unwrap());
         let probe = Probe::new().every(3);
-        let listener = probe.listener("layer");
+        let observer = probe.observer("layer");
         let mut kept = Vec::new();
         for _ in 0..6 {
-            let h = wick_kernels::dense(&x, &w, None, Activation::Tanh, Some(listener.clone())).unwrap();
+            let h = wick_kernels::dense(&x, &w, None, Activation::Tanh, Some(observer.clone())).unwrap();
             h.sum_all().unwrap().backward().unwrap();
             kept.push(probe.records().len());
             probe.next_step();

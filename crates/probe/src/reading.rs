@@ -1,22 +1,22 @@
 //! What a verdict is made from.
 
 use candle_core::DType;
-use wick_theory::{Activation, Batch, LayerDraw};
+use wick_theory::{Activation, BatchGeometry, LayerLaw};
 
 use crate::{Record, Units};
 
 /// What is known of a layer: what was measured, and how it was drawn where that is known.
 ///
 /// ```
-/// use wick_probe::Reading;
+/// use wick_probe::LayerReport;
 ///
-/// let mut reading = Reading::new("layer_0", 0.9, 1.0);
+/// let mut reading = LayerReport::new("layer_0", 0.9, 1.0);
 /// reading.gradient_rms = Some(0.5);
 /// assert_eq!((reading.rms, reading.draw), (1.0, None));
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub struct Reading {
+pub struct LayerReport {
     /// The tap's name.
     pub name: String,
     /// The standard deviation of the outputs.
@@ -40,14 +40,14 @@ pub struct Reading {
     /// The smallest and the largest output.
     pub range: Option<(f64, f64)>,
     /// The samples' outputs, and the gradients that came back to them: their lengths and cosines.
-    pub batch: Option<Batch>,
+    pub batch: Option<BatchGeometry>,
     /// The same of the gradients.
-    pub gradients: Option<Batch>,
+    pub gradients: Option<BatchGeometry>,
     /// How the layer was drawn.
-    pub draw: Option<LayerDraw<Activation>>,
+    pub draw: Option<LayerLaw<Activation>>,
 }
 
-impl Reading {
+impl LayerReport {
     /// A layer of which no more is known than the standard deviation and the root mean square of its outputs.
     pub fn new(name: impl Into<String>, std: f64, rms: f64) -> Self {
         Self {
@@ -88,7 +88,7 @@ impl Reading {
     }
 
     /// The same, with how the layer was drawn: a verdict then compares it with theory.
-    pub fn with_draw(self, draw: LayerDraw<Activation>) -> Self {
+    pub fn with_law(self, draw: LayerLaw<Activation>) -> Self {
         Self { draw: Some(draw), ..self }
     }
 
@@ -110,6 +110,6 @@ impl Reading {
 }
 
 /// Units are those of some samples; the mean square is that of all.
-fn seen(units: &Units, rms: f64) -> Batch {
-    Batch { mean_square: rms * rms, ..units.batch.clone() }
+fn seen(units: &Units, rms: f64) -> BatchGeometry {
+    BatchGeometry { mean_square: rms * rms, ..units.batch.clone() }
 }

@@ -1,7 +1,7 @@
 //! What single units and samples do: the dead, the copies, and how alike samples are.
 
 use candle_core::{DType, Device, Result, Tensor};
-use wick_theory::{Activation, Batch};
+use wick_theory::{Activation, BatchGeometry};
 
 /// What the units of a layer do over the samples of a batch.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,7 +13,7 @@ pub struct Units {
     /// The share of them that equal an earlier unit for every sample, constant ones aside.
     pub copies: f64,
     /// The samples: their lengths and cosines.
-    pub batch: Batch,
+    pub batch: BatchGeometry,
 }
 
 /// More samples than these are looked at by some.
@@ -40,7 +40,7 @@ impl Units {
     pub fn of(xs: &Tensor) -> Result<Option<Self>> {
         Ok(rows(xs)?.map(|(values, count, samples)| {
             let units = Self::of_rows(&values, count);
-            Self { batch: Batch { samples, ..units.batch }, ..units }
+            Self { batch: BatchGeometry { samples, ..units.batch }, ..units }
         }))
     }
 
@@ -71,7 +71,7 @@ impl Units {
             count,
             constant: (count - living.len()) as f64 / count as f64,
             copies: copies as f64 / count as f64,
-            batch: Batch::of(values, count),
+            batch: BatchGeometry::of(values, count),
         }
     }
 }

@@ -1,15 +1,15 @@
-//! What is wrong with a net, which layer first, and what would mend it.
+//! What is wrong with a net, which layer first, and what would remedy it.
 
 use std::fmt;
 
 use serde::Serialize;
 use wick_theory::gaussian::expectation;
-use wick_theory::{Activation, Batch, LayerDraw, predict};
+use wick_theory::{Activation, BatchGeometry, LayerLaw, predict};
 
-use crate::Reading;
+use crate::LayerReport;
 use crate::bands::outside_band;
-use crate::course::{Course, short, times};
-use crate::mend::{mend, steepest};
+use crate::remedy::{remedy, steepest};
+use crate::trend::{Trend, short, times};
 use crate::units::MOST as MOST_SAMPLES;
 
 /// What a verdict says.
@@ -40,7 +40,7 @@ pub enum Fault {
     UpdateRatio,
 }
 
-/// One thing that is wrong: where first, by how much, and what would mend it.
+/// One thing that is wrong: where first, by how much, and what would remedy it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Verdict {
     /// What.
@@ -51,14 +51,14 @@ pub struct Verdict {
     pub figure: f64,
     /// What it says, for people.
     pub text: String,
-    /// What would mend it; empty where that is not known.
-    pub mend: String,
+    /// What would remedy it; empty where that is not known.
+    pub remedy: String,
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)?;
-        if self.mend.is_empty() { Ok(()) } else { write!(f, "; {}", self.mend) }
+        if self.remedy.is_empty() { Ok(()) } else { write!(f, "; {}", self.remedy) }
     }
 }
 
@@ -83,19 +83,19 @@ const ROUNDING: f64 = 1e-7;
 ///
 /// Where it is known how a layer was drawn, what it makes of its measured input is compared with what it should (its 95 % band, by
 /// [`finite_width`](wick_theory::finite_width()), twice as wide), so that a layer is not blamed for what comes from below. That
-/// takes the [`Batch`] that comes in: of a layer behind one whose [`batch`](Reading::batch) is not known, only the range of the
+/// takes the [`BatchGeometry`] that comes in: of a layer behind one whose [`batch`](LayerReport::batch) is not known, only the range of the
 /// outputs is compared.
 ///
 /// ```
-/// use wick_probe::{Batch, Fault, Reading, judge};
+/// use wick_probe::{BatchGeometry, Fault, LayerReport, judge};
 ///
 /// let std = |index: i32| 0.27f64.powi(index);
-/// let layer = |index: i32| Reading::new(format!("layer_{index}"), std(index), std(index));
-/// let verdicts = judge(&(1..10).map(layer).collect::<Vec<_>>(), &Batch::normal(100, 50, 1.0));
+/// let layer = |index: i32| LayerReport::new(format!("layer_{index}"), std(index), std(index));
+/// let verdicts = judge(&(1..10).map(layer).collect::<Vec<_>>(), &BatchGeometry::normal(100, 50, 1.0));
 /// assert_eq!(verdicts[0].fault, Fault::DiesOut);
 /// assert!(verdicts[0].text.starts_with("dies out: the outputs' std shrinks ×0.27 a layer"));
 /// ```
-pub fn judge(layers: &[Reading], input: &Batch) -> Vec<Verdict> {
+pub fn judge(layers: &[LayerReport], input: &BatchGeometry) -> Vec<Verdict> {
     if let Some(verdict) = non_finite(layers) {
         return vec![verdict];
     }
@@ -116,10 +116,10 @@ pub fn judge(layers: &[Reading], input: &Batch) -> Vec<Verdict> {
     found
 }
 
-fn non_finite(layers: &[Reading]) -> Option<Verdict> {
+fn non_finite(layers: &[LayerReport]) -> Option<Verdict> {
     let forward = layers.iter().position(|layer| !layer.rms.is_finite());
     let backward = || {
-        let bad = |layer: &Reading| layer.gradient_rms.is_some_and(|rms| !rms.is_finite());
+        let bad = |layer: &LayerReport| layer.gradient_rms.is_some_and(|rms| !rms.is_finite());
         layers.iter().rposition(bad)
     };
     let (at, what, before) = match forward {
@@ -133,8 +133,8 @@ fn non_finite(layers: &[Reading]) -> Option<Verdict> {
     // What grew all the way, or is infinite and not NaN, has outgrown the type.
     let grew = before.first().zip(before.last()).is_some_and(|(first, last)| last / first > TOO_FAR);
     let infinite = layer.range.is_some_and(|(low, high)| low.is_infinite() || high.is_infinite());
-    let (said, mend) = if grew || (forward.is_some() && infinite) {
-        (": they have outgrown the type", mend(layers))
+    let (said, remedy) = if grew || (forward.is_some() && infinite) {
+        (": they have outgrown the type", remedy(layers))
     } else {
         ("", String::new())
     };
@@ -143,59 +143,60 @@ fn non_finite(layers: &[Reading]) -> Option<Verdict> {
         layer: layer.name.clone(),
         figure: f64::NAN,
         text: format!("{}: {what} that are NaN or infinite, here first{said}", layer.name),
-        mend,
+        remedy,
     })
 }
 
 /// Whether a layer puts out one number and nothing else.
-fn is_constant(layer: &Reading) -> bool {
+fn is_constant(layer: &LayerReport) -> bool {
     layer.std <= ROUNDING * layer.rms
 }
 
-fn forward(layers: &[Reading]) -> Option<Verdict> {
+fn forward(layers: &[LayerReport]) -> Option<Verdict> {
     let (first, last) = (layers.first()?, layers.last()?);
     if let Some(layer) = layers.iter().find(|layer| is_constant(layer)) {
         let what = if layer.rms == 0.0 { "zeros come" } else { "one number, everywhere the same, comes" };
         let text = format!("dies out: nothing but {what} out of {}", layer.name);
         let layer = layer.name.clone();
-        return Some(Verdict { fault: Fault::DiesOut, layer, figure: 0.0, text, mend: mend(layers) });
+        return Some(Verdict { fault: Fault::DiesOut, layer, figure: 0.0, text, remedy: remedy(layers) });
     }
-    let course = Course::of(layers.iter().map(|layer| layer.std));
+    let trend = Trend::of(layers.iter().map(|layer| layer.std));
     let total = last.std / first.std;
     let at = |below: bool| {
-        let far =
-            |layer: &&Reading| if below { layer.std < 0.1 * first.std } else { layer.std > 10.0 * first.std };
+        let far = |layer: &&LayerReport| {
+            if below { layer.std < 0.1 * first.std } else { layer.std > 10.0 * first.std }
+        };
         layers.iter().find(far).map_or_else(|| last.name.clone(), |layer| layer.name.clone())
     };
     if total < 1.0 / TOO_FAR {
         let layer = at(true);
         let text = format!(
             "dies out: the outputs' std shrinks {}, from {} to {}, below a tenth of the first from {layer} on",
-            course.text(),
+            trend.text(),
             short(first.std),
             short(last.std),
         );
         return Some(Verdict {
             fault: Fault::DiesOut,
             layer,
-            figure: course.factor,
+            figure: trend.factor,
             text,
-            mend: mend(layers),
+            remedy: remedy(layers),
         });
     }
     (total > TOO_FAR).then(|| {
         let layer = at(false);
         let text = format!(
             "blows up: the outputs' std grows {}, from {} to {}, ten times the first from {layer} on",
-            course.text(),
+            trend.text(),
             short(first.std),
             short(last.std),
         );
-        Verdict { fault: Fault::BlowsUp, layer, figure: course.factor, text, mend: mend(layers) }
+        Verdict { fault: Fault::BlowsUp, layer, figure: trend.factor, text, remedy: remedy(layers) }
     })
 }
 
-fn saturated(layers: &[Reading], explodes: bool) -> Option<Verdict> {
+fn saturated(layers: &[LayerReport], explodes: bool) -> Option<Verdict> {
     let (layer, figure, said) = layers.iter().find_map(|layer| {
         // The flat side of a ReLU is half of it by design; there, dead units tell.
         let phi = layer.phi().filter(|phi| phi.range().is_some())?;
@@ -213,12 +214,12 @@ fn saturated(layers: &[Reading], explodes: bool) -> Option<Verdict> {
     let rest =
         if explodes { "few units carry all of the gradient" } else { "hardly any gradient gets through" };
     let text = format!("saturates: in {}, {said}: {rest}", layer.name);
-    Some(Verdict { fault: Fault::Saturated, layer: layer.name.clone(), figure, text, mend: mend(layers) })
+    Some(Verdict { fault: Fault::Saturated, layer: layer.name.clone(), figure, text, remedy: remedy(layers) })
 }
 
 /// Units that put out the same for every sample: more than there are where the samples that come in are like each other. Where
 /// all are alike, every unit is.
-fn dead_units(layers: &[Reading], input: &Batch, collapsed: Option<&Verdict>) -> Option<Verdict> {
+fn dead_units(layers: &[LayerReport], input: &BatchGeometry, collapsed: Option<&Verdict>) -> Option<Verdict> {
     let inputs = std::iter::once(Some(input)).chain(layers.iter().map(|layer| layer.batch.as_ref()));
     let until = collapsed.map(|verdict| verdict.layer.as_str());
     let (layer, share) = layers
@@ -235,15 +236,15 @@ fn dead_units(layers: &[Reading], input: &Batch, collapsed: Option<&Verdict>) ->
         layer.name,
         100.0 * share
     );
-    let mend = "start its bias at 0, or use leaky_relu or gelu".into();
-    Some(Verdict { fault: Fault::DeadUnits, layer: layer.name.clone(), figure: share, text, mend })
+    let remedy = "start its bias at 0, or use leaky_relu or gelu".into();
+    Some(Verdict { fault: Fault::DeadUnits, layer: layer.name.clone(), figure: share, text, remedy })
 }
 
 /// The share of the units that are on their flat side for all samples, without biases: of pre-activations of the samples'
 /// correlation, `E Φ(-√(c/(1-c)) g)^n`, `g` standard normal. Of activations that are flat to the left only, or not known.
-fn idle(phi: Option<Activation>, input: &Batch) -> f64 {
+fn idle(phi: Option<Activation>, input: &BatchGeometry) -> f64 {
     let flat = phi.is_none_or(|phi| {
-        let (low, high) = phi.flat_tails();
+        let (low, high) = phi.saturation_thresholds();
         low.is_finite() && high.is_infinite()
     });
     if !flat || input.cosine <= 0.0 {
@@ -255,36 +256,38 @@ fn idle(phi: Option<Activation>, input: &Batch) -> f64 {
     expectation(|g| below(-ratio * g).powi(samples), 1.0, &[])
 }
 
-fn symmetric_units(layers: &[Reading]) -> Option<Verdict> {
-    let many = |layer: &Reading| layer.copies.filter(|share| *share > MANY_COPIES);
+fn symmetric_units(layers: &[LayerReport]) -> Option<Verdict> {
+    let many = |layer: &LayerReport| layer.copies.filter(|share| *share > MANY_COPIES);
     let (layer, share) = layers.iter().find_map(|layer| Some((layer, many(layer)?)))?;
     let text =
         format!("{}: {:.0} % of its units are copies of others, and will stay so", layer.name, 100.0 * share);
-    let mend = "draw its weights at random, each by itself".into();
-    Some(Verdict { fault: Fault::SymmetricUnits, layer: layer.name.clone(), figure: share, text, mend })
+    let remedy = "draw its weights at random, each by itself".into();
+    Some(Verdict { fault: Fault::SymmetricUnits, layer: layer.name.clone(), figure: share, text, remedy })
 }
 
-fn rank_collapse(layers: &[Reading]) -> Option<Verdict> {
-    let cosine =
-        |layer: &Reading| layer.batch.as_ref().filter(|batch| batch.samples > 1).map(|batch| batch.cosine);
-    let alike = |layer: &&Reading| !is_constant(layer) && cosine(layer).is_some_and(|cosine| cosine > ALIKE);
+fn rank_collapse(layers: &[LayerReport]) -> Option<Verdict> {
+    let cosine = |layer: &LayerReport| {
+        layer.batch.as_ref().filter(|batch| batch.samples > 1).map(|batch| batch.cosine)
+    };
+    let alike =
+        |layer: &&LayerReport| !is_constant(layer) && cosine(layer).is_some_and(|cosine| cosine > ALIKE);
     let layer = layers.iter().find(alike)?;
     let cosine = cosine(layer)?;
     let text = format!("{}: all samples look alike, their cosine is {cosine:.5}", layer.name);
-    let mend = "weights of a larger σ or smaller biases keep them apart".into();
-    Some(Verdict { fault: Fault::RankCollapse, layer: layer.name.clone(), figure: cosine, text, mend })
+    let remedy = "weights of a larger σ or smaller biases keep them apart".into();
+    Some(Verdict { fault: Fault::RankCollapse, layer: layer.name.clone(), figure: cosine, text, remedy })
 }
 
-fn backward(layers: &[Reading], input: &Batch) -> Option<Verdict> {
-    let known: Vec<&Reading> = layers.iter().rev().filter(|layer| layer.gradient_rms.is_some()).collect();
-    let rms = |layer: &Reading| layer.gradient_rms.unwrap_or(f64::NAN);
+fn backward(layers: &[LayerReport], input: &BatchGeometry) -> Option<Verdict> {
+    let known: Vec<&LayerReport> = layers.iter().rev().filter(|layer| layer.gradient_rms.is_some()).collect();
+    let rms = |layer: &LayerReport| layer.gradient_rms.unwrap_or(f64::NAN);
     let (first, last) = (known.last()?, known.first()?);
     if let Some(layer) = known.iter().find(|layer| layer.gradient_rms == Some(0.0)) {
         let text = format!("the gradients vanish: none gets to {}", layer.name);
         let (fault, layer) = (Fault::VanishingGradient, layer.name.clone());
-        return Some(Verdict { fault, layer, figure: 0.0, text, mend: mend(layers) });
+        return Some(Verdict { fault, layer, figure: 0.0, text, remedy: remedy(layers) });
     }
-    let course = Course::of(known.iter().map(|layer| rms(layer)));
+    let trend = Trend::of(known.iter().map(|layer| rms(layer)));
     let total = rms(first) / rms(last);
     let (fault, word, far) = if total < 1.0 / TOO_FAR {
         (Fault::VanishingGradient, "vanish", 0.1)
@@ -294,21 +297,21 @@ fn backward(layers: &[Reading], input: &Batch) -> Option<Verdict> {
         return None;
     };
     // On the way back, the first layer whose gradient is off by ten.
-    let is_far = |layer: &&&Reading| (rms(layer) / rms(last)).ln() / f64::ln(far) > 1.0;
+    let is_far = |layer: &&&LayerReport| (rms(layer) / rms(last)).ln() / f64::ln(far) > 1.0;
     let layer = known.iter().find(is_far).unwrap_or(first).name.clone();
     let text = format!(
         "the gradients {word}: their rms changes {} on its way back{}, from {} to {}, by more than ten from {layer} down",
-        course.text(),
+        trend.text(),
         by_theory(layers, input),
         short(rms(last)),
         short(rms(first)),
     );
-    Some(Verdict { fault, layer, figure: course.factor, text, mend: mend(layers) })
+    Some(Verdict { fault, layer, figure: trend.factor, text, remedy: remedy(layers) })
 }
 
 /// By how much theory says that gradients change from layer to layer, where it is known how all layers were drawn.
-fn by_theory(layers: &[Reading], input: &Batch) -> String {
-    let draws: Option<Vec<LayerDraw<Activation>>> = layers.iter().map(|layer| layer.draw).collect();
+fn by_theory(layers: &[LayerReport], input: &BatchGeometry) -> String {
+    let draws: Option<Vec<LayerLaw<Activation>>> = layers.iter().map(|layer| layer.draw).collect();
     let predicted = draws.map(|draws| predict(&draws, input.mean_square, 1.0));
     match predicted.as_deref() {
         Some([first, .., last]) => {

@@ -4,8 +4,8 @@ use super::*;
 use crate::Units;
 
 /// A tanh net at its critical point, as it should be: layers of 200 units and a batch of normal numbers.
-fn healthy(depth: usize) -> Vec<Reading> {
-    let draw = LayerDraw {
+fn healthy(depth: usize) -> Vec<LayerReport> {
+    let draw = LayerLaw {
         fan_in: 200,
         fan_out: 200,
         weight_variance: 1.0 / 200.0,
@@ -13,30 +13,30 @@ fn healthy(depth: usize) -> Vec<Reading> {
         orthogonal: false,
         phi: Activation::Tanh,
     };
-    let batch = Batch::normal(100, 200, 1.0);
+    let batch = BatchGeometry::normal(100, 200, 1.0);
     let bands = finite_width(&vec![draw; depth], &batch, &batch);
     let reading = |(index, bands): (usize, &wick_theory::LayerBands)| {
         let std = bands.std.middle;
-        Reading {
+        LayerReport {
             gradient_rms: Some(bands.gradient_rms.middle),
             saturated: Some(0.01),
             constant: Some(0.0),
             copies: Some(0.0),
-            batch: Some(Batch::normal(100, 200, std)),
+            batch: Some(BatchGeometry::normal(100, 200, std)),
             draw: Some(draw),
-            ..Reading::new(format!("layer_{index}"), std, std)
+            ..LayerReport::new(format!("layer_{index}"), std, std)
         }
     };
     bands.iter().enumerate().map(reading).collect()
 }
 
 /// What is found after something was done to the layers, with the layer that is blamed.
-fn found(depth: usize, spoil: impl Fn(usize, &mut Reading)) -> Vec<(Fault, String)> {
+fn found(depth: usize, spoil: impl Fn(usize, &mut LayerReport)) -> Vec<(Fault, String)> {
     let mut layers = healthy(depth);
     for (index, layer) in layers.iter_mut().enumerate() {
         spoil(index, layer);
     }
-    judge(&layers, &Batch::normal(100, 200, 1.0))
+    judge(&layers, &BatchGeometry::normal(100, 200, 1.0))
         .into_iter()
         .map(|verdict| (verdict.fault, verdict.layer))
         .collect()
@@ -51,16 +51,16 @@ fn a_healthy_net_has_no_faults_whatever_the_loss_is_multiplied_by() {
     for factor in [1e-6, 1.0, 1e6] {
         assert_eq!(found(12, |_, layer| layer.gradient_rms = layer.gradient_rms.map(|g| g * factor)), []);
     }
-    assert!(judge(&[], &Batch::normal(1, 1, 1.0)).is_empty());
+    assert!(judge(&[], &BatchGeometry::normal(1, 1, 1.0)).is_empty());
 }
 
 #[test]
 fn each_fault_by_its_name_and_layer() {
     let scaled = |from: usize, by: f64| {
-        move |index: usize, layer: &mut Reading| {
+        move |index: usize, layer: &mut LayerReport| {
             if index >= from {
                 (layer.std, layer.rms) = (layer.std * by, layer.rms * by);
-                layer.batch = Some(Batch::normal(100, 200, layer.rms));
+                layer.batch = Some(BatchGeometry::normal(100, 200, layer.rms));
             }
         }
     };
@@ -68,25 +68,25 @@ fn each_fault_by_its_name_and_layer() {
     assert_eq!(found(6, scaled(2, 1.5))[0], (Fault::OutsideBand, "layer_2".into()));
     assert_eq!(found(6, scaled(2, 1.03)), []);
     // The layer whose weights send back too much, by the gradient below it.
-    let back = |index: usize, layer: &mut Reading| {
+    let back = |index: usize, layer: &mut LayerReport| {
         if index < 3 {
             layer.gradient_rms = layer.gradient_rms.map(|g| g * 2.0);
         }
     };
     assert_eq!(found(6, back), only(Fault::OutsideBand, "layer_3"));
     // Without knowing how layers were drawn, the course of all tells.
-    let fading = |index: usize, layer: &mut Reading| {
+    let fading = |index: usize, layer: &mut LayerReport| {
         layer.draw = None;
         layer.std = 0.3f64.powi(index as i32);
     };
     assert_eq!(found(10, fading), only(Fault::DiesOut, "layer_2"));
-    let growing = |index: usize, layer: &mut Reading| {
+    let growing = |index: usize, layer: &mut LayerReport| {
         layer.draw = None;
         layer.std = 3f64.powi(index as i32);
     };
     assert_eq!(found(10, growing), only(Fault::BlowsUp, "layer_3"));
     let gradient = |by: f64| {
-        move |index: usize, layer: &mut Reading| {
+        move |index: usize, layer: &mut LayerReport| {
             layer.draw = None;
             layer.gradient_rms = Some(1e-4 * by.powi(9 - index as i32));
         }
@@ -94,7 +94,7 @@ fn each_fault_by_its_name_and_layer() {
     assert_eq!(found(10, gradient(0.3)), only(Fault::VanishingGradient, "layer_7"));
     assert_eq!(found(10, gradient(3.0)), only(Fault::ExplodingGradient, "layer_6"));
     assert_eq!(found(10, gradient(0.7)), []);
-    let nothing = |index: usize, layer: &mut Reading| {
+    let nothing = |index: usize, layer: &mut LayerReport| {
         layer.draw = None;
         if index > 3 {
             (layer.std, layer.rms) = (0.0, 0.0);
@@ -105,30 +105,33 @@ fn each_fault_by_its_name_and_layer() {
     };
     let both = [(Fault::DiesOut, "layer_4".into()), (Fault::VanishingGradient, "layer_2".into())];
     assert_eq!(found(6, nothing), both);
-    let one = |at: usize, spoil: fn(&mut Reading)| {
-        move |index: usize, layer: &mut Reading| {
+    let one = |at: usize, spoil: fn(&mut LayerReport)| {
+        move |index: usize, layer: &mut LayerReport| {
             if index == at {
                 spoil(layer);
             }
         }
     };
     assert_eq!(found(5, one(3, |l| l.saturated = Some(0.9))), only(Fault::Saturated, "layer_3"));
-    let flat = |l: &mut Reading| (l.saturated, l.slope_square) = (Some(0.4), Some(0.05));
+    let flat = |l: &mut LayerReport| (l.saturated, l.slope_square) = (Some(0.4), Some(0.05));
     assert_eq!(found(5, one(3, flat)), only(Fault::Saturated, "layer_3"));
-    let steep = |l: &mut Reading| (l.saturated, l.slope_square) = (Some(0.6), Some(0.3));
+    let steep = |l: &mut LayerReport| (l.saturated, l.slope_square) = (Some(0.6), Some(0.3));
     assert_eq!(found(5, one(3, steep)), []);
     assert_eq!(found(5, one(1, |l| l.constant = Some(0.4))), only(Fault::DeadUnits, "layer_1"));
     assert_eq!(found(5, one(2, |l| l.copies = Some(1.0))), only(Fault::SymmetricUnits, "layer_2"));
-    let alike = |layer: &mut Reading| {
-        layer.batch =
-            Some(Batch { cosine: 0.9999, cosine_square: 0.9998, ..Batch::normal(100, 200, layer.rms) });
+    let alike = |layer: &mut LayerReport| {
+        layer.batch = Some(BatchGeometry {
+            cosine: 0.9999,
+            cosine_square: 0.9998,
+            ..BatchGeometry::normal(100, 200, layer.rms)
+        });
     };
     assert_eq!(found(5, one(4, alike)), only(Fault::RankCollapse, "layer_4"));
     // A tanh that was left out, though the std does not show it.
     assert_eq!(found(5, one(3, |l| l.range = Some((-0.9, 1.2)))), only(Fault::OutsideBand, "layer_3"));
     assert_eq!(found(5, one(1, |l| l.rms = f64::NAN)), only(Fault::NonFinite, "layer_1"));
     // A gradient that is NaN at layer 3 is passed on to the layers below.
-    let nan_behind = |index: usize, layer: &mut Reading| {
+    let nan_behind = |index: usize, layer: &mut LayerReport| {
         if index <= 3 {
             layer.gradient_rms = Some(f64::NAN);
         }
@@ -140,7 +143,7 @@ fn each_fault_by_its_name_and_layer() {
 #[test]
 fn only_what_is_bounded_saturates() {
     let with = |activation: Option<Activation>| {
-        let spoil = move |_: usize, layer: &mut Reading| {
+        let spoil = move |_: usize, layer: &mut LayerReport| {
             (layer.draw, layer.activation, layer.saturated) = (None, activation, Some(0.55));
         };
         found(3, spoil)
@@ -152,11 +155,11 @@ fn only_what_is_bounded_saturates() {
 
 #[test]
 fn one_number_everywhere_is_nothing() {
-    let layers: Vec<Reading> = healthy(3)
+    let layers: Vec<LayerReport> = healthy(3)
         .into_iter()
-        .map(|layer| Reading { std: 0.0, rms: 0.5, draw: None, constant: Some(1.0), ..layer })
+        .map(|layer| LayerReport { std: 0.0, rms: 0.5, draw: None, constant: Some(1.0), ..layer })
         .collect();
-    let verdicts = judge(&layers, &Batch::normal(100, 200, 1.0));
+    let verdicts = judge(&layers, &BatchGeometry::normal(100, 200, 1.0));
     let said = "dies out: nothing but one number, everywhere the same, comes out of layer_0";
     assert_eq!(verdicts.iter().map(|verdict| verdict.text.as_str()).collect::<Vec<_>>(), [said]);
 }
@@ -164,35 +167,35 @@ fn one_number_everywhere_is_nothing() {
 /// A layer is compared with what comes in, where that is known, and where the type has digits for it.
 #[test]
 fn bands_need_a_batch_and_normal_numbers() {
-    let twice = |index: usize, layer: &mut Reading| {
+    let twice = |index: usize, layer: &mut LayerReport| {
         if index == 2 {
             layer.std *= 2.0;
         }
     };
     assert_eq!(found(4, twice), only(Fault::OutsideBand, "layer_2"));
-    let unknown = |index: usize, layer: &mut Reading| {
+    let unknown = |index: usize, layer: &mut LayerReport| {
         twice(index, layer);
         layer.batch = None;
     };
     assert_eq!(found(4, unknown), []);
     // A few samples have nearly all of the signal.
-    let uneven = |index: usize, layer: &mut Reading| {
+    let uneven = |index: usize, layer: &mut LayerReport| {
         twice(index, layer);
         let lengths = [vec![0.1; 19], vec![18.1]].concat();
-        layer.batch = Some(Batch { lengths, ..Batch::normal(100, 200, layer.rms) });
+        layer.batch = Some(BatchGeometry { lengths, ..BatchGeometry::normal(100, 200, layer.rms) });
     };
     assert_eq!(found(4, uneven), []);
     // So small that tanh is linear; the first layer, whose input is not, is left alone.
-    let tiny = |index: usize, layer: &mut Reading| {
+    let tiny = |index: usize, layer: &mut LayerReport| {
         (layer.std, layer.rms, layer.gradient_rms) = (1e-5, 1e-5, None);
-        layer.batch = Some(Batch::normal(100, 200, 1e-5));
+        layer.batch = Some(BatchGeometry::normal(100, 200, 1e-5));
         twice(index, layer);
         if index == 0 {
             layer.draw = None;
         }
     };
     assert_eq!(found(4, tiny), only(Fault::OutsideBand, "layer_2"));
-    let subnormal = |index: usize, layer: &mut Reading| {
+    let subnormal = |index: usize, layer: &mut LayerReport| {
         tiny(index, layer);
         layer.dtype = Some(candle_core::DType::F16);
     };
@@ -209,12 +212,13 @@ fn long_samples_have_long_gradients() {
         for (index, layer) in layers.iter_mut().enumerate() {
             // E φ'² of a GELU at a length of 1 is .456.
             layer.gradient_rms = Some(if index < 2 { 0.456f64.sqrt() * times } else { 1.0 });
-            layer.batch = Some(Batch { lengths: lengths.clone(), ..Batch::normal(100, 200, 1.0) });
+            layer.batch =
+                Some(BatchGeometry { lengths: lengths.clone(), ..BatchGeometry::normal(100, 200, 1.0) });
             (layer.std, layer.rms) = (0.58, 0.65);
-            let gelu = layer.draw.map(|draw| LayerDraw { phi: Activation::Gelu, ..draw });
+            let gelu = layer.draw.map(|draw| LayerLaw { phi: Activation::Gelu, ..draw });
             layer.draw = gelu.filter(|_| index == 2);
         }
-        judge(&layers, &Batch::normal(100, 200, 1.0)).len()
+        judge(&layers, &BatchGeometry::normal(100, 200, 1.0)).len()
     };
     assert_eq!((judged(0.9, 1.0), judged(0.9, 1.4), judged(0.9, 2.0)), (0, 0, 1));
     assert_eq!((judged(0.0, 1.0), judged(0.0, 1.4)), (0, 1));
@@ -224,14 +228,16 @@ fn long_samples_have_long_gradients() {
 #[test]
 fn idle_units_are_not_dead() {
     let idle_units = |cosine: f64, phi: Activation| {
-        let batch = move |layer: &Reading| Batch { cosine, ..Batch::normal(100, 200, layer.rms) };
-        let spoil = move |_: usize, layer: &mut Reading| {
+        let batch =
+            move |layer: &LayerReport| BatchGeometry { cosine, ..BatchGeometry::normal(100, 200, layer.rms) };
+        let spoil = move |_: usize, layer: &mut LayerReport| {
             (layer.draw, layer.activation, layer.constant) = (None, Some(phi), Some(0.3));
             layer.batch = Some(batch(layer));
         };
         found(4, spoil)
     };
-    let expected = idle(Some(Activation::Relu), &Batch { cosine: 0.95, ..Batch::normal(100, 200, 1.0) });
+    let expected =
+        idle(Some(Activation::Relu), &BatchGeometry { cosine: 0.95, ..BatchGeometry::normal(100, 200, 1.0) });
     assert!((0.2..0.35).contains(&expected), "{expected}");
     // What comes into the first layer is not alike.
     assert_eq!(idle_units(0.95, Activation::Relu), only(Fault::DeadUnits, "layer_0"));
@@ -239,19 +245,19 @@ fn idle_units_are_not_dead() {
         let mut layers = healthy(4);
         for layer in &mut layers {
             (layer.draw, layer.activation, layer.constant) = (None, Some(phi), Some(0.3));
-            layer.batch = Some(Batch { cosine: 0.95, ..Batch::normal(100, 200, layer.rms) });
+            layer.batch = Some(BatchGeometry { cosine: 0.95, ..BatchGeometry::normal(100, 200, layer.rms) });
         }
-        judge(&layers[1..], &Batch { cosine: 0.95, ..Batch::normal(100, 200, 1.0) }).len()
+        judge(&layers[1..], &BatchGeometry { cosine: 0.95, ..BatchGeometry::normal(100, 200, 1.0) }).len()
     };
     assert_eq!((deep(Activation::Relu), deep(Activation::Tanh)), (0, 1));
 }
 
 #[test]
 fn what_saturates_and_explodes_and_what_outgrows_its_type() {
-    let text = |spoil: fn(usize, &mut Reading)| {
+    let text = |spoil: fn(usize, &mut LayerReport)| {
         let mut layers = healthy(8);
         layers.iter_mut().enumerate().for_each(|(index, layer)| spoil(index, layer));
-        judge(&layers, &Batch::normal(100, 200, 1.0))[0].clone()
+        judge(&layers, &BatchGeometry::normal(100, 200, 1.0))[0].clone()
     };
     let verdict = text(|index, layer| {
         (layer.draw, layer.activation, layer.saturated) = (None, Some(Activation::Tanh), Some(0.9));
@@ -259,38 +265,41 @@ fn what_saturates_and_explodes_and_what_outgrows_its_type() {
     });
     assert!(verdict.text.ends_with("few units carry all of the gradient"), "{verdict}");
     let verdict = text(|index, layer| {
-        layer.draw = layer.draw.map(|draw| LayerDraw { weight_variance: 1.0, ..draw });
+        layer.draw = layer.draw.map(|draw| LayerLaw { weight_variance: 1.0, ..draw });
         layer.rms = if index < 5 { 10f64.powi(index as i32) } else { f64::NAN };
     });
     assert_eq!((verdict.fault, verdict.layer.as_str()), (Fault::NonFinite, "layer_5"));
     assert!(verdict.text.ends_with("they have outgrown the type"), "{verdict}");
-    assert!(verdict.mend.starts_with("tanh keeps its signals"), "{verdict}");
+    assert!(verdict.remedy.starts_with("tanh keeps its signals"), "{verdict}");
 }
 
 #[test]
 fn what_would_mend_it() {
-    let mends = |phi, weight_variance: f64| {
+    let remedies = |phi, weight_variance: f64| {
         let mut layers = healthy(12);
         for (index, layer) in layers.iter_mut().enumerate() {
-            layer.draw = layer.draw.map(|draw| LayerDraw { phi, weight_variance, ..draw });
+            layer.draw = layer.draw.map(|draw| LayerLaw { phi, weight_variance, ..draw });
             layer.std = 0.3f64.powi(index as i32);
         }
-        judge(&layers, &Batch::normal(100, 200, 1.0))
+        judge(&layers, &BatchGeometry::normal(100, 200, 1.0))
             .into_iter()
             .find(|verdict| verdict.fault == Fault::DiesOut)
-            .map(|v| v.mend)
+            .map(|v| v.remedy)
     };
     let tanh = "tanh keeps its signals with Var W = 1/fan_in, here σ = 0.0707";
-    assert_eq!(mends(Activation::Tanh, 1e-4).as_deref(), Some(tanh));
+    assert_eq!(remedies(Activation::Tanh, 1e-4).as_deref(), Some(tanh));
     let relu = "relu keeps its signals with Var W = 2/fan_in, here σ = 0.100";
-    assert_eq!(mends(Activation::Relu, 1e-4).as_deref(), Some(relu));
+    assert_eq!(remedies(Activation::Relu, 1e-4).as_deref(), Some(relu));
     // GELU's critical point is at σ_w² = 1.98305826, σ_b² = .17292239, and its σ_b .41584.
     let gelu = "gelu keeps its signals with Var W = 1.98/fan_in, here σ = 0.0996 and biases of σ = 0.416";
-    assert_eq!(mends(Activation::Gelu, 1e-4).as_deref(), Some(gelu));
+    assert_eq!(remedies(Activation::Gelu, 1e-4).as_deref(), Some(gelu));
     // Who has those weights is not told to take them, and what has no critical point, or one that is saturated, has none.
-    assert_eq!(mends(Activation::Tanh, 1.0 / 200.0).as_deref(), Some(""));
+    assert_eq!(remedies(Activation::Tanh, 1.0 / 200.0).as_deref(), Some(""));
     for phi in [Activation::Sigmoid, Activation::Softplus] {
-        assert!(mends(phi, 1e-4).unwrap().starts_with(&format!("{phi} has no weights that keep")), "{phi}");
+        assert!(
+            remedies(phi, 1e-4).unwrap().starts_with(&format!("{phi} has no weights that keep")),
+            "{phi}"
+        );
     }
 }
 

@@ -255,12 +255,12 @@ impl Activation {
     /// ```
     /// use wick_theory::Activation;
     ///
-    /// let (low, high) = Activation::Tanh.flat_tails();
+    /// let (low, high) = Activation::Tanh.saturation_thresholds();
     /// assert!((high - 1.818_446).abs() < 1e-6 && low == -high); // sech²(1.818446) = 0.1
-    /// assert_eq!(Activation::Relu.flat_tails(), (0.0, f64::INFINITY));
-    /// assert_eq!(Activation::Sin.flat_tails(), (f64::NEG_INFINITY, f64::INFINITY));
+    /// assert_eq!(Activation::Relu.saturation_thresholds(), (0.0, f64::INFINITY));
+    /// assert_eq!(Activation::Sin.saturation_thresholds(), (f64::NEG_INFINITY, f64::INFINITY));
     /// ```
-    pub fn flat_tails(self) -> (f64, f64) {
+    pub fn saturation_thresholds(self) -> (f64, f64) {
         if matches!(self, Identity | Sin) {
             return (f64::NEG_INFINITY, f64::INFINITY);
         }

@@ -90,7 +90,7 @@ fn gains() {
 #[test]
 fn flat_tails_are_flat_outside_and_steep_inside() {
     for activation in Activation::ALL {
-        let (low, high) = activation.flat_tails();
+        let (low, high) = activation.saturation_thresholds();
         for (edge, outward) in [(low, -1.0), (high, 1.0)] {
             if edge.is_finite() {
                 let steepest =
@@ -103,8 +103,8 @@ fn flat_tails_are_flat_outside_and_steep_inside() {
             }
         }
     }
-    assert_eq!(Hardtanh.flat_tails(), (-1.0, 1.0));
-    let (low, high) = Sigmoid.flat_tails();
+    assert_eq!(Hardtanh.saturation_thresholds(), (-1.0, 1.0));
+    let (low, high) = Sigmoid.saturation_thresholds();
     assert!((low + high).abs() < 1e-12);
 }
 

@@ -25,9 +25,9 @@ mod response;
 mod special;
 
 pub use activation::{Activation, GELU_CUBIC, SELU_ALPHA, SELU_SCALE, UnknownActivation};
-pub use finite_width::{Band, Batch, LayerBands, finite_width};
+pub use finite_width::{Band, BatchGeometry, LayerBands, finite_width};
 pub use mean_field::{Critical, Custom, DepthScales, MeanField, Nonlinearity, Phase};
 pub use network::{
-    LayerDraw, LayerPrediction, inverse_width_sum, jacobian_spectrum, length_second_moment, predict,
+    LayerLaw, LayerPrediction, inverse_width_sum, jacobian_spectrum, length_second_moment, predict,
 };
 pub use products::{log_norm_of_product, lyapunov_exponent};

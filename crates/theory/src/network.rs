@@ -5,7 +5,7 @@ use crate::mean_field::Nonlinearity;
 
 /// A layer `h = φ(W x + b)` as it is drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct LayerDraw<N> {
+pub struct LayerLaw<N> {
     /// How many inputs.
     pub fan_in: usize,
     /// How many outputs.
@@ -43,17 +43,17 @@ pub struct LayerPrediction {
 /// factor).
 ///
 /// ```
-/// use wick_theory::{Activation, LayerDraw, predict};
+/// use wick_theory::{Activation, LayerLaw, predict};
 ///
 /// // Two of the lecture's tanh layers, with weights of σ = 0.01.
 /// let layer = |fan_in, fan_out| {
-///     LayerDraw { fan_in, fan_out, weight_variance: 1e-4, bias_variance: 0.0, orthogonal: false, phi: Activation::Tanh }
+///     LayerLaw { fan_in, fan_out, weight_variance: 1e-4, bias_variance: 0.0, orthogonal: false, phi: Activation::Tanh }
 /// };
 /// let layers = predict(&[layer(800, 750), layer(750, 700)], 1.0, 1.0);
 /// assert!((layers[0].std - 0.2636).abs() < 5e-5 && (layers[1].std - 0.071_81).abs() < 5e-6);
 /// ```
 pub fn predict<N: Nonlinearity>(
-    layers: &[LayerDraw<N>],
+    layers: &[LayerLaw<N>],
     input_mean_square: f64,
     output_gradient_rms: f64,
 ) -> Vec<LayerPrediction> {
@@ -136,7 +136,7 @@ mod tests {
     fn lecture(variance: impl Fn(f64, f64) -> f64) -> Vec<LayerPrediction> {
         let layers: Vec<_> = WIDTHS
             .windows(2)
-            .map(|w| LayerDraw {
+            .map(|w| LayerLaw {
                 fan_in: w[0],
                 fan_out: w[1],
                 weight_variance: variance(w[0] as f64, w[1] as f64),
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn gradients_go_back_by_fan_out() {
         for (phi, factor) in [(Activation::Identity, 1.0), (Activation::Relu, 0.5)] {
-            let layer = |fan_in, fan_out| LayerDraw {
+            let layer = |fan_in, fan_out| LayerLaw {
                 fan_in,
                 fan_out,
                 weight_variance: 0.02,

@@ -8,11 +8,11 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor, Var};
 use clap::Parser;
-use wick::args::{Common, Float, Place};
-use wick::data::numbers;
-use wick::failure::usage;
-use wick::output::short;
-use wick::{failure, memory};
+use wick_bins::args::{Common, Float, Place};
+use wick_bins::data::numbers;
+use wick_bins::failure::usage;
+use wick_bins::output::short;
+use wick_bins::{failure, memory};
 use wick_model::{Activation, activate};
 
 use report::{ActivationGradient, Curve};

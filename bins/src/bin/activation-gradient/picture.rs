@@ -1,8 +1,8 @@
 //! Values as solid lines, gradients as dashed ones.
 
 use anyhow::Result;
-use wick::picture::Picture;
-use wick::picture::chart::{Chart, Series};
+use wick_bins::picture::Picture;
+use wick_bins::picture::chart::{Chart, Series};
 
 use crate::report::ActivationGradient;
 

@@ -8,9 +8,9 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::{Optimizer, ParamsAdamW};
 use clap::ValueEnum;
 use serde::Serialize;
-use wick::data::numbers;
+use wick_bins::data::numbers;
 use wick_init::{InitMap, Initializer, KeyedV1};
-use wick_kernels::{AdamW, Recorded, dot};
+use wick_kernels::{AdamW, CudaGraph, dot};
 use wick_model::{Activation, Mlp, MlpConfig};
 use wick_probe::Probe;
 
@@ -122,7 +122,7 @@ impl Machine {
     }
 
     fn mlp(&self, size: &Size, seed: u64) -> Result<(Mlp, InitMap)> {
-        let map = InitMap::new(seed).with_weights(Initializer::lecun_normal());
+        let map = InitMap::new(seed).with_default_init(Initializer::lecun_normal());
         let config = MlpConfig::new(size.width, vec![size.width; size.depth], Activation::Tanh);
         Ok((Mlp::new(&config, map.var_builder(self.dtype, &self.device))?, map))
     }
@@ -144,7 +144,7 @@ impl Machine {
                 let (x, (mlp, _)) = (self.normal(seed, "x", shape)?, self.mlp(size, seed)?);
                 self.median(runs, || {
                     let probe = Probe::new();
-                    mlp.forward_heard(&x, |layer| Some(probe.listener(layer)))?;
+                    mlp.forward_observed(&x, |layer| Some(probe.observer(layer)))?;
                     Ok(())
                 })?
             }
@@ -154,15 +154,15 @@ impl Machine {
                 let params = ParamsAdamW { lr: 1e-9, ..ParamsAdamW::default() };
                 let mut optimizer = AdamW::new(map.vars(), params)?;
                 let mut step = || -> candle_core::Result<Tensor> {
-                    let pass = mlp.pass(&x, |_| None)?;
+                    let pass = mlp.tape(&x, |_| None)?;
                     let count = pass.output().elem_count() as f64;
                     let loss = dot(pass.output(), pass.output())?.affine(1.0 / count, 0.0)?;
                     optimizer.step(&pass.backward(&loss)?)?;
                     Ok(loss)
                 };
                 if self.graph {
-                    let mut recorded = Recorded::new(&self.device, step)?;
-                    self.median(runs, || Ok(recorded.launch()?))?
+                    let mut recorded = CudaGraph::new(&self.device, step)?;
+                    self.median(runs, || Ok(recorded.replay()?))?
                 } else {
                     self.median(runs, || Ok(step().map(drop)?))?
                 }

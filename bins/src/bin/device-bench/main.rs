@@ -9,10 +9,10 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device};
 use clap::Parser;
-use wick::args::Common;
-use wick::device::{self, DeviceChoice};
-use wick::failure::usage;
-use wick::{failure, memory, peak, progress};
+use wick_bins::args::Common;
+use wick_bins::device::{self, DeviceChoice};
+use wick_bins::failure::usage;
+use wick_bins::{failure, memory, peak, progress};
 
 use jobs::{Job, Machine, Size};
 use report::{DeviceBench, Measured, Peak};
@@ -63,7 +63,7 @@ fn device_bench(args: Args) -> Result<()> {
     }
     let (device, name) = args.common.device.open()?;
     args.common.check_out()?;
-    wick_kernels::keep_freed_memory();
+    wick_kernels::retain_freed_memory();
 
     let cpu =
         Machine { device: Device::Cpu, name: "cpu".into(), dtype: DType::F32, tf32: false, graph: false };

@@ -1,8 +1,8 @@
 //! Time against work, on log axes: a panel for each job, a line for each machine.
 
 use anyhow::Result;
-use wick::picture::Picture;
-use wick::picture::chart::{Chart, Series};
+use wick_bins::picture::Picture;
+use wick_bins::picture::chart::{Chart, Series};
 
 use crate::jobs::Job;
 use crate::report::{DeviceBench, Measured};

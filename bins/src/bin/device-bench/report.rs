@@ -1,7 +1,7 @@
 //! What device-bench prints.
 
 use serde::Serialize;
-use wick::output::{Report, Table, short};
+use wick_bins::output::{Report, Table, short};
 
 use crate::jobs::{Job, Size};
 

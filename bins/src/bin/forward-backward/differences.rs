@@ -1,7 +1,7 @@
 //! Central differences, on plain `f64` loops that share nothing with the tensors but the numbers.
 
 use anyhow::Result;
-use wick::data::numbers as vector;
+use wick_bins::data::numbers as vector;
 use wick_model::Activation;
 use wick_model::loss::Loss;
 

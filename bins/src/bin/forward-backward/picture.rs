@@ -3,8 +3,8 @@
 use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use wick::picture::style::{COLOURS, GREY, grey_text, text};
-use wick::picture::{Area, Picture, cannot_draw};
+use wick_bins::picture::style::{COLOURS, GREY, grey_text, text};
+use wick_bins::picture::{Area, Picture, cannot_draw};
 
 use crate::report::Network;
 

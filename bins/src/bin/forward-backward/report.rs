@@ -1,7 +1,7 @@
 //! What forward-backward prints.
 
 use serde::Serialize;
-use wick::output::{Report, Table, exact, short};
+use wick_bins::output::{Report, Table, exact, short};
 use wick_model::Activation;
 
 use crate::rounding::Terms;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use candle_core::DType;
-use wick::data::numbers;
+use wick_bins::data::numbers;
 use wick_model::Activation;
 use wick_model::loss::Loss;
 

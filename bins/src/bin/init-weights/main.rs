@@ -11,10 +11,10 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device};
 use clap::{Parser, ValueEnum};
-use wick::args::{Float, Spec};
-use wick::failure::usage;
-use wick::output::Format;
-use wick::{failure, files, memory, output};
+use wick_bins::args::{Float, Spec};
+use wick_bins::failure::usage;
+use wick_bins::output::Format;
+use wick_bins::{failure, files, memory, output};
 use wick_init::{InitMap, Rule, presets};
 
 use report::InitWeights;
@@ -133,13 +133,13 @@ fn init_weights(args: Args) -> Result<()> {
     let map = InitMap::new(args.seed).with_rules(rules).strict().with_shapes(shapes);
     let map = match args.stream {
         Stream::Keyed => map,
-        Stream::Torch => map.with_torch(args.seed),
+        Stream::Torch => map.with_torch_rng(args.seed),
     };
     for wanted in &wanted {
         let vb = map.var_builder(dtype(wanted), &Device::Cpu);
         vb.get(wanted.shape.as_slice(), &wanted.name)?;
     }
-    for pattern in map.unmet_rules().into_iter().filter(|_| args.rules.is_some()) {
+    for pattern in map.unmatched_rules().into_iter().filter(|_| args.rules.is_some()) {
         eprintln!("warning: no tensor met the rule '{pattern}' first");
     }
     let manifest = map.manifest()?;

@@ -1,7 +1,7 @@
 //! What init-weights prints.
 
 use serde::Serialize;
-use wick::output::{Report, Table, short};
+use wick_bins::output::{Report, Table, short};
 use wick_init::Manifest;
 
 #[derive(Debug, Serialize)]
@@ -44,7 +44,7 @@ impl Report for InitWeights {
                 t.init.clone(),
                 or_none(t.fan_in),
                 or_none(t.fan_out),
-                or_none(t.std_meant),
+                or_none(t.expected_std),
                 or_none(t.std),
                 format!("×{}", short(t.learning_rate)),
                 t.key.clone().unwrap_or_else(|| "–".into()),
@@ -65,7 +65,7 @@ impl Report for InitWeights {
             "init",
             "fan_in",
             "fan_out",
-            "std_meant",
+            "expected_std",
             "std",
             "learning_rate",
             "key",
@@ -82,7 +82,7 @@ impl Report for InitWeights {
                 t.init.clone(),
                 or_empty(t.fan_in),
                 or_empty(t.fan_out),
-                or_empty(t.std_meant),
+                or_empty(t.expected_std),
                 or_empty(t.std),
                 t.learning_rate.to_string(),
                 t.key.clone().unwrap_or_default(),

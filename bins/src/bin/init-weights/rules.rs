@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
-use wick_init::{Action, Initializer, Layout, LearningRate, Rule};
+use wick_init::{Action, Initializer, LearningRate, Rule, WeightLayout};
 
 use crate::tensors::Wanted;
 
@@ -74,13 +74,13 @@ pub(crate) fn printed(rules: &[Rule]) -> Result<String> {
         let pattern = quoted(rule.pattern.to_string())?;
         text += &format!("[[rule]]\npattern = {pattern}\ninit = {}\n", quoted(rule.action.to_string())?);
         text += &match rule.layout {
-            Layout::Plain => String::new(),
-            Layout::Convolution { groups } => format!("groups = {groups}\n"),
-            Layout::Transposed { groups, stride } => {
+            WeightLayout::Plain => String::new(),
+            WeightLayout::Convolution { groups } => format!("groups = {groups}\n"),
+            WeightLayout::Transposed { groups, stride } => {
                 format!("transposed = true\ngroups = {groups}\nstride = {stride}\n")
             }
-            Layout::Embedding => "embedding = true\n".into(),
-            Layout::Stacked { parts } => format!("parts = {parts}\n"),
+            WeightLayout::Embedding => "embedding = true\n".into(),
+            WeightLayout::Stacked { parts } => format!("parts = {parts}\n"),
         };
         if rule.learning_rate != LearningRate::Base {
             text += &format!("learning_rate = {}\n", quoted(rule.learning_rate.to_string())?);
@@ -109,13 +109,13 @@ impl Row {
             spec => Rule::draw(&self.pattern, spec.parse::<Initializer>()?)?,
         };
         let layout = match (self.transposed, self.embedding, self.groups, self.parts, self.stride) {
-            (false, false, None, None, None) => Layout::Plain,
-            (false, false, Some(groups), None, None) => Layout::Convolution { groups },
+            (false, false, None, None, None) => WeightLayout::Plain,
+            (false, false, Some(groups), None, None) => WeightLayout::Convolution { groups },
             (true, false, groups, None, stride) => {
-                Layout::Transposed { groups: groups.unwrap_or(1), stride: stride.unwrap_or(1) }
+                WeightLayout::Transposed { groups: groups.unwrap_or(1), stride: stride.unwrap_or(1) }
             }
-            (false, false, None, Some(parts), None) => Layout::Stacked { parts },
-            (false, true, None, None, None) => Layout::Embedding,
+            (false, false, None, Some(parts), None) => WeightLayout::Stacked { parts },
+            (false, true, None, None, None) => WeightLayout::Embedding,
             (false, _, _, _, Some(_)) => bail!("stride is that of transposed = true"),
             _ => {
                 bail!("of groups, parts, embedding and transposed (with groups and stride) one can be given")
@@ -147,10 +147,10 @@ mod tests {
         }
         let rule = || Rule::draw("\"a\\.* [*]", "icnr:factor=2".parse().unwrap()).unwrap();
         let rules = [
-            rule().with_layout(Layout::Convolution { groups: 4 }),
-            rule().with_layout(Layout::Transposed { groups: 2, stride: 3 }),
-            rule().with_layout(Layout::Embedding).with_learning_rate(LearningRate::Times(0.25)),
-            rule().with_layout(Layout::Stacked { parts: 3 }).with_layers(7),
+            rule().with_layout(WeightLayout::Convolution { groups: 4 }),
+            rule().with_layout(WeightLayout::Transposed { groups: 2, stride: 3 }),
+            rule().with_layout(WeightLayout::Embedding).with_learning_rate(LearningRate::Times(0.25)),
+            rule().with_layout(WeightLayout::Stacked { parts: 3 }).with_layers(7),
         ];
         assert_eq!(parse(&printed(&rules).unwrap()).unwrap(), rules);
         assert!(printed(&[Rule::hint("**").unwrap()]).is_err());

@@ -8,14 +8,14 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use clap::Parser;
-use wick::args::{Common, Float, Place, Spec};
-use wick::data::Matrix;
-use wick::failure::usage;
-use wick::{failure, memory, progress};
+use wick_bins::args::{Common, Float, Place, Spec};
+use wick_bins::data::Matrix;
+use wick_bins::failure::usage;
+use wick_bins::{failure, memory, progress};
 use wick_init::{InitMap, Initializer, KeyedV1, Rule};
 use wick_model::{Activation, Mlp, MlpConfig};
-use wick_probe::{Probe, Reading, Units};
-use wick_theory::{Batch, LayerDraw};
+use wick_probe::{LayerReport, Probe, Units};
+use wick_theory::{BatchGeometry, LayerLaw};
 
 use report::{Experiment, LayerStats, Run, Theory};
 
@@ -130,16 +130,16 @@ fn layer_stats(args: Args) -> Result<()> {
 fn run(
     spec: &Spec,
     config: &MlpConfig,
-    (input, batch): (&Tensor, &Batch),
+    (input, batch): (&Tensor, &BatchGeometry),
     args: &Args,
     place: &Place,
 ) -> Result<Run> {
     let map = InitMap::new(args.common.seed)
         .with_rules([Rule::draw("*.bias", Initializer::normal(args.bias_std))?])
-        .with_weights(spec.initializer.clone());
+        .with_default_init(spec.initializer.clone());
     let mlp = Mlp::new(config, map.var_builder(place.dtype, &place.device))?;
     let probe = Probe::new().with_bins(args.bins.into());
-    let pass = mlp.pass(input, |layer| Some(probe.listener_of(layer, config.activation)))?;
+    let pass = mlp.tape(input, |layer| Some(probe.observer_of(layer, config.activation)))?;
     let cotangent = normal(args, place, "layer-stats/cotangent", pass.output().dims2()?)?;
     pass.backward(&(pass.output() * &cotangent)?.sum_all()?)?;
     let units = pass.outputs().map(Units::of).collect::<candle_core::Result<Vec<_>>>()?;
@@ -149,7 +149,7 @@ fn run(
     };
     let records = probe.records();
     let readings = records.iter().zip(&units).map(|(record, units)| {
-        let reading = Reading::of(record).with_dtype(place.dtype);
+        let reading = LayerReport::of(record).with_dtype(place.dtype);
         if let Some(units) = units { reading.with_units(units) } else { reading }
     });
     let readings = readings.collect();
@@ -157,10 +157,10 @@ fn run(
 }
 
 /// How the layers are drawn; `None` for weights of a structure that theory has nothing to say about.
-fn draws(spec: &Spec, config: &MlpConfig, bias_std: f64) -> Result<Option<Vec<LayerDraw<Activation>>>> {
+fn draws(spec: &Spec, config: &MlpConfig, bias_std: f64) -> Result<Option<Vec<LayerLaw<Activation>>>> {
     let draws = config.layers().map(|(fan_in, fan_out)| {
         let law = spec.initializer.weight_law(&[fan_out, fan_in])?;
-        Ok(law.map(|law| LayerDraw {
+        Ok(law.map(|law| LayerLaw {
             fan_in,
             fan_out,
             weight_variance: law.variance,
@@ -173,9 +173,9 @@ fn draws(spec: &Spec, config: &MlpConfig, bias_std: f64) -> Result<Option<Vec<La
 }
 
 /// What a net's predictions take from a tensor `[samples, features]`.
-fn batch_of(xs: &Tensor) -> Result<Batch> {
+fn batch_of(xs: &Tensor) -> Result<BatchGeometry> {
     let values = xs.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
-    Ok(Batch::of(&values, xs.dim(1)?))
+    Ok(BatchGeometry::of(&values, xs.dim(1)?))
 }
 
 /// Standard normal numbers, whose place in the program is their name.
@@ -194,7 +194,7 @@ fn read_data(args: &Args) -> Result<Option<Matrix>> {
 /// with its gradient. What theory takes from the input and the last gradient is read from copies of them, 24 bytes a number.
 fn check_memory(samples: usize, config: &MlpConfig, place: &Place) -> Result<()> {
     const COPIES: f64 = 24.0;
-    let mend = "ask for fewer --samples, --features or --widths";
+    let remedy = "ask for fewer --samples, --features or --widths";
     let (samples, features) = (samples as f64, config.features as f64);
     let units: f64 = config.widths.iter().map(|&width| width as f64).sum();
     let weights: f64 = config.layers().map(|(inputs, outputs)| inputs as f64 * outputs as f64).sum();
@@ -203,9 +203,9 @@ fn check_memory(samples: usize, config: &MlpConfig, place: &Place) -> Result<()>
     let copies = COPIES * samples * features.max(last);
     if place.device.is_cpu() {
         let bytes = place.dtype.size_in_bytes();
-        memory::check(numbers + copies / bytes as f64, bytes, mend)
+        memory::check(numbers + copies / bytes as f64, bytes, remedy)
     } else {
-        memory::check(copies, 1, mend)?;
-        place.check_memory(numbers, mend)
+        memory::check(copies, 1, remedy)?;
+        place.check_memory(numbers, remedy)
     }
 }

@@ -5,10 +5,10 @@ use std::path::Path;
 use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use wick::output::short;
-use wick::picture::chart::{Chart, Series, Shade};
-use wick::picture::style::{GREY, colour, grey_text, text};
-use wick::picture::{Area, Picture, cannot_draw};
+use wick_bins::output::short;
+use wick_bins::picture::chart::{Chart, Series, Shade};
+use wick_bins::picture::style::{GREY, colour, grey_text, text};
+use wick_bins::picture::{Area, Picture, cannot_draw};
 
 use crate::report::{Layer, LayerStats, Predicted, Run};
 

@@ -1,10 +1,10 @@
 //! What layer-stats prints.
 
 use serde::Serialize;
-use wick::output::{Report, Table, exact, short};
+use wick_bins::output::{Report, Table, exact, short};
 use wick_model::{Activation, MlpConfig};
-use wick_probe::{Fault, Histogram, Reading, Record, Verdict, course, judge};
-use wick_theory::{Batch, LayerBands, LayerDraw, finite_width};
+use wick_probe::{Fault, Histogram, LayerReport, Record, Verdict, describe_trend, judge};
+use wick_theory::{BatchGeometry, LayerBands, LayerLaw, finite_width};
 
 #[derive(Debug, Serialize)]
 pub(crate) struct LayerStats {
@@ -73,12 +73,16 @@ impl From<LayerBands> for Predicted {
 /// How the layers are drawn, and what that should make of them.
 #[derive(Debug)]
 pub(crate) struct Theory {
-    draws: Vec<LayerDraw<Activation>>,
+    draws: Vec<LayerLaw<Activation>>,
     bands: Vec<LayerBands>,
 }
 
 impl Theory {
-    pub(crate) fn new(draws: Vec<LayerDraw<Activation>>, input: &Batch, gradient: &Batch) -> Self {
+    pub(crate) fn new(
+        draws: Vec<LayerLaw<Activation>>,
+        input: &BatchGeometry,
+        gradient: &BatchGeometry,
+    ) -> Self {
         let bands = finite_width(&draws, input, gradient);
         Self { draws, bands }
     }
@@ -105,19 +109,19 @@ impl Run {
     pub(crate) fn new(
         init: &str,
         config: &MlpConfig,
-        input: &Batch,
+        input: &BatchGeometry,
         records: Vec<Record>,
-        readings: Vec<Reading>,
+        readings: Vec<LayerReport>,
         theory: Option<Theory>,
     ) -> Self {
-        let drawn = |(index, reading): (usize, Reading)| match theory
+        let drawn = |(index, reading): (usize, LayerReport)| match theory
             .as_ref()
             .and_then(|theory| theory.draws.get(index))
         {
-            Some(draw) => reading.with_draw(*draw),
+            Some(draw) => reading.with_law(*draw),
             None => reading,
         };
-        let readings: Vec<Reading> = readings.into_iter().enumerate().map(drawn).collect();
+        let readings: Vec<LayerReport> = readings.into_iter().enumerate().map(drawn).collect();
         let faults = judge(&readings, input);
         let bands = |index: usize| theory.as_ref().and_then(|theory| theory.bands.get(index).copied());
         let layers = config.layers().zip(records).enumerate().map(|(index, ((fan_in, fan_out), record))| {
@@ -169,12 +173,13 @@ impl Run {
 fn verdict(faults: &[Verdict], layers: &[Layer]) -> String {
     let stds: Vec<f64> = layers.iter().map(|layer| layer.forward.std).collect();
     let said = match faults {
-        [] => course(&stds),
+        [] => describe_trend(&stds),
         faults => {
             let mut said = faults.iter().map(|fault| fault.text.as_str()).collect::<Vec<_>>().join("; ");
-            let mends = faults.iter().map(|fault| fault.mend.as_str()).filter(|mend| !mend.is_empty());
-            for mend in mends.collect::<std::collections::BTreeSet<_>>() {
-                said += &format!(". {mend}");
+            let remedies =
+                faults.iter().map(|fault| fault.remedy.as_str()).filter(|remedy| !remedy.is_empty());
+            for remedy in remedies.collect::<std::collections::BTreeSet<_>>() {
+                said += &format!(". {remedy}");
             }
             said
         }

@@ -10,10 +10,10 @@ use std::f64::consts::LOG10_2;
 use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
 use clap::Parser;
-use wick::args::{Common, Float, Place};
-use wick::data::{largest, numbers};
-use wick::failure::usage;
-use wick::{failure, memory, progress};
+use wick_bins::args::{Common, Float, Place};
+use wick_bins::data::{largest, numbers};
+use wick_bins::failure::usage;
+use wick_bins::{failure, memory, progress};
 use wick_init::{Initializer, KeyedV1};
 
 use report::{MatrixProduct, Predicted, Scaled, Trial};

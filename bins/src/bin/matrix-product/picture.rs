@@ -1,8 +1,8 @@
 //! The length of a row against the number of factors, a line per trial, and what theory predicts.
 
 use anyhow::Result;
-use wick::picture::Picture;
-use wick::picture::chart::{Chart, Series};
+use wick_bins::picture::Picture;
+use wick_bins::picture::chart::{Chart, Series};
 
 use crate::report::MatrixProduct;
 

@@ -3,7 +3,7 @@
 use std::f64::consts::{LOG10_2, LOG10_E};
 
 use serde::Serialize;
-use wick::output::{Report, Table, exact, rows_to_show, short};
+use wick_bins::output::{Report, Table, exact, rows_to_show, short};
 use wick_theory::log_norm_of_product;
 
 #[derive(Debug, Serialize)]

@@ -10,9 +10,9 @@ use std::str::FromStr;
 
 use anyhow::Result;
 use clap::Parser;
-use wick::args::{Common, Float};
-use wick::failure::usage;
-use wick::{failure, progress};
+use wick_bins::args::{Common, Float};
+use wick_bins::failure::usage;
+use wick_bins::{failure, progress};
 use wick_model::Activation;
 
 use report::{Experiment, PhaseDiagram};

@@ -3,12 +3,12 @@
 use anyhow::Result;
 use candle_core::Tensor;
 use rand::Rng;
-use wick::args::Place;
-use wick::data::numbers;
+use wick_bins::args::Place;
+use wick_bins::data::numbers;
 use wick_init::{InitMap, Initializer, KeyedV1, Rule};
 use wick_model::{Activation, Mlp, MlpConfig};
 use wick_probe::Probe;
-use wick_theory::Batch;
+use wick_theory::BatchGeometry;
 
 use crate::report::{Cell, Experiment, Measured};
 
@@ -31,7 +31,7 @@ pub(crate) fn cell(experiment: &Experiment, at: [usize; 2], phi: Activation, pla
 
     let probe = Probe::new().with_bins(1);
     let input = normal("input")?;
-    let pass = mlp.pass(&input, |layer| Some(probe.listener(layer)))?;
+    let pass = mlp.tape(&input, |layer| Some(probe.observer(layer)))?;
     pass.backward(&(pass.output() * normal("cotangent")?)?.sum_all()?)?;
     let gradients =
         probe.records().into_iter().filter_map(|record| Some(record.backward?.rms)).collect::<Vec<_>>();
@@ -41,7 +41,7 @@ pub(crate) fn cell(experiment: &Experiment, at: [usize; 2], phi: Activation, pla
         last = Some(signal.pre_activation.clone());
         Ok(signal.output)
     })?;
-    let batch = last.map(|z| numbers(&z)).transpose()?.map(|z| Batch::of(&z, width));
+    let batch = last.map(|z| numbers(&z)).transpose()?.map(|z| BatchGeometry::of(&z, width));
     let finite = |x: f64| x.is_finite().then_some(x);
     Ok(Cell {
         at,

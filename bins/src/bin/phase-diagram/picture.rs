@@ -4,9 +4,9 @@ use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use rayon::prelude::*;
-use wick::picture::style::{GREY, grey_text, text};
-use wick::picture::{Area, Picture, cannot_draw};
-use wick::progress;
+use wick_bins::picture::style::{GREY, grey_text, text};
+use wick_bins::picture::{Area, Picture, cannot_draw};
+use wick_bins::progress;
 
 use crate::report::{Both, PhaseDiagram, Predicted, predicted};
 

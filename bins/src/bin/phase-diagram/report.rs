@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use wick::output::{Report, Table, exact, short};
-use wick::progress;
+use wick_bins::output::{Report, Table, exact, short};
+use wick_bins::progress;
 use wick_model::Activation;
 use wick_theory::{MeanField, Phase};
 

@@ -9,10 +9,10 @@ use anyhow::{Context, Result};
 use candle_core::{D, DType, Tensor, bail};
 use candle_nn::{Module, Optimizer, SGD};
 use clap::Parser;
-use wick::args::{Common, Float, Place, Spec};
-use wick::data::digits;
-use wick::failure::usage;
-use wick::{failure, memory, progress};
+use wick_bins::args::{Common, Float, Place, Spec};
+use wick_bins::data::digits;
+use wick_bins::failure::usage;
+use wick_bins::{failure, memory, progress};
 use wick_init::{InitMap, Initializer};
 use wick_model::loss::Loss;
 use wick_model::{Activation, Mlp, MlpConfig, fit};
@@ -122,7 +122,7 @@ fn run(
     place: &Place,
     bar: &indicatif::ProgressBar,
 ) -> Result<Run> {
-    let map = InitMap::new(args.common.seed).with_weights(init.initializer.clone());
+    let map = InitMap::new(args.common.seed).with_default_init(init.initializer.clone());
     let mlp = Mlp::new(config, map.var_builder(place.dtype, &place.device))?;
     let mut run = Run { init: init.text.clone(), loss: Vec::new(), spread: Vec::new(), accuracy: 0.0 };
     let objective = || Loss::CrossEntropy.forward(&mlp.forward(inputs)?, targets);

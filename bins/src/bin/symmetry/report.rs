@@ -1,7 +1,7 @@
 //! What symmetry prints.
 
 use serde::Serialize;
-use wick::output::{Report, Table, exact, rows_to_show, short};
+use wick_bins::output::{Report, Table, exact, rows_to_show, short};
 use wick_model::Activation;
 
 #[derive(Debug, Serialize)]

@@ -31,7 +31,7 @@ impl InitMap {
 
     /// The tensors of the files that no model has asked for so far, in the order of their names: of another model,
     /// perhaps.
-    pub fn unused_in_file(&self) -> Vec<String> {
+    pub fn unused_tensors(&self) -> Vec<String> {
         let vars = self.lock();
         let mut unused: Vec<String> =
             self.settings.file.keys().filter(|name| !vars.contains_key(*name)).cloned().collect();
@@ -47,7 +47,7 @@ impl InitMap {
     /// use wick_init::{InitMap, Initializer};
     ///
     /// let path = std::env::temp_dir().join("wick-init-example.safetensors");
-    /// let map = InitMap::new(42).with_weights(Initializer::xavier_normal());
+    /// let map = InitMap::new(42).with_default_init(Initializer::xavier_normal());
     /// let layer = candle_nn::linear(3, 2, map.var_builder(DType::F32, &Device::Cpu))?;
     /// map.save(&path)?;
     ///

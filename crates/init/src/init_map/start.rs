@@ -8,7 +8,7 @@ use candle_nn::init::{FanInOut, NormalOrUniform};
 
 use super::{Drawn, InitMap, Stream};
 use crate::rules::Action;
-use crate::{Error, Family, FanMode, Fans, Initializer, Layout, Source};
+use crate::{Error, Family, FanMode, Fans, Initializer, Source, WeightLayout};
 
 impl InitMap {
     /// The place of the first rule that matches.
@@ -17,8 +17,8 @@ impl InitMap {
     }
 
     /// What the dimensions of a tensor mean that meets this rule.
-    pub(super) fn layout(&self, rule: Option<usize>) -> Layout {
-        rule.map_or(Layout::default(), |rule| self.settings.rules[rule].layout)
+    pub(super) fn layout(&self, rule: Option<usize>) -> WeightLayout {
+        rule.map_or(WeightLayout::default(), |rule| self.settings.rules[rule].layout)
     }
 
     /// How a tensor that meets this rule is drawn; an error names it.
@@ -81,7 +81,7 @@ impl InitMap {
     pub(super) fn draw(
         &self,
         initializer: &Initializer,
-        layout: Layout,
+        layout: WeightLayout,
         name: &str,
         shape: Shape,
         (dtype, device): (DType, &Device),

@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use wick_kernels::parallel;
-use wick_kernels::simd::{self, Level, Task};
+use wick_kernels::simd::{self, SimdLevel, Task};
 
 use super::math::{ln_f32, ln_f64, sin_cos_pi_f32, sin_cos_pi_f64};
 pub(crate) use super::truncated::Truncated;
@@ -17,16 +17,16 @@ const TASK: usize = 256;
 
 /// Draws `count` elements from a distribution whose parameters have been checked.
 pub(crate) fn draw_f32(key: Key, distribution: Distribution, count: usize) -> Vec<f32> {
-    draw_at(Level::best(), key, distribution, count)
+    draw_at(SimdLevel::best(), key, distribution, count)
 }
 
 /// As [`draw_f32`], in `f64`.
 pub(crate) fn draw_f64(key: Key, distribution: Distribution, count: usize) -> Vec<f64> {
-    draw_at(Level::best(), key, distribution, count)
+    draw_at(SimdLevel::best(), key, distribution, count)
 }
 
 /// The same bits at every level: nothing here is a fused multiply-add.
-fn draw_at<T: Copy + Send>(level: Level, key: Key, distribution: Distribution, count: usize) -> Vec<T>
+fn draw_at<T: Copy + Send>(level: SimdLevel, key: Key, distribution: Distribution, count: usize) -> Vec<T>
 where
     for<'a> Stretch<'a, T>: Task<Output = ()>,
 {

@@ -5,7 +5,7 @@ use std::f64::consts::PI;
 use candle_core::DType;
 use half::{bf16, f16};
 use rayon::prelude::*;
-use wick_kernels::simd::{self, Level, Task};
+use wick_kernels::simd::{self, SimdLevel, Task};
 
 use super::math::{ln, sin_cos};
 use super::mt19937::Mt19937;
@@ -54,7 +54,7 @@ impl TorchRng {
 
     /// Fills with numbers in `[0, 1)`, each from a word.
     fn units(&mut self, out: &mut [f32]) {
-        simd::run(Level::best(), Units { engine: &mut self.engine, out });
+        simd::run(SimdLevel::best(), Units { engine: &mut self.engine, out });
     }
 
     fn unit_f64(&mut self) -> f64 {
@@ -87,7 +87,7 @@ impl TorchRng {
         let mut data = vec![0.0; count];
         self.units(&mut data);
         let (low, high) = (low as f32, high as f32);
-        in_parallel(&mut data, |part| simd::run(Level::best(), Interval { data: part, low, high }));
+        in_parallel(&mut data, |part| simd::run(SimdLevel::best(), Interval { data: part, low, high }));
         if dtype != DType::F32 {
             let (first, end) = (round(low, dtype), round(high, dtype));
             for x in &mut data {
@@ -106,7 +106,7 @@ impl TorchRng {
         let first = if dtype == DType::F32 { count } else { count - count % BLOCK };
         self.units(&mut data[..first]);
         let (mean, std) = (mean as f32, std as f32);
-        let blocks = |data: &mut [f32]| simd::run(Level::best(), NormalBlocks { data, mean, std });
+        let blocks = |data: &mut [f32]| simd::run(SimdLevel::best(), NormalBlocks { data, mean, std });
         in_parallel(&mut data, blocks);
         if !count.is_multiple_of(BLOCK) {
             // The last sixteen again, over what is finished of them.

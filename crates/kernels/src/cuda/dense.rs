@@ -13,8 +13,8 @@ use super::{
     Code, Element, address, address_of, blocks, by_type, contiguous, kernel, lasting_kernel, on_gpu, ptx,
     room, tensor,
 };
-use crate::gather::Hear;
-use crate::{Gather, Listener};
+use crate::deferred::Hear;
+use crate::{DeferredStats, Observer};
 
 pub(crate) type Operand<'a> = (&'a CudaStorage, &'a Layout);
 
@@ -33,7 +33,7 @@ pub(crate) struct Layer<'a> {
     pub(crate) bias: Option<Operand<'a>>,
     /// Whether the pre-activation is kept.
     pub(crate) keep: bool,
-    pub(crate) listener: Option<&'a Arc<dyn Listener>>,
+    pub(crate) observer: Option<&'a Arc<dyn Observer>>,
     /// Of the output.
     pub(crate) shape: &'a Shape,
 }
@@ -45,7 +45,7 @@ impl Layer<'_> {
 }
 
 fn forward_as<T: Element>(layer: &Layer) -> Result<Forward> {
-    let &Layer { activation, xs, weight, bias, keep, listener, shape } = layer;
+    let &Layer { activation, xs, weight, bias, keep, observer, shape } = layer;
     let device = xs.0.device().clone();
     let (outputs, inputs) = weight.1.shape().dims2()?;
     let samples = shape.elem_count() / outputs.max(1);
@@ -63,7 +63,7 @@ fn forward_as<T: Element>(layer: &Layer) -> Result<Forward> {
     let w_layout = Layout::contiguous_with_offset((outputs, inputs), w_start).transpose(0, 1)?;
     let output = xs.0.matmul(weight.0, (1, samples, outputs, inputs), &x_layout, &w_layout)?;
     let kept = keep.then(|| room::<T>(&device, count)).transpose()?;
-    if bias.is_none() && activation == Activation::Identity && listener.is_none() && !keep {
+    if bias.is_none() && activation == Activation::Identity && observer.is_none() && !keep {
         return Ok(Forward { output, pre_activation: None });
     }
     let code = Code::of(activation);
@@ -84,22 +84,22 @@ fn forward_as<T: Element>(layer: &Layer) -> Result<Forward> {
         unsafe { launch.launch(blocks(count, most)) }.w()?;
         Ok(())
     };
-    match listener {
+    match observer {
         None => {
             let function = kernel::<T>(&device, "dense_forward", "wick-dense", ptx::DENSE)?;
             launch(&function, None, 1 << 16)?;
         }
-        Some(listener) => {
+        Some(observer) => {
             let (function, most) =
                 lasting_kernel::<T>(&device, "dense_forward_heard", "wick-dense", ptx::DENSE)?;
-            let (bins, range) = (bins_of(listener)?, activation.range());
-            let tails = crate::dense::flat_tails(activation);
+            let (bins, range) = (bins_of(observer)?, activation.range());
+            let tails = crate::dense::saturation_thresholds(activation);
             let tails = (tails.0.is_finite() || tails.1.is_finite()).then_some(tails);
             let wanted = Wanted { bins, range, tails, parts: most };
-            let ear = listener.clone();
+            let ear = observer.clone();
             let hear: Hear =
                 Box::new(move |summary, saturated| ear.forward(summary, saturated as f64 / count as f64));
-            gathered(listener, false, |gather| {
+            gathered(observer, false, |deferred| {
                 let record = |board: &mut Board| {
                     let place = board.record(wanted, |ear| launch(&function, Some(ear), most))?;
                     if range.is_none() {
@@ -107,7 +107,7 @@ fn forward_as<T: Element>(layer: &Layer) -> Result<Forward> {
                     }
                     Ok(place)
                 };
-                gather.note(&device, bins, record, hear)
+                deferred.note(&device, bins, record, hear)
             })?;
         }
     }
@@ -115,29 +115,29 @@ fn forward_as<T: Element>(layer: &Layer) -> Result<Forward> {
     Ok(Forward { output, pre_activation })
 }
 
-/// How many bins a listener's histograms have, if the kernels can count them.
-fn bins_of(listener: &Arc<dyn Listener>) -> Result<usize> {
-    match listener.bins().max(1) {
+/// How many bins a observer's histograms have, if the kernels can count them.
+fn bins_of(observer: &Arc<dyn Observer>) -> Result<usize> {
+    match observer.bins().max(1) {
         bins if bins > MOST_BINS => bail!("a GPU counts at most {MOST_BINS} bins on the way, not {bins}"),
         bins => Ok(bins),
     }
 }
 
-/// Has statistics noted where the listener wants them, and heard of at once if it does not say where.
+/// Has statistics noted where the observer wants them, and heard of at once if it does not say where.
 fn gathered(
-    listener: &Arc<dyn Listener>,
+    observer: &Arc<dyn Observer>,
     backward: bool,
-    note: impl FnOnce(&Gather) -> Result<()>,
+    note: impl FnOnce(&DeferredStats) -> Result<()>,
 ) -> Result<()> {
-    match listener.gather() {
-        Some((gather, ends)) => {
-            note(gather)?;
-            if ends && backward { gather.deliver() } else { Ok(()) }
+    match observer.deferred() {
+        Some((deferred, ends)) => {
+            note(deferred)?;
+            if ends && backward { deferred.deliver() } else { Ok(()) }
         }
         None => {
-            let gather = Gather::default();
-            note(&gather)?;
-            gather.deliver()
+            let deferred = DeferredStats::default();
+            note(&deferred)?;
+            deferred.deliver()
         }
     }
 }
@@ -157,7 +157,7 @@ pub(crate) struct Gradient<'a> {
     /// Contiguous and of the same shape, whose last dimension are the outputs.
     pub(crate) gradient: &'a Tensor,
     pub(crate) with_bias: bool,
-    pub(crate) listener: Option<&'a Arc<dyn Listener>>,
+    pub(crate) observer: Option<&'a Arc<dyn Observer>>,
 }
 
 impl Gradient<'_> {
@@ -167,8 +167,8 @@ impl Gradient<'_> {
 }
 
 fn backward_as<T: Element>(of: &Gradient) -> Result<Backward> {
-    let &Gradient { activation, known, of_output, gradient, with_bias, listener } = of;
-    if activation == Activation::Identity && !with_bias && listener.is_none() {
+    let &Gradient { activation, known, of_output, gradient, with_bias, observer } = of;
+    if activation == Activation::Identity && !with_bias && observer.is_none() {
         return Ok(Backward { of_z: gradient.clone(), bias: None });
     }
     let (known_storage, known_layout) = known.storage_and_layout();
@@ -185,7 +185,7 @@ fn backward_as<T: Element>(of: &Gradient) -> Result<Backward> {
     let of_z_at = address(&of_z);
     let of_output = i32::from(of_output);
     let finished = |of_z| tensor(CudaStorage::wrap_cuda_slice(of_z, device.clone()), (samples, outputs));
-    if !with_bias && listener.is_none() {
+    if !with_bias && observer.is_none() {
         if count > 0 {
             let function = kernel::<T>(&device, "dense_gradient", "wick-dense", ptx::DENSE)?;
             let length = count as u64;
@@ -231,20 +231,20 @@ fn backward_as<T: Element>(of: &Gradient) -> Result<Backward> {
         unsafe { launch.launch(config) }.w()?;
         Ok(())
     };
-    match listener {
+    match observer {
         None => launch(Ear::default())?,
-        Some(listener) => {
-            let bins = bins_of(listener)?;
+        Some(observer) => {
+            let bins = bins_of(observer)?;
             let wanted = Wanted { bins, range: None, tails: None, parts: groups * rows };
-            let ear = listener.clone();
+            let ear = observer.clone();
             let hear: Hear = Box::new(move |summary, _| ear.backward(summary));
-            gathered(listener, true, |gather| {
+            gathered(observer, true, |deferred| {
                 let record = |board: &mut Board| {
                     let place = board.record(wanted, launch)?;
                     board.histogram::<T>(place, gradient_storage, gradient_layout)?;
                     Ok(place)
                 };
-                gather.note(&device, wanted.bins, record, hear)
+                deferred.note(&device, wanted.bins, record, hear)
             })?;
         }
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use candle_core::{Result, Tensor, Var, bail};
 use wick_theory::Activation;
 
-use super::{Dense, Listener, composed, is_fast};
+use super::{Dense, Observer, composed, is_fast};
 
 /// A [`dense`](crate::dense()) layer that has gone forward and is to go backward by itself, outside candle's own backward pass, which
 /// fills a tensor with zeros and adds to it for every gradient.
@@ -66,7 +66,7 @@ impl DensePass {
         weight: &Tensor,
         bias: Option<&Tensor>,
         activation: Activation,
-        listener: Option<Arc<dyn Listener>>,
+        observer: Option<Arc<dyn Observer>>,
     ) -> Result<Self> {
         let fast = is_fast(xs, weight, bias)?;
         let xs = xs.detach().contiguous()?;
@@ -74,7 +74,7 @@ impl DensePass {
         let bias = bias.map(|bias| bias.detach().contiguous()).transpose()?;
         let op = Dense {
             activation,
-            listener,
+            observer,
             inputs_want_gradient: true,
             differentiable: true,
             pre_activation: OnceLock::new(),
@@ -87,7 +87,7 @@ impl DensePass {
                 let vars = (Var::from_tensor(&xs)?, Var::from_tensor(&weight)?);
                 let bias = bias.as_ref().map(Var::from_tensor).transpose()?;
                 let b = bias.as_ref().map(Var::as_tensor);
-                let output = composed(&vars.0, &vars.1, b, activation, op.listener.clone())?;
+                let output = composed(&vars.0, &vars.1, b, activation, op.observer.clone())?;
                 of_candle = Some((vars.0, vars.1, bias, output.clone()));
                 output.detach()
             }

@@ -13,15 +13,15 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Device, Layout, Resul
 use wick_theory::Activation;
 
 use crate::slice::{self, Real};
-use crate::{Gather, Level, Summary, activate, share_outside, summarize, tap};
+use crate::{DeferredStats, SimdLevel, Summary, activate, fraction_outside, summarize, tap};
 pub use alone::{DenseGradients, DensePass};
 use pass::Layer;
 #[cfg(feature = "cuda")]
-pub(crate) use pass::flat_tails;
+pub(crate) use pass::saturation_thresholds;
 
 /// Who hears what passes through a [`dense`] layer. The statistics are taken on the way, while the numbers are in the
 /// cache.
-pub trait Listener: Send + Sync {
+pub trait Observer: Send + Sync {
     /// How many bins the histograms have. A GPU counts up to 4096 of them on the way, and more by themselves, which takes
     /// longer.
     fn bins(&self) -> usize;
@@ -34,8 +34,8 @@ pub trait Listener: Send + Sync {
     fn backward(&self, gradient: Summary);
 
     /// Where the statistics of a GPU wait, and whether the backward pass ends with this layer; without such a place they are
-    /// read at once. [`Gather::listener`] has it.
-    fn gather(&self) -> Option<(&Gather, bool)> {
+    /// read at once. [`DeferredStats::observer`] has it.
+    fn deferred(&self) -> Option<(&DeferredStats, bool)> {
         None
     }
 }
@@ -70,14 +70,14 @@ pub fn dense(
     weight: &Tensor,
     bias: Option<&Tensor>,
     activation: Activation,
-    listener: Option<Arc<dyn Listener>>,
+    observer: Option<Arc<dyn Observer>>,
 ) -> Result<Tensor> {
     if !is_fast(xs, weight, bias)? {
-        return composed(xs, weight, bias, activation, listener);
+        return composed(xs, weight, bias, activation, observer);
     }
     let op = Dense {
         activation,
-        listener,
+        observer,
         inputs_want_gradient: xs.track_op(),
         differentiable: [Some(xs), Some(weight), bias].into_iter().flatten().any(Tensor::track_op),
         pre_activation: OnceLock::new(),
@@ -99,7 +99,7 @@ fn is_fast(xs: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<bool> 
     }
     let alike = |t: &Tensor| t.dtype() == xs.dtype() && t.device().same_device(xs.device());
     let has_ops = match (xs.device(), xs.dtype()) {
-        (Device::Cpu, DType::F32 | DType::F64) => Level::best().is_fast(),
+        (Device::Cpu, DType::F32 | DType::F64) => SimdLevel::best().is_fast(),
         (Device::Cuda(_), DType::F32 | DType::F64 | DType::BF16 | DType::F16) => {
             cfg!(feature = "cuda") && xs.elem_count() > 0 && weight.elem_count() > 0
         }
@@ -114,24 +114,24 @@ fn composed(
     weight: &Tensor,
     bias: Option<&Tensor>,
     activation: Activation,
-    listener: Option<Arc<dyn Listener>>,
+    observer: Option<Arc<dyn Observer>>,
 ) -> Result<Tensor> {
     let linear = candle_nn::Linear::new(weight.clone(), bias.cloned());
     let z = candle_nn::Module::forward(&linear, xs)?;
     let h = activate(activation, &z)?;
-    let Some(listener) = listener else { return Ok(h) };
-    let (low, high) = activation.flat_tails();
-    let saturated = share_outside(&z, low, high)?;
-    listener.forward(summarize(&h, activation.range(), listener.bins())?, saturated);
+    let Some(observer) = observer else { return Ok(h) };
+    let (low, high) = activation.saturation_thresholds();
+    let saturated = fraction_outside(&z, low, high)?;
+    observer.forward(summarize(&h, activation.range(), observer.bins())?, saturated);
     tap(&h, move |gradient| {
-        listener.backward(summarize(gradient, None, listener.bins())?);
+        observer.backward(summarize(gradient, None, observer.bins())?);
         Ok(())
     })
 }
 
 struct Dense {
     activation: Activation,
-    listener: Option<Arc<dyn Listener>>,
+    observer: Option<Arc<dyn Observer>>,
     /// Whether anything behind the input wants a gradient.
     inputs_want_gradient: bool,
     /// Whether anything at all does.
@@ -177,7 +177,7 @@ impl Dense {
             samples: xs.1.dims().iter().rev().skip(1).product(),
             outputs: weight.1.dims()[0],
             inputs: weight.1.dims()[1],
-            bins: self.listener.as_ref().map(|listener| listener.bins()),
+            bins: self.observer.as_ref().map(|observer| observer.bins()),
         };
         let bias = bias.map(|bias| slice::of(bias.0, bias.1)).transpose()?;
         let keep = self.differentiable && !T::is_derivative_of_output(self.activation);
@@ -187,8 +187,8 @@ impl Dense {
             // An op goes forward once; if it went again, it would be the same.
             let _ = self.pre_activation.set(tensor);
         }
-        if let (Some(listener), Some((output, saturated))) = (&self.listener, passed.heard) {
-            listener.forward(output, saturated);
+        if let (Some(observer), Some((output, saturated))) = (&self.observer, passed.heard) {
+            observer.forward(output, saturated);
         }
         Ok(T::storage(passed.output))
     }
@@ -230,14 +230,14 @@ impl Dense {
                 samples: xs.dims().iter().rev().skip(1).product(),
                 outputs: weight.dims()[0],
                 inputs: weight.dims()[1],
-                bins: self.listener.as_ref().map(|listener| listener.bins()),
+                bins: self.observer.as_ref().map(|observer| observer.bins()),
             };
             let known = slice::lend(self.pre_activation.get().unwrap_or(output))?;
             let (xs, gradient) = (slice::lend(xs)?, slice::lend(&gradient)?);
             layer.backward(&xs, &known, &gradient, bias.is_some(), with_inputs)
         };
-        if let (Some(listener), Some(gradient)) = (&self.listener, passed.heard) {
-            listener.backward(gradient);
+        if let (Some(observer), Some(gradient)) = (&self.observer, passed.heard) {
+            observer.backward(gradient);
         }
         let of_inputs = passed.inputs.map(|values| Tensor::from_vec(values, xs.shape(), &Device::Cpu));
         let of_weight = Tensor::from_vec(passed.weight, weight.shape(), &Device::Cpu)?;

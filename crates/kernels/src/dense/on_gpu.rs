@@ -7,12 +7,12 @@ use candle_core::op::BackpropOp;
 use candle_core::{CudaStorage, DType, Layout, Result, Shape, Storage, Tensor};
 use wick_theory::Activation;
 
-use super::{Dense, Gradients, Listener, output_shape};
+use super::{Dense, Gradients, Observer, output_shape};
 use crate::cuda::{Gradient, Layer, MOST_BINS, Operand};
 use crate::slice::Real;
-use crate::{share_outside, summarize};
+use crate::{fraction_outside, summarize};
 
-type Ear = Arc<dyn Listener>;
+type Ear = Arc<dyn Observer>;
 
 impl Dense {
     pub(super) fn forward_on_gpu(
@@ -23,17 +23,17 @@ impl Dense {
     ) -> Result<(CudaStorage, Shape)> {
         let shape = output_shape(xs.1, weight.1);
         let keep = self.differentiable && !derives_from_output(self.activation, xs.0.dtype());
-        let (listener, apart) = self.listeners();
+        let (observer, apart) = self.observers();
         let keep_now = keep || apart.is_some();
         let activation = self.activation;
-        let layer = Layer { activation, xs, weight, bias, keep: keep_now, listener, shape: &shape };
+        let layer = Layer { activation, xs, weight, bias, keep: keep_now, observer, shape: &shape };
         let passed = layer.forward()?;
-        if let (Some(listener), Some(zs)) = (apart, &passed.pre_activation) {
+        if let (Some(observer), Some(zs)) = (apart, &passed.pre_activation) {
             let copy = Storage::Cuda(passed.output.try_clone(&Layout::contiguous(&shape))?);
             let output = Tensor::from_storage(copy, &shape, BackpropOp::none(), false);
-            let (low, high) = activation.flat_tails();
-            let saturated = share_outside(zs, low, high)?;
-            listener.forward(summarize(&output, activation.range(), listener.bins())?, saturated);
+            let (low, high) = activation.saturation_thresholds();
+            let saturated = fraction_outside(zs, low, high)?;
+            observer.forward(summarize(&output, activation.range(), observer.bins())?, saturated);
         }
         if let (true, Some(pre_activation)) = (keep, passed.pre_activation) {
             let _ = self.pre_activation.set(pre_activation);
@@ -42,10 +42,10 @@ impl Dense {
     }
 
     /// Who listens to the layer's kernels, and who, with more bins than those can count, to the tensors by themselves.
-    fn listeners(&self) -> (Option<&Ear>, Option<&Ear>) {
-        let few = |listener: &&Ear| listener.bins() <= MOST_BINS;
-        let listener = self.listener.as_ref();
-        (listener.filter(few), listener.filter(|listener| !few(listener)))
+    fn observers(&self) -> (Option<&Ear>, Option<&Ear>) {
+        let few = |observer: &&Ear| observer.bins() <= MOST_BINS;
+        let observer = self.observer.as_ref();
+        (observer.filter(few), observer.filter(|observer| !few(observer)))
     }
 
     pub(super) fn backward_on_gpu(
@@ -61,13 +61,13 @@ impl Dense {
         let of_output = derives_from_output(self.activation, xs.dtype());
         let known = self.pre_activation.get().unwrap_or(output);
         let gradient = gradient.contiguous()?;
-        let (listener, apart) = self.listeners();
-        if let Some(listener) = apart {
-            listener.backward(summarize(&gradient, None, listener.bins())?);
+        let (observer, apart) = self.observers();
+        if let Some(observer) = apart {
+            observer.backward(summarize(&gradient, None, observer.bins())?);
         }
         let activation = self.activation;
         let passed =
-            Gradient { activation, known, of_output, gradient: &gradient, with_bias, listener }.backward()?;
+            Gradient { activation, known, of_output, gradient: &gradient, with_bias, observer }.backward()?;
         let of_z = passed.of_z.reshape(((), outputs))?;
         let of_weight = of_z.t()?.matmul(&xs.detach().reshape(((), inputs))?)?;
         let of_inputs =

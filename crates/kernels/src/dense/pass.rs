@@ -8,7 +8,7 @@ use wick_theory::Activation;
 use crate::gemm::{self, Matrix};
 use crate::slice::Real;
 use crate::summary::{Partial, summarize_with_moments};
-use crate::{Histogram, Level, Moments, Summary, parallel, simd};
+use crate::{Histogram, Moments, SimdLevel, Summary, parallel, simd};
 
 /// Elements that are treated together, so that they stay in the first-level cache from the bias to the histogram.
 const CHUNK: usize = 1 << 13;
@@ -62,7 +62,7 @@ impl<T: Real> Layer<'_, T> {
         let heard: Vec<Mutex<Heard>> =
             (0..samples.div_ceil(gemm::ROWS)).map(|_| Mutex::new(Heard::default())).collect();
         let nothing = self.bins.map(|bins| Heard::new(self.activation, bins));
-        let tails = if self.bins.is_some() { flat_tails(self.activation) } else { (0.0, 0.0) };
+        let tails = if self.bins.is_some() { saturation_thresholds(self.activation) } else { (0.0, 0.0) };
         let size_of_chunk = self.whole_rows(CHUNK);
         let finish = |first: usize, rows: &mut [T]| {
             let block = first / gemm::ROWS;
@@ -71,7 +71,7 @@ impl<T: Real> Layer<'_, T> {
             let mut mine = nothing.clone();
             for (index, chunk) in rows.chunks_mut(size_of_chunk).enumerate() {
                 if let Some(bias) = bias {
-                    simd::run(Level::best(), AddBias { rows: chunk, bias });
+                    simd::run(SimdLevel::best(), AddBias { rows: chunk, bias });
                 }
                 if let Some(kept) = &mut kept {
                     copy(chunk, &mut kept[index * size_of_chunk..][..chunk.len()]);
@@ -92,7 +92,7 @@ impl<T: Real> Layer<'_, T> {
             Self::matrix(xs, samples, self.inputs),
             Self::matrix(self.weight, self.outputs, self.inputs).t(),
         );
-        let output = gemm::product_then(Level::best(), a, b, Some(&finish));
+        let output = gemm::matmul_then(SimdLevel::best(), a, b, Some(&finish));
         drop(kept_blocks);
         if keep {
             // SAFETY: every block of rows was finished, and copied whole.
@@ -136,7 +136,7 @@ impl<T: Real> Layer<'_, T> {
                     moments.merge(&Moments::of(gradient));
                 }
                 if with_bias {
-                    simd::run(Level::best(), AddColumns { rows: of_z, sums: &mut sums });
+                    simd::run(SimdLevel::best(), AddColumns { rows: of_z, sums: &mut sums });
                 }
             }
             (moments, sums)
@@ -157,10 +157,10 @@ impl<T: Real> Layer<'_, T> {
             summarize_with_moments(gradient, moments, bins)
         });
         let of_z = Self::matrix(&of_z, samples, self.outputs);
-        let weight = gemm::product(Level::best(), of_z.t(), Self::matrix(xs, samples, self.inputs));
+        let weight = gemm::matmul(SimdLevel::best(), of_z.t(), Self::matrix(xs, samples, self.inputs));
         let inputs = with_inputs.then(|| {
             let weight = Self::matrix(self.weight, self.outputs, self.inputs);
-            gemm::product(Level::best(), of_z, weight)
+            gemm::matmul(SimdLevel::best(), of_z, weight)
         });
         Backward { inputs, weight, bias, heard }
     }
@@ -177,7 +177,7 @@ fn copy<'a, T: Copy>(from: &[T], to: &'a mut [MaybeUninit<T>]) -> &'a mut [T] {
 }
 
 /// The activation's flat tails, which take a search, kept once they are found.
-pub(crate) fn flat_tails(activation: Activation) -> (f64, f64) {
+pub(crate) fn saturation_thresholds(activation: Activation) -> (f64, f64) {
     static KNOWN: Mutex<Vec<(Activation, (f64, f64))>> = Mutex::new(Vec::new());
     /// So many with their parameters are kept; nobody sweeps through more in one place.
     const MOST: usize = 64;
@@ -185,7 +185,7 @@ pub(crate) fn flat_tails(activation: Activation) -> (f64, f64) {
     if let Some((_, tails)) = known.iter().find(|(other, _)| *other == activation) {
         return *tails;
     }
-    let tails = activation.flat_tails();
+    let tails = activation.saturation_thresholds();
     if known.len() < MOST {
         known.push((activation, tails));
     }

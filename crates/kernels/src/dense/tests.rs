@@ -115,7 +115,7 @@ fn what_wants_no_gradient_gets_none() {
 #[derive(Default)]
 struct Ear(Mutex<Vec<(Summary, Option<f64>)>>);
 
-impl Listener for Ear {
+impl Observer for Ear {
     fn bins(&self) -> usize {
         30
     }
@@ -150,8 +150,8 @@ fn a_listener_hears_what_summaries_of_the_tensors_say() {
             let h = dense(&x, &w, Some(&b), activation, None).unwrap();
             let gradient = (&h * 2.0).unwrap();
             let heard = heard(activation, dtype, 2);
-            let (low, high) = activation.flat_tails();
-            assert_eq!(heard[0].1, Some(share_outside(&z, low, high).unwrap()), "{activation}");
+            let (low, high) = activation.saturation_thresholds();
+            assert_eq!(heard[0].1, Some(fraction_outside(&z, low, high).unwrap()), "{activation}");
             let expected = [summarize(&h, activation.range(), 30), summarize(&gradient, None, 30)];
             for ((heard, _), expected) in heard.iter().zip(expected) {
                 let expected = expected.unwrap();

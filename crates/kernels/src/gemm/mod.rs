@@ -13,7 +13,7 @@ mod vector;
 
 use std::ops::Range;
 
-use crate::simd::Level;
+use crate::simd::SimdLevel;
 use product::{Output, multiply};
 
 /// Rows of `C` that one task computes, and that are finished together.
@@ -88,7 +88,7 @@ impl Real for f64 {}
 
 /// What to do with the product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Into {
+pub enum Accumulate {
     /// `C = A·B`.
     Set,
     /// `C = C + A·B`.
@@ -101,10 +101,10 @@ pub enum Into {
 ///
 /// # Panics
 /// If the sizes do not fit together.
-pub fn gemm<T: Real>(level: Level, a: Matrix<T>, b: Matrix<T>, c: &mut [T], into: Into) {
+pub fn gemm<T: Real>(level: SimdLevel, a: Matrix<T>, b: Matrix<T>, c: &mut [T], into: Accumulate) {
     assert!(a.columns == b.rows, "{} columns times {} rows", a.columns, b.rows);
     assert!(c.len() == a.rows * b.columns, "{} elements for {}×{}", c.len(), a.rows, b.columns);
-    if into == Into::Set && a.columns == 0 {
+    if into == Accumulate::Set && a.columns == 0 {
         c.fill(T::ZERO);
     }
     let c = Output { start: c.as_mut_ptr(), len: c.len(), row_stride: b.columns };
@@ -112,17 +112,17 @@ pub fn gemm<T: Real>(level: Level, a: Matrix<T>, b: Matrix<T>, c: &mut [T], into
 }
 
 /// Adds `A·B` to a part of a wider matrix, or subtracts it there: to the first `b.columns` of the rows that begin
-/// `row_stride` elements apart in `c`. [`Into::Set`] leaves what stands there when `A` has no columns.
+/// `row_stride` elements apart in `c`. [`Accumulate::Set`] leaves what stands there when `A` has no columns.
 ///
 /// # Panics
 /// If the sizes do not fit together.
 pub fn gemm_part<T: Real>(
-    level: Level,
+    level: SimdLevel,
     a: Matrix<T>,
     b: Matrix<T>,
     c: &mut [T],
     row_stride: usize,
-    into: Into,
+    into: Accumulate,
 ) {
     assert!(a.columns == b.rows, "{} columns times {} rows", a.columns, b.rows);
     let fits =
@@ -135,18 +135,18 @@ pub fn gemm_part<T: Real>(
 /// `A·B`, row-major, in memory of its own.
 ///
 /// ```
-/// use wick_kernels::Level;
-/// use wick_kernels::gemm::{Matrix, product};
+/// use wick_kernels::SimdLevel;
+/// use wick_kernels::gemm::{Matrix, matmul};
 ///
 /// let a = Matrix::new(&[1.0f32, 2.0, 3.0, 4.0], 2, 2).ok_or("four elements")?;
-/// assert_eq!(product(Level::best(), a, a.t()), [5.0, 11.0, 11.0, 25.0]);
+/// assert_eq!(matmul(SimdLevel::best(), a, a.t()), [5.0, 11.0, 11.0, 25.0]);
 /// # Ok::<(), &str>(())
 /// ```
 ///
 /// # Panics
 /// If the sizes do not fit together.
-pub fn product<T: Real>(level: Level, a: Matrix<T>, b: Matrix<T>) -> Vec<T> {
-    product_then(level, a, b, None)
+pub fn matmul<T: Real>(level: SimdLevel, a: Matrix<T>, b: Matrix<T>) -> Vec<T> {
+    matmul_then(level, a, b, None)
 }
 
 /// A range in parts of `size`, of which the last may be shorter.
@@ -158,8 +158,8 @@ fn chunks(all: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> 
 type Finish<'a, T> = &'a (dyn Fn(usize, &mut [T]) + Sync);
 
 /// `A·B`; `finish` gets each block of [`ROWS`] finished rows once, while it is in the cache.
-pub(crate) fn product_then<T: Real>(
-    level: Level,
+pub(crate) fn matmul_then<T: Real>(
+    level: SimdLevel,
     a: Matrix<T>,
     b: Matrix<T>,
     finish: Option<Finish<T>>,
@@ -171,7 +171,7 @@ pub(crate) fn product_then<T: Real>(
         c.resize(len, T::ZERO);
     }
     let output = Output { start: c.as_mut_ptr(), len, row_stride: b.columns };
-    multiply(level, a, b, output, Into::Set, finish);
+    multiply(level, a, b, output, Accumulate::Set, finish);
     // SAFETY: the product has set every element.
     unsafe { c.set_len(len) };
     c

@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use super::tile::{self, Tiles};
-use super::{Finish, Into, Matrix, ROWS, Real, chunks, pack};
+use super::{Accumulate, Finish, Matrix, ROWS, Real, chunks, pack};
 use crate::parallel;
-use crate::simd::Level;
+use crate::simd::SimdLevel;
 
 /// The most of `k` that is summed before it is added to `C`.
 const DEPTH: usize = 512;
@@ -23,14 +23,14 @@ pub(super) fn depth_of(k: usize) -> usize {
     k.div_ceil(k.div_ceil(DEPTH).max(1)).max(1)
 }
 
-/// The product into `c`. With [`Into::Set`], memory that was never written to will do. Only rows that lie one behind the
+/// The product into `c`. With [`Accumulate::Set`], memory that was never written to will do. Only rows that lie one behind the
 /// other can be finished.
 pub(super) fn multiply<T: Real>(
-    level: Level,
+    level: SimdLevel,
     a: Matrix<T>,
     b: Matrix<T>,
     c: Output<T>,
-    into: Into,
+    into: Accumulate,
     finish: Option<Finish<T>>,
 ) {
     let (m, n, k) = (a.rows, b.columns, a.columns);
@@ -71,7 +71,7 @@ struct Product<'a, T: Real> {
     a: Matrix<'a, T>,
     b: Matrix<'a, T>,
     c: Output<T>,
-    into: Into,
+    into: Accumulate,
     tiles: &'static Tiles<T>,
     parallel: bool,
 }
@@ -87,7 +87,7 @@ impl<T: Real> Product<'_, T> {
         pack::with_buffer(most, |packed: &mut [T]| {
             for depths in chunks(0..k, deep) {
                 let packed = &mut packed[..pack::columns_size(n, depths.len(), self.tiles)];
-                let negate = self.into == Into::Subtract;
+                let negate = self.into == Accumulate::Subtract;
                 pack::columns(&self.b, depths.clone(), depth, self.tiles, negate, self.parallel, packed);
                 let packed = &*packed;
                 self.for_each(blocks.len(), |block| {
@@ -129,7 +129,7 @@ impl<T: Real> Product<'_, T> {
     /// what is packed first is what the next block begins with.
     fn block(&self, rows: Range<usize>, depths: Range<usize>, packed: &[T], first: &[T]) {
         let (n, depth) = (self.b.columns, depths.len());
-        let add = depths.start > 0 || self.into != Into::Set;
+        let add = depths.start > 0 || self.into != Accumulate::Set;
         pack::with_buffer(pack::rows_size(rows.len(), depth, self.tiles), |a| {
             pack::rows(&self.a, rows.clone(), depths, self.tiles, a);
             for panel in pack::panels(n, depth, self.tiles) {
@@ -147,7 +147,7 @@ impl<T: Real> Product<'_, T> {
         let depth = depth_of(k);
         let all: Vec<_> = pack::panels(self.b.columns, 0, self.tiles).collect();
         let lies_well = self.a.column_stride == 1 && self.b.row_stride == 1;
-        let directly = m <= HARDLY_ANY_ROWS && lies_well && self.into != Into::Subtract;
+        let directly = m <= HARDLY_ANY_ROWS && lies_well && self.into != Accumulate::Subtract;
         pack::with_buffer(pack::rows_size(m, k, self.tiles), |a| {
             for depths in chunks(0..k, depth) {
                 pack::rows(&self.a, 0..m, depths.clone(), self.tiles, &mut a[m * depths.start..]);
@@ -168,9 +168,9 @@ impl<T: Real> Product<'_, T> {
         let (m, k) = (self.a.rows, self.a.columns);
         pack::with_buffer(panel.width * depth, |packed| {
             for depths in chunks(0..k, depth) {
-                let (a, add) = (&a[m * depths.start..], depths.start > 0 || self.into != Into::Set);
+                let (a, add) = (&a[m * depths.start..], depths.start > 0 || self.into != Accumulate::Set);
                 let packed = &mut packed[..panel.width * depths.len()];
-                let negate = self.into == Into::Subtract;
+                let negate = self.into == Accumulate::Subtract;
                 pack::some_panels(&self.b, &[panel], depths.clone(), self.tiles, negate, packed);
                 self.panel(panel, 0..m, depths.len(), a, packed, packed.as_ptr(), add);
             }
@@ -183,7 +183,7 @@ impl<T: Real> Product<'_, T> {
         let mut scratch = [T::ZERO; tile::LARGEST];
         for depths in chunks(0..k, depth) {
             let (start, depth) = (depths.start, depths.len());
-            let add = start > 0 || self.into != Into::Set;
+            let add = start > 0 || self.into != Accumulate::Set;
             let mut row = 0;
             while row < m {
                 let height = 1 << (m - row).ilog2().min(2);

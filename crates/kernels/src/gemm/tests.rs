@@ -51,14 +51,14 @@ fn every_shape_and_layout_at_every_level_is_the_sum_by_hand() {
         let (a_turned, b_turned) = (Matrix::new(&a, k, m).unwrap().t(), Matrix::new(&b, n, k).unwrap().t());
         for (a, b) in [(a_plain, b_plain), (a_plain, b_turned), (a_turned, b_plain), (a_turned, b_turned)] {
             let expected = by_hand(&a, &b);
-            for level in Level::available() {
+            for level in SimdLevel::available() {
                 let mut c = vec![f64::NAN; m * n];
-                gemm(level, a, b, &mut c, Into::Set);
+                gemm(level, a, b, &mut c, Accumulate::Set);
                 assert_eq!(c, expected, "{m}×{n}×{k} {level:?}");
                 let mut sum = vec![1.0; m * n];
-                gemm(level, a, b, &mut sum, Into::Add);
+                gemm(level, a, b, &mut sum, Accumulate::Add);
                 let mut difference = sum.clone();
-                gemm(level, a, b, &mut difference, Into::Subtract);
+                gemm(level, a, b, &mut difference, Accumulate::Subtract);
                 for ((sum, difference), product) in sum.iter().zip(&difference).zip(&expected) {
                     assert!((sum - (1.0 + product)).abs() < 1e-12 && (difference - 1.0).abs() < 1e-12);
                 }
@@ -75,10 +75,10 @@ fn f32_is_near_f64_and_the_same_at_every_level() {
     let (a64, b64) = (wide(&a), wide(&b));
     let expected = by_hand(&Matrix::new(&a64, m, k).unwrap(), &Matrix::new(&b64, k, n).unwrap());
     let mut first: Option<Vec<f32>> = None;
-    for level in Level::available() {
+    for level in SimdLevel::available() {
         let mut c = vec![0f32; m * n];
         let (a, b) = (Matrix::new(&a, m, k).unwrap(), Matrix::new(&b, k, n).unwrap());
-        gemm(level, a, b, &mut c, Into::Set);
+        gemm(level, a, b, &mut c, Accumulate::Set);
         for (c, expected) in c.iter().zip(&expected) {
             assert!((f64::from(*c) - expected).abs() < 1e-4, "{c} {expected}");
         }
@@ -97,7 +97,7 @@ fn rows_are_finished_once_each_and_whole() {
                 row.iter_mut().for_each(|x| *x += (first + i) as f32);
             }
         };
-        let c = product_then(Level::best(), a, b, Some(&finish));
+        let c = matmul_then(SimdLevel::best(), a, b, Some(&finish));
         for (i, row) in c.chunks(n).enumerate() {
             assert!(row.iter().all(|&x| x == 1100.0 + i as f32), "{m}: {i}");
         }

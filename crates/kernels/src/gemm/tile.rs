@@ -5,7 +5,7 @@ use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
 
 use super::LINE;
 use super::vector::{Four, Vector, prefetch, prefetch_for_later};
-use crate::simd::Level;
+use crate::simd::SimdLevel;
 
 /// The most elements that a tile has: 14 rows of 2 vectors of 16.
 pub(super) const LARGEST: usize = 14 * 32;
@@ -80,7 +80,7 @@ pub trait Element:
     const ZERO: Self;
 
     /// The tiles of a level.
-    fn tiles(level: Level) -> &'static Tiles<Self>;
+    fn tiles(level: SimdLevel) -> &'static Tiles<Self>;
 }
 
 #[inline(always)]
@@ -269,16 +269,16 @@ macro_rules! element {
         impl Element for $element {
             const ZERO: Self = 0.0;
 
-            fn tiles(level: Level) -> &'static Tiles<Self> {
+            fn tiles(level: SimdLevel) -> &'static Tiles<Self> {
                 match level {
                     // 28 sums, two vectors of B and one of A in 32 registers.
                     #[cfg(target_arch = "x86_64")]
-                    Level::Avx512 => {
+                    SimdLevel::Avx512 => {
                         tiles!(WIDE, $wide, $element, [14, 8, 4, 2, 1] by 2, target_feature(enable = "avx512f"))
                     }
                     // 12 sums, three vectors of B and one of A in 16.
                     #[cfg(target_arch = "x86_64")]
-                    Level::Avx2 => {
+                    SimdLevel::Avx2 => {
                         tiles!(NARROW, $narrow, $element, [4, 2, 1] by 3, target_feature(enable = "avx2,fma"))
                     }
                     _ => tiles!(PORTABLE, Four<$element>, $element, [4, 2, 1] by 3,),

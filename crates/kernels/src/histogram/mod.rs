@@ -5,7 +5,7 @@ mod slots;
 
 use serde::Serialize;
 
-use crate::Level;
+use crate::SimdLevel;
 use crate::simd;
 use crate::slice::Number;
 
@@ -95,7 +95,7 @@ impl Histogram {
     fn add_one_by_one<T: Number>(&mut self, values: &[T]) {
         // The counts of one part fit in 32 bits.
         for values in values.chunks(1 << 30) {
-            simd::run(Level::best(), Add { histogram: self, values });
+            simd::run(SimdLevel::best(), Add { histogram: self, values });
         }
     }
 
@@ -244,7 +244,7 @@ mod tests {
                     values.push((low + (high - low) * (f64::from(i) * 0.618).fract()) as f32);
                 }
                 #[cfg(target_arch = "x86_64")]
-                if (low, high, bins) == (-1.0, 1.0, 30) && Level::best() == Level::Avx512 {
+                if (low, high, bins) == (-1.0, 1.0, 30) && SimdLevel::best() == SimdLevel::Avx512 {
                     let able = is_x86_feature_detected!("avx512vpopcntdq");
                     assert_eq!(
                         Histogram::new(low, high, bins).slots.is_some(),

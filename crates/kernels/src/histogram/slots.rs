@@ -8,7 +8,7 @@
 use std::arch::x86_64::*;
 
 use super::Edges;
-use crate::Level;
+use crate::SimdLevel;
 
 /// What fits five bits: thirty bins, and the slots below and above them.
 const SLOTS: usize = 32;
@@ -29,7 +29,7 @@ pub(super) struct Slots {
 impl Slots {
     /// `None` where the processor or the range do not allow it: too many bins, or edges too close for `f32`.
     pub(super) fn new(edges: &Edges) -> Option<Self> {
-        let able = Level::best() == Level::Avx512 && is_x86_feature_detected!("avx512vpopcntdq");
+        let able = SimdLevel::best() == SimdLevel::Avx512 && is_x86_feature_detected!("avx512vpopcntdq");
         let Edges { low, high, bins, scale } = *edges;
         let largest = low.abs().max(high.abs());
         // Twice what the guess may be off by, in slots.

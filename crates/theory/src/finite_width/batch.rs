@@ -7,7 +7,7 @@ use crate::special::normal_cdf;
 /// A batch of vectors, by what a network's fluctuations depend on: the input's samples, or the gradients of a loss with respect
 /// to the last layer's outputs.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Batch {
+pub struct BatchGeometry {
     /// How many vectors. At least 1.
     pub samples: usize,
     /// The mean square of all their elements.
@@ -20,11 +20,11 @@ pub struct Batch {
     pub cosine_square: f64,
 }
 
-impl Batch {
+impl BatchGeometry {
     /// Independent vectors of normal numbers.
     ///
     /// ```
-    /// let batch = wick_theory::Batch::normal(2000, 800, 1.0);
+    /// let batch = wick_theory::BatchGeometry::normal(2000, 800, 1.0);
     /// assert_eq!((batch.cosine, batch.cosine_square), (0.0, 1.0 / 800.0));
     /// ```
     pub fn normal(samples: usize, features: usize, std: f64) -> Self {
@@ -42,7 +42,7 @@ impl Batch {
     /// The batch as it is, from its vectors one after another; the cosines from at most 100 of them, evenly chosen.
     ///
     /// ```
-    /// let batch = wick_theory::Batch::of(&[1.0f32, 0.0, 1.0, 1.0], 2);
+    /// let batch = wick_theory::BatchGeometry::of(&[1.0f32, 0.0, 1.0, 1.0], 2);
     /// assert_eq!((batch.samples, batch.mean_square), (2, 0.75));
     /// assert!((batch.cosine_square - 0.5).abs() < 1e-12);
     /// ```
@@ -96,7 +96,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     lanes.iter().sum::<f64>() + rest
 }
 
-/// As [`Batch::lengths`].
+/// As [`BatchGeometry::lengths`].
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lengths(pub(super) Vec<f64>);
 
@@ -182,7 +182,7 @@ pub(super) struct Pairs {
 }
 
 impl Pairs {
-    pub(super) fn of(batch: &Batch) -> Self {
+    pub(super) fn of(batch: &BatchGeometry) -> Self {
         let variance = (batch.cosine_square - batch.cosine * batch.cosine).max(0.0);
         Self {
             samples: batch.samples.max(1) as f64,

@@ -6,12 +6,12 @@ mod table;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
 
-pub use batch::Batch;
+pub use batch::BatchGeometry;
 use batch::{Lengths, Pairs};
 use table::Table;
 
 use crate::mean_field::Nonlinearity;
-use crate::network::LayerDraw;
+use crate::network::LayerLaw;
 use crate::response::Response;
 
 /// Where a number is expected, over the draws of the weights: its median, and the band that holds 95 % of them.
@@ -65,10 +65,10 @@ const SEED: u64 = 0x57_49_43_4b;
 /// weights, what goes by the length alone does not vary where they keep lengths.
 ///
 /// ```
-/// use wick_theory::{Activation, Batch, LayerDraw, finite_width};
+/// use wick_theory::{Activation, BatchGeometry, LayerLaw, finite_width};
 ///
 /// // Tanh, width 512, 100 layers, σ_w = 1, one sample: for wide layers the last std would be .0712.
-/// let layer = LayerDraw {
+/// let layer = LayerLaw {
 ///     fan_in: 512,
 ///     fan_out: 512,
 ///     weight_variance: 1.0 / 512.0,
@@ -76,18 +76,18 @@ const SEED: u64 = 0x57_49_43_4b;
 ///     orthogonal: false,
 ///     phi: Activation::Tanh,
 /// };
-/// let last = finite_width(&[layer; 100], &Batch::normal(1, 512, 1.0), &Batch::normal(1, 512, 1.0))[99];
+/// let last = finite_width(&[layer; 100], &BatchGeometry::normal(1, 512, 1.0), &BatchGeometry::normal(1, 512, 1.0))[99];
 /// assert!((last.std.middle - 0.0675).abs() < 0.002);
 /// assert!(last.std.low < 0.0463 && last.std.high > 0.0882);
 /// ```
 pub fn finite_width<N: Nonlinearity>(
-    layers: &[LayerDraw<N>],
-    input: &Batch,
-    gradient: &Batch,
+    layers: &[LayerLaw<N>],
+    input: &BatchGeometry,
+    gradient: &BatchGeometry,
 ) -> Vec<LayerBands> {
     let layers: Vec<Layer> = layers
         .iter()
-        .map(|layer| LayerDraw {
+        .map(|layer| LayerLaw {
             fan_in: layer.fan_in,
             fan_out: layer.fan_out,
             weight_variance: layer.weight_variance,
@@ -100,9 +100,9 @@ pub fn finite_width<N: Nonlinearity>(
 }
 
 /// A layer whose activation may be any: what follows is compiled here and once.
-type Layer<'a> = LayerDraw<&'a dyn Nonlinearity>;
+type Layer<'a> = LayerLaw<&'a dyn Nonlinearity>;
 
-fn simulate(layers: &[Layer], input: &Batch, gradient: &Batch) -> Vec<LayerBands> {
+fn simulate(layers: &[Layer], input: &BatchGeometry, gradient: &BatchGeometry) -> Vec<LayerBands> {
     let mut normals = Normals(Xoshiro256PlusPlus::seed_from_u64(SEED));
     let forward = forward(layers, input, &mut normals);
     let gradients = backward(layers, &forward, gradient, &mut normals);
@@ -128,7 +128,7 @@ struct Forward {
     slope_square: Vec<f64>,
 }
 
-fn forward(layers: &[Layer], input: &Batch, normals: &mut Normals) -> Vec<Forward> {
+fn forward(layers: &[Layer], input: &BatchGeometry, normals: &mut Normals) -> Vec<Forward> {
     let mut mean_squares = vec![input.mean_square; DRAWS];
     let mut inputs = Pairs::of(input);
     let mut sizes = Lengths(input.lengths.clone());
@@ -198,7 +198,12 @@ fn forward(layers: &[Layer], input: &Batch, normals: &mut Normals) -> Vec<Forwar
     passed
 }
 
-fn backward(layers: &[Layer], passed: &[Forward], gradient: &Batch, normals: &mut Normals) -> Vec<Band> {
+fn backward(
+    layers: &[Layer],
+    passed: &[Forward],
+    gradient: &BatchGeometry,
+    normals: &mut Normals,
+) -> Vec<Band> {
     let mut squares = vec![gradient.mean_square; DRAWS];
     let mut gradients = Pairs::of(gradient);
     let mut bands = vec![Band::of(squares.iter().map(|square| square.sqrt()).collect())];
@@ -297,13 +302,13 @@ mod tests {
         sigma_w: f64,
         phi: Activation,
         orthogonal: bool,
-    ) -> Vec<LayerDraw<Activation>> {
+    ) -> Vec<LayerLaw<Activation>> {
         let weight_variance = sigma_w * sigma_w / n as f64;
-        vec![LayerDraw { fan_in: n, fan_out: n, weight_variance, bias_variance: 0.0, orthogonal, phi }; depth]
+        vec![LayerLaw { fan_in: n, fan_out: n, weight_variance, bias_variance: 0.0, orthogonal, phi }; depth]
     }
 
-    fn one_sample(n: usize) -> Batch {
-        Batch::normal(1, n, 1.0)
+    fn one_sample(n: usize) -> BatchGeometry {
+        BatchGeometry::normal(1, n, 1.0)
     }
 
     /// The band of `ln rms²` of one sample through a linear net, against the exact law of a product of Gaussian matrices; and
@@ -358,20 +363,21 @@ mod tests {
     #[test]
     fn a_batch_strays_by_what_its_samples_share() {
         let net = layers(100, 5, 1.0, Activation::Tanh, false);
-        let width = |input: Batch| {
-            let band = finite_width(&net, &input, &Batch::normal(input.samples, 100, 1.0))[4].std;
+        let width = |input: BatchGeometry| {
+            let band = finite_width(&net, &input, &BatchGeometry::normal(input.samples, 100, 1.0))[4].std;
             (band.high / band.low).ln()
         };
         let one = width(one_sample(100));
-        let copies = width(Batch { cosine: 1.0, cosine_square: 1.0, samples: 100, ..one_sample(100) });
+        let copies =
+            width(BatchGeometry { cosine: 1.0, cosine_square: 1.0, samples: 100, ..one_sample(100) });
         assert!((copies / one - 1.0).abs() < 0.1, "{copies} {one}");
-        assert!(width(Batch::normal(100, 100, 1.0)) < 0.4 * one);
+        assert!(width(BatchGeometry::normal(100, 100, 1.0)) < 0.4 * one);
     }
 
     #[test]
     fn extremes() {
         // Nothing in, nothing out; and lengths beyond all bounds.
-        let nothing = Batch { mean_square: 0.0, ..one_sample(10) };
+        let nothing = BatchGeometry { mean_square: 0.0, ..one_sample(10) };
         let bands = finite_width(&layers(10, 3, 1.0, Activation::Tanh, false), &nothing, &nothing);
         assert_eq!((bands[2].std.high, bands[0].gradient_rms.high), (0.0, 0.0));
         let bands =

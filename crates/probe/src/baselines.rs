@@ -1,20 +1,20 @@
 //! The rules of other tools, to compare with: all of them absolute, so that they turn when the loss is scaled.
 
-use crate::Reading;
+use crate::LayerReport;
 use crate::parameters::{ParameterGradient, Update};
 use crate::verdict::{Fault, Verdict};
 
 /// The rules of another tool, with the thresholds that it has when nobody changes them.
 ///
 /// ```
-/// use wick_probe::{Fault, ParameterGradient, Preset};
+/// use wick_probe::{Fault, ParameterGradient, Baseline};
 ///
 /// let tiny = ParameterGradient { name: "w".into(), norm: 1e-6, mean_abs: 1e-8, zeros: 0.0, weight_std: 0.1 };
-/// let verdicts = Preset::SageMaker.judge(&[], &[tiny], &[]);
+/// let verdicts = Baseline::SageMaker.judge(&[], &[tiny], &[]);
 /// assert_eq!(verdicts[0].fault, Fault::VanishingGradient);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Preset {
+pub enum Baseline {
     /// Amazon SageMaker Debugger's built-in rules: a gradient's mean magnitude below 1e-7; a layer of which half the units are
     /// dead; the weights' variances of two layers a factor of 10 apart; an update above 10 times the weight or below 1e-8 of it.
     SageMaker,
@@ -26,21 +26,21 @@ pub enum Preset {
     DeepChecker,
 }
 
-impl Preset {
+impl Baseline {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::SageMaker, Self::AutoTrainer, Self::DeepChecker];
 
     /// What the tool's rules find in a step: its layers, its parameters' gradients and updates, each from first to last.
     pub fn judge(
         self,
-        layers: &[Reading],
+        layers: &[LayerReport],
         gradients: &[ParameterGradient],
         updates: &[Update],
     ) -> Vec<Verdict> {
         let mut found = Vec::new();
         let mut say = |fault, layer: &str, figure: f64| {
             let text = format!("{layer}: {fault:?} ({figure:.2e}), by the rules of {self:?}");
-            found.push(Verdict { fault, layer: layer.to_owned(), figure, text, mend: String::new() });
+            found.push(Verdict { fault, layer: layer.to_owned(), figure, text, remedy: String::new() });
         };
         let bad = |x: f64| !x.is_finite();
         if let Some(layer) = layers.iter().find(|layer| bad(layer.rms)) {

@@ -5,8 +5,8 @@
 use candle_core::{DType, Device, Tensor};
 use wick_init::{InitMap, Initializer, KeyedV1, Rule};
 use wick_model::{Activation, Mlp, MlpConfig};
-use wick_probe::{Probe, Reading, Units, Verdict, judge};
-use wick_theory::LayerDraw;
+use wick_probe::{LayerReport, Probe, Units, Verdict, judge};
+use wick_theory::LayerLaw;
 
 const CPU: Device = Device::Cpu;
 const WIDTH: usize = 256;
@@ -25,9 +25,9 @@ fn verdicts(phi: Activation, weight_std: f64, bias_std: f64, seed: u64) -> Vec<V
         Initializer::normal(1.0).tensor(key, (100, WIDTH), DType::F32, &CPU).unwrap()
     };
     let (input, probe) = (normal("input"), Probe::new());
-    let pass = mlp.pass(&input, |layer| Some(probe.listener_of(layer, phi))).unwrap();
+    let pass = mlp.tape(&input, |layer| Some(probe.observer_of(layer, phi))).unwrap();
     pass.backward(&(pass.output() * normal("cotangent")).unwrap().sum_all().unwrap()).unwrap();
-    let draw = LayerDraw {
+    let draw = LayerLaw {
         fan_in: WIDTH,
         fan_out: WIDTH,
         weight_variance: weight_std * weight_std,
@@ -36,11 +36,11 @@ fn verdicts(phi: Activation, weight_std: f64, bias_std: f64, seed: u64) -> Vec<V
         phi,
     };
     let units = |output: &Tensor| Units::of(output).unwrap().unwrap();
-    let readings: Vec<Reading> = probe
+    let readings: Vec<LayerReport> = probe
         .records()
         .iter()
         .zip(pass.outputs())
-        .map(|(record, output)| Reading::of(record).with_draw(draw).with_units(&units(output)))
+        .map(|(record, output)| LayerReport::of(record).with_law(draw).with_units(&units(output)))
         .collect();
     judge(&readings, &units(&input).batch)
 }
@@ -58,17 +58,20 @@ fn what_is_advised_is_well() {
     let mut without = Vec::new();
     for phi in Activation::ALL.into_iter().filter(|phi| *phi != Activation::Identity) {
         let found = verdicts(phi, 0.001, 0.0, 0);
-        let mends: Vec<&str> = found.iter().map(|verdict| verdict.mend.as_str()).collect();
-        let Some(mend) = mends.iter().find(|mend| mend.contains("keeps its signals with")) else {
-            assert!(mends.iter().any(|mend| mend.contains("has no weights that keep")), "{phi}: {found:?}");
+        let remedies: Vec<&str> = found.iter().map(|verdict| verdict.remedy.as_str()).collect();
+        let Some(remedy) = remedies.iter().find(|remedy| remedy.contains("keeps its signals with")) else {
+            assert!(
+                remedies.iter().any(|remedy| remedy.contains("has no weights that keep")),
+                "{phi}: {found:?}"
+            );
             without.push(phi);
             continue;
         };
-        let variance = behind(mend, "Var W = ").unwrap();
-        let bias = behind(mend, "biases of σ = ").unwrap_or(0.0);
+        let variance = behind(remedy, "Var W = ").unwrap();
+        let bias = behind(remedy, "biases of σ = ").unwrap_or(0.0);
         for seed in 0..3 {
             let found = verdicts(phi, (variance / WIDTH as f64).sqrt(), bias, seed);
-            assert!(found.is_empty(), "{phi}, {mend}: {found:?}");
+            assert!(found.is_empty(), "{phi}, {remedy}: {found:?}");
         }
     }
     assert_eq!(without, [Activation::Sigmoid, Activation::Softplus]);

@@ -2,7 +2,7 @@
 
 /// How a number goes from layer to layer.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Course {
+pub(crate) struct Trend {
     /// By the least squares line through the logarithms, with its 95 % interval.
     pub(crate) factor: f64,
     pub(crate) low: f64,
@@ -12,7 +12,7 @@ pub(crate) struct Course {
     pub(crate) by_power: bool,
 }
 
-impl Course {
+impl Trend {
     pub(crate) fn of(values: impl Iterator<Item = f64>) -> Self {
         let logs: Vec<f64> = values.map(f64::ln).collect();
         let (slope, miss) = line(&logs, |index| index as f64);
@@ -49,21 +49,21 @@ fn line(ys: &[f64], x: impl Fn(usize) -> f64) -> (f64, f64) {
 /// What a healthy net does with its signals, in a sentence.
 ///
 /// ```
-/// use wick_probe::course;
+/// use wick_probe::describe_trend;
 ///
-/// assert_eq!(course(&[0.63, 0.49, 0.42, 0.37, 0.33, 0.31]), "lives but shrinks like 1/√depth");
-/// assert_eq!(course(&[0.58, 0.6, 0.57, 0.59]), "lives and keeps its scale");
+/// assert_eq!(describe_trend(&[0.63, 0.49, 0.42, 0.37, 0.33, 0.31]), "lives but shrinks like 1/√depth");
+/// assert_eq!(describe_trend(&[0.58, 0.6, 0.57, 0.59]), "lives and keeps its scale");
 /// ```
-pub fn course(stds: &[f64]) -> String {
-    let course = Course::of(stds.iter().copied());
+pub fn describe_trend(stds: &[f64]) -> String {
+    let trend = Trend::of(stds.iter().copied());
     let total = stds.last().copied().unwrap_or(1.0) / stds.first().copied().unwrap_or(1.0);
     if (0.8..=1.25).contains(&total) || stds.len() < 3 {
         "lives and keeps its scale".into()
-    } else if course.by_power && (-0.65..=-0.3).contains(&course.power) {
+    } else if trend.by_power && (-0.65..=-0.3).contains(&trend.power) {
         "lives but shrinks like 1/√depth".into()
     } else {
         let word = if total < 1.0 { "shrinks" } else { "grows" };
-        format!("lives but {word} {} a layer", times(course.factor))
+        format!("lives but {word} {} a layer", times(trend.factor))
     }
 }
 

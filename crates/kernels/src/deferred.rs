@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::Result;
 
-use crate::{Listener, Summary};
+use crate::{Observer, Summary};
 
 /// Where the statistics of the layers of a pass wait on a GPU, so that they are copied from it once and not after each
-/// layer, which would have to wait for the layer to be computed. On a CPU nothing waits: listeners hear at once.
+/// layer, which would have to wait for the layer to be computed. On a CPU nothing waits: observers hear at once.
 ///
 /// A GPU takes sums in as many parts as it has room for. The same GPU finds the same bits each time; another one may find other
 /// last digits of means and standard deviations. Counts, minima and maxima are the same everywhere.
@@ -16,13 +16,13 @@ use crate::{Listener, Summary};
 /// use std::sync::Arc;
 ///
 /// use candle_core::{Device, Tensor};
-/// use wick_kernels::{DensePass, Gather, Listener, Summary};
+/// use wick_kernels::{DensePass, DeferredStats, Observer, Summary};
 /// use wick_theory::Activation;
 ///
 /// #[derive(Default)]
 /// struct Ear(std::sync::Mutex<Vec<f64>>);
 ///
-/// impl Listener for Ear {
+/// impl Observer for Ear {
 ///     fn bins(&self) -> usize {
 ///         10
 ///     }
@@ -33,21 +33,21 @@ use crate::{Listener, Summary};
 /// }
 ///
 /// let ear = Arc::new(Ear::default());
-/// let gather = Gather::default();
+/// let deferred = DeferredStats::default();
 /// let x = Tensor::new(&[[1f32, 2.0]], &Device::Cpu)?;
 /// let w = Tensor::new(&[[3f32, -4.0], [1.0, 1.0]], &Device::Cpu)?;
-/// let first = DensePass::forward(&x, &w, None, Activation::Relu, Some(gather.listener(ear.clone(), true)))?;
-/// DensePass::forward(first.output(), &w, None, Activation::Relu, Some(gather.listener(ear.clone(), false)))?;
-/// gather.deliver()?;
+/// let first = DensePass::forward(&x, &w, None, Activation::Relu, Some(deferred.observer(ear.clone(), true)))?;
+/// DensePass::forward(first.output(), &w, None, Activation::Relu, Some(deferred.observer(ear.clone(), false)))?;
+/// deferred.deliver()?;
 /// assert_eq!(*ear.0.lock().unwrap(), [3.0, 3.0]);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 #[derive(Clone, Default)]
-pub struct Gather(Arc<Mutex<Waiting>>);
+pub struct DeferredStats(Arc<Mutex<Waiting>>);
 
-impl std::fmt::Debug for Gather {
+impl std::fmt::Debug for DeferredStats {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Gather").finish_non_exhaustive()
+        f.debug_struct("DeferredStats").finish_non_exhaustive()
     }
 }
 
@@ -71,11 +71,11 @@ struct Note {
 #[cfg(feature = "cuda")]
 pub(crate) type Hear = Box<dyn FnOnce(Summary, u64) + Send>;
 
-impl Gather {
-    /// A listener whose statistics wait here. Those of the layer that `ends` a backward pass, the first one, are delivered
+impl DeferredStats {
+    /// A observer whose statistics wait here. Those of the layer that `ends` a backward pass, the first one, are delivered
     /// with all others as soon as it has gone backward, for nobody may come to [`deliver`](Self::deliver) them then.
-    pub fn listener(&self, listener: Arc<dyn Listener>, ends: bool) -> Arc<dyn Listener> {
-        Arc::new(Gathered { gather: self.clone(), ends, listener })
+    pub fn observer(&self, observer: Arc<dyn Observer>, ends: bool) -> Arc<dyn Observer> {
+        Arc::new(DeferredObserver { deferred: self.clone(), ends, observer })
     }
 
     /// Waits for the device, copies what has come together, and lets everybody hear of it.
@@ -121,26 +121,26 @@ impl Waiting {
     }
 }
 
-struct Gathered {
-    gather: Gather,
+struct DeferredObserver {
+    deferred: DeferredStats,
     ends: bool,
-    listener: Arc<dyn Listener>,
+    observer: Arc<dyn Observer>,
 }
 
-impl Listener for Gathered {
+impl Observer for DeferredObserver {
     fn bins(&self) -> usize {
-        self.listener.bins()
+        self.observer.bins()
     }
 
     fn forward(&self, output: Summary, saturated: f64) {
-        self.listener.forward(output, saturated);
+        self.observer.forward(output, saturated);
     }
 
     fn backward(&self, gradient: Summary) {
-        self.listener.backward(gradient);
+        self.observer.backward(gradient);
     }
 
-    fn gather(&self) -> Option<(&Gather, bool)> {
-        Some((&self.gather, self.ends))
+    fn deferred(&self) -> Option<(&DeferredStats, bool)> {
+        Some((&self.deferred, self.ends))
     }
 }

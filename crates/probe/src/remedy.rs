@@ -1,13 +1,13 @@
-//! What would mend a net.
+//! What would remedy a net.
 
-use wick_theory::{Activation, Critical, Custom, LayerDraw, MeanField};
+use wick_theory::{Activation, Critical, Custom, LayerLaw, MeanField};
 
-use crate::Reading;
-use crate::course::short;
+use crate::LayerReport;
+use crate::trend::short;
 use crate::verdict::{FLAT, MOST};
 
 /// The weights that would do, where it is known what the layers are; nothing where they have them.
-pub(crate) fn mend(layers: &[Reading]) -> String {
+pub(crate) fn remedy(layers: &[LayerReport]) -> String {
     let drawn =
         || layers.iter().filter_map(|layer| layer.draw).filter(|draw| draw.phi != Activation::Identity);
     let Some(draw) = drawn().next() else { return String::new() };
@@ -34,7 +34,7 @@ pub(crate) fn mend(layers: &[Reading]) -> String {
 fn start(phi: Activation) -> Option<Critical> {
     let field = MeanField { phi, weight_variance: 1.0, bias_variance: 0.0 };
     let at = field.critical().or_else(|| field.critical_point())?;
-    let (low, high) = phi.flat_tails();
+    let (low, high) = phi.saturation_thresholds();
     let flat = Custom {
         value: |x: f64| f64::from(u8::from(x <= low || x >= high)),
         derivative: |_: f64| 0.0,
@@ -47,7 +47,7 @@ fn start(phi: Activation) -> Option<Critical> {
 }
 
 /// Whether a layer is drawn so, to a few percent of its signal.
-fn has(draw: &LayerDraw<Activation>, at: Critical) -> bool {
+fn has(draw: &LayerLaw<Activation>, at: Critical) -> bool {
     let variance = draw.weight_variance * draw.fan_in as f64;
     (variance / at.weight_variance - 1.0).abs() < 0.05
         && (draw.bias_variance - at.bias_variance).abs() <= 0.1 * at.bias_variance
