@@ -1,6 +1,8 @@
-use super::*;
+use std::f64::consts::PI;
 
-/// A central difference that never steps over a kink.
+use super::Activation::{self, *};
+
+/// The central difference quotient at `x`, which must not be next to a kink.
 fn difference(activation: Activation, x: f64) -> f64 {
     let h = 1e-5;
     (activation.value(x + h) - activation.value(x - h)) / (2.0 * h)
@@ -122,5 +124,22 @@ fn names_round_trip() {
         assert!(said("elu:one").contains("write elu:ALPHA"));
         assert_eq!(said("tanh:2"), "'tanh:2': tanh takes no parameter");
         assert!(said("swoosh:2").starts_with("unknown activation 'swoosh:2'; known: identity"));
+    }
+}
+
+/// The enum, `ALL`, the table of the docs and the numbers for GPUs name the same activations.
+#[test]
+fn every_variant_is_in_every_list() {
+    let source = include_str!("kind.rs");
+    let (_, variants) = source.split_once("pub enum Activation {\n").unwrap();
+    let (variants, _) = variants.split_once("\n}\n").unwrap();
+    assert_eq!(variants.lines().count(), Activation::ALL.len());
+    for (place, activation) in Activation::ALL.into_iter().enumerate() {
+        assert!(source.contains(&format!("/// | `{activation}` | ")), "{activation} is in the table");
+        assert!(Activation::ALL[..place].iter().all(|other| other.name() != activation.name()));
+        let same = Activation::ALL.iter().filter(|other| other.code() == activation.code()).count();
+        let of_elu = activation.code() == Elu { alpha: 1.0 }.code();
+        assert_eq!(same, if of_elu { 2 } else { 1 }, "{activation}: its number is its own");
+        assert!((0..Activation::ALL.len() as i32 - 1).contains(&activation.code()), "{activation}");
     }
 }
