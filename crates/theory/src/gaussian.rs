@@ -11,11 +11,12 @@ const REACH: f64 = 12.0;
 /// smooth inside a panel.
 const NODES: usize = 20;
 const PANEL: f64 = 0.75;
-/// The widest panel in units of the argument, for functions that never settle, like the sine: about one period
-/// for twenty nodes.
+/// The widest panel in units of the argument, for functions that never settle, like the sine: about one
+/// period for twenty nodes.
 const WIDEST: f64 = 8.0;
 
-/// `E[f(√q z)]` for `z ~ N(0, 1)`: Gauss-Legendre panels over ±12 standard deviations. The work grows with √q.
+/// `E[f(√q z)]` for `z ~ N(0, 1)`: Gauss-Legendre panels over ±12 standard deviations. The work grows with
+/// √q.
 ///
 /// `q ≥ 0` is the variance of the argument of `f`; `kinks` are the places, in the argument of `f`, where
 /// `f` or a derivative of it jumps. A panel ends at each, which an unsplit rule pays for with its digits.
@@ -37,7 +38,8 @@ pub fn expectation(f: impl Fn(f64) -> f64, q: f64, kinks: &[f64]) -> f64 {
     edges.windows(2).map(|edge| integrate(&|z| f(scale * z) * normal_pdf(z), edge[0], edge[1])).sum()
 }
 
-/// The rule of [`expectation`] as nodes `z` with their weights, for more than one integral over the same numbers.
+/// The rule of [`expectation`] as nodes `z` with their weights, for more than one integral over the same
+/// numbers.
 pub(crate) fn nodes(q: f64, kinks: &[f64]) -> Vec<(f64, f64)> {
     let scale = q.sqrt();
     if scale == 0.0 {
@@ -66,8 +68,8 @@ fn edges(scale: f64, kinks: &[f64]) -> Vec<f64> {
     edges
 }
 
-/// `∫ g` from `low` to `high`, both finite, by Gauss-Legendre panels of at most .75: for what changes on the scale of a
-/// standard normal.
+/// `∫ g` from `low` to `high`, both finite, by Gauss-Legendre panels of at most .75: for what changes on the
+/// scale of a standard normal.
 ///
 /// ```
 /// use wick_theory::gaussian::integrate;

@@ -2,10 +2,12 @@
 //!
 //! - [`Activation`]: every activation of the workspace with its value, derivative, gain and flat tails.
 //!   There is one such enum in Wick; the tensor ops and the programs are keyed on it.
-//! - [`MeanField`]: maps of lengths and correlations, `χ₁` and `χ_∥`, fixed points, depth scales, the critical line.
+//! - [`MeanField`]: maps of lengths and correlations, `χ₁` and `χ_∥`, fixed points, depth scales, the
+//!   critical line.
 //! - [`predict`]: a network as it is given, layer by layer, forward and backward.
 //! - [`finite_width`]: the same for layers that are not wide, with the band that 95 % of the draws fall in.
-//! - [`lyapunov_exponent`], [`log_norm_of_product`]: products of Gaussian matrices; [`jacobian_spectrum`] of a net.
+//! - [`lyapunov_exponent`], [`log_norm_of_product`]: products of Gaussian matrices; [`jacobian_spectrum`] of
+//!   a net.
 //! - [`special`]: the normal distribution function and what else activations have in common.
 //! - [`gaussian::expectation`]: integrals `E[f(√q z)]`, `z ~ N(0, 1)`, split at the kinks of `f`.
 //!
@@ -21,14 +23,16 @@ mod finite_width;
 pub mod gaussian;
 mod mean_field;
 mod network;
+mod nonlinearity;
 mod products;
 mod response;
 pub mod special;
 
 pub use activation::{Activation, GELU_CUBIC, SELU_ALPHA, SELU_SCALE, UnknownActivation};
 pub use finite_width::{Band, BatchGeometry, LayerBands, finite_width};
-pub use mean_field::{Critical, Custom, DepthScales, MeanField, Nonlinearity, Phase};
+pub use mean_field::{Critical, DepthScales, MeanField, Phase};
 pub use network::{
     LayerLaw, LayerPrediction, inverse_width_sum, jacobian_spectrum, length_second_moment, predict,
 };
+pub use nonlinearity::{Custom, Nonlinearity};
 pub use products::{log_norm_of_product, lyapunov_exponent};

@@ -1,7 +1,7 @@
 //! What theory predicts of a network as it is given: its own widths, variances and input.
 
 use crate::gaussian::expectation;
-use crate::mean_field::Nonlinearity;
+use crate::nonlinearity::Nonlinearity;
 
 /// A layer `h = φ(W x + b)` as it is drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -14,7 +14,8 @@ pub struct LayerLaw<N> {
     pub weight_variance: f64,
     /// `Var b_i`, of mean 0; 0 without biases.
     pub bias_variance: f64,
-    /// Whether the rows or columns of `W` are orthonormal up to a factor; its elements are independent otherwise.
+    /// Whether the rows or columns of `W` are orthonormal up to a factor; its elements are independent
+    /// otherwise.
     pub orthogonal: bool,
     /// What it applies.
     pub phi: N,
@@ -35,12 +36,12 @@ pub struct LayerPrediction {
     pub gradient_rms: f64,
 }
 
-/// The prediction for each layer, first to last, from the input's mean square and the root mean square of the gradient with
-/// respect to the last output.
+/// The prediction for each layer, first to last, from the input's mean square and the root mean square of the
+/// gradient with respect to the last output.
 ///
 /// Forward `q_l = n_in σ² E[x²] + σ_b²` (He et al. 2015, equation 6, with any activation), backward
-/// `E[(∂J/∂h_{l-1})²] = n_out σ² E[φ'(√q_l z)²] E[(∂J/∂h_l)²]` (Glorot and Bengio 2010, equation 6, with the activation's
-/// factor).
+/// `E[(∂J/∂h_{l-1})²] = n_out σ² E[φ'(√q_l z)²] E[(∂J/∂h_l)²]` (Glorot and Bengio 2010, equation 6, with the
+/// activation's factor).
 ///
 /// ```
 /// use wick_theory::{Activation, LayerLaw, predict};
@@ -83,8 +84,9 @@ pub fn predict<N: Nonlinearity>(
 }
 
 /// The squared singular values of the Jacobian of a net of `depth` equal layers at a fixed length: their mean
-/// `m₁ = (σ_w² μ₁)^L`, and at criticality their variance `m₁² L (μ₂/μ₁² - 1 - s₁)` with `μ_k = E φ'^{2k}` and `s₁ = -1` for
-/// Gaussian weights, 0 for orthogonal ones (Pennington et al. 2017, arXiv 1711.04735, equation 20).
+/// `m₁ = (σ_w² μ₁)^L`, and at criticality their variance `m₁² L (μ₂/μ₁² - 1 - s₁)` with `μ_k = E φ'^{2k}` and
+/// `s₁ = -1` for Gaussian weights, 0 for orthogonal ones (Pennington et al. 2017, arXiv 1711.04735, equation
+/// 20).
 ///
 /// ```
 /// use wick_theory::{Activation, jacobian_spectrum};
@@ -106,15 +108,15 @@ pub fn jacobian_spectrum(
     (mean, mean * mean * f64::from(depth) * (second / (first * first) - 1.0 + of_weights))
 }
 
-/// Hanin's `β = Σ 1/n` over the hidden widths: what finite width does to a ReLU net grows with it (Hanin 2018, arXiv
-/// 1801.03744).
+/// Hanin's `β = Σ 1/n` over the hidden widths: what finite width does to a ReLU net grows with it (Hanin
+/// 2018, arXiv 1801.03744).
 pub fn inverse_width_sum(widths: &[usize]) -> f64 {
     widths.iter().map(|&width| 1.0 / width as f64).sum()
 }
 
-/// `E M²` for `M`, the squared length of the last hidden layer over the input's, `E M = 1`, in a ReLU net of He's weights
-/// without biases: `∏(1 + 5/n)` (Hanin and Rolnick 2018, arXiv 1803.01719). A linear net's is `∏(1 + 2/n)`, with
-/// `relu = false`.
+/// `E M²` for `M`, the squared length of the last hidden layer over the input's, `E M = 1`, in a ReLU net of
+/// He's weights without biases: `∏(1 + 5/n)` (Hanin and Rolnick 2018, arXiv 1803.01719). A linear net's is
+/// `∏(1 + 2/n)`, with `relu = false`.
 ///
 /// ```
 /// let second_moment = wick_theory::length_second_moment(&[100, 100], true);

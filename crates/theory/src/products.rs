@@ -19,9 +19,10 @@ fn polygamma_of_half(k: u32) -> (f64, f64) {
     (digamma + sum, trigamma - squares)
 }
 
-/// The `i`-th Lyapunov exponent (from 1, the largest) of products of real `n × n` matrices of N(0, σ²) elements, and the
-/// variance of `ln s_i` for each factor: `λ_i = ln σ + ½[ln 2 + ψ((n-i+1)/2)]` and `ψ'((n-i+1)/2)/4` (Newman 1986, *The
-/// distribution of Lyapunov exponents: exact results for random matrices*; Forrester 2013, arXiv 1206.2001).
+/// The `i`-th Lyapunov exponent (from 1, the largest) of products of real `n × n` matrices of N(0, σ²)
+/// elements, and the variance of `ln s_i` for each factor: `λ_i = ln σ + ½[ln 2 + ψ((n-i+1)/2)]` and
+/// `ψ'((n-i+1)/2)/4` (Newman 1986, *The distribution of Lyapunov exponents: exact results for random
+/// matrices*; Forrester 2013, arXiv 1206.2001).
 ///
 /// `None` unless `1 ≤ i ≤ n` and `σ > 0`.
 ///
@@ -37,9 +38,9 @@ pub fn lyapunov_exponent(n: u32, i: u32, sigma: f64) -> Option<(f64, f64)> {
     Some((sigma.ln() + 0.5 * (LN_2 + digamma), 0.25 * trigamma))
 }
 
-/// Mean and variance of `ln‖P u‖` for the product `P` of `factors` matrices of N(0, σ²) elements and a fixed unit vector `u`:
-/// exact for every number of factors, `L λ₁` and `L ψ'(n/2)/4` (Cohen and Newman 1984, *The stability of large random
-/// matrices and their products*).
+/// Mean and variance of `ln‖P u‖` for the product `P` of `factors` matrices of N(0, σ²) elements and a fixed
+/// unit vector `u`: exact for every number of factors, `L λ₁` and `L ψ'(n/2)/4` (Cohen and Newman 1984, *The
+/// stability of large random matrices and their products*).
 ///
 /// ```
 /// // The lecture's 101 matrices of 4 × 4.

@@ -1,9 +1,10 @@
 //! What an activation makes of one Gaussian, and of two that are correlated.
 
 use crate::gaussian::nodes;
-use crate::mean_field::Nonlinearity;
+use crate::nonlinearity::Nonlinearity;
 
-/// Terms of a Hermite series. What is left out is taken as one more power, so that the ends, correlation 0 and 1, are exact.
+/// Terms of a Hermite series. What is left out is taken as one more power, so that the ends, correlation 0
+/// and 1, are exact.
 const TERMS: usize = 40;
 
 /// Integrals over `x = √q z` of what one layer computes.
@@ -28,7 +29,8 @@ pub(crate) struct Response {
     square_slope: f64,
 }
 
-/// The coefficients of a function in normalized Hermite polynomials: `E[f(z₁) g(z₂)] = Σ f_k g_k c^k` (Mehler).
+/// The coefficients of a function in normalized Hermite polynomials: `E[f(z₁) g(z₂)] = Σ f_k g_k c^k`
+/// (Mehler).
 #[derive(Debug, Clone)]
 struct Series([f64; TERMS]);
 
@@ -99,7 +101,8 @@ impl Response {
         product(&self.slope, &self.slope, self.slope_square, c)
     }
 
-    /// `Cov(φ²(u₁), φ²(u₂))/(E φ²)²`; with the part `conserved` of what goes by the length of the pre-activations left out.
+    /// `Cov(φ²(u₁), φ²(u₂))/(E φ²)²`; with the part `conserved` of what goes by the length of the
+    /// pre-activations left out.
     pub(crate) fn squares(&self, c: f64, conserved: f64) -> f64 {
         let all = product(&self.square, &self.square, self.fourth, c);
         ratio(all - conserved * (self.square.0[2] * c).powi(2), self.mean_square.powi(2)) - 1.0
@@ -169,8 +172,8 @@ mod tests {
         }
     }
 
-    /// A ReLU's: `E φ⁴/(E φ²)² = 6`, `E φ'⁴/(E φ'²)² = 2`, so that a unit's square and a gate's vary by 5 and 1; a linear layer's
-    /// square by 2, all of which goes by the length.
+    /// A ReLU's: `E φ⁴/(E φ²)² = 6`, `E φ'⁴/(E φ'²)² = 2`, so that a unit's square and a gate's vary by 5 and
+    /// 1; a linear layer's square by 2, all of which goes by the length.
     #[test]
     fn closed_forms() {
         let relu = Response::at(&Activation::Relu, 3.0);

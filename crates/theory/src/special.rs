@@ -11,7 +11,8 @@ pub fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
 
-/// The squared hyperbolic secant, which is the derivative of tanh. It has no cancellation, unlike `1 - tanh²`.
+/// The squared hyperbolic secant, which is the derivative of tanh. It has no cancellation, unlike
+/// `1 - tanh²`.
 ///
 /// ```
 /// assert_eq!(wick_theory::special::sech2(0.0), 1.0);
@@ -40,7 +41,8 @@ pub fn normal_pdf(x: f64) -> f64 {
     (-0.5 * x * x).exp() / (2.0 * PI).sqrt()
 }
 
-/// The distribution function `Φ` of the standard normal distribution, with full relative accuracy in the left tail.
+/// The distribution function `Φ` of the standard normal distribution, with full relative accuracy in the left
+/// tail.
 ///
 /// ```
 /// use wick_theory::special::normal_cdf;

@@ -1,14 +1,15 @@
-//! What is computed from the value and the derivative of an activation: its gain and its saturation thresholds.
+//! What is computed from the value and the derivative of an activation: its gain and its saturation
+//! thresholds.
 
 use super::kind::Activation;
 use crate::gaussian;
 
 impl Activation {
-    /// The gain that keeps a pre-activation's variance at 1: `1/√E[φ(z)²]`, `z ~ N(0, 1)`. With `Var W = gain²/fan_in` the next
-    /// layer's pre-activations have the same variance as these.
+    /// The gain that keeps a pre-activation's variance at 1: `1/√E[φ(z)²]`, `z ~ N(0, 1)`. With
+    /// `Var W = gain²/fan_in` the next layer's pre-activations have the same variance as these.
     ///
-    /// The gain is computed by quadrature. It differs from the table that PyTorch keeps (5/3 for tanh, 1 for sigmoid, 3/4 for
-    /// SELU).
+    /// The gain is computed by quadrature. It differs from the table that PyTorch keeps (5/3 for tanh, 1 for
+    /// sigmoid, 3/4 for SELU).
     ///
     /// ```
     /// use wick_theory::Activation;
@@ -20,9 +21,9 @@ impl Activation {
         second_moment.sqrt().recip()
     }
 
-    /// The saturation thresholds `(low, high)`: a pre-activation at or below `low`, or at or above `high`, is *saturated*, which
-    /// means that `|φ'|` is less than a tenth of its maximum there and everywhere further out. `-∞` and `∞` say that there is no
-    /// such tail.
+    /// The saturation thresholds `(low, high)`: a pre-activation at or below `low`, or at or above `high`, is
+    /// *saturated*, which means that `|φ'|` is less than a tenth of its maximum there and everywhere further
+    /// out. `-∞` and `∞` say that there is no such tail.
     ///
     /// ```
     /// use wick_theory::Activation;
@@ -45,8 +46,8 @@ impl Activation {
             (0..=steps).map(|i| self.derivative(-FAR + f64::from(i) * STEP).abs()).fold(0.0, f64::max);
         let flat = |distance: f64| self.derivative(sign * distance).abs() < 0.1 * steepest;
 
-        // The search goes from far out inwards to the first distance that is not flat, and then halves that step. A kink is a
-        // multiple of the step.
+        // The search goes from far out inwards to the first distance that is not flat, and then halves that
+        // step. A kink is a multiple of the step.
         let Some(inside) = (0..steps).map(|i| FAR - f64::from(i) * STEP).find(|&d| !flat(d)) else {
             return f64::INFINITY;
         };

@@ -208,8 +208,8 @@ impl Activation {
         }
     }
 
-    /// `φ'(x)`. At a kink this is the one-sided derivative that PyTorch takes: 0 for `relu` at 0, the slope for `leaky_relu`, 0
-    /// for `hardtanh` at ±1.
+    /// `φ'(x)`. At a kink this is the one-sided derivative that PyTorch takes: 0 for `relu` at 0, the slope
+    /// for `leaky_relu`, 0 for `hardtanh` at ±1.
     ///
     /// ```
     /// use wick_theory::Activation;
@@ -252,9 +252,10 @@ impl Activation {
         self.properties().parameter
     }
 
-    /// The number by which kernels for a GPU know the activation. This is the one place where the numbers are given;
-    /// `enum Code` in `crates/kernels/cuda/activation.cuh` repeats them in this order, and the GPU tests of the kernels run every
-    /// activation. SELU has ELU's number: it is an ELU with other [`coefficients`](Self::coefficients).
+    /// The number by which kernels for a GPU know the activation. This is the one place where the numbers are
+    /// given; `enum Code` in `crates/kernels/cuda/activation.cuh` repeats them in this order, and the GPU
+    /// tests of the kernels run every activation. SELU has ELU's number: it is an ELU with other
+    /// [`coefficients`](Self::coefficients).
     ///
     /// ```
     /// use wick_theory::Activation;
@@ -265,8 +266,8 @@ impl Activation {
         self.properties().code
     }
 
-    /// The numbers that go with the [`code`](Self::code): the slope of a leaky ReLU or the `α` of an ELU (0 for the others), and
-    /// the factor of the whole (1 for all but SELU).
+    /// The numbers that go with the [`code`](Self::code): the slope of a leaky ReLU or the `α` of an ELU (0
+    /// for the others), and the factor of the whole (1 for all but SELU).
     ///
     /// ```
     /// use wick_theory::{Activation, SELU_ALPHA, SELU_SCALE};
@@ -278,7 +279,8 @@ impl Activation {
         self.properties().coefficients
     }
 
-    /// Where `φ'` or `φ''` jumps, in rising order. Quadrature and central differences must not step over these.
+    /// Where `φ'` or `φ''` jumps, in rising order. Quadrature and central differences must not step over
+    /// these.
     pub fn kinks(self) -> &'static [f64] {
         self.properties().kinks
     }

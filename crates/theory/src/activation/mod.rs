@@ -1,8 +1,8 @@
-//! Activations: what each one computes ([`Activation`]), how its name is written and read, its gain, and its saturation
-//! thresholds.
+//! Activations: what each one computes ([`Activation`]), how its name is written and read, its gain, and its
+//! saturation thresholds.
 //!
-//! A new activation is one variant in `kind.rs` with its entry in [`Activation::ALL`], its row in the table of the docs, and one
-//! arm in each of `properties`, `value` and `derivative` there.
+//! A new activation is one variant in `kind.rs` with its entry in [`Activation::ALL`], its row in the table
+//! of the docs, and one arm in each of `properties`, `value` and `derivative` there.
 
 mod gain;
 mod kind;

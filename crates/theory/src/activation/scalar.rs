@@ -12,7 +12,8 @@ pub const SELU_ALPHA: f64 = 1.673_263_242_354_377_2;
 pub const GELU_CUBIC: f64 = 0.044_715;
 /// `√(2/π)`, the slope inside GELU's tanh approximation.
 const SQRT_2_OVER_PI: f64 = 0.797_884_560_802_865_4;
-/// Left of this, `x·Φ(x)`, `x·σ(x)` and similar products are zero in `f64`. At -∞ the product itself would be NaN.
+/// Left of this, `x·Φ(x)`, `x·σ(x)` and similar products are zero in `f64`. At -∞ the product itself would be
+/// NaN.
 const PRODUCT_UNDERFLOW: f64 = -760.0;
 
 /// `x · gate(x)` for a gate that rises from 0 to 1.

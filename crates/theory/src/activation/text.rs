@@ -23,8 +23,8 @@ impl Serialize for Activation {
     }
 }
 
-/// The text that was read is no activation: the name is not known, the parameter is missing or not a finite number, or the
-/// activation takes no parameter.
+/// The text that was read is no activation: the name is not known, the parameter is missing or not a finite
+/// number, or the activation takes no parameter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", reason(.0))]
 pub struct UnknownActivation(pub String);

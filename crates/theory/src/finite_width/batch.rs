@@ -4,15 +4,16 @@ use std::sync::LazyLock;
 
 use crate::special::normal_cdf;
 
-/// A batch of vectors, by what a network's fluctuations depend on: the input's samples, or the gradients of a loss with respect
-/// to the last layer's outputs.
+/// A batch of vectors, by what a network's fluctuations depend on: the input's samples, or the gradients of a
+/// loss with respect to the last layer's outputs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BatchGeometry {
     /// How many vectors. At least 1.
     pub samples: usize,
     /// The mean square of all their elements.
     pub mean_square: f64,
-    /// The vectors' own mean squares over that of all, of equal groups of them, rising; empty where they are equal.
+    /// The vectors' own mean squares over that of all, of equal groups of them, rising; empty where they are
+    /// equal.
     pub lengths: Vec<f64>,
     /// The mean cosine of two of them.
     pub cosine: f64,
@@ -39,7 +40,8 @@ impl BatchGeometry {
         }
     }
 
-    /// The batch as it is, from its vectors one after another; the cosines from at most 100 of them, evenly chosen.
+    /// The batch as it is, from its vectors one after another; the cosines from at most 100 of them, evenly
+    /// chosen.
     ///
     /// ```
     /// let batch = wick_theory::BatchGeometry::of(&[1.0f32, 0.0, 1.0, 1.0], 2);
@@ -154,7 +156,8 @@ impl Lengths {
         }
     }
 
-    /// After noise of this relative variance of its own on each: their logarithms spread, and keep their shape.
+    /// After noise of this relative variance of its own on each: their logarithms spread, and keep their
+    /// shape.
     pub(super) fn varied(self, variance: f64) -> Self {
         if variance <= 1e-12 {
             return self;

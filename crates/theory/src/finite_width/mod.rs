@@ -10,11 +10,12 @@ pub use batch::BatchGeometry;
 use batch::{Lengths, Pairs};
 use table::Table;
 
-use crate::mean_field::Nonlinearity;
 use crate::network::LayerLaw;
+use crate::nonlinearity::Nonlinearity;
 use crate::response::Response;
 
-/// Where a number is expected, over the draws of the weights: its median, and the band that holds 95 % of them.
+/// Where a number is expected, over the draws of the weights: its median, and the band that holds 95 % of
+/// them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Band {
     /// 2.5 % of the draws are below.
@@ -53,16 +54,18 @@ const LONGEST: f64 = 1e4;
 const DRAWS: usize = 4000;
 const SEED: u64 = 0x57_49_43_4b;
 
-/// For each layer, first to last, where 95 % of the draws of the weights leave the standard deviation of its outputs and the
-/// root mean square of its gradients, given the input and the gradients of the loss with respect to the last outputs.
+/// For each layer, first to last, where 95 % of the draws of the weights leave the standard deviation of its
+/// outputs and the root mean square of its gradients, given the input and the gradients of the loss with
+/// respect to the last outputs.
 ///
-/// A seeded simulation, of a few numbers for each layer and not of the net: given the layer below, a layer's mean square is a mean
-/// over `n` independent units and so varies by `Var/n`, which for a batch is the mean of `Cov(φ²(u_a), φ²(u_b))` over its
-/// pairs, by their correlation, and in which a pair of a sample with itself counts once in so many. Lengths go on by the length
-/// map, correlations by the correlation map, which finite layers blur by `1/n`. Backward the same, with gates `φ'²` that vary with
-/// the lengths they see; `W` being met both ways adds a factor `1 + (E[z² φ'²]/E φ'² - 1)/n`. For one sample of a ReLU net this is
-/// the law of Hanin and Rolnick (2018, arXiv 1803.01719), for one of a linear net that of Cohen and Newman (1984). Of orthogonal
-/// weights, what goes by the length alone does not vary where they keep lengths.
+/// A seeded simulation, of a few numbers for each layer and not of the net: given the layer below, a layer's
+/// mean square is a mean over `n` independent units and so varies by `Var/n`, which for a batch is the mean
+/// of `Cov(φ²(u_a), φ²(u_b))` over its pairs, by their correlation, and in which a pair of a sample with
+/// itself counts once in so many. Lengths go on by the length map, correlations by the correlation map, which
+/// finite layers blur by `1/n`. Backward the same, with gates `φ'²` that vary with the lengths they see; `W`
+/// being met both ways adds a factor `1 + (E[z² φ'²]/E φ'² - 1)/n`. For one sample of a ReLU net this is the
+/// law of Hanin and Rolnick (2018, arXiv 1803.01719), for one of a linear net that of Cohen and Newman
+/// (1984). Of orthogonal weights, what goes by the length alone does not vary where they keep lengths.
 ///
 /// ```
 /// use wick_theory::{Activation, BatchGeometry, LayerLaw, finite_width};
@@ -123,7 +126,8 @@ struct Forward {
     conserved: f64,
     /// The variance of the mean square, relative.
     variance: f64,
-    /// For each draw, by how many of its standard deviations the mean square was off, and `E φ'²` at its length.
+    /// For each draw, by how many of its standard deviations the mean square was off, and `E φ'²` at its
+    /// length.
     off: Vec<f64>,
     slope_square: Vec<f64>,
 }
@@ -255,7 +259,8 @@ fn backward(
     bands
 }
 
-/// The share of the variance of a length that orthogonal weights do not let happen, on their way to `to` units.
+/// The share of the variance of a length that orthogonal weights do not let happen, on their way to `to`
+/// units.
 fn conserved(layer: &Layer, to: usize, from: usize) -> f64 {
     if layer.orthogonal { (to as f64 / from as f64).min(1.0) } else { 0.0 }
 }
@@ -311,8 +316,8 @@ mod tests {
         BatchGeometry::normal(1, n, 1.0)
     }
 
-    /// The band of `ln rms²` of one sample through a linear net, against the exact law of a product of Gaussian matrices; and
-    /// through a ReLU net, against Hanin's `N(-5β/2, 5β)`. Twin: the other net's law.
+    /// The band of `ln rms²` of one sample through a linear net, against the exact law of a product of
+    /// Gaussian matrices; and through a ReLU net, against Hanin's `N(-5β/2, 5β)`. Twin: the other net's law.
     #[test]
     fn one_sample_has_the_law_of_the_length() {
         let (n, depth) = (100, 20);
@@ -325,7 +330,8 @@ mod tests {
         ];
         let off = |phi, sigma_w, mean: f64, variance: f64| {
             let bands = finite_width(&layers(n, depth, sigma_w, phi, false), &one_sample(n), &one_sample(n));
-            // The first layer's gradient comes through all layers but the first. A ReLU's std is a fixed share of its rms.
+            // The first layer's gradient comes through all layers but the first. A ReLU's std is a fixed
+            // share of its rms.
             let (last, first) = (bands[depth - 1].std, bands[0].gradient_rms);
             let spread = |band: Band| 2.0 * (band.high / band.low).ln() / 3.919_928;
             let shift = if phi == Activation::Relu {
@@ -359,7 +365,8 @@ mod tests {
         assert!(loose[9].std.high - loose[9].std.low > 0.5, "the twin that must fail: {:?}", loose[9]);
     }
 
-    /// Samples with nothing in common stray less together than one by itself; copies of one sample stray as it does.
+    /// Samples with nothing in common stray less together than one by itself; copies of one sample stray as
+    /// it does.
     #[test]
     fn a_batch_strays_by_what_its_samples_share() {
         let net = layers(100, 5, 1.0, Activation::Tanh, false);
@@ -382,7 +389,8 @@ mod tests {
         assert_eq!((bands[2].std.high, bands[0].gradient_rms.high), (0.0, 0.0));
         let bands =
             finite_width(&layers(64, 12, 30.0, Activation::Relu, false), &one_sample(64), &one_sample(64));
-        // Beyond the longest length that is integrated over, tanh's outputs stay ±1, and their gradients fall like q^(-1/4).
+        // Beyond the longest length that is integrated over, tanh's outputs stay ±1, and their gradients fall
+        // like q^(-1/4).
         let layer = |sigma_w| {
             finite_width(&layers(64, 2, sigma_w, Activation::Tanh, false), &one_sample(64), &one_sample(64))
         };

@@ -2,7 +2,7 @@
 
 use super::batch::{Lengths, Pairs};
 use super::{DRAWS, LONGEST};
-use crate::mean_field::Nonlinearity;
+use crate::nonlinearity::Nonlinearity;
 use crate::response::Response;
 
 /// What a layer does at the lengths that the draws have, by interpolation in `ln q`.
@@ -20,7 +20,8 @@ pub(super) struct Row {
     pub(super) slope_square: f64,
     /// Of the mean square, relative; to be divided by the units.
     pub(super) variance: f64,
-    /// How the mean goes with the mean square, and the variance that it has beside that, to be divided by the units.
+    /// How the mean goes with the mean square, and the variance that it has beside that, to be divided by the
+    /// units.
     pub(super) along: f64,
     pub(super) sideways: f64,
 }
@@ -60,7 +61,8 @@ impl Table {
         only
     }
 
-    /// So many steps beyond the last row, where squares go like a power of the length: of it, of its root, or not at all.
+    /// So many steps beyond the last row, where squares go like a power of the length: of it, of its root, or
+    /// not at all.
     fn beyond(&self, steps: f64) -> Row {
         let (before, last) = (&self.rows[self.rows.len() - 2], self.rows[self.rows.len() - 1]);
         let go = |f: fn(&Row) -> f64| {
@@ -106,7 +108,8 @@ impl Row {
         means
     }
 
-    /// Squares by their logarithms, which go straight where lengths are small or large, and beyond the table too.
+    /// Squares by their logarithms, which go straight where lengths are small or large, and beyond the table
+    /// too.
     fn between(a: &Self, b: &Self, t: f64) -> Self {
         let line = |f: fn(&Self) -> f64| f(a) + t.clamp(0.0, 1.0) * (f(b) - f(a));
         let log = |f: fn(&Self) -> f64| {

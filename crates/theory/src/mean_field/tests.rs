@@ -1,6 +1,9 @@
 use std::f64::consts::{FRAC_2_PI, FRAC_PI_4, PI};
 
-use super::*;
+use super::MeanField;
+use crate::activation::Activation;
+use crate::gaussian::expectation;
+use crate::nonlinearity::Custom;
 
 fn field(phi: Activation, weight_variance: f64, bias_variance: f64) -> MeanField<Activation> {
     MeanField { phi, weight_variance, bias_variance }
@@ -95,14 +98,15 @@ fn tanhs_phases() {
         near(scales.correlation.unwrap(), correlation, 6e-4, "ξ_c");
         near(scales.gradient, 1.0 / chi_1.ln().abs(), 1e-4, "ξ_∇");
     }
-    // Without biases, and with more weight than the critical one: chaos that forgets nothing's direction but all else.
+    // Without biases, and with more weight than the critical one: chaos that forgets nothing's direction but
+    // all else.
     let chaotic = field(Activation::Tanh, 3.0, 0.0);
     assert_eq!(chaotic.fixed_correlation(chaotic.fixed_length().unwrap()), 0.0);
     assert_eq!(field(Activation::Tanh, 0.5, 0.0).fixed_length(), Some(0.0));
 }
 
-/// Where lengths come to 0: χ₁ is that of a ReLU's half and not of its kink, a signal of no length has no direction, and the
-/// scales are those of what falls.
+/// Where lengths come to 0: χ₁ is that of a ReLU's half and not of its kink, a signal of no length has no
+/// direction, and the scales are those of what falls.
 #[test]
 fn phases_of_no_length() {
     for (phi, chi_1) in [(Activation::Relu, 0.5), (Activation::LeakyRelu { slope: 0.5 }, 0.625)] {

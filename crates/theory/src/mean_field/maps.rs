@@ -1,0 +1,88 @@
+//! One wide layer: the length map, the correlation map and their slopes.
+
+use crate::gaussian::expectation;
+use crate::nonlinearity::Nonlinearity;
+
+/// Wide layers `h ← W φ(h) + b` with `Var W = σ_w²/fan_in` and `Var b = σ_b²`.
+///
+/// `q` is the variance of a pre-activation over the draws of the weights, `c` the correlation of two inputs'
+/// (Poole et al. 2016, arXiv 1606.05340; Schoenholz et al. 2017, arXiv 1611.01232).
+///
+/// ```
+/// use wick_theory::{Activation, MeanField};
+///
+/// // He's weights keep the variance of a ReLU net, whatever it is, and its gradients'.
+/// let he = MeanField { phi: Activation::Relu, weight_variance: 2.0, bias_variance: 0.0 };
+/// assert!((he.length_map(3.7) - 3.7).abs() < 1e-12);
+/// assert!((he.chi_1(3.7) - 1.0).abs() < 1e-12);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MeanField<N> {
+    /// What each layer applies.
+    pub phi: N,
+    /// `σ_w²`: the variance of a weight times the fan_in. Not negative.
+    pub weight_variance: f64,
+    /// `σ_b²`: the variance of a bias. Not negative.
+    pub bias_variance: f64,
+}
+
+/// The smallest variance at which the limit `q → 0` is taken.
+const ALMOST_ZERO: f64 = 1e-10;
+
+impl<N: Nonlinearity> MeanField<N> {
+    pub(super) fn mean(&self, q: f64, f: impl Fn(f64) -> f64) -> f64 {
+        expectation(f, q, self.phi.kinks())
+    }
+
+    /// The gain `1/√E[φ(z)²]`: weights of `Var W = gain²/fan_in` keep a variance of 1, whatever the variances
+    /// of `self` are.
+    ///
+    /// ```
+    /// use wick_theory::{Custom, MeanField};
+    ///
+    /// let square = Custom { value: |x: f64| x * x, derivative: |x: f64| 2.0 * x, kinks: vec![] };
+    /// let field = MeanField { phi: square, weight_variance: 1.0, bias_variance: 0.0 };
+    /// assert!((field.gain() - 1.0 / 3f64.sqrt()).abs() < 1e-12); // E z⁴ = 3
+    /// ```
+    pub fn gain(&self) -> f64 {
+        self.mean(1.0, |x| self.phi.value(x).powi(2)).sqrt().recip()
+    }
+
+    /// `q' = σ_w² E[φ(√q z)²] + σ_b²`.
+    pub fn length_map(&self, q: f64) -> f64 {
+        self.weight_variance * self.mean(q, |x| self.phi.value(x).powi(2)) + self.bias_variance
+    }
+
+    /// `χ₁ = σ_w² E[φ'(√q z)²]`: by how much a squared gradient changes from one layer to the next, and the
+    /// slope of the correlation map at `c = 1`. At `q = 0` it is the limit from above, which is not `φ'(0)²`
+    /// where `φ` has a kink there.
+    pub fn chi_1(&self, q: f64) -> f64 {
+        self.weight_variance * self.mean(q.max(ALMOST_ZERO), |x| self.phi.derivative(x).powi(2))
+    }
+
+    /// `χ_∥ = σ_w² d/dq E[φ(√q z)²]`, which is `χ₁ + σ_w² E[φ φ'']`: the slope of the length map. By Stein's
+    /// lemma it is `σ_w² E[x φ(x) φ'(x)]/q`, so that no second derivative is needed.
+    pub fn chi_parallel(&self, q: f64) -> f64 {
+        let q = q.max(ALMOST_ZERO);
+        self.weight_variance * self.mean(q, |x| x * self.phi.value(x) * self.phi.derivative(x)) / q
+    }
+
+    /// The correlation of two inputs one layer on: `c' = (σ_w² E[φ(u₁) φ(u₂)] + σ_b²)/√(q₁' q₂')` for
+    /// `u₁ = √q₁ z₁`, `u₂ = √q₂ (c z₁ + √(1-c²) z₂)`, `c` in `[-1, 1]`.
+    pub fn correlation_map(&self, q1: f64, q2: f64, c: f64) -> f64 {
+        let product =
+            self.weight_variance * self.of_two(q1, q2, c, |x| self.phi.value(x)) + self.bias_variance;
+        product / (self.length_map(q1) * self.length_map(q2)).sqrt()
+    }
+
+    /// `E[f(u₁) f(u₂)]` of two Gaussians of variances `q₁` and `q₂` and correlation `c`.
+    pub(super) fn of_two(&self, q1: f64, q2: f64, c: f64, f: impl Fn(f64) -> f64) -> f64 {
+        let rest = (1.0 - c * c).max(0.0) * q2;
+        let kinks = self.phi.kinks();
+        self.mean(q1, |u1| {
+            let centre = if q1 > 0.0 { c * (q2 / q1).sqrt() * u1 } else { 0.0 };
+            let moved: Vec<f64> = kinks.iter().map(|kink| kink - centre).collect();
+            f(u1) * expectation(|x| f(centre + x), rest, &moved)
+        })
+    }
+}
