@@ -21,6 +21,7 @@
 mod activation;
 mod finite_width;
 pub mod gaussian;
+mod hermite;
 mod mean_field;
 mod network;
 mod nonlinearity;

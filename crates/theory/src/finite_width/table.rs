@@ -1,115 +1,137 @@
-//! What a layer does at many lengths, computed at some.
+//! What a layer does at the `q` of every draw, tabulated at some and interpolated (section 8 of
+//! `docs/finite-width.md`).
 
-use super::batch::{Lengths, Pairs};
-use super::{DRAWS, LONGEST};
+use super::lengths::Lengths;
+use super::noise::DRAWS;
+use super::pairs::Pairs;
 use crate::nonlinearity::Nonlinearity;
 use crate::response::Response;
 
-/// What a layer does at the lengths that the draws have, by interpolation in `ln q`.
+/// Above this `q`, squares are continued as a power of it: every activation goes like one far out (the sine's
+/// squares are constant).
+pub(super) const LONGEST: f64 = 1e4;
+
+/// Rows at equal steps of `ln q`.
 pub(super) struct Table {
     first: f64,
     step: f64,
     rows: Vec<Row>,
 }
 
+/// What is interpolated. Means are in units of the root of the mean square; variances are those of one unit,
+/// to be divided by the number of units.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Row {
-    /// Over the root of the mean square, as all that is said of the mean here.
+    /// `E φ/√(E φ²)`.
     pub(super) mean: f64,
+    /// `E φ²`, equation (4).
     pub(super) mean_square: f64,
+    /// `E φ'²`.
     pub(super) slope_square: f64,
-    /// Of the mean square, relative; to be divided by the units.
-    pub(super) variance: f64,
-    /// How the mean goes with the mean square, and the variance that it has beside that, to be divided by the
-    /// units.
-    pub(super) along: f64,
-    pub(super) sideways: f64,
+    /// `v`, the relative variance of the mean square, equation (8).
+    pub(super) mean_square_variance: f64,
+    /// `β`, the regression of the mean on the mean square, equation (11).
+    pub(super) mean_slope: f64,
+    /// `r`, the variance of the mean that the mean square does not explain, equation (11).
+    pub(super) residual_mean_variance: f64,
 }
 
 impl Table {
+    /// The table for draws of these variances `q`.
     pub(super) fn new(
         phi: &dyn Nonlinearity,
-        lengths: &[f64],
+        variances: &[f64],
         pairs: &Pairs,
-        sizes: &Lengths,
+        lengths: &Lengths,
         conserved: f64,
     ) -> Self {
-        let mut sorted = lengths.to_vec();
+        let mut sorted = variances.to_vec();
         sorted.sort_by(f64::total_cmp);
         let high = sorted[DRAWS - 1 - DRAWS / 1000].min(LONGEST);
         let low = sorted[DRAWS / 1000].min(0.5 * LONGEST);
         if low <= 0.0 {
-            return Self { first: 0.0, step: 1.0, rows: vec![Row::new(phi, high, pairs, sizes, conserved)] };
+            return Self {
+                first: 0.0,
+                step: 1.0,
+                rows: vec![Row::new(phi, high, pairs, lengths, conserved)],
+            };
         }
         let (low, high) = (low.ln(), high.ln());
         let steps = (2.0 * (high - low)).ceil().clamp(2.0, 30.0);
         let step = ((high - low) / steps).max(1e-12);
-        let row = |i: usize| Row::new(phi, (low + step * i as f64).exp(), pairs, sizes, conserved);
+        let row = |i: usize| Row::new(phi, (low + step * i as f64).exp(), pairs, lengths, conserved);
         Self { first: low, step, rows: (0..=steps as usize).map(row).collect() }
     }
 
+    /// The row at `q`, by interpolation.
     pub(super) fn at(&self, q: f64) -> Row {
         let [only] = self.rows[..] else {
-            let place = (q.ln() - self.first) / self.step;
+            let position = (q.ln() - self.first) / self.step;
             let last = self.rows.len() - 1;
-            if place > last as f64 + 1.0 {
-                return self.beyond(place - last as f64);
+            if position > last as f64 + 1.0 {
+                return self.beyond(position - last as f64);
             }
-            let left = (place.max(0.0) as usize).min(last - 1);
-            return Row::between(&self.rows[left], &self.rows[left + 1], place - left as f64);
+            let left = (position.max(0.0) as usize).min(last - 1);
+            return Row::between(&self.rows[left], &self.rows[left + 1], position - left as f64);
         };
         only
     }
 
-    /// So many steps beyond the last row, where squares go like a power of the length: of it, of its root, or
-    /// not at all.
+    /// The row that lies `steps` beyond the last one. Squares go like a power of `q`, a multiple of 1/2: `q`,
+    /// its root, or a constant.
     fn beyond(&self, steps: f64) -> Row {
         let (before, last) = (&self.rows[self.rows.len() - 2], self.rows[self.rows.len() - 1]);
-        let go = |f: fn(&Row) -> f64| {
+        let continued = |f: fn(&Row) -> f64| {
             let power = (f(&last) / f(before)).ln() / self.step;
             let power = if power.is_finite() { (2.0 * power).round() / 2.0 } else { 0.0 };
             f(&last) * (power * steps * self.step).exp()
         };
-        Row { mean_square: go(|row| row.mean_square), slope_square: go(|row| row.slope_square), ..last }
+        Row {
+            mean_square: continued(|row| row.mean_square),
+            slope_square: continued(|row| row.slope_square),
+            ..last
+        }
     }
 }
 
 impl Row {
-    fn new(phi: &dyn Nonlinearity, q: f64, pairs: &Pairs, sizes: &Lengths, conserved: f64) -> Self {
-        let at = Response::at(phi, q);
-        let [mean, mean_square, slope_square] = Self::over_lengths(phi, q, &at, sizes);
-        let root = if at.mean_square > 0.0 { at.mean_square.sqrt() } else { 1.0 };
-        let variance = pairs.over(|c| at.squares(c, conserved)).max(0.0);
-        let together = pairs.over(|c| at.values_and_squares(c, conserved)) / root.powi(3);
-        let of_mean = pairs.over(|c| at.means(c, conserved)).max(0.0) / root.powi(2);
-        let along = if variance > 0.0 { together / variance } else { 0.0 };
+    fn new(phi: &dyn Nonlinearity, q: f64, pairs: &Pairs, lengths: &Lengths, conserved: f64) -> Self {
+        let response = Response::new(phi, q);
+        let [mean, mean_square, slope_square] = Self::mixture(phi, q, &response, lengths);
+        let root = if response.mean_square > 0.0 { response.mean_square.sqrt() } else { 1.0 };
+        let mean_square_variance = pairs.mean_over_all(|c| response.cov_squares(c, conserved)).max(0.0);
+        let covariance =
+            pairs.mean_over_all(|c| response.cov_values_and_squares(c, conserved)) / root.powi(3);
+        let mean_variance =
+            pairs.mean_over_all(|c| response.cov_values(c, conserved)).max(0.0) / root.powi(2);
+        let mean_slope = if mean_square_variance > 0.0 { covariance / mean_square_variance } else { 0.0 };
         Self {
             mean: if mean_square > 0.0 { mean / mean_square.sqrt() } else { 0.0 },
             mean_square,
             slope_square,
-            variance,
-            along,
-            sideways: (of_mean - along * together).max(0.0),
+            mean_square_variance,
+            mean_slope,
+            residual_mean_variance: (mean_variance - mean_slope * covariance).max(0.0),
         }
     }
 
-    /// The means over samples of different lengths.
-    fn over_lengths(phi: &dyn Nonlinearity, q: f64, at: &Response, sizes: &Lengths) -> [f64; 3] {
-        if sizes.spread() < 1e-6 {
-            return [at.mean, at.mean_square, at.slope_square];
+    /// `E φ`, `E φ²` and `E φ'²`, averaged over samples of different lengths, equation (4).
+    fn mixture(phi: &dyn Nonlinearity, q: f64, response: &Response, lengths: &Lengths) -> [f64; 3] {
+        if lengths.variance() < 1e-6 {
+            return [response.mean, response.mean_square, response.slope_square];
         }
-        let mut means = [0.0; 3];
-        for size in &sizes.0 {
-            for (mean, level) in means.iter_mut().zip(Response::levels(phi, (q * size).min(100.0 * LONGEST)))
-            {
-                *mean += level / sizes.0.len() as f64;
+        let mut mixture = [0.0; 3];
+        for length in &lengths.0 {
+            let means = Response::means(phi, (q * length).min(100.0 * LONGEST));
+            for (total, mean) in mixture.iter_mut().zip(means) {
+                *total += mean / lengths.0.len() as f64;
             }
         }
-        means
+        mixture
     }
 
-    /// Squares by their logarithms, which go straight where lengths are small or large, and beyond the table
-    /// too.
+    /// Interpolates at the fraction `t` from `a` to `b`, or beyond. The logarithms of squares are straight in
+    /// `ln q` where `q` is small or large, beyond the table too.
     fn between(a: &Self, b: &Self, t: f64) -> Self {
         let line = |f: fn(&Self) -> f64| f(a) + t.clamp(0.0, 1.0) * (f(b) - f(a));
         let log = |f: fn(&Self) -> f64| {
@@ -120,9 +142,9 @@ impl Row {
             mean: line(|row| row.mean),
             mean_square: log(|row| row.mean_square),
             slope_square: log(|row| row.slope_square),
-            variance: line(|row| row.variance),
-            along: line(|row| row.along),
-            sideways: line(|row| row.sideways),
+            mean_square_variance: line(|row| row.mean_square_variance),
+            mean_slope: line(|row| row.mean_slope),
+            residual_mean_variance: line(|row| row.residual_mean_variance),
         }
     }
 }

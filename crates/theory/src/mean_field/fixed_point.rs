@@ -115,9 +115,11 @@ impl<N: Nonlinearity> MeanField<N> {
     pub fn phase(&self) -> Option<Phase> {
         let q = self.fixed_length()?;
         let chi_1 = self.chi_1(q);
-        let at = Response::at(&self.phi, q);
+        let at = Response::new(&self.phi, q);
         let length = self.weight_variance * at.mean_square + self.bias_variance;
-        let grows = |c: f64| (self.weight_variance * at.values(c) + self.bias_variance) / length > c + 1e-12;
+        let grows = |c: f64| {
+            (self.weight_variance * at.product_of_values(c) + self.bias_variance) / length > c + 1e-12
+        };
         let c = (q > 0.0).then(|| {
             if chi_1 <= 1.0 {
                 1.0
@@ -128,7 +130,7 @@ impl<N: Nonlinearity> MeanField<N> {
             }
         });
         let falls = |slope: f64| -1.0 / slope.ln();
-        let slope = |c: f64| if c == 1.0 { chi_1 } else { self.weight_variance * at.slopes(c) };
+        let slope = |c: f64| if c == 1.0 { chi_1 } else { self.weight_variance * at.product_of_slopes(c) };
         let scales = DepthScales {
             length: falls(self.chi_parallel(q)),
             correlation: c.map(|c| falls(slope(c))),

@@ -4,6 +4,7 @@ use super::MeanField;
 use crate::activation::Activation;
 use crate::gaussian::expectation;
 use crate::nonlinearity::Custom;
+use crate::response::Response;
 
 fn field(phi: Activation, weight_variance: f64, bias_variance: f64) -> MeanField<Activation> {
     MeanField { phi, weight_variance, bias_variance }
@@ -165,4 +166,20 @@ fn functions_of_ones_own() {
     let relu = field(Activation::Relu, 2.0, 0.0);
     assert_eq!(custom.length_map(0.7), relu.length_map(0.7));
     near(custom.correlation_map(1.0, 2.0, 0.3), relu.correlation_map(1.0, 2.0, 0.3), 1e-14, "c");
+}
+
+/// The Hermite series agree with the correlation map by quadrature in two dimensions.
+#[test]
+fn series_agree_with_quadrature() {
+    for phi in [Activation::Tanh, Activation::Relu, Activation::Gelu, Activation::Sigmoid] {
+        let map = field(phi, 1.0, 0.0);
+        for q in [0.1, 1.0, 4.0] {
+            let response = Response::new(&phi, q);
+            for c in [-0.5, 0.0, 0.3, 0.9, 1.0] {
+                let got = response.product_of_values(c) / response.mean_square;
+                let expected = map.correlation_map(q, q, c);
+                assert!((got - expected).abs() < 1e-4, "{phi} {q} {c}: {got} {expected}");
+            }
+        }
+    }
 }

@@ -1,0 +1,106 @@
+use super::{Band, BatchGeometry, finite_width};
+use crate::activation::Activation;
+use crate::network::LayerLaw;
+use crate::products::log_norm_of_product;
+
+fn layers(
+    n: usize,
+    depth: usize,
+    sigma_w: f64,
+    phi: Activation,
+    orthogonal: bool,
+) -> Vec<LayerLaw<Activation>> {
+    let weight_variance = sigma_w * sigma_w / n as f64;
+    vec![LayerLaw { fan_in: n, fan_out: n, weight_variance, bias_variance: 0.0, orthogonal, phi }; depth]
+}
+
+fn one_sample(n: usize) -> BatchGeometry {
+    BatchGeometry::normal(1, n, 1.0)
+}
+
+/// The band of `ln rms²` of one sample through a linear net, against the exact law of a product of
+/// Gaussian matrices; and through a ReLU net, against Hanin's `N(-5β/2, 5β)`. Twin: the other net's law.
+#[test]
+fn one_sample_has_the_law_of_the_length() {
+    let (n, depth) = (100, 20);
+    let beta = depth as f64 / n as f64;
+    let (mean, variance) = log_norm_of_product(n as u32, depth as u32, (1.0 / n as f64).sqrt()).unwrap();
+    let laws = [
+        (Activation::Identity, 1.0, 2.0 * mean, 4.0 * variance),
+        (Activation::Relu, 2f64.sqrt(), -2.5 * beta, 5.0 * beta),
+    ];
+    let off = |phi, sigma_w, mean: f64, variance: f64| {
+        let bands = finite_width(&layers(n, depth, sigma_w, phi, false), &one_sample(n), &one_sample(n));
+        // The first layer's gradient comes through all layers but the first. A ReLU's std is a fixed
+        // share of its rms.
+        let (last, first) = (bands[depth - 1].std, bands[0].gradient_rms);
+        let spread = |band: Band| 2.0 * (band.high / band.low).ln() / 3.919_928;
+        let shift = if phi == Activation::Relu {
+            2.0 * last.middle.ln() - (1.0 - 1.0 / std::f64::consts::PI).ln()
+        } else {
+            2.0 * last.middle.ln()
+        };
+        let backward = variance * (depth - 1) as f64 / depth as f64;
+        ((shift - mean).abs() / variance.sqrt())
+            .max((spread(last).powi(2) / variance - 1.0).abs())
+            .max((spread(first).powi(2) / backward - 1.0).abs())
+    };
+    for (phi, sigma_w, mean, variance) in laws {
+        let found = off(phi, sigma_w, mean, variance);
+        assert!(found < 0.12, "{phi}: {found}");
+    }
+    let [(linear, sigma_w, ..), (_, _, mean, variance)] = laws;
+    assert!(off(linear, sigma_w, mean, variance) > 0.3, "the twin that must fail");
+}
+
+/// Orthogonal weights keep every length, so nothing strays in a linear net.
+#[test]
+fn orthogonal_linear_nets_do_not_stray() {
+    let bands =
+        finite_width(&layers(50, 10, 1.0, Activation::Identity, true), &one_sample(50), &one_sample(50));
+    assert!((bands[0].gradient_rms.high - bands[0].gradient_rms.low).abs() < 1e-6);
+    // What is left is the mean over fifty units, which the std leaves out.
+    assert!(bands[9].std.high - bands[9].std.low < 0.06, "{:?}", bands[9]);
+    let loose =
+        finite_width(&layers(50, 10, 1.0, Activation::Identity, false), &one_sample(50), &one_sample(50));
+    assert!(loose[9].std.high - loose[9].std.low > 0.5, "the twin that must fail: {:?}", loose[9]);
+}
+
+/// Samples with nothing in common stray less together than one by itself; copies of one sample stray as
+/// it does.
+#[test]
+fn a_batch_strays_by_what_its_samples_share() {
+    let net = layers(100, 5, 1.0, Activation::Tanh, false);
+    let width = |input: BatchGeometry| {
+        let band = finite_width(&net, &input, &BatchGeometry::normal(input.samples, 100, 1.0))[4].std;
+        (band.high / band.low).ln()
+    };
+    let one = width(one_sample(100));
+    let copies = width(BatchGeometry { cosine: 1.0, cosine_square: 1.0, samples: 100, ..one_sample(100) });
+    assert!((copies / one - 1.0).abs() < 0.1, "{copies} {one}");
+    assert!(width(BatchGeometry::normal(100, 100, 1.0)) < 0.4 * one);
+}
+
+#[test]
+fn extremes() {
+    // Nothing in, nothing out; and lengths beyond all bounds.
+    let nothing = BatchGeometry { mean_square: 0.0, ..one_sample(10) };
+    let bands = finite_width(&layers(10, 3, 1.0, Activation::Tanh, false), &nothing, &nothing);
+    assert_eq!((bands[2].std.high, bands[0].gradient_rms.high), (0.0, 0.0));
+    let bands =
+        finite_width(&layers(64, 12, 30.0, Activation::Relu, false), &one_sample(64), &one_sample(64));
+    // Beyond the longest length that is integrated over, tanh's outputs stay ±1, and their gradients fall
+    // like q^(-1/4).
+    let layer = |sigma_w| {
+        finite_width(&layers(64, 2, sigma_w, Activation::Tanh, false), &one_sample(64), &one_sample(64))
+    };
+    let [long, longer] = [1e8, 1e12].map(layer);
+    assert!((long[1].std.middle - 1.0).abs() < 0.02 && (longer[1].std.middle - 1.0).abs() < 0.02, "{long:?}");
+    // χ₁ = σ_w² E φ'² goes like σ_w: 1e4 times as large a σ_w, 100 times the gradient.
+    let ratio = longer[0].gradient_rms.middle / long[0].gradient_rms.middle;
+    assert!((ratio / 100.0 - 1.0).abs() < 0.05, "{ratio}");
+    // He's gain is √2: 30 is (30/√2)¹² too much.
+    let expected = 12.0 * (30.0 / 2f64.sqrt()).ln();
+    assert!((bands[11].std.middle.ln() - expected).abs() < 2.0, "{:?} {expected}", bands[11]);
+    assert!(finite_width::<Activation>(&[], &nothing, &nothing).is_empty());
+}
