@@ -1,15 +1,22 @@
-//! What signal propagation theory says of a network, in plain `f64`, without tensors.
+//! Signal propagation theory: what to expect of the signals and gradients of a network, in plain `f64`,
+//! without tensors.
 //!
-//! - [`Activation`]: every activation of the workspace with its value, derivative, gain and flat tails.
-//!   There is one such enum in Wick; the tensor ops and the programs are keyed on it.
-//! - [`MeanField`]: maps of lengths and correlations, `χ₁` and `χ_∥`, fixed points, depth scales, the
-//!   critical line.
-//! - [`predict`]: a network as it is given, layer by layer, forward and backward.
-//! - [`finite_width`]: the same for layers that are not wide, with the band that 95 % of the draws fall in.
-//! - [`lyapunov_exponent`], [`log_norm_of_product`]: products of Gaussian matrices; [`jacobian_spectrum`] of
-//!   a net.
-//! - [`special`]: the normal distribution function and what else activations have in common.
-//! - [`gaussian::expectation`]: integrals `E[f(√q z)]`, `z ~ N(0, 1)`, split at the kinks of `f`.
+//! - [`Activation`] has every activation of the workspace, with its value, derivative, gain and saturation
+//!   thresholds. It is the only such enum in Wick; the tensor ops and the programs are keyed on it.
+//! - [`MeanField`] has the maps of lengths and correlations, `χ₁` and `χ_∥`, fixed points, depth scales and
+//!   the critical line of wide layers that are all alike.
+//! - [`predict`] follows a network with its own widths and variances, layer by layer, forward and backward.
+//! - [`finite_width`] does the same for layers that are not wide: the median, and the band that holds 95 % of
+//!   the draws.
+//! - [`jacobian_spectrum`] gives the mean and the variance of the squared singular values of a net's
+//!   Jacobian.
+//! - [`lyapunov_exponent`] and [`log_norm_of_product`] are about products of Gaussian matrices.
+//! - [`special`] has the normal distribution function and the other functions that activations have in
+//!   common.
+//! - [`gaussian::expectation`] integrates `E[f(√q z)]`, `z ~ N(0, 1)`, split at the kinks of `f`.
+//!
+//! `docs/theory.md` in the repository has one page on which function answers which question,
+//! `docs/finite-width.md` the derivation behind [`finite_width`].
 //!
 //! ```
 //! use wick_theory::Activation;

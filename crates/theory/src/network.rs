@@ -1,27 +1,28 @@
-//! What theory predicts of a network as it is given: its own widths, variances and input.
+//! What theory predicts for a network with its own widths, variances and input.
 
 use crate::gaussian::expectation;
 use crate::nonlinearity::Nonlinearity;
 
-/// A layer `h = φ(W x + b)` as it is drawn.
+/// The law of a layer `h = φ(W x + b)`: its sizes, and the distribution that its weights and biases are drawn
+/// from.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LayerLaw<N> {
-    /// How many inputs.
+    /// The number of inputs.
     pub fan_in: usize,
-    /// How many outputs.
+    /// The number of outputs.
     pub fan_out: usize,
-    /// `Var W_ij`, of mean 0.
+    /// `Var W_ij`; the mean is 0.
     pub weight_variance: f64,
-    /// `Var b_i`, of mean 0; 0 without biases.
+    /// `Var b_i`; the mean is 0. It is 0 without biases.
     pub bias_variance: f64,
     /// Whether the rows or columns of `W` are orthonormal up to a factor; its elements are independent
     /// otherwise.
     pub orthogonal: bool,
-    /// What it applies.
+    /// The activation.
     pub phi: N,
 }
 
-/// What is predicted of a layer, for wide layers: in the mean over the draws of the weights.
+/// The prediction for one layer in the limit of wide layers, as a mean over the draws of the weights.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LayerPrediction {
     /// The variance of the pre-activations, `q = fan_in · Var W · E[x²] + Var b`.
@@ -36,7 +37,7 @@ pub struct LayerPrediction {
     pub gradient_rms: f64,
 }
 
-/// The prediction for each layer, first to last, from the input's mean square and the root mean square of the
+/// Predicts each layer, first to last, from the input's mean square and the root mean square of the
 /// gradient with respect to the last output.
 ///
 /// Forward `q_l = n_in σ² E[x²] + σ_b²` (He et al. 2015, equation 6, with any activation), backward
@@ -108,8 +109,8 @@ pub fn jacobian_spectrum(
     (mean, mean * mean * f64::from(depth) * (second / (first * first) - 1.0 + of_weights))
 }
 
-/// Hanin's `β = Σ 1/n` over the hidden widths: what finite width does to a ReLU net grows with it (Hanin
-/// 2018, arXiv 1801.03744).
+/// Hanin's `β = Σ 1/n` over the hidden widths. The fluctuations of a ReLU net grow with `β` (Hanin 2018,
+/// arXiv 1801.03744).
 pub fn inverse_width_sum(widths: &[usize]) -> f64 {
     widths.iter().map(|&width| 1.0 / width as f64).sum()
 }
@@ -134,7 +135,7 @@ mod tests {
 
     const WIDTHS: [usize; 11] = [800, 750, 700, 650, 600, 550, 500, 450, 400, 350, 300];
 
-    /// The lecture's net, its weights' variance by the layer's fans.
+    /// The predictions for the lecture's net, with the variance of the weights as a function of the fans.
     fn lecture(variance: impl Fn(f64, f64) -> f64) -> Vec<LayerPrediction> {
         let layers: Vec<_> = WIDTHS
             .windows(2)
@@ -169,7 +170,7 @@ mod tests {
         }
     }
 
-    /// Without an activation, the gradient's factor is `n_out σ²` alone; a ReLU halves it.
+    /// The factor of the squared gradient is `n_out σ²` without an activation; a ReLU halves it.
     #[test]
     fn gradients_go_back_by_fan_out() {
         for (phi, factor) in [(Activation::Identity, 1.0), (Activation::Relu, 0.5)] {

@@ -1,4 +1,4 @@
-//! What a layer applies, as the theory sees it: a function with its derivative and its kinks.
+//! The trait of the functions that a layer may apply: a value, a derivative and the kinks.
 
 use crate::activation::Activation;
 
@@ -10,7 +10,7 @@ pub trait Nonlinearity {
     /// `φ'(x)`.
     fn derivative(&self, x: f64) -> f64;
 
-    /// Where `φ` or a derivative of it jumps: integrals are split there.
+    /// The places where `φ` or a derivative of it jumps. Integrals are split at these.
     fn kinks(&self) -> &[f64];
 }
 
@@ -35,7 +35,7 @@ pub struct Custom<F, D> {
     pub value: F,
     /// `φ'`.
     pub derivative: D,
-    /// Where `φ` or a derivative of it jumps.
+    /// The places where `φ` or a derivative of it jumps.
     pub kinks: Vec<f64>,
 }
 

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_there_is_none_of() {
+    fn arguments_out_of_range_give_none() {
         assert!(lyapunov_exponent(4, 0, 1.0).is_none() && lyapunov_exponent(4, 5, 1.0).is_none());
         assert!(lyapunov_exponent(0, 1, 1.0).is_none() && log_norm_of_product(4, 3, f64::NAN).is_none());
     }

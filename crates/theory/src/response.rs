@@ -134,8 +134,8 @@ mod tests {
     use super::*;
     use crate::activation::Activation;
 
-    /// A ReLU's: `E φ⁴/(E φ²)² = 6`, `E φ'⁴/(E φ'²)² = 2`, so that a unit's square and a gate's vary by 5 and
-    /// 1; a linear layer's square by 2, all of which goes by the length.
+    /// A ReLU has `E φ⁴/(E φ²)² = 6` and `E φ'⁴/(E φ'²)² = 2`, so that `κ(1) = 5` and `χ(1) = 2`. A linear
+    /// layer has `κ(1) = 2`, all of which comes from the norm.
     #[test]
     fn closed_forms() {
         let relu = Response::new(&Activation::Relu, 3.0);
@@ -144,7 +144,7 @@ mod tests {
             (relu.product_of_squared_slopes(1.0) - 2.0).abs() < 1e-10
                 && (relu.slope_input_ratio - 1.0).abs() < 1e-10
         );
-        // Two independent units have nothing in common.
+        // Two independent units have covariances of 0.
         assert!(
             relu.cov_squares(0.0, 0.0).abs() < 1e-10
                 && relu.cov_squared_slopes_and_squares(0.0, 0.0).abs() < 1e-10

@@ -2,7 +2,7 @@
 //! saturation thresholds.
 //!
 //! A new activation is one variant in `kind.rs` with its entry in [`Activation::ALL`], its row in the table
-//! of the docs, and one arm in each of `properties`, `value` and `derivative` there.
+//! of the docs, and one arm in each of `properties`, `value` and `derivative` of that file.
 
 mod gain;
 mod kind;

@@ -1,7 +1,7 @@
 //! Bands: a median with the interval that holds 95 % of the draws.
 
-/// Where a number is expected, over the draws of the weights: its median, and the band that holds 95 % of
-/// them.
+/// The distribution of a number over the draws of the weights: its median, and the interval that holds 95 %
+/// of the draws.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Band {
     /// 2.5 % of the draws are below.
@@ -13,7 +13,7 @@ pub struct Band {
 }
 
 impl Band {
-    /// Whether a number is in the band, its ends included.
+    /// Whether a number is in the band; the ends belong to it.
     pub fn contains(&self, x: f64) -> bool {
         self.low <= x && x <= self.high
     }

@@ -3,8 +3,8 @@
 
 use super::lengths::Lengths;
 
-/// A batch of vectors, by what a network's fluctuations depend on: the input's samples, or the gradients of a
-/// loss with respect to the last layer's outputs.
+/// What the fluctuations of a network depend on, of a batch of vectors: the samples of the input, or the
+/// gradients of a loss with respect to the last layer's outputs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BatchGeometry {
     /// The number of vectors, at least 1.

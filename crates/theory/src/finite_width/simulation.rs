@@ -9,27 +9,33 @@ use super::noise::Normals;
 use crate::network::LayerLaw;
 use crate::nonlinearity::Nonlinearity;
 
-/// What to expect of a layer.
+/// The bands of one layer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LayerBands {
     /// The standard deviation of the outputs, over units and samples.
     pub std: Band,
-    /// `√E (∂J/∂h)²`, over units and samples. Of the last layer it is given.
+    /// `√E (∂J/∂h)²`, over units and samples. That of the last layer is given.
     pub gradient_rms: Band,
 }
 
-/// For each layer, first to last, where 95 % of the draws of the weights leave the standard deviation of its
-/// outputs and the root mean square of its gradients, given the input and the gradients of the loss with
-/// respect to the last outputs.
+/// Predicts the bands of each layer, first to last: the median and the interval of 95 % of the draws of the
+/// weights, for the standard deviation of the outputs and for the root mean square of the gradients, given
+/// the input and the gradients of the loss with respect to the last outputs.
 ///
-/// A seeded simulation, of a few numbers for each layer and not of the net: given the layer below, a layer's
-/// mean square is a mean over `n` independent units and so varies by `Var/n`, which for a batch is the mean
-/// of `Cov(φ²(u_a), φ²(u_b))` over its pairs, by their correlation, and in which a pair of a sample with
-/// itself counts once in so many. Lengths go on by the length map, correlations by the correlation map, which
-/// finite layers blur by `1/n`. Backward the same, with gates `φ'²` that vary with the lengths they see; `W`
-/// being met both ways adds a factor `1 + (E[z² φ'²]/E φ'² - 1)/n`. For one sample of a ReLU net this is the
-/// law of Hanin and Rolnick (2018, arXiv 1803.01719), for one of a linear net that of Cohen and Newman
-/// (1984). Of orthogonal weights, what goes by the length alone does not vary where they keep lengths.
+/// The function simulates a recursion with a fixed seed, of a few numbers per layer, and not the network:
+///
+/// - Given its input, a layer's mean square is a mean over `n` independent units, so its relative variance is
+///   `v/n`. For a batch, `v` is the mean of `Cov(φ²(u_a), φ²(u_b))` over all pairs of samples, which depends
+///   on their correlation; a pair of a sample with itself is one of `B`.
+/// - Lengths go on by the length map and correlations by the correlation map, which finite layers blur by
+///   `1/n`.
+/// - Backward is the same, with gates `φ'²` whose fluctuations are correlated with those of the forward pass.
+///   `W` is used in both directions, which adds a factor `1 + (E[z² φ'²]/E φ'² - 1)/fan_in`.
+/// - Orthogonal weights preserve norms, so the part of the variance that comes from the norm vanishes.
+///
+/// For one sample of a ReLU net this is the law of Hanin and Rolnick (2018, arXiv 1803.01719), for one of a
+/// linear net that of Cohen and Newman (1984). `docs/finite-width.md` in the repository has the derivation,
+/// with what is assumed.
 ///
 /// ```
 /// use wick_theory::{Activation, BatchGeometry, LayerLaw, finite_width};
@@ -43,7 +49,8 @@ pub struct LayerBands {
 ///     orthogonal: false,
 ///     phi: Activation::Tanh,
 /// };
-/// let last = finite_width(&[layer; 100], &BatchGeometry::normal(1, 512, 1.0), &BatchGeometry::normal(1, 512, 1.0))[99];
+/// let sample = BatchGeometry::normal(1, 512, 1.0);
+/// let last = finite_width(&[layer; 100], &sample, &sample)[99];
 /// assert!((last.std.middle - 0.0675).abs() < 0.002);
 /// assert!(last.std.low < 0.0463 && last.std.high > 0.0882);
 /// ```
@@ -66,7 +73,7 @@ pub fn finite_width<N: Nonlinearity>(
     simulate(&layers, input, gradient)
 }
 
-/// The same for layers of any activation, so that the simulation is compiled here and once.
+/// [`finite_width`] without a type parameter, so that the simulation is compiled once and in this crate.
 fn simulate(layers: &[Layer], input: &BatchGeometry, gradient: &BatchGeometry) -> Vec<LayerBands> {
     let mut normals = Normals::new();
     let forward = forward(layers, input, &mut normals);

@@ -18,8 +18,8 @@ fn one_sample(n: usize) -> BatchGeometry {
     BatchGeometry::normal(1, n, 1.0)
 }
 
-/// The band of `ln rms²` of one sample through a linear net, against the exact law of a product of
-/// Gaussian matrices; and through a ReLU net, against Hanin's `N(-5β/2, 5β)`. Twin: the other net's law.
+/// The band of `ln rms²` of one sample agrees, for a linear net, with the exact law of a product of Gaussian
+/// matrices, and for a ReLU net with Hanin's `N(-5β/2, 5β)`. The twin is the other net's law.
 #[test]
 fn one_sample_has_the_law_of_the_length() {
     let (n, depth) = (100, 20);
@@ -31,8 +31,8 @@ fn one_sample_has_the_law_of_the_length() {
     ];
     let off = |phi, sigma_w, mean: f64, variance: f64| {
         let bands = finite_width(&layers(n, depth, sigma_w, phi, false), &one_sample(n), &one_sample(n));
-        // The first layer's gradient comes through all layers but the first. A ReLU's std is a fixed
-        // share of its rms.
+        // The first layer's gradient comes through all layers but the first. A ReLU's std is a fixed fraction
+        // of its rms.
         let (last, first) = (bands[depth - 1].std, bands[0].gradient_rms);
         let spread = |band: Band| 2.0 * (band.high / band.low).ln() / 3.919_928;
         let shift = if phi == Activation::Relu {
@@ -53,23 +53,23 @@ fn one_sample_has_the_law_of_the_length() {
     assert!(off(linear, sigma_w, mean, variance) > 0.3, "the twin that must fail");
 }
 
-/// Orthogonal weights keep every length, so nothing strays in a linear net.
+/// Orthogonal weights preserve every norm, so nothing fluctuates in a linear net.
 #[test]
-fn orthogonal_linear_nets_do_not_stray() {
+fn orthogonal_linear_nets_do_not_fluctuate() {
     let bands =
         finite_width(&layers(50, 10, 1.0, Activation::Identity, true), &one_sample(50), &one_sample(50));
     assert!((bands[0].gradient_rms.high - bands[0].gradient_rms.low).abs() < 1e-6);
-    // What is left is the mean over fifty units, which the std leaves out.
+    // The std still fluctuates by the mean over fifty units, which it leaves out.
     assert!(bands[9].std.high - bands[9].std.low < 0.06, "{:?}", bands[9]);
     let loose =
         finite_width(&layers(50, 10, 1.0, Activation::Identity, false), &one_sample(50), &one_sample(50));
     assert!(loose[9].std.high - loose[9].std.low > 0.5, "the twin that must fail: {:?}", loose[9]);
 }
 
-/// Samples with nothing in common stray less together than one by itself; copies of one sample stray as
-/// it does.
+/// A batch of uncorrelated samples fluctuates less than one sample; a batch of copies of one sample
+/// fluctuates as much.
 #[test]
-fn a_batch_strays_by_what_its_samples_share() {
+fn a_batch_fluctuates_by_what_its_samples_have_in_common() {
     let net = layers(100, 5, 1.0, Activation::Tanh, false);
     let width = |input: BatchGeometry| {
         let band = finite_width(&net, &input, &BatchGeometry::normal(input.samples, 100, 1.0))[4].std;
@@ -83,14 +83,14 @@ fn a_batch_strays_by_what_its_samples_share() {
 
 #[test]
 fn extremes() {
-    // Nothing in, nothing out; and lengths beyond all bounds.
+    // An input of zeros gives outputs of zeros.
     let nothing = BatchGeometry { mean_square: 0.0, ..one_sample(10) };
     let bands = finite_width(&layers(10, 3, 1.0, Activation::Tanh, false), &nothing, &nothing);
     assert_eq!((bands[2].std.high, bands[0].gradient_rms.high), (0.0, 0.0));
     let bands =
         finite_width(&layers(64, 12, 30.0, Activation::Relu, false), &one_sample(64), &one_sample(64));
-    // Beyond the longest length that is integrated over, tanh's outputs stay ±1, and their gradients fall
-    // like q^(-1/4).
+    // Above the largest `q` that is tabulated, tanh's outputs stay ±1, and their gradients fall like
+    // q^(-1/4).
     let layer = |sigma_w| {
         finite_width(&layers(64, 2, sigma_w, Activation::Tanh, false), &one_sample(64), &one_sample(64))
     };
@@ -99,7 +99,7 @@ fn extremes() {
     // χ₁ = σ_w² E φ'² goes like σ_w: 1e4 times as large a σ_w, 100 times the gradient.
     let ratio = longer[0].gradient_rms.middle / long[0].gradient_rms.middle;
     assert!((ratio / 100.0 - 1.0).abs() < 0.05, "{ratio}");
-    // He's gain is √2: 30 is (30/√2)¹² too much.
+    // He's gain is √2, so a gain of 30 is too large by (30/√2)¹².
     let expected = 12.0 * (30.0 / 2f64.sqrt()).ln();
     assert!((bands[11].std.middle.ln() - expected).abs() < 2.0, "{:?} {expected}", bands[11]);
     assert!(finite_width::<Activation>(&[], &nothing, &nothing).is_empty());

@@ -4,7 +4,7 @@ use super::maps::MeanField;
 use super::search::{SHORTEST, bisect, intervals};
 use crate::nonlinearity::Nonlinearity;
 
-/// Where a net neither forgets nor amplifies: `χ₁ = 1`, with a stable length.
+/// A critical point, at which gradients neither vanish nor explode: `χ₁ = 1`, with a stable length.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Critical {
     /// The variance of the pre-activations.
@@ -16,25 +16,25 @@ pub struct Critical {
 }
 
 impl<N: Nonlinearity> MeanField<N> {
-    /// The point of the line `χ₁ = 1` at a length, whatever the weight and bias variances of `self` are; its
-    /// bias variance may come out negative, where no net is.
+    /// The point of the line `χ₁ = 1` at the length `q`. The variances of `self` are not used. The bias
+    /// variance of the point may be negative, in which case no net has it.
     fn edge(&self, q: f64) -> Critical {
         let weight_variance = 1.0 / self.mean(q, |x| self.phi.derivative(x).powi(2));
         let bias_variance = q - weight_variance * self.mean(q, |x| self.phi.value(x).powi(2));
         Critical { q, weight_variance, bias_variance }
     }
 
-    /// Whether the length is stable at a point of the line `χ₁ = 1`. At 0, where all slopes are 1, it is the
-    /// one a little above that tells: GELU's lengths grow from there.
-    fn holds(&self, at: Critical) -> bool {
+    /// Whether the length is stable at a point of the line `χ₁ = 1`. At 0, where all slopes are 1, the slope
+    /// a little above 0 decides: GELU's lengths grow from 0.
+    fn is_stable(&self, at: Critical) -> bool {
         const ABOVE: f64 = 1e-3;
-        let there = MeanField { phi: &self.phi, weight_variance: at.weight_variance, bias_variance: 0.0 };
-        there.chi_parallel(at.q.max(ABOVE)) <= 1.0 + 1e-9
+        let field = MeanField { phi: &self.phi, weight_variance: at.weight_variance, bias_variance: 0.0 };
+        field.chi_parallel(at.q.max(ABOVE)) <= 1.0 + 1e-9
     }
 
-    /// The critical weight variance for the bias variance of `self` (its weight variance does not matter):
-    /// `χ₁ = 1` at a length that is fixed and stable (`χ_∥ ≤ 1`). `None` where there is none, as for GELU
-    /// below its critical point.
+    /// The critical weight variance for the bias variance of `self` (the weight variance of `self` is not
+    /// used): `χ₁ = 1` at a length that is fixed and stable (`χ_∥ ≤ 1`). `None` where no such length exists,
+    /// as for GELU below its critical point.
     ///
     /// ```
     /// use wick_theory::{Activation, MeanField};
@@ -45,7 +45,7 @@ impl<N: Nonlinearity> MeanField<N> {
     pub fn critical(&self) -> Option<Critical> {
         let wanted = self.bias_variance;
         let first = self.edge(SHORTEST);
-        if (first.bias_variance - wanted).abs() <= 1e-12 && self.holds(first) {
+        if (first.bias_variance - wanted).abs() <= 1e-12 && self.is_stable(first) {
             return Some(Critical { q: 0.0, bias_variance: wanted, ..first });
         }
         for (before, q) in intervals() {
@@ -53,7 +53,7 @@ impl<N: Nonlinearity> MeanField<N> {
             if low < wanted && wanted <= high {
                 let q = bisect(before, q, |q| self.edge(q).bias_variance < wanted);
                 let found = Critical { bias_variance: wanted, ..self.edge(q) };
-                if self.holds(found) {
+                if self.is_stable(found) {
                     return Some(found);
                 }
             }
@@ -61,9 +61,9 @@ impl<N: Nonlinearity> MeanField<N> {
         None
     }
 
-    /// Where the critical line begins: the point on it of the smallest length. At 0 for functions like tanh;
-    /// for GELU and SiLU, whose length is unstable below, at a length and a bias variance of their own.
-    /// `None` if there is no critical point.
+    /// The point of the smallest length on the critical line, where the line begins. It is at 0 for functions
+    /// like tanh, and at a positive length and bias variance for GELU and SiLU, whose length is unstable
+    /// below. `None` if there is no critical point.
     ///
     /// ```
     /// use wick_theory::{Activation, MeanField};
@@ -73,7 +73,7 @@ impl<N: Nonlinearity> MeanField<N> {
     /// assert!((point.q - (3.0 + 17f64.sqrt()) / 2.0).abs() < 1e-6);
     /// ```
     pub fn critical_point(&self) -> Option<Critical> {
-        let real = |at: Critical| at.bias_variance > -1e-9 && self.holds(at);
+        let real = |at: Critical| at.bias_variance > -1e-9 && self.is_stable(at);
         let first = self.edge(SHORTEST);
         if real(first) {
             return Some(Critical { q: 0.0, bias_variance: 0.0, ..first });

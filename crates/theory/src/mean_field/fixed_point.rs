@@ -1,38 +1,38 @@
-//! What many equal layers come to: fixed lengths, fixed correlations and depth scales.
+//! The limit of many equal layers: fixed lengths, fixed correlations and depth scales.
 
 use super::maps::MeanField;
 use super::search::{LONGEST, SHORTEST, STEP, bisect};
 use crate::nonlinearity::Nonlinearity;
 use crate::response::Response;
 
-/// Over how many layers something falls by `e`; ∞ where it does not change.
+/// The numbers of layers over which a quantity falls by a factor `e`; ∞ where it does not change.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DepthScales {
-    /// `ξ_q = -1/ln χ_∥`: a difference from the fixed length.
+    /// `ξ_q = -1/ln χ_∥`, of a deviation from the fixed length.
     pub length: f64,
-    /// `ξ_c = -1/ln χ_{c*}`: a difference from the fixed correlation. `None` where the length is 0.
+    /// `ξ_c = -1/ln χ_{c*}`, of a deviation from the fixed correlation. `None` where the fixed length is 0.
     pub correlation: Option<f64>,
-    /// `ξ_∇ = 1/|ln χ₁|`: the squared gradient, falling or growing.
+    /// `ξ_∇ = 1/|ln χ₁|`, of the squared gradient, which falls or grows.
     pub gradient: f64,
 }
 
-/// Where layers of one kind come to.
+/// The fixed point of many equal layers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Phase {
     /// The variance of the pre-activations.
     pub q: f64,
     /// The correlation of two inputs: 1 in an ordered phase, less in a chaotic one. `None` where the length
-    /// is 0, as nothing has no direction.
+    /// is 0, because vectors of length 0 have no direction.
     pub c: Option<f64>,
-    /// By how much a squared gradient changes from layer to layer; above 1 in a chaotic phase.
+    /// The factor of a squared gradient from layer to layer; above 1 in a chaotic phase.
     pub chi_1: f64,
-    /// How fast.
+    /// The numbers of layers that the approach takes.
     pub scales: DepthScales,
 }
 
 impl<N: Nonlinearity> MeanField<N> {
-    /// The variance `q*` that the layers come to, from 1: stable, or 0 where they forget the signal. `None`
-    /// where the variance grows beyond a million.
+    /// The fixed length: the variance `q*` that the layers approach from 1. It is stable, or 0 where the
+    /// signal dies out. `None` where the variance grows beyond a million.
     ///
     /// ```
     /// use wick_theory::{Activation, MeanField};
@@ -65,8 +65,8 @@ impl<N: Nonlinearity> MeanField<N> {
         }
     }
 
-    /// The correlation `c*` that two inputs of the length `q > 0` come to, from 0: 1 where the net makes all
-    /// inputs alike (ordered), less where it tells them apart (chaotic).
+    /// The fixed correlation: the `c*` that two inputs of the length `q > 0` approach from 0. It is 1 where
+    /// the net makes all inputs alike (ordered), and less where it tells them apart (chaotic).
     pub fn fixed_correlation(&self, q: f64) -> f64 {
         const STEPS: i32 = 64;
         if self.chi_1(q) <= 1.0 {
@@ -83,8 +83,8 @@ impl<N: Nonlinearity> MeanField<N> {
         }
     }
 
-    /// The depth scales at the fixed point of the lengths; `None` where there is none. A net trains to about
-    /// `6 ξ_c` layers (Schoenholz et al. 2017).
+    /// The depth scales at the fixed length; `None` where there is no fixed length. A net can be trained to a
+    /// depth of about `6 ξ_c` layers (Schoenholz et al. 2017).
     pub fn depth_scales(&self) -> Option<DepthScales> {
         let q = self.fixed_length()?;
         let falls = |slope: f64| -1.0 / slope.ln();
@@ -100,9 +100,9 @@ impl<N: Nonlinearity> MeanField<N> {
         Some(DepthScales { length: falls(self.chi_parallel(q)), correlation, gradient })
     }
 
-    /// The fixed point with all that is told of it, by series rather than by integrals in two dimensions: a
-    /// thousand times as fast as [`depth_scales`](Self::depth_scales), and good to three digits. `None` where
-    /// lengths have no fixed point.
+    /// The fixed point with its correlation, `χ₁` and depth scales, by series in place of integrals in two
+    /// dimensions. It is a thousand times as fast as [`depth_scales`](Self::depth_scales), and good to three
+    /// digits. `None` where there is no fixed length.
     ///
     /// ```
     /// use wick_theory::{Activation, MeanField};

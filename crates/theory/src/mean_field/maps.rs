@@ -5,20 +5,21 @@ use crate::nonlinearity::Nonlinearity;
 
 /// Wide layers `h ← W φ(h) + b` with `Var W = σ_w²/fan_in` and `Var b = σ_b²`.
 ///
-/// `q` is the variance of a pre-activation over the draws of the weights, `c` the correlation of two inputs'
-/// (Poole et al. 2016, arXiv 1606.05340; Schoenholz et al. 2017, arXiv 1611.01232).
+/// `q` is the variance of a pre-activation over the draws of the weights, `c` the correlation of the
+/// pre-activations of two inputs (Poole et al. 2016, arXiv 1606.05340; Schoenholz et al. 2017, arXiv
+/// 1611.01232).
 ///
 /// ```
 /// use wick_theory::{Activation, MeanField};
 ///
-/// // He's weights keep the variance of a ReLU net, whatever it is, and its gradients'.
+/// // He's weights keep any variance of a ReLU net, and that of its gradients.
 /// let he = MeanField { phi: Activation::Relu, weight_variance: 2.0, bias_variance: 0.0 };
 /// assert!((he.length_map(3.7) - 3.7).abs() < 1e-12);
 /// assert!((he.chi_1(3.7) - 1.0).abs() < 1e-12);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MeanField<N> {
-    /// What each layer applies.
+    /// The activation of each layer.
     pub phi: N,
     /// `σ_w²`: the variance of a weight times the fan_in. Not negative.
     pub weight_variance: f64,
@@ -34,8 +35,8 @@ impl<N: Nonlinearity> MeanField<N> {
         expectation(f, q, self.phi.kinks())
     }
 
-    /// The gain `1/√E[φ(z)²]`: weights of `Var W = gain²/fan_in` keep a variance of 1, whatever the variances
-    /// of `self` are.
+    /// The gain `1/√E[φ(z)²]`: weights of `Var W = gain²/fan_in` keep a variance of 1. The variances of
+    /// `self` are not used.
     ///
     /// ```
     /// use wick_theory::{Custom, MeanField};
@@ -48,14 +49,14 @@ impl<N: Nonlinearity> MeanField<N> {
         self.mean(1.0, |x| self.phi.value(x).powi(2)).sqrt().recip()
     }
 
-    /// `q' = σ_w² E[φ(√q z)²] + σ_b²`.
+    /// The length map `q' = σ_w² E[φ(√q z)²] + σ_b²`: the variance of the next layer's pre-activations.
     pub fn length_map(&self, q: f64) -> f64 {
         self.weight_variance * self.mean(q, |x| self.phi.value(x).powi(2)) + self.bias_variance
     }
 
-    /// `χ₁ = σ_w² E[φ'(√q z)²]`: by how much a squared gradient changes from one layer to the next, and the
-    /// slope of the correlation map at `c = 1`. At `q = 0` it is the limit from above, which is not `φ'(0)²`
-    /// where `φ` has a kink there.
+    /// `χ₁ = σ_w² E[φ'(√q z)²]`: the factor of a squared gradient from one layer to the next, and the slope
+    /// of the correlation map at `c = 1`. At `q = 0` it is the limit from above, which is not `φ'(0)²` where
+    /// `φ` has a kink at 0.
     pub fn chi_1(&self, q: f64) -> f64 {
         self.weight_variance * self.mean(q.max(ALMOST_ZERO), |x| self.phi.derivative(x).powi(2))
     }
@@ -67,8 +68,9 @@ impl<N: Nonlinearity> MeanField<N> {
         self.weight_variance * self.mean(q, |x| x * self.phi.value(x) * self.phi.derivative(x)) / q
     }
 
-    /// The correlation of two inputs one layer on: `c' = (σ_w² E[φ(u₁) φ(u₂)] + σ_b²)/√(q₁' q₂')` for
-    /// `u₁ = √q₁ z₁`, `u₂ = √q₂ (c z₁ + √(1-c²) z₂)`, `c` in `[-1, 1]`.
+    /// The correlation map, which gives the correlation of two inputs one layer on:
+    /// `c' = (σ_w² E[φ(u₁) φ(u₂)] + σ_b²)/√(q₁' q₂')` for `u₁ = √q₁ z₁`, `u₂ = √q₂ (c z₁ + √(1-c²) z₂)`, `c`
+    /// in `[-1, 1]`.
     pub fn correlation_map(&self, q1: f64, q2: f64, c: f64) -> f64 {
         let product =
             self.weight_variance * self.of_two(q1, q2, c, |x| self.phi.value(x)) + self.bias_variance;

@@ -42,7 +42,7 @@ fn relu_and_erf_in_closed_form() {
     }
 }
 
-/// The slope of the length map, against differences of it; and of the correlation map at 1, which is χ₁.
+/// `χ_∥` agrees with difference quotients of the length map, and `χ₁` with that of the correlation map at 1.
 #[test]
 fn chis_are_slopes() {
     for phi in Activation::ALL {
@@ -74,8 +74,8 @@ fn tanhs_critical_line() {
         if let Some(q) = q {
             near(found.q, q, 6e-9, "q*");
         }
-        let there = field(Activation::Tanh, found.weight_variance, bias);
-        near(there.chi_1(there.fixed_length().unwrap()), 1.0, 1e-9, "χ₁ at its fixed point");
+        let critical = field(Activation::Tanh, found.weight_variance, bias);
+        near(critical.chi_1(critical.fixed_length().unwrap()), 1.0, 1e-9, "χ₁ at its fixed point");
     }
     let start = field(Activation::Tanh, 0.0, 0.0).critical().unwrap();
     near(start.weight_variance, 1.0, 1e-10, "without biases");
@@ -99,15 +99,14 @@ fn tanhs_phases() {
         near(scales.correlation.unwrap(), correlation, 6e-4, "ξ_c");
         near(scales.gradient, 1.0 / chi_1.ln().abs(), 1e-4, "ξ_∇");
     }
-    // Without biases, and with more weight than the critical one: chaos that forgets nothing's direction but
-    // all else.
+    // Without biases and above the critical weight variance, two inputs end up uncorrelated.
     let chaotic = field(Activation::Tanh, 3.0, 0.0);
     assert_eq!(chaotic.fixed_correlation(chaotic.fixed_length().unwrap()), 0.0);
     assert_eq!(field(Activation::Tanh, 0.5, 0.0).fixed_length(), Some(0.0));
 }
 
-/// Where lengths come to 0: χ₁ is that of a ReLU's half and not of its kink, a signal of no length has no
-/// direction, and the scales are those of what falls.
+/// At a fixed length of 0, χ₁ of a ReLU is the mean of both sides and not the value at its kink, the
+/// correlation is not defined, and the depth scales are those of a signal that dies out.
 #[test]
 fn phases_of_no_length() {
     for (phi, chi_1) in [(Activation::Relu, 0.5), (Activation::LeakyRelu { slope: 0.5 }, 0.625)] {
@@ -134,7 +133,7 @@ fn critical_points() {
         (Activation::Silu, 14.320_173_62, 1.988_004_68, 0.555_143_17),
     ] {
         let found = field(phi, 0.0, 0.0).critical_point().unwrap();
-        // χ_∥ is nearly flat there, so that its last digits do not tell the length.
+        // χ_∥ is nearly flat at that point, so that the length is less exact than χ_∥.
         near(found.q, q, 3e-6 * q, "q*");
         near(found.weight_variance, weight, 1e-7, "σ_w²");
         near(found.bias_variance, bias, 1e-6, "σ_b²");
@@ -152,7 +151,8 @@ fn selu_by_its_design() {
     near(selu.length_map(1.0), 1.0, 1e-10, "E φ²");
     near(selu.chi_1(1.0), 1.071_575_0, 6e-8, "χ₁");
     near(expectation(|x| Activation::Selu.value(x), 1.0, &[0.0]), 0.0, 1e-10, "E φ");
-    // The other entry of the Jacobian of the (mean, variance) map, half of E[x² φ²] - E[φ²] by its variance.
+    // This is the other entry of the Jacobian of the (mean, variance) map, half of E[x² φ²] - E[φ²] by its
+    // variance.
     near(selu.chi_parallel(1.0), 0.782_647_9, 6e-8, "dν/dν");
 }
 
