@@ -1,7 +1,7 @@
 //! What theory predicts for a network with its own widths, variances and input.
 
-use crate::gaussian::expectation;
-use crate::nonlinearity::Nonlinearity;
+use crate::gaussian::expectation_of;
+use crate::nonlinearity::{Nonlinearity, shape};
 
 /// The law of a layer `h = φ(W x + b)`: its sizes, and the distribution that its weights and biases are drawn
 /// from.
@@ -63,9 +63,9 @@ pub fn predict<N: Nonlinearity>(
     let mut predictions = Vec::with_capacity(layers.len());
     for layer in layers {
         let q = layer.fan_in as f64 * layer.weight_variance * mean_square + layer.bias_variance;
-        let kinks = layer.phi.kinks();
-        let mean = expectation(|x| layer.phi.value(x), q, kinks);
-        mean_square = expectation(|x| layer.phi.value(x).powi(2), q, kinks);
+        let shape = shape(&layer.phi);
+        let mean = expectation_of(|x| layer.phi.value(x), q, shape);
+        mean_square = expectation_of(|x| layer.phi.value(x).powi(2), q, shape);
         predictions.push(LayerPrediction {
             pre_activation_variance: q,
             mean,
@@ -78,7 +78,7 @@ pub fn predict<N: Nonlinearity>(
     for (layer, prediction) in layers.iter().zip(&mut predictions).rev() {
         prediction.gradient_rms = squared.sqrt();
         let slope = |x| layer.phi.derivative(x).powi(2);
-        let factor = expectation(slope, prediction.pre_activation_variance, layer.phi.kinks());
+        let factor = expectation_of(slope, prediction.pre_activation_variance, shape(&layer.phi));
         squared *= layer.fan_out as f64 * layer.weight_variance * factor;
     }
     predictions
@@ -102,7 +102,7 @@ pub fn jacobian_spectrum(
     depth: u32,
     orthogonal: bool,
 ) -> (f64, f64) {
-    let moment = |k: i32| expectation(|x| phi.derivative(x).powi(2 * k), q, phi.kinks());
+    let moment = |k: i32| expectation_of(|x| phi.derivative(x).powi(2 * k), q, shape(phi));
     let (first, second) = (moment(1), moment(2));
     let mean = (weight_variance * first).powi(depth as i32);
     let of_weights = if orthogonal { 0.0 } else { 1.0 };

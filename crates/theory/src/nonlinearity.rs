@@ -1,6 +1,7 @@
 //! The trait of the functions that a layer may apply: a value, a derivative and the kinks.
 
 use crate::activation::Activation;
+use crate::gaussian::{Shape, Tails};
 
 /// A function that a layer applies, with its derivative: an [`Activation`], or a [`Custom`] one.
 pub trait Nonlinearity {
@@ -12,6 +13,16 @@ pub trait Nonlinearity {
 
     /// The places where `φ` or a derivative of it jumps. Integrals are split at these.
     fn kinks(&self) -> &[f64];
+
+    /// How `φ` behaves far from zero, which bounds the work of an integral over wide pre-activations.
+    fn tails(&self) -> Tails {
+        Tails::Unknown
+    }
+}
+
+/// What the integrals of a function need to know of it.
+pub(crate) fn shape<N: Nonlinearity + ?Sized>(phi: &N) -> Shape<'_> {
+    Shape { kinks: phi.kinks(), tails: phi.tails(), centre: 0.0 }
 }
 
 impl Nonlinearity for Activation {
@@ -26,9 +37,13 @@ impl Nonlinearity for Activation {
     fn kinks(&self) -> &[f64] {
         Activation::kinks(*self)
     }
+
+    fn tails(&self) -> Tails {
+        Activation::tails(*self)
+    }
 }
 
-/// A function given by closures.
+/// A function given by closures. Its [`tails`](Nonlinearity::tails) are unknown.
 #[derive(Debug, Clone)]
 pub struct Custom<F, D> {
     /// `φ`.
@@ -64,5 +79,9 @@ impl<N: Nonlinearity + ?Sized> Nonlinearity for &N {
 
     fn kinks(&self) -> &[f64] {
         (**self).kinks()
+    }
+
+    fn tails(&self) -> Tails {
+        (**self).tails()
     }
 }

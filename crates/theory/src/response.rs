@@ -1,8 +1,8 @@
 //! What an activation makes of one normal number, and of two that are correlated.
 
-use crate::gaussian::nodes;
+use crate::gaussian::{Node, nodes};
 use crate::hermite::{Series, TERMS, add_node};
-use crate::nonlinearity::Nonlinearity;
+use crate::nonlinearity::{Nonlinearity, shape};
 
 /// Integrals over the pre-activation `x = √q z` of one layer, `z ~ N(0, 1)`, and over two of them, `u₁` and
 /// `u₂`, of correlation `c`.
@@ -33,16 +33,22 @@ pub(crate) struct Response {
     square_slope: f64,
 }
 
-/// Nodes of less weight are left out: together they change no integral by more than 1e-10.
+/// Nodes of less weight are left out, if they are beyond [`TAIL`]: together they change no integral by more
+/// than 1e-10.
 const LIGHTEST: f64 = 1e-15;
+/// Nodes of fewer standard deviations are kept even if their panel is narrow.
+const TAIL: f64 = 6.0;
+
+fn heavy_nodes(phi: &dyn Nonlinearity, q: f64) -> impl Iterator<Item = Node> {
+    nodes(q, shape(phi)).filter(|node| node.weight > LIGHTEST || node.z.abs() < TAIL)
+}
 
 impl Response {
     /// `E φ`, `E φ²` and `E φ'²` alone.
     pub(crate) fn means(phi: &dyn Nonlinearity, q: f64) -> [f64; 3] {
-        let scale = q.sqrt();
         let mut means = [0.0; 3];
-        for (z, weight) in nodes(q, phi.kinks()).into_iter().filter(|node| node.1 > LIGHTEST) {
-            let (value, slope) = (phi.value(scale * z), phi.derivative(scale * z));
+        for Node { x, weight, .. } in heavy_nodes(phi, q) {
+            let (value, slope) = (phi.value(x), phi.derivative(x));
             for (mean, function) in means.iter_mut().zip([value, value * value, slope * slope]) {
                 *mean += weight * function;
             }
@@ -52,11 +58,9 @@ impl Response {
 
     /// All integrals at the variance `q` of the pre-activation.
     pub(crate) fn new(phi: &dyn Nonlinearity, q: f64) -> Self {
-        let scale = q.sqrt();
         let mut series = [[0.0; TERMS]; 4];
         let [mut input_slope, mut cube, mut fourth, mut slope_fourth, mut square_slope] = [0.0; 5];
-        for (z, weight) in nodes(q, phi.kinks()).into_iter().filter(|node| node.1 > LIGHTEST) {
-            let x = scale * z;
+        for Node { x, z, weight } in heavy_nodes(phi, q) {
             let (value, slope) = (phi.value(x), phi.derivative(x));
             add_node(&mut series, z, weight, [value, value * value, slope, slope * slope]);
             input_slope += weight * z * z * slope * slope;

@@ -4,6 +4,7 @@
 use std::f64::consts::FRAC_2_SQRT_PI;
 
 use super::scalar;
+use crate::gaussian::Tails;
 use crate::special::{sech2, sigmoid, softplus};
 
 /// An activation `φ`, applied element by element to a pre-activation.
@@ -69,6 +70,7 @@ struct Properties {
     coefficients: (f64, f64),
     kinks: &'static [f64],
     range: Option<(f64, f64)>,
+    tails: Tails,
     parameter: Option<Parameter>,
 }
 
@@ -83,9 +85,16 @@ pub(super) struct Parameter {
     pub(super) with: fn(f64) -> Activation,
 }
 
-/// Most activations: smooth, without a finite range, without a parameter.
-const PLAIN: Properties =
-    Properties { name: "", code: 0, coefficients: (0.0, 1.0), kinks: &[], range: None, parameter: None };
+/// Most activations: smooth, linear or constant far out, without a finite range, without a parameter.
+const PLAIN: Properties = Properties {
+    name: "",
+    code: 0,
+    coefficients: (0.0, 1.0),
+    kinks: &[],
+    range: None,
+    tails: Tails::Settled,
+    parameter: None,
+};
 
 impl Activation {
     /// Every activation, with its parameter at its default.
@@ -167,7 +176,13 @@ impl Activation {
             },
             Hardswish => Properties { name: "hardswish", code: 12, kinks: &[-3.0, 3.0], ..PLAIN },
             Mish => Properties { name: "mish", code: 13, ..PLAIN },
-            Sin => Properties { name: "sin", code: 14, range: Some((-1.0, 1.0)), ..PLAIN },
+            Sin => Properties {
+                name: "sin",
+                tails: Tails::Periodic,
+                code: 14,
+                range: Some((-1.0, 1.0)),
+                ..PLAIN
+            },
             Erf => Properties { name: "erf", code: 15, range: Some((-1.0, 1.0)), ..PLAIN },
         }
     }
@@ -283,6 +298,11 @@ impl Activation {
     /// these.
     pub fn kinks(self) -> &'static [f64] {
         self.properties().kinks
+    }
+
+    /// How `φ` behaves far from zero.
+    pub fn tails(self) -> Tails {
+        self.properties().tails
     }
 
     /// The closed interval that `φ` fills, where both ends are finite; else `None`.

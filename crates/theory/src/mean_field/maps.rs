@@ -1,7 +1,7 @@
 //! One wide layer: the length map, the correlation map and their slopes.
 
-use crate::gaussian::expectation;
-use crate::nonlinearity::Nonlinearity;
+use crate::gaussian::{Shape, expectation_of};
+use crate::nonlinearity::{Nonlinearity, shape};
 
 /// Wide layers `h ← W φ(h) + b` with `Var W = σ_w²/fan_in` and `Var b = σ_b²`.
 ///
@@ -32,7 +32,7 @@ const ALMOST_ZERO: f64 = 1e-10;
 
 impl<N: Nonlinearity> MeanField<N> {
     pub(super) fn mean(&self, q: f64, f: impl Fn(f64) -> f64) -> f64 {
-        expectation(f, q, self.phi.kinks())
+        expectation_of(f, q, shape(&self.phi))
     }
 
     /// The gain `1/√E[φ(z)²]`: weights of `Var W = gain²/fan_in` keep a variance of 1. The variances of
@@ -79,12 +79,13 @@ impl<N: Nonlinearity> MeanField<N> {
 
     /// `E[f(u₁) f(u₂)]` of two Gaussians of variances `q₁` and `q₂` and correlation `c`.
     pub(super) fn of_two(&self, q1: f64, q2: f64, c: f64, f: impl Fn(f64) -> f64) -> f64 {
+        // The outer integral is over the wider of the two, so that the inner one is a smooth function of it.
+        let (q1, q2) = if q1 < q2 { (q2, q1) } else { (q1, q2) };
         let rest = (1.0 - c * c).max(0.0) * q2;
-        let kinks = self.phi.kinks();
+        let slope = if q1 > 0.0 { c * (q2 / q1).sqrt() } else { 0.0 };
         self.mean(q1, |u1| {
-            let centre = if q1 > 0.0 { c * (q2 / q1).sqrt() * u1 } else { 0.0 };
-            let moved: Vec<f64> = kinks.iter().map(|kink| kink - centre).collect();
-            f(u1) * expectation(|x| f(centre + x), rest, &moved)
+            let centre = slope * u1;
+            f(u1) * expectation_of(|x| f(centre + x), rest, Shape { centre, ..shape(&self.phi) })
         })
     }
 }
