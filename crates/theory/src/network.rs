@@ -69,7 +69,7 @@ pub fn predict<N: Nonlinearity>(
         predictions.push(LayerPrediction {
             pre_activation_variance: q,
             mean,
-            std: (mean_square - mean * mean).max(0.0).sqrt(),
+            std: std(mean_square, mean * mean),
             rms: mean_square.sqrt(),
             gradient_rms: output_gradient_rms,
         });
@@ -82,6 +82,11 @@ pub fn predict<N: Nonlinearity>(
         squared *= layer.fan_out as f64 * layer.weight_variance * factor;
     }
     predictions
+}
+
+/// `√(mean_square - squared_mean)`: 0 where rounding makes the difference negative, and ∞ where both have overflowed.
+pub(crate) fn std(mean_square: f64, squared_mean: f64) -> f64 {
+    if mean_square.is_infinite() { f64::INFINITY } else { (mean_square - squared_mean).max(0.0).sqrt() }
 }
 
 /// The squared singular values of the Jacobian of a net of `depth` equal layers at a fixed length: their mean

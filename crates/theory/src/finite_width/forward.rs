@@ -7,6 +7,7 @@ use super::lengths::Lengths;
 use super::noise::{DRAWS, Normals, gamma, median};
 use super::pairs::Pairs;
 use super::table::{LONGEST, Table};
+use crate::network::std;
 use crate::response::Response;
 
 /// What the forward pass says of a layer: the band of its outputs, and what the backward pass needs.
@@ -70,7 +71,7 @@ impl Signal {
             // (11), in units of the root of the mean square.
             let explained = noise * (row.mean_square_variance / units).sqrt() * row.mean_slope;
             let mean = row.mean + explained + mean_noise[draw] * (row.residual_mean_variance / units).sqrt();
-            stds.push((mean_square - row.mean_square * mean * mean).max(0.0).sqrt());
+            stds.push(std(mean_square, row.mean_square * mean * mean));
             slope_square.push(row.slope_square);
             self.mean_squares[draw] = mean_square;
         }

@@ -84,7 +84,7 @@ impl Table {
         let continued = |f: fn(&Row) -> f64| {
             let power = (f(&last) / f(before)).ln() / self.step;
             let power = if power.is_finite() { (2.0 * power).round() / 2.0 } else { 0.0 };
-            f(&last) * (power * steps * self.step).exp()
+            if power == 0.0 { f(&last) } else { f(&last) * (power * steps * self.step).exp() }
         };
         Row {
             mean_square: continued(|row| row.mean_square),
