@@ -6,10 +6,10 @@ use candle_nn::Optimizer;
 
 /// Minimizes a scalar loss by `steps` steps of an optimizer, with gradients from candle's graph.
 ///
-/// Each step computes `loss`, calls `on_step`, differentiates the loss and lets the optimizer step. `on_step` gets
-/// the number of the step and the value of the loss before it; after the last step it is called once more, with
-/// `steps` and the final loss. So `loss` is computed `steps + 1` times. The optimizer is borrowed, so a later call
-/// goes on with its moments.
+/// Each step computes `loss`, calls `on_step`, differentiates the loss and lets the optimizer step. `on_step`
+/// gets the number of the step and the value of the loss before it; after the last step it is called once
+/// more, with `steps` and the final loss. So `loss` is computed `steps + 1` times. The optimizer is borrowed,
+/// so a later call goes on with its moments.
 ///
 /// ```
 /// use candle_core::{Device, Var};
@@ -45,9 +45,9 @@ pub fn fit(
 
 /// Minimizes a scalar loss by `steps` steps of an optimizer, with gradients that the caller computes.
 ///
-/// Each step calls `gradients` with the number of the step, which can select a batch, and gets the loss and its
-/// gradients; it then calls `on_step` with the number and the value of the loss, and lets the optimizer step. There
-/// is no call after the last step, in contrast to [`fit`]. A net trains faster through
+/// Each step calls `gradients` with the number of the step, which can select a batch, and gets the loss and
+/// its gradients; it then calls `on_step` with the number and the value of the loss, and lets the optimizer
+/// step. There is no call after the last step, in contrast to [`fit`]. A net trains faster through
 /// [`Mlp::tape`](crate::Mlp::tape), as below, than through candle's graph.
 ///
 /// ```

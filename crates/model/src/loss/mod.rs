@@ -6,8 +6,8 @@ use std::str::FromStr;
 use candle_core::{D, DType, Result, Tensor, bail};
 use wick_kernels::dot;
 
-/// A loss of outputs `o` against targets `y`, both of shape `[batch, outputs]`. Cross entropy also takes class
-/// indices, integers of shape `[batch]`, which stand for one-hot rows.
+/// A loss of outputs `o` against targets `y`, both of shape `[batch, outputs]`. Cross entropy also takes
+/// class indices, integers of shape `[batch]`, which stand for one-hot rows.
 ///
 /// | name | `L` |
 /// |---|---|
@@ -48,8 +48,8 @@ impl Loss {
         }
     }
 
-    /// Computes `L`, a scalar. For `bf16` and `f16` inputs it is an `f32`: a sum in these types would be lost to
-    /// rounding.
+    /// Computes `L`, a scalar. For `bf16` and `f16` inputs it is an `f32`: a sum in these types would be lost
+    /// to rounding.
     ///
     /// # Errors
     /// If the shapes differ or are not `[batch, outputs]`, or if a class index is not below `outputs`.
@@ -152,8 +152,8 @@ impl FromStr for Loss {
 }
 
 /// Computes the L2 penalty `s = λ/2 Σ‖W‖_F²` over the weights, a scalar (an `f32` for `bf16` and `f16`). Its
-/// gradient is `λW`. For `λ = 0` candle's backward pass stops at the factor: a weight that enters the loss only
-/// through the penalty then has no gradient in the store, rather than a gradient of zeros.
+/// gradient is `λW`. For `λ = 0` candle's backward pass stops at the factor: a weight that enters the loss
+/// only through the penalty then has no gradient in the store, rather than a gradient of zeros.
 ///
 /// # Errors
 /// If there are no weights.

@@ -16,7 +16,8 @@ pub use tape::Tape;
 /// One layer's tensors, passed to the callback of [`Mlp::forward_with`].
 #[derive(Debug)]
 pub struct Signal<'a> {
-    /// The layer's name, `layer_0`, `layer_1`, …, which is also the prefix of its weights in the `VarBuilder`.
+    /// The layer's name, `layer_0`, `layer_1`, …, which is also the prefix of its weights in the
+    /// `VarBuilder`.
     pub name: &'a str,
     /// The activation `φ` that the layer applies to its pre-activation.
     pub activation: Activation,
@@ -28,8 +29,9 @@ pub struct Signal<'a> {
 
 /// A multilayer perceptron: `h ← φ(h Wᵀ + b)`, layer by layer.
 ///
-/// The parameters are `layer_0.weight` (`[fan_out, fan_in]`), `layer_0.bias` and so on. [`candle_nn::linear_b`]
-/// takes them from a plain `VarBuilder`: one over a checkpoint, candle's `VarMap`, or Wick's own seeded map.
+/// The parameters are `layer_0.weight` (`[fan_out, fan_in]`), `layer_0.bias` and so on.
+/// [`candle_nn::linear_b`] takes them from a plain `VarBuilder`: one over a checkpoint, candle's `VarMap`, or
+/// Wick's own seeded map.
 ///
 /// There are four forward passes:
 ///
@@ -67,8 +69,9 @@ impl Mlp {
         Ok(Self { layers: layers.collect::<Result<_>>()? })
     }
 
-    /// Runs the forward pass and calls `callback` after each layer. The callback gets the layer's [`Signal`] and
-    /// returns the input of the next layer: `signal.output` itself, or a changed or tapped version of that tensor.
+    /// Runs the forward pass and calls `callback` after each layer. The callback gets the layer's [`Signal`]
+    /// and returns the input of the next layer: `signal.output` itself, or a changed or tapped version of
+    /// that tensor.
     ///
     /// ```
     /// use candle_core::{DType, Device, Tensor};
@@ -102,9 +105,10 @@ impl Mlp {
         Ok(h)
     }
 
-    /// Runs the forward pass with an observer on each layer for which `observer(name)` returns one. The observer
-    /// gets the statistics of the layer's output and, in a backward pass, of the output's gradient. The layer takes
-    /// them while its rows are in the cache, at little cost; the output and the gradients keep their bits.
+    /// Runs the forward pass with an observer on each layer for which `observer(name)` returns one. The
+    /// observer gets the statistics of the layer's output and, in a backward pass, of the output's gradient.
+    /// The layer takes them while its rows are in the cache, at little cost; the output and the gradients
+    /// keep their bits.
     ///
     /// # Errors
     /// If the input does not fit the first layer, or if the device fails.
@@ -126,9 +130,9 @@ impl Mlp {
         Ok(h)
     }
 
-    /// Runs the forward pass and records a [`Tape`] for [`Tape::backward`]. Both together are faster than candle's
-    /// backward pass through the graph of [`forward`](Module::forward), and give the same gradients. `observer` is
-    /// as for [`forward_observed`](Self::forward_observed).
+    /// Runs the forward pass and records a [`Tape`] for [`Tape::backward`]. Both together are faster than
+    /// candle's backward pass through the graph of [`forward`](Module::forward), and give the same gradients.
+    /// `observer` is as for [`forward_observed`](Self::forward_observed).
     ///
     /// ```
     /// use candle_core::{DType, Device, Tensor};
@@ -146,8 +150,8 @@ impl Mlp {
     /// ```
     ///
     /// # Errors
-    /// If the input does not fit the first layer, if the input is itself computed from variables (their gradients
-    /// would be lost), or if the device fails.
+    /// If the input does not fit the first layer, if the input is itself computed from variables (their
+    /// gradients would be lost), or if the device fails.
     pub fn tape(&self, xs: &Tensor, observer: impl Fn(&str) -> Option<Arc<dyn Observer>>) -> Result<Tape> {
         if xs.track_op() {
             bail!(

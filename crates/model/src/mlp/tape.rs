@@ -26,8 +26,8 @@ impl Tape {
         self.layers.iter().map(|(_, pass)| pass.output())
     }
 
-    /// The gradients of a loss with respect to all the variables that it depends on. The loss is computed from
-    /// [`output`](Self::output), and it may use the weights directly as well, as a weight penalty does.
+    /// The gradients of a loss with respect to all the variables that it depends on. The loss is computed
+    /// from [`output`](Self::output), and it may use the weights directly as well, as a weight penalty does.
     ///
     /// # Errors
     /// If the loss does not depend on the output.

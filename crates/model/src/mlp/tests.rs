@@ -28,8 +28,8 @@ fn layers_are_products_biases_and_activations() {
     assert_eq!(vars.all_vars().len(), 4);
 }
 
-/// The tape's backward pass and candle's through the graph give the same gradients to the bit, with a penalty on a
-/// weight and a batch of three, in f64, f32 and bf16 (which candle's ops compute).
+/// The tape's backward pass and candle's through the graph give the same gradients to the bit, with a penalty
+/// on a weight and a batch of three, in f64, f32 and bf16 (which candle's ops compute).
 #[test]
 fn a_tape_finds_the_gradients_that_candle_finds() {
     for dtype in [DType::F64, DType::F32, DType::BF16] {
