@@ -6,7 +6,7 @@ use candle_core::{DType, Tensor};
 use wick_init::{InitMap, Initializer, Rule};
 use wick_model::{Activation, Mlp, MlpConfig};
 use wick_probe::Probe;
-use wick_tests::{CPU, choose, log_uniform, normal, numbers, uniform};
+use wick_tests::{CPU, choose, log_uniform, normal, uniform};
 use wick_theory::{Band, BatchGeometry, LayerBands, LayerLaw, finite_width};
 
 /// A net and its input, drawn from a seed.

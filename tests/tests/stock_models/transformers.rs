@@ -1,7 +1,6 @@
 //! Stock transformers: BERT, Llama, Marian, ViT, T5.
 
 use candle_core::{DType, Result, Tensor};
-use candle_nn::Module;
 use candle_transformers::models::{llama, marian, t5, vit};
 use wick_init::{InitMap, Initializer, Rule, presets};
 use wick_tests::{CPU, std_error};
