@@ -53,8 +53,8 @@ def timed_second(job):
 
 
 def medians(runs, rounds, backwards=False, after=lambda number: None):
-    """The median of each run over rounds in which every run is called once. Every other round can go backwards.
-    `after` is called with each round's number. The first round, number 0, warms up and is left out."""
+    """The median of each run over rounds in which every run is called once. Every other round can go
+    backwards. `after` is called with each round's number. Round 0 warms up and is left out."""
     times = {name: [] for name in runs}
     for number in range(rounds + 1):
         for name in list(runs)[:: -1 if backwards and number % 2 else 1]:

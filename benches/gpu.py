@@ -2,10 +2,11 @@
 
     python benches/gpu.py [ROUNDS] [--jobs PATH] [--divide N] [--json]
 
-The net is that of layer-stats: 2000×800 through ten tanh layers of 750, 700, … 300, f32, no bias, TF32 off in both. The times
-are medians over rounds (15) in which every job runs twice and the second run is timed, with the device synchronized before and
-after each; every other round goes through the jobs backwards. Without PyTorch, Wick's times alone are printed. `--jobs` is a
-`gpu-jobs` program that has been built already; `--divide` makes the large sizes smaller, to try the script on a small device.
+The net is that of layer-stats: 2000×800 through ten tanh layers of 750, 700, … 300, f32, no bias, TF32 off in
+both. The times are medians over rounds (15) in which every job runs twice and the second run is timed, with
+the device synchronized before and after each; every other round goes through the jobs backwards. Without
+PyTorch, Wick's times alone are printed. `--jobs` is a `gpu-jobs` program that has been built already;
+`--divide` makes the large sizes smaller, to try the script on a small device.
 """
 import argparse
 import importlib.metadata

@@ -1,7 +1,8 @@
-"""Drawing initial weights: Wick, candle and PyTorch in turn on the same machine, medians of interleaved rounds.
+"""Drawing initial weights: Wick, candle and PyTorch in turn on the same machine, medians of interleaved
+rounds.
 
-Each job runs twice and the second run counts, so that no job pays for what another one evicted from the caches. Uniforms are also
-compared with writing as many numbers.
+Each job runs twice and the second run counts, so that no job pays for what another one evicted from the
+caches. Uniforms are also compared with writing as many numbers.
 
     pip install -r benches/requirements.txt && python benches/init.py [ROUNDS]
 

@@ -3,8 +3,9 @@
     python -m venv target/peers && target/peers/bin/pip install -r benches/requirements.txt
     target/peers/bin/python benches/run.py [ROUNDS] [--json]
 
-The net is that of layer-stats: 2000×800 through ten tanh layers of 750, 700, … 300, f32, no bias. The times are medians over
-rounds in which every job runs once. A peer that is not installed is left out and named. `--json` prints the medians.
+The net is that of layer-stats: 2000×800 through ten tanh layers of 750, 700, … 300, f32, no bias. The times
+are medians over rounds in which every job runs once. A peer that is not installed is left out and named.
+`--json` prints the medians.
 """
 import json
 import os
@@ -159,7 +160,7 @@ peak, sweep = statistics.median(peaks), statistics.median(sweeps)
 
 
 def peak_memory():
-    """The peak memory of three training steps with AdamW, in MB beyond the memory of the process before them."""
+    """The peak memory of three training steps with AdamW, in MB beyond the process's memory before."""
     jobs = "memory\n" + "training_adamw\n" * 3 + "memory_peak\n"
     lines = subprocess.run(wick.command, input=jobs, capture_output=True, text=True).stdout.split()
     grown = {"wick": float(lines[-1]) - float(lines[0])}

@@ -12,7 +12,7 @@ use wick_kernels::dot;
 /// | name | `L` |
 /// |---|---|
 /// | `squared` | `1/(2B) Σ_b ‖o_b - y_b‖²` |
-/// | `cross_entropy` | `-1/B Σ_b Σ_k y_bk ln softmax(o_b)_k`, where each row of `y` is a probability distribution |
+/// | `cross_entropy` | `-1/B Σ_b Σ_k y_bk ln softmax(o_b)_k`, each row of `y` a distribution |
 ///
 /// ```
 /// use candle_core::{Device, Tensor};

@@ -37,8 +37,8 @@ pub struct Signal<'a> {
 ///
 /// | method | computes | use |
 /// |---|---|---|
-/// | [`forward`](Module::forward) | the output, in candle's graph | inference, or a loss that candle differentiates |
-/// | [`forward_with`](Self::forward_with) | the same, and calls back between layers | taps, or changing a signal |
+/// | [`forward`](Module::forward) | the output, in candle's graph | inference, candle's backward pass |
+/// | [`forward_with`](Self::forward_with) | the same, with a callback per layer | taps, changes to a signal |
 /// | [`forward_observed`](Self::forward_observed) | the same, and each layer's statistics | fast statistics |
 /// | [`tape`](Self::tape) | the output and a [`Tape`] | training: the fast backward pass |
 #[derive(Debug, Clone)]
