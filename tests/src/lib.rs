@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used)] // A test fails by panicking.
 
-#[cfg(doctest)]
+#[cfg(any(test, doctest))]
 mod documents;
 mod random;
 mod statistics;
