@@ -2,19 +2,20 @@
 
     python benches/gpu.py [ROUNDS] [--jobs PATH] [--divide N] [--json]
 
-The job is that of layer-stats: 2000×800 through ten tanh layers of 750, 700, … 300, f32, no bias, TF32 off in both. Medians over
-rounds (15) in which every job runs twice, the device waited for before and after each, and the second run is timed; every other
-round goes through the jobs backwards. Without PyTorch, Wick's times alone. `--jobs` is the program `gpu-jobs` where it has been built
-already; `--divide` makes the large sizes smaller, for a try on a small device.
+The net is that of layer-stats: 2000×800 through ten tanh layers of 750, 700, … 300, f32, no bias, TF32 off in
+both. The times are medians over rounds (15) in which every job runs twice and the second run is timed, with
+the device synchronized before and after each; every other round goes through the jobs backwards. Without
+PyTorch, Wick's times alone are printed. `--jobs` is a `gpu-jobs` program that has been built already;
+`--divide` makes the large sizes smaller, to try the script on a small device.
 """
 import argparse
 import importlib.metadata
 import json
 import shutil
-import statistics
 import subprocess
 import sys
-import time
+
+from common import SAMPLES, Jobs, cargo, medians, timed_second, torch_net
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("rounds", nargs="?", type=int, default=15)
@@ -23,10 +24,8 @@ parser.add_argument("--divide", type=int, default=1)
 parser.add_argument("--json", action="store_true")
 options = parser.parse_args()
 
-WIDTHS = [750, 700, 650, 600, 550, 500, 450, 400, 350, 300]
-SIZES = list(zip([800] + WIDTHS, WIDTHS))
 LARGE = 2**28 // options.divide
-GOALS = {  # Ours over the peer's.
+GOALS = {  # Wick's time over the peer's.
     ("wick forward_statistics", "torch forward_compiled"): 1.0,
     ("wick forward_statistics", "wick forward"): None,
     ("wick forward", "torch forward"): None,
@@ -52,19 +51,10 @@ def torch_jobs():
 
     if not torch.cuda.is_available():
         raise ImportError("it has no CUDA device")
-    torch.manual_seed(42)
     torch.backends.cuda.matmul.allow_tf32 = False
-    on = {"device": "cuda"}
-    weights = [torch.nn.init.xavier_normal_(torch.empty(o, i, **on)).requires_grad_() for i, o in SIZES]
-    samples = max(2000 // options.divide, 1)
-    x, g = torch.randn(samples, 800, **on), torch.randn(samples, 300, **on)
-    drawn = torch.empty(100_000_000 // options.divide, **on)
+    weights, x, g, forward = torch_net(torch, max(SAMPLES // options.divide, 1), device="cuda")
+    drawn = torch.empty(100_000_000 // options.divide, device="cuda")
     adamw = torch.optim.AdamW(weights, lr=1e-9, fused=True)
-
-    def forward(x, weights):
-        for w in weights:
-            x = torch.tanh(torch.nn.functional.linear(x, w))
-        return x
 
     def loss(x, weights):
         return (forward(x, weights) * g).sum()
@@ -75,11 +65,11 @@ def torch_jobs():
         loss(x, weights).backward()
         adamw.step()
 
-    def quietly(forward):
+    def inference(forward):
         with torch.no_grad():
             forward(x, weights)
 
-    def waiting(job):
+    def synchronized(job):
         def run():
             torch.cuda.synchronize()
             job()
@@ -88,64 +78,34 @@ def torch_jobs():
         return run
 
     jobs = {
-        "forward": lambda: quietly(forward),
+        "forward": lambda: inference(forward),
         "training": lambda: training(loss),
         "normals": drawn.normal_,
     }
     try:
         fast, fast_loss = torch.compile(forward), torch.compile(loss)
-        quietly(fast)
+        inference(fast)
         training(fast_loss)
-        jobs |= {"forward_compiled": lambda: quietly(fast), "training_compiled": lambda: training(fast_loss)}
-    except Exception as error:  # It compiles with what is installed, if anything.
+        jobs |= {"forward_compiled": lambda: inference(fast), "training_compiled": lambda: training(fast_loss)}
+    except Exception as error:  # The compiler depends on what is installed.
         print(f"torch.compile does not work here: {str(error).splitlines()[0]}", file=sys.stderr)
     version = f"PyTorch {torch.__version__} (CUDA {torch.version.cuda}{cublas_of_wheels()})"
-    return version, {name: waiting(job) for name, job in jobs.items()}
+    return version, {name: synchronized(job) for name, job in jobs.items()}
 
 
-command = [options.jobs] if options.jobs else [
-    "cargo", "run", "--quiet", "--release", "-p", "wick-benches", "--features", "cuda", "--bin", "gpu-jobs", "--",
-]
-ours = subprocess.Popen(command + [str(options.divide)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
-def ask(line):
-    ours.stdin.write(line + "\n")
-    ours.stdin.flush()
-    answer = ours.stdout.readline()
-    if not answer:
-        sys.exit(f"gpu-jobs ended at '{line}'")
-    return answer.strip()
-
-
-def warm(job):
-    """The second run: the first of a job makes what it needs."""
-    ask(job)
-    return float(ask(job))
-
-
-def timed(job):
-    """The second run, as of ours."""
-    job()
-    start = time.perf_counter()
-    job()
-    return (time.perf_counter() - start) * 1e3
-
-
-wick = ask("version")
-runs = {f"wick {job}": lambda job=job: warm(job) for job in ask("list").split()}
+features = ("--features", "cuda", "--bin", "gpu-jobs", "--")
+divide = str(options.divide)
+ours = Jobs(options.jobs, divide) if options.jobs else cargo(*features, divide)
+wick = ours.ask("version")
+runs = {f"wick {job}": lambda job=job: ours.time_second(job) for job in ours.ask("list").split()}
 try:
     peer, jobs = torch_jobs()
-    runs |= {f"torch {name}": lambda run=run: timed(run) for name, run in jobs.items()}
+    runs |= {f"torch {name}": lambda run=run: timed_second(run) for name, run in jobs.items()}
 except ImportError as error:
     peer = f"no PyTorch: {error}"
 
-times = {name: [] for name in runs}
-for number in range(options.rounds + 1):  # The first round warms up.
-    for name in list(runs)[:: -1 if number % 2 else 1]:
-        times[name].append(runs[name]())
-ours.stdin.close()
-median = {name: statistics.median(values[1:]) for name, values in times.items()}
+median = medians(runs, options.rounds, backwards=True)
+ours.close()
 copied = 2 * 4 * LARGE / median["wick copy"] * 1e-6
 read = 4 * LARGE / median["wick statistics"] * 1e-6
 device = "unknown"

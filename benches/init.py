@@ -1,17 +1,17 @@
-"""Drawing initial weights: Wick, candle and PyTorch in turn on the same machine, medians of interleaved rounds.
+"""Drawing initial weights: Wick, candle and PyTorch in turn on the same machine, medians of interleaved
+rounds.
 
-Each job runs twice, and the second run counts: so nobody pays for what the other has pushed out of the caches. Uniforms are
-compared with writing as many numbers, too.
+Each job runs twice and the second run counts, so that no job pays for what another one evicted from the
+caches. Uniforms are also compared with writing as many numbers.
 
     pip install -r benches/requirements.txt && python benches/init.py [ROUNDS]
 
-Where torch is not installed, its column says so.
+Without torch, its column says so.
 """
 import os
-import statistics
-import subprocess
 import sys
-import time
+
+from common import Jobs, medians, timed_second
 
 COUNT = 3_225_000  # The weights of the layer-stats job.
 rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
@@ -33,39 +33,15 @@ except ImportError:
     peers, peer = {}, "torch is not installed"
 
 goals = {"normal": 1 / 4, "truncated_normal": 1 / 20, "torch_stream_normal": 1, "orthogonal": 1}
-ours = subprocess.Popen(
-    ["cargo", "bench", "--quiet", "-p", "wick-init", "--bench", "draw"],
-    stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-)
-
-
-def wick(job):
-    answered(job)
-    return answered(job)
-
-
-def answered(job):
-    ours.stdin.write(job + "\n")
-    ours.stdin.flush()
-    return float(ours.stdout.readline())
-
-
-def timed(job):
-    job()
-    start = time.perf_counter()
-    job()
-    return (time.perf_counter() - start) * 1e3
-
-
+wick = Jobs("cargo", "bench", "--quiet", "-p", "wick-init", "--bench", "draw")
 jobs = ["normal", "uniform", "truncated_normal", "write", "torch_stream_normal", "orthogonal"]
-times = {}
-for n in range(rounds + 1):  # The first round warms up.
-    for job in jobs + ["candle_randn"]:
-        times.setdefault(("wick", job), []).append(wick(job))
-        if job in peers:
-            times.setdefault(("torch", job), []).append(timed(peers[job]))
-ours.stdin.close()
-median = {key: statistics.median(values[1:]) for key, values in times.items()}
+runs = {}
+for job in jobs + ["candle_randn"]:
+    runs["wick", job] = lambda job=job: wick.time_second(job)
+    if job in peers:
+        runs["torch", job] = lambda job=job: timed_second(peers[job])
+median = medians(runs, rounds)
+wick.close()
 
 print(f"{COUNT} f32 (orthogonal: 800×800), medians of {rounds} interleaved rounds, {os.cpu_count()} cores, {peer}")
 print(f"{'job':<22}{'wick ms':>10}{'torch ms':>10}{'ratio':>8}{'goal':>7}")

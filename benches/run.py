@@ -1,10 +1,11 @@
 """Wick's jobs and its peers' (PyTorch, JAX, stock candle) in turn on the same machine: the table of ratios.
 
     python -m venv target/peers && target/peers/bin/pip install -r benches/requirements.txt
-    target/peers/bin/python benches/run.py [ROUNDS]
+    target/peers/bin/python benches/run.py [ROUNDS] [--json]
 
-The job is that of layer-stats: 2000×800 through ten tanh layers of 750, 700, … 300, f32, no bias. Medians over rounds
-in which every job runs once. A peer that is not installed is left out, and said to be. `--json` prints the medians.
+The net is that of layer-stats: 2000×800 through ten tanh layers of 750, 700, … 300, f32, no bias. The times
+are medians over rounds in which every job runs once. A peer that is not installed is left out and named.
+`--json` prints the medians.
 """
 import json
 import os
@@ -12,14 +13,13 @@ import platform
 import statistics
 import subprocess
 import sys
-import time
+
+from common import SAMPLES, SIZES, cargo, medians, timed, torch_net
 
 arguments = [a for a in sys.argv[1:] if not a.startswith("-")]
 rounds = int(arguments[0]) if arguments and arguments[0].isdigit() else 15
 cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-WIDTHS = [750, 700, 650, 600, 550, 500, 450, 400, 350, 300]
-SIZES = list(zip([800] + WIDTHS, WIDTHS))
-GOALS = {  # Ours over the peer's.
+GOALS = {  # Wick's time over the peer's.
     "forward_statistics": {"jax forward": 1.0, "torch forward": 0.55, "candle forward": 0.45},
     "training": {"jax training": 0.95, "torch training": 0.75, "candle training": 0.55},
     "training_adamw": {"jax training_adamw": 0.95, "torch training_adamw": 0.75, "candle training_adamw": 0.5},
@@ -40,25 +40,19 @@ def torch_jobs():
     import torch
 
     torch.set_num_threads(cores)
-    torch.manual_seed(42)
-    weights = [torch.nn.init.xavier_normal_(torch.empty(o, i)).requires_grad_() for i, o in SIZES]
-    x, g, wide = torch.randn(2000, 800), torch.randn(2000, 300), torch.randn(2000, 750)
+    weights, x, g, forward = torch_net(torch)
+    wide = torch.randn(2000, 750)
     adamw = torch.optim.AdamW(weights, lr=1e-9, fused=True)
     sgd = torch.optim.SGD(weights, lr=1e-9, momentum=0.9, fused=True)
 
-    def forward(x):
-        for w in weights:
-            x = torch.tanh(torch.nn.functional.linear(x, w))
-        return x
-
-    def quietly(x):
+    def inference(x):
         with torch.no_grad():
-            forward(x)
+            forward(x, weights)
 
     def training():
         for w in weights:
             w.grad = None
-        (forward(x) * g).sum().backward()
+        (forward(x, weights) * g).sum().backward()
 
     def training_adamw():
         training()
@@ -66,9 +60,9 @@ def torch_jobs():
 
     first = weights[0].detach()
     return f"PyTorch {torch.__version__}", {
-        "forward": lambda: quietly(x), "training": training, "training_adamw": training_adamw,
+        "forward": lambda: inference(x), "training": training, "training_adamw": training_adamw,
         "adamw": adamw.step, "sgd": sgd.step,
-        "tanh": lambda: torch.tanh(wide), "batch_1": lambda: quietly(x[:1]), "batch_32": lambda: quietly(x[:32]),
+        "tanh": lambda: torch.tanh(wide), "batch_1": lambda: inference(x[:1]), "batch_32": lambda: inference(x[:32]),
         "product": lambda: x @ first.t(),
     }
 
@@ -133,33 +127,15 @@ if arguments[:1] == ["memory-of-torch"]:
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3 - before)
     sys.exit()
 
-ours = subprocess.Popen(
-    ["cargo", "run", "--quiet", "--release", "-p", "wick-benches", "--bin", "jobs"],
-    stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-)
-
-
-def ask(line):
-    ours.stdin.write(line + "\n")
-    ours.stdin.flush()
-    answer = ours.stdout.readline()
-    if not answer:
-        sys.exit(f"the jobs program ended at '{line}'")
-    return answer.strip()
-
-
-def timed(job):
-    start = time.perf_counter()
-    job()
-    return (time.perf_counter() - start) * 1e3
+wick = cargo("--bin", "jobs")
 
 
 def name_of(job):
-    """Who does it, and what: the jobs program has stock candle's jobs too."""
+    """The library and the job: the jobs program has stock candle's jobs too."""
     return job.replace("candle_", "candle ") if job.startswith("candle_") else f"wick {job}"
 
 
-runs = {name_of(job): lambda job=job: float(ask(job)) for job in ask("list").split()}
+runs = {name_of(job): lambda job=job: wick.time(job) for job in wick.ask("list").split()}
 peers = []
 for name, make in [("torch", torch_jobs), ("jax", jax_jobs)]:
     try:
@@ -169,38 +145,39 @@ for name, make in [("torch", torch_jobs), ("jax", jax_jobs)]:
     except ImportError:
         peers.append(f"{name} is not installed")
 
-times = {name: [] for name in runs}
 peaks, sweeps = [], []
-for n in range(rounds + 1):  # The first round warms up.
-    for name, run in runs.items():
-        times[name].append(run())
-    if n % 4 == 0:
-        peaks.append(float(ask("peak")))
-        sweeps.append(float(ask("sweep")))
-ours.stdin.close()
+
+
+def measure_machine(number):
+    if number % 4 == 0:
+        peaks.append(wick.time("peak"))
+        sweeps.append(wick.time("sweep"))
+
+
+median = medians(runs, rounds, after=measure_machine)
+wick.close()
+peak, sweep = statistics.median(peaks), statistics.median(sweeps)
 
 
 def peak_memory():
-    """MB that three training steps with AdamW take at their largest, beyond what the process had before them."""
+    """The peak memory of three training steps with AdamW, in MB beyond the process's memory before."""
     jobs = "memory\n" + "training_adamw\n" * 3 + "memory_peak\n"
-    lines = subprocess.run(ours.args, input=jobs, capture_output=True, text=True).stdout.split()
+    lines = subprocess.run(wick.command, input=jobs, capture_output=True, text=True).stdout.split()
     grown = {"wick": float(lines[-1]) - float(lines[0])}
     if any(name.startswith("torch") for name in runs):
-        script = f"import sys; sys.argv = ['run.py', 'memory-of-torch']; exec(open({__file__!r}).read())"
-        answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.split()
+        command = [sys.executable, __file__, "memory-of-torch"]
+        answer = subprocess.run(command, capture_output=True, text=True).stdout.split()
         grown["torch"] = float(answer[-1])
     return grown
 
 
-median = {name: statistics.median(values[1:]) for name, values in times.items()}
-peak, sweep = statistics.median(peaks), statistics.median(sweeps)
 memory = peak_memory() if os.path.exists("/proc/self/status") else {}
 if "--json" in sys.argv:
     result = {"median_ms": median, "peak_gflops": peak, "sweep_gb_s": sweep, "peak_memory_mb": memory}
     print(json.dumps(result | {"goals": GOALS, "peers": peers, "cores": cores, "rounds": rounds}, indent=1))
     sys.exit()
 
-flop = 2 * 2000 * sum(i * o for i, o in SIZES)
+flop = 2 * SAMPLES * sum(i * o for i, o in SIZES)
 print(f"{platform.processor() or platform.machine()}, {cores} cores; {', '.join(peers)}; candle 0.11")
 print(f"medians of {rounds} interleaved rounds; FMA peak {peak:.0f} GFLOP/s, memory sweep {sweep:.0f} GB/s\n")
 print(f"{'job':<31}{'ms':>9}   {'against':<24}{'ms':>9}{'ratio':>8}{'goal':>7}")
@@ -210,8 +187,8 @@ for job, against in GOALS.items():
             own = median[name_of(job.strip())]
             goal = f"{goal:7.2f}" if goal else f"{'':>7}"
             print(f"{job:<31}{own:9.2f}   {peer:<24}{median[peer]:9.2f}{own / median[peer]:8.3f}{goal}")
-share = flop / (median["wick forward_statistics"] * 1e-3) / (peak * 1e9)
-print(f"\nforward with statistics: {share:.0%} of the FMA peak (goal 80 %)")
+fraction = flop / (median["wick forward_statistics"] * 1e-3) / (peak * 1e9)
+print(f"\nforward with statistics: {fraction:.0%} of the FMA peak (goal 80 %)")
 works = {"forward": flop, "deep": 2 * 2000 * 100 * 500**2, "wide": 2 * 500 * (8000 * 7500 + 7500 * 7000)}
 rates = ", ".join(f"{name} {work / median[f'wick {name}'] / 1e6:.0f}" for name, work in works.items())
 print(f"GFLOP/s, ten times as deep and as wide: {rates}")

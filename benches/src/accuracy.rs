@@ -1,5 +1,5 @@
-//! Every activation and its derivative in `f32` against `f64`, on all four billion numbers or on every n-th: the largest
-//! error in units in the last place (of `f64` rounded), and where it is.
+//! Compares every activation and its derivative in `f32` with `f64`, on all four billion numbers or on every
+//! n-th one, and prints the largest error in units in the last place (of the rounded `f64`) and its number.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -12,24 +12,25 @@ use wick_bins::failure;
 use wick_kernels::{activate, activation_gradient};
 use wick_theory::Activation;
 
-/// Compares activations in f32 with f64, number by number; ends with code 1 if one is off by more than --most.
+/// Compares activations in f32 with f64, number by number; ends with code 1 if one is off by more than
+/// --most.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
-    /// Which activations; all, if none is named
+    /// The activations; all of them if none is named
     activations: Vec<Activation>,
     /// Only every n-th number. 1 is all of them, and takes some minutes for each activation
     #[arg(long, value_name = "N", default_value_t = 257, value_parser = clap::value_parser!(u32).range(1..))]
     every: u32,
-    /// The largest error that is allowed, in units in the last place
+    /// The largest allowed error, in units in the last place
     #[arg(long, value_name = "ULPS", default_value_t = 2)]
     most: u64,
 }
 
-/// Numbers that are computed together.
+/// The number of elements that are computed at once.
 const BLOCK: usize = 1 << 18;
 
-/// An error, and the number at which it is.
+/// An error in units in the last place, and the number at which it occurs.
 type Error = (u64, f32);
 
 fn main() -> ExitCode {
@@ -64,7 +65,7 @@ fn accuracy(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// The largest errors of value and derivative, and how many numbers were tried.
+/// The largest errors of the value and of the derivative, and the number of elements.
 fn sweep(activation: Activation, every: u32) -> Result<(Error, Error, u64)> {
     let count = u64::from(u32::MAX / every) + 1;
     let blocks = count.div_ceil(BLOCK as u64);
@@ -78,7 +79,7 @@ fn sweep(activation: Activation, every: u32) -> Result<(Error, Error, u64)> {
         for ((&x, value), slope) in xs.iter().zip(values).zip(slopes) {
             let wide = f64::from(x);
             worst.0 = larger(worst.0, (ulps(value, activation.value(wide)), x));
-            // The identity's slope is 1, also where there is no number.
+            // The identity's derivative is 1 even at NaN.
             if !x.is_nan() {
                 worst.1 = larger(worst.1, (ulps(slope, activation.derivative(wide)), x));
             }
@@ -95,7 +96,7 @@ fn larger(a: Error, b: Error) -> Error {
     if b.0 > a.0 { b } else { a }
 }
 
-/// How many `f32` lie between what was computed and what is right.
+/// The number of `f32` between a computed value and the right one.
 fn ulps(got: f32, right: f64) -> u64 {
     let right = right as f32;
     if got.is_nan() && right.is_nan() || got == right {

@@ -1,5 +1,5 @@
-//! The picture of the benchmark: our time over each peer's, as bars. Reads the JSON of `benches/run.py --json` from stdin
-//! and writes `performance.svg` and `.png` into a folder.
+//! The picture of the benchmark: Wick's time over each peer's, as bars. The program reads the JSON of
+//! `benches/run.py --json` from stdin and writes `performance.svg` and `.png` into a folder.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,12 +18,12 @@ use wick_bins::picture::{Area, Picture, cannot_draw};
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
-    /// Where the picture goes
+    /// The folder of the picture
     #[arg(long, value_name = "FOLDER", default_value = "out")]
     out: PathBuf,
 }
 
-/// What the benchmark measured.
+/// The result of the benchmark.
 #[derive(Debug, Deserialize)]
 struct Measured {
     median_ms: BTreeMap<String, f64>,
@@ -32,7 +32,7 @@ struct Measured {
     rounds: usize,
 }
 
-/// The jobs that are drawn, ours and the peers', and what they are called.
+/// The jobs that are drawn: Wick's, the peers', and the label.
 const JOBS: [(&str, &str, &str); 9] = [
     ("forward_statistics", "forward", "forward (ours with statistics)"),
     ("training", "training", "forward and backward"),
@@ -46,7 +46,7 @@ const JOBS: [(&str, &str, &str); 9] = [
 ];
 const PEERS: [(&str, &str); 3] = [("candle", "candle 0.11"), ("jax", "JAX"), ("torch", "PyTorch")];
 
-/// The scale goes so far; longer bars say how long they are.
+/// The end of the scale. Longer bars are cut, and their label has the ratio.
 const LARGEST: f64 = 1.6;
 const SIZE: (u32, u32) = (900, 640);
 const LEFT: i32 = 260;
@@ -95,7 +95,7 @@ fn draw(area: &Area, measured: &Measured) -> Result<()> {
             let end = at(ratio.min(LARGEST));
             area.draw(&Rectangle::new([(LEFT, y), (end, y + BAR)], colour(number).filled()))
                 .map_err(cannot_draw)?;
-            // The line at 1 does not run through a number.
+            // A white box keeps the line at 1 from crossing the label.
             area.draw(&Rectangle::new([(end + 3, y), (end + 34, y + BAR)], WHITE.filled()))
                 .map_err(cannot_draw)?;
             let beside = grey_text(12).pos(Pos::new(HPos::Left, VPos::Center));

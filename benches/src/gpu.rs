@@ -1,21 +1,18 @@
-//! The jobs of the benchmark on a GPU: reads `JOB` from stdin, line by line, runs it once, and answers with its milliseconds
-//! on stdout, the device waited for before and after; `benches/gpu.py` drives this and PyTorch in turn. `list` names the jobs,
-//! `version` says what this is built with.
-//! An argument divides the sizes of the large ones, for a try on a small device.
+//! The jobs of the benchmark on a GPU. The program reads a job from stdin, line by line, runs it once, and
+//! answers with its milliseconds on stdout; the device is synchronized before and after. `benches/gpu.py`
+//! drives this program and PyTorch in turn. `list` names the jobs, and `version` answers with the versions of
+//! Wick and cuBLAS. An argument divides the large sizes, to try the program on a small device.
 
-use std::io::{BufRead, Write};
-use std::time::Instant;
-
-use candle_core::{DType, Device, Error, Result, Tensor, bail};
-use candle_nn::{Module, Optimizer, ParamsAdamW};
+use candle_core::{Device, Error, Result, Tensor, bail};
+use candle_nn::{Module, Optimizer};
 use wick_bins::device::DeviceChoice;
-use wick_init::{InitMap, Initializer, KeyedV1};
 use wick_kernels::{AdamW, CudaGraph, dot, summarize};
-use wick_model::{Activation, Mlp, MlpConfig};
 use wick_probe::Probe;
 
-const FEATURES: usize = 800;
-const WIDTHS: [usize; 10] = [750, 700, 650, 600, 550, 500, 450, 400, 350, 300];
+mod net;
+
+use net::{Net, SAMPLES, adamw_params, milliseconds, normal, serve};
+
 const JOBS: [&str; 8] = [
     "forward",
     "forward_statistics",
@@ -26,59 +23,48 @@ const JOBS: [&str; 8] = [
     "statistics",
     "copy",
 ];
-/// Numbers that are drawn, and those of a tensor of 1 GiB.
+/// The number of elements that `normals` draws.
 const DRAWN: usize = 100_000_000;
+/// The number of elements of a tensor of 1 GiB.
 const LARGE: usize = 1 << 28;
 
-/// A job that has been made ready.
+/// A job that is ready to run.
 type Ready<'a> = Box<dyn FnMut() -> Result<()> + 'a>;
 
 struct Bench {
     device: Device,
-    input: Tensor,
-    cotangent: Tensor,
-    mlp: Mlp,
-    map: InitMap,
+    net: Net,
     divide: usize,
 }
 
 impl Bench {
     fn new(device: Device, divide: usize) -> Result<Self> {
-        let map = InitMap::new(42).with_default_init(Initializer::xavier_normal());
-        let config = MlpConfig::new(FEATURES, WIDTHS, Activation::Tanh);
-        let samples = (2000 / divide).max(1);
-        Ok(Self {
-            input: normal("input", (samples, FEATURES), &device)?,
-            cotangent: normal("cotangent", (samples, 300), &device)?,
-            mlp: Mlp::new(&config, map.var_builder(DType::F32, &device))?,
-            map,
-            device,
-            divide,
-        })
+        Ok(Self { net: Net::new((SAMPLES / divide).max(1), &device)?, device, divide })
     }
 
-    /// A training step with AdamW. So small a rate that the net stays the one that it is.
+    /// A training step with AdamW.
     fn step(&self) -> Result<impl FnMut() -> Result<Tensor> + '_> {
-        let mut adamw = AdamW::new(self.map.vars(), ParamsAdamW { lr: 1e-9, ..ParamsAdamW::default() })?;
+        let mut adamw = AdamW::new(self.net.map.vars(), adamw_params())?;
         Ok(move || {
-            let pass = self.mlp.tape(&self.input, |_| None)?;
-            let loss = dot(pass.output(), &self.cotangent)?;
-            adamw.step(&pass.backward(&loss)?)?;
+            let tape = self.net.mlp.tape(&self.net.input, |_| None)?;
+            let loss = dot(tape.output(), &self.net.cotangent)?;
+            adamw.step(&tape.backward(&loss)?)?;
             Ok(loss)
         })
     }
 
+    /// Creates what a job needs, outside of its time.
     fn ready(&self, job: &str) -> Result<Ready<'_>> {
         let large = || normal("large", LARGE / self.divide, &self.device);
         Ok(match job {
-            "forward" => Box::new(|| self.mlp.forward(&self.input).map(drop)),
+            "forward" => Box::new(|| self.net.mlp.forward(&self.net.input).map(drop)),
             "forward_statistics" => Box::new(|| {
                 let probe = Probe::new();
-                self.mlp.forward_observed(&self.input, |layer| Some(probe.observer(layer))).map(drop)
+                self.net.mlp.forward_observed(&self.net.input, |layer| Some(probe.observer(layer))).map(drop)
             }),
             "forward_graph" => {
-                let mut pass = CudaGraph::new(&self.device, || self.mlp.forward(&self.input))?;
-                Box::new(move || pass.replay())
+                let mut forward = CudaGraph::new(&self.device, || self.net.mlp.forward(&self.net.input))?;
+                Box::new(move || forward.replay())
             }
             "training" => {
                 let mut step = self.step()?;
@@ -102,11 +88,7 @@ impl Bench {
     }
 }
 
-fn normal(name: &str, shape: impl Into<candle_core::Shape>, device: &Device) -> Result<Tensor> {
-    Ok(Initializer::normal(1.0).tensor(KeyedV1::new(42).key(name), shape, DType::F32, device)?)
-}
-
-/// Wick's version, and that of the cuBLAS that was found.
+/// The versions of Wick and of the cuBLAS library that was found.
 fn version(device: &Device) -> Result<String> {
     let wick = format!("wick {}", env!("CARGO_PKG_VERSION"));
     #[cfg(feature = "cuda")]
@@ -130,29 +112,24 @@ fn main() -> Result<()> {
     let (device, _) = DeviceChoice::Cuda(0).open().map_err(Error::wrap)?;
     let bench = Bench::new(device, divide)?;
     let (mut name, mut ready): (String, Option<Ready>) = Default::default();
-    for line in std::io::stdin().lock().lines() {
-        let line = line?;
-        let answer = match line.trim() {
-            "" => continue,
+    serve(|line| {
+        Ok(match line {
             "list" => JOBS.join(" "),
             "version" => version(&bench.device)?,
             job => {
                 if name != job || ready.is_none() {
-                    // What the job before held goes first.
+                    // The memory of the job before is freed first.
                     drop(ready.take());
                     ready = Some(bench.ready(job)?);
                     job.clone_into(&mut name);
                 }
-                let Some(run) = &mut ready else { continue };
+                let Some(run) = &mut ready else { bail!("job '{job}' is not ready") };
                 bench.device.synchronize()?;
-                let start = Instant::now();
-                run()?;
-                bench.device.synchronize()?;
-                format!("{}", start.elapsed().as_secs_f64() * 1e3)
+                milliseconds(|| {
+                    run()?;
+                    bench.device.synchronize()
+                })?
             }
-        };
-        println!("{answer}");
-        std::io::stdout().flush()?;
-    }
-    Ok(())
+        })
+    })
 }

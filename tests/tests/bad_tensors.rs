@@ -1,19 +1,21 @@
-//! NaN planted at each site of a net: the tap that is named, the sample, the steps before.
+//! A NaN or an infinity planted at each site of a net: the probe names the tap and the sample, and keeps the
+//! steps before.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
 
-use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_core::{DType, Result, Tensor};
 use candle_nn::{Module, linear};
-use wick_init::{InitMap, Initializer, KeyedV1};
+use wick_init::InitMap;
 use wick_probe::{Probe, Side, What};
+use wick_tests::{CPU, bits, normal};
 
-const CPU: Device = Device::Cpu;
 const SITES: [&str; 5] = ["a", "b.left", "b.right", "join", "end"];
 
-/// A net with a branch. At `bad`, in a step, sample 2 is spoiled on a side.
+/// Runs a forward and a backward pass of a net with a branch. At the site `bad`, sample 2 gets a bad element
+/// on the given side.
 fn run(probe: &Probe, map: &InitMap, bad: Option<(&str, Side, f32)>) -> Result<()> {
     let vb = map.var_builder(DType::F32, &CPU);
-    let x = Initializer::normal(1.0).tensor(KeyedV1::new(1).key("x"), (4, 6), DType::F32, &CPU).unwrap();
+    let x = normal(1, "x", (4, 6), DType::F32);
     let filled = |others: f32, one: f32| {
         let mut values = vec![others; 24];
         values[2 * 6 + 3] = one;
@@ -23,7 +25,7 @@ fn run(probe: &Probe, map: &InitMap, bad: Option<(&str, Side, f32)>) -> Result<(
         match bad {
             Some((site, Side::Forward, with)) if site == name => probe.tap(name, &(h + filled(0.0, with)?)?),
             Some((site, Side::Backward, _)) if site == name => {
-                // Forward nothing; backward, the root of 0 has an infinite slope.
+                // The forward value stays; in the backward pass, √0 has an infinite slope.
                 let h = probe.tap(name, &h)?;
                 let zeros = h.zeros_like()?;
                 &h + (((&h * &zeros)? + filled(1.0, 0.0)?)?.sqrt()? * zeros)?
@@ -56,7 +58,7 @@ fn the_first_that_is_bad_is_named_wherever_it_is() {
                 let bad = probe.first_bad().unwrap();
                 assert_eq!((bad.name.as_str(), bad.side, bad.sample), (site, side, Some(2)), "{bad}");
                 assert_eq!((bad.step, bad.what, bad.call), (7, What::NonFinite, 0));
-                // The last five steps before.
+                // The five steps before it are kept.
                 let steps: Vec<u64> = bad.past.iter().map(|past| past.step).collect();
                 assert_eq!(steps, [2, 3, 4, 5, 6]);
                 assert!(
@@ -68,7 +70,8 @@ fn the_first_that_is_bad_is_named_wherever_it_is() {
     }
 }
 
-/// Half precision overflows soon: a number near its limit is told before it is beyond, and gives way to what is.
+/// Half precision overflows early: the probe reports an element near its limit, and prefers one that is not
+/// finite.
 #[test]
 fn near_the_limit() {
     let probe = Probe::new();
@@ -82,32 +85,31 @@ fn near_the_limit() {
     assert!((bad.value + 20000.0).abs() < 10.0);
     probe.tap("beyond", &half(1e6)).unwrap();
     assert_eq!(probe.first_bad().unwrap().name, "beyond");
-    // The same numbers are nothing to f32.
+    // The same numbers are far from the limit of f32.
     let wide = Probe::new();
     wide.tap("wide", &half(60000.0).to_dtype(DType::F32).unwrap()).unwrap();
     assert_eq!(wide.first_bad(), None);
 }
 
-/// Whatever a probe looks at, outputs and gradients keep their bits; and totals over steps are those of all values together.
+/// Outputs and gradients keep their bits whatever the probe measures, and the totals over steps equal the
+/// statistics of all values together.
 #[test]
 fn a_closer_look_changes_nothing() {
     let probes = [Probe::new(), Probe::new().with_units().with_totals(), Probe::new().every(2)];
     let mut outputs = Vec::new();
     for probe in &probes {
         let map = InitMap::new(2);
-        let mut bits = Vec::new();
+        let mut output = Vec::new();
         for step in 0..4 {
             let vb = map.var_builder(DType::F32, &CPU);
-            let key = KeyedV1::new(step).key("x");
-            let x = Initializer::normal(1.0).tensor(key, (9, 6), DType::F32, &CPU).unwrap();
+            let x = normal(step, "x", (9, 6), DType::F32);
             let h = probe.tap("h", &linear(6, 5, vb.pp("l")).unwrap().forward(&x).unwrap()).unwrap();
             let gradients = h.sqr().unwrap().mean_all().unwrap().backward().unwrap();
-            let of = |var: &Var| gradients.get(var).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
-            bits.extend(map.vars().iter().flat_map(of).map(f32::to_bits));
-            bits.extend(h.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits));
+            output.extend(map.vars().iter().flat_map(|var| bits(gradients.get(var).unwrap())));
+            output.extend(bits(&h));
             probe.next_step();
         }
-        outputs.push(bits);
+        outputs.push(output);
     }
     assert_eq!(outputs[0], outputs[1]);
     assert_eq!(outputs[0], outputs[2]);

@@ -1,38 +1,18 @@
-//! The whole catalogue: what comes out has the distribution that is meant, and the fans are those of candle's ops.
+//! The whole catalogue: the weights have the distribution that is stated, and the fans are those of candle's
+//! ops.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use statrs::distribution::{ContinuousCDF, Normal};
 use wick_init::{Centre, Initializer, KeyedV1, WeightLayout};
-
-const CPU: Device = Device::Cpu;
-
-fn numbers(tensor: &Tensor) -> Vec<f64> {
-    tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
-}
-
-fn std(values: &[f64]) -> f64 {
-    let mean = values.iter().sum::<f64>() / values.len() as f64;
-    (values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / values.len() as f64).sqrt()
-}
+use wick_tests::{CPU, has_std, kolmogorov_smirnov, normal, numbers, std};
 
 type Cdf = Box<dyn Fn(f64) -> f64>;
 
-/// √n times the Kolmogorov-Smirnov distance; above 2.23 with a chance of 1e-4.
-fn kolmogorov_smirnov(values: &[f64], cdf: &dyn Fn(f64) -> f64) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let n = sorted.len() as f64;
-    let distance = sorted.iter().enumerate().map(|(i, &x)| {
-        let f = cdf(x);
-        (f - i as f64 / n).abs().max(((i + 1) as f64 / n - f).abs())
-    });
-    distance.fold(0.0, f64::max) * n.sqrt()
-}
-
-/// One row for each scheme of independent elements: its SPEC, and its exact distribution on a weight
-/// [500, 400]: normal, uniform, or normal cut at two numbers, each by its standard deviation before the cut.
+/// The table has a row for each initializer of independent elements: its SPEC, and its exact distribution on
+/// a weight [500, 400]. That is normal, uniform, or normal cut at two numbers; each is given by its standard
+/// deviation before the cut.
 fn catalogue() -> Vec<(&'static str, Cdf)> {
     let normal = |std: f64| -> Cdf { Box::new(move |x| Normal::new(0.0, std).unwrap().cdf(x)) };
     let uniform =
@@ -113,29 +93,25 @@ fn catalogue() -> Vec<(&'static str, Cdf)> {
     ]
 }
 
-/// Whether the std of some values is the one meant: within 4.1 standard errors of a kurtosis of at most 3 (alpha = 4e-5).
-fn has_std(values: &[f64], meant: f64) -> bool {
-    (std(values) / meant - 1.0).abs() < 4.1 / (2.0 * values.len() as f64).sqrt()
-}
-
-/// n = 200,000 a scheme and type, seed 3; Kolmogorov-Smirnov with alpha = 2e-5 a test and the std with 4e-5: 114 of each,
-/// .7 % for all. The twins are the same values 10 % wider, and a std 2 % wider. The narrow types are drawn in f32 and
-/// rounded: their own steps, up to 2⁻⁹ of a value, would be seen in the distribution, so it is the rounding that is tested.
+/// Each initializer and type draws n = 200,000 elements of seed 3. The Kolmogorov–Smirnov test has alpha =
+/// 2e-5 and the test of the std 4e-5; there are 114 of each, so the chance of a false alarm is .7 %. The
+/// twins are the same values 10 % wider, and a std 2 % wider. The narrow types are drawn in f32 and rounded:
+/// their steps, up to 2⁻⁹ of a value, would show in the distribution, so the rounding is tested instead.
 #[test]
-fn distributions_are_those_that_are_meant() {
+fn distributions_are_those_that_are_stated() {
     for (spec, cdf) in catalogue() {
-        let scheme: Initializer = spec.parse().unwrap();
+        let initializer: Initializer = spec.parse().unwrap();
         let key = KeyedV1::new(3).key(spec);
-        let draw = |dtype| scheme.tensor(key, (500, 400), dtype, &CPU).unwrap();
+        let draw = |dtype| initializer.tensor(key, (500, 400), dtype, &CPU).unwrap();
         for dtype in [DType::F32, DType::F64] {
             let values = numbers(&draw(dtype));
-            let distance = kolmogorov_smirnov(&values, &*cdf);
+            let distance = kolmogorov_smirnov(&values, &cdf);
             assert!(distance < 2.4, "{spec} {dtype:?}: {distance}");
             let wider: Vec<f64> = values.iter().map(|x| 1.1 * x).collect();
-            assert!(kolmogorov_smirnov(&wider, &*cdf) > 2.4, "{spec}: the twin");
-            let meant = scheme.std(&[500, 400]).unwrap().unwrap();
-            assert!(has_std(&values, meant), "{spec} {dtype:?}");
-            assert!(!has_std(&values, 1.02 * meant), "{spec}: the twin");
+            assert!(kolmogorov_smirnov(&wider, &cdf) > 2.4, "{spec}: the twin");
+            let expected = initializer.std(&[500, 400]).unwrap().unwrap();
+            assert!(has_std(&values, expected), "{spec} {dtype:?}");
+            assert!(!has_std(&values, 1.02 * expected), "{spec}: the twin");
         }
         for dtype in [DType::BF16, DType::F16] {
             let rounded = draw(DType::F32).to_dtype(dtype).unwrap();
@@ -144,7 +120,26 @@ fn distributions_are_those_that_are_meant() {
     }
 }
 
-/// Every name that can be read is in the table above, or is a structure or a constant, which have tests of their own.
+/// A normal and a uniform distribution, n = 1,000,000, seed 2024, alpha = 0.001. The twins are a normal 1 %
+/// too wide and a uniform 1 % too narrow.
+#[test]
+fn a_million_numbers() {
+    let draw = |initializer: Initializer| {
+        let key = KeyedV1::new(2024).key("layer.weight");
+        numbers(&initializer.tensor(key, 1_000_000, DType::F32, &CPU).unwrap())
+    };
+    let values = draw(Initializer::normal(1.0));
+    let (unit, wide) = (Normal::new(0.0, 1.0).unwrap(), Normal::new(0.0, 1.01).unwrap());
+    assert!(kolmogorov_smirnov(&values, |x| unit.cdf(x)) < 1.95);
+    assert!(kolmogorov_smirnov(&values, |x| wide.cdf(x)) > 1.95, "the twin");
+
+    let values = draw(Initializer::Uniform { low: -1.0, high: 1.0 });
+    assert!(kolmogorov_smirnov(&values, |x| 0.5 + 0.5 * x) < 1.95);
+    assert!(kolmogorov_smirnov(&values, |x| (0.5 + 0.505 * x).clamp(0.0, 1.0)) > 1.95, "the twin");
+}
+
+/// Every name that a SPEC can have is in the table above, or is a structure or a constant, which have tests
+/// of their own.
 #[test]
 fn no_name_is_forgotten() {
     let structures = [
@@ -171,16 +166,12 @@ fn no_name_is_forgotten() {
     }
 }
 
-/// A forward pass of unit variance through candle's own op comes out with the variance meant: `Var W = 1/fan_in` and
-/// inputs N(0, 1) give outputs of variance 1, in the mean over weights and samples within 2 %. The twin of each is
-/// PyTorch's rule for the fans where that is another one.
+/// Weights of `Var W = 1/fan_in` and inputs from N(0, 1) give outputs of variance 1 in candle's own op, in
+/// the mean over weights and samples within 2 %. The twin is PyTorch's rule for the fans where it differs.
 #[test]
 fn fans_are_those_of_the_ops() {
-    let normal = Initializer::normal(1.0);
     let lecun = Initializer::lecun_normal();
-    let draw = |name: &str, shape: &[usize]| {
-        normal.tensor(KeyedV1::new(9).key(name), shape, DType::F32, &CPU).unwrap()
-    };
+    let draw = |name: &str, shape: &[usize]| normal(9, name, shape, DType::F32);
     let variance =
         |shape: &[usize], layout: WeightLayout, forward: &dyn Fn(&Tensor) -> candle_core::Result<Tensor>| {
             let key = KeyedV1::new(9).key("weight");
@@ -201,41 +192,42 @@ fn fans_are_those_of_the_ops() {
     let depthwise = WeightLayout::Convolution { groups: 512 };
     assert!(near(variance(&[512, 1, 5, 5], depthwise, &|w| many.conv2d(w, 0, 1, 1, 512))));
 
-    // The inside of a transposed convolution, away from the border that fewer kernels reach.
+    // The inside of a transposed convolution is taken: fewer kernels reach its border.
     let inside = |y: Tensor| y.narrow(2, 6, 30)?.narrow(3, 6, 30);
     let transposed = |w: &Tensor| inside(images.conv_transpose2d(w, 0, 0, 2, 1)?);
     assert!(near(variance(&[64, 96, 4, 4], WeightLayout::Transposed { groups: 1, stride: 2 }, &transposed)));
     assert!(near(variance(&[64, 96, 3, 3], WeightLayout::Transposed { groups: 1, stride: 2 }, &transposed)));
     assert!(!near(variance(&[64, 96, 4, 4], WeightLayout::Plain, &transposed)), "the twin: PyTorch's rule");
 
-    // In groups, and transposed in groups, which candle has in one dimension.
+    // candle has the transposed convolution in groups in one dimension.
     let signals = draw("signals", &[64, 64, 200]);
     let groups = WeightLayout::Transposed { groups: 4, stride: 2 };
     let in_groups = |w: &Tensor| signals.conv_transpose1d(w, 0, 0, 2, 1, 4)?.narrow(2, 6, 380);
     assert!(near(variance(&[64, 48, 5], groups, &in_groups)));
     assert!(!near(variance(&[64, 48, 5], WeightLayout::Plain, &in_groups)), "the twin: PyTorch's rule");
 
-    // One row of an embedding is the output.
+    // The output of an embedding is one of its rows.
     let ids = Tensor::arange(0u32, 1000, &CPU).unwrap();
     assert!(near(variance(&[1000, 300], WeightLayout::Embedding, &|w| w.index_select(&ids, 0))));
     assert!(!near(variance(&[1000, 300], WeightLayout::Plain, &|w| w.index_select(&ids, 0))));
 
-    // Backward through a convolution in groups: an input goes into the outputs of its group only.
-    let scheme = Initializer::lecun_normal().with_mode(wick_init::FanMode::FanOut);
+    // The backward pass of a convolution in groups: an input reaches the outputs of its group only.
+    let initializer = Initializer::lecun_normal().with_mode(wick_init::FanMode::FanOut);
     let back = |layout| {
         let key = KeyedV1::new(9).key("grouped");
-        let w = scheme.tensor_with_layout(key, (256, 16, 3, 3), layout, DType::F32, &CPU).unwrap();
+        let w = initializer.tensor_with_layout(key, (256, 16, 3, 3), layout, DType::F32, &CPU).unwrap();
         let x = candle_core::Var::zeros((8, 64, 26, 26), DType::F32, &CPU).unwrap();
         let y = x.conv2d(&w, 0, 1, 1, 4).unwrap();
         let loss = (&y * draw("through", y.dims())).unwrap().sum_all().unwrap();
         let gradient = loss.backward().unwrap().remove(&x).unwrap();
-        // Away from the border, which fewer kernels reach.
+        // Fewer kernels reach the border, which is left out.
         std(&numbers(&gradient.narrow(2, 2, 22).unwrap().narrow(3, 2, 22).unwrap())).powi(2)
     };
     assert!(near(back(grouped)), "{}", back(grouped));
     assert!(!near(back(WeightLayout::Plain)), "the twin: PyTorch's rule");
 
-    // Three projections in one, backward: Var W = 1/fan_out keeps the variance of what comes back through one.
+    // The backward pass of three stacked projections: Var W = 1/fan_out preserves the gradient's variance
+    // through one.
     let g = draw("gradient", &[500, 400]);
     let backward = Initializer::lecun_normal().with_mode(wick_init::FanMode::FanOut);
     let back = |layout| {
@@ -247,17 +239,17 @@ fn fans_are_those_of_the_ops() {
     assert!(!near(back(WeightLayout::Plain)));
 }
 
-/// Dirac and delta-orthogonal convolutions keep a signal: the one to the bit, the other its norm.
+/// A Dirac convolution preserves a signal to the bit, and a delta-orthogonal one preserves its norm.
 #[test]
 fn identities_keep_a_signal() {
     let key = KeyedV1::new(9).key("w");
-    let x = Initializer::normal(1.0).tensor(key, (2, 6, 9, 9), DType::F32, &CPU).unwrap();
+    let x = normal(9, "w", (2, 6, 9, 9), DType::F32);
     let dirac = Initializer::Dirac { groups: 2 }.tensor(key, (6, 3, 3, 3), DType::F32, &CPU).unwrap();
     assert_eq!(numbers(&x.conv2d(&dirac, 1, 1, 1, 2).unwrap()), numbers(&x));
     let norm = |t: &Tensor| numbers(t).iter().map(|x| x * x).sum::<f64>().sqrt();
     for centre in [Centre::Upper, Centre::Lower] {
         let delta = Initializer::DeltaOrthogonal { gain: 1.0, centre };
-        // An even side too, over an image with as much around it as the kernel reaches.
+        // One side is even; the padding is as wide as the reach of the kernel.
         for side in [3, 4] {
             let delta = delta.tensor(key, (10, 6, side, side), DType::F32, &CPU).unwrap();
             let ratio = norm(&x.conv2d(&delta, side - 1, 1, 1, 1).unwrap()) / norm(&x);
@@ -268,11 +260,11 @@ fn identities_keep_a_signal() {
     assert!((norm(&x.conv2d(&gaussian, 1, 1, 1, 1).unwrap()) / norm(&x) - 1.0).abs() > 1e-3, "the twin");
 }
 
-/// QᵀQ = I to 1e-6 in f32, at the size of a real layer.
+/// `QᵀQ = I` holds to 1e-6 in f32, at the size of a real layer.
 #[test]
 fn orthogonal_to_a_millionth() {
-    let scheme = Initializer::Orthogonal { gain: 1.0 };
-    let q = scheme.tensor(KeyedV1::new(4).key("q"), (300, 200), DType::F32, &CPU).unwrap();
+    let initializer = Initializer::Orthogonal { gain: 1.0 };
+    let q = initializer.tensor(KeyedV1::new(4).key("q"), (300, 200), DType::F32, &CPU).unwrap();
     let q = q.to_dtype(DType::F64).unwrap();
     let gram = q.t().unwrap().matmul(&q).unwrap();
     let error = (gram - Tensor::eye(200, DType::F64, &CPU).unwrap()).unwrap().abs().unwrap();

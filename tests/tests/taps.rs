@@ -1,22 +1,17 @@
-//! Taps in whole models: nothing changes, and what they hear is what is there.
+//! Taps in whole models: they change nothing, and report the outputs and gradients as they are.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
 
-use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_core::{DType, Result, Tensor, Var};
 use candle_nn::{Module, VarBuilder};
-use wick_init::{InitMap, Initializer, KeyedV1};
+use wick_init::InitMap;
 use wick_model::loss::Loss;
 use wick_model::{Activation, Mlp, MlpConfig};
 use wick_probe::Probe;
-
-const CPU: Device = Device::Cpu;
+use wick_tests::{CPU, bits};
 
 fn normal(name: &str, shape: (usize, usize)) -> Tensor {
-    Initializer::normal(1.0).tensor(KeyedV1::new(1).key(name), shape, DType::F32, &CPU).unwrap()
-}
-
-fn bits(tensor: &Tensor) -> Vec<u32> {
-    tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap().iter().map(|x| x.to_bits()).collect()
+    wick_tests::normal(1, name, shape, DType::F32)
 }
 
 fn config() -> MlpConfig {
@@ -24,7 +19,7 @@ fn config() -> MlpConfig {
 }
 
 #[test]
-fn outputs_and_parameter_gradients_stay_to_the_bit() -> Result<()> {
+fn outputs_and_parameter_gradients_keep_their_bits() -> Result<()> {
     let (x, y) = (normal("x", (40, 20)), normal("y", (40, 10)));
     let pass = |probe: Option<&Probe>| -> Result<(Vec<u32>, Vec<Vec<u32>>)> {
         let map = InitMap::new(3);
@@ -45,14 +40,17 @@ fn outputs_and_parameter_gradients_stay_to_the_bit() -> Result<()> {
     assert_eq!(plain.0, tapped.0);
     assert_eq!(plain.1, tapped.1);
     assert!(plain.1.iter().all(|gradient| !gradient.is_empty()));
-    let heard = probe.records().into_iter().filter(|record| record.backward.is_some());
-    assert_eq!(heard.map(|record| record.name).collect::<Vec<_>>(), ["layer_0", "layer_1", "layer_2"]);
+    let with_gradient = probe.records().into_iter().filter(|record| record.backward.is_some());
+    assert_eq!(
+        with_gradient.map(|record| record.name).collect::<Vec<_>>(),
+        ["layer_0", "layer_1", "layer_2"]
+    );
     Ok(())
 }
 
-/// A tap at a layer's output hears what a variable of zeros, added there, receives.
+/// A tap at a layer's output receives the gradient of a variable of zeros that is added to this output.
 #[test]
-fn a_tap_hears_the_gradient_of_an_added_variable() -> Result<()> {
+fn a_tap_receives_the_gradient_of_an_added_variable() -> Result<()> {
     let (x, y) = (normal("x", (40, 20)), normal("y", (40, 10)));
     let mlp = Mlp::new(&config(), InitMap::new(3).var_builder(DType::F32, &CPU))?;
     let probe = Probe::new();
@@ -76,7 +74,7 @@ fn a_tap_hears_the_gradient_of_an_added_variable() -> Result<()> {
     Ok(())
 }
 
-/// A tap between stock layers of candle, and a module around a module.
+/// Taps work between stock layers of candle, in a module that wraps a module.
 #[test]
 fn any_forward_pass() -> Result<()> {
     struct Tapped {

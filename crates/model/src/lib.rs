@@ -1,11 +1,12 @@
-//! Multilayer perceptrons on candle tensors.
+//! Multilayer perceptrons on candle tensors, their losses and their training loop.
 //!
-//! - [`Mlp`]: any widths, with or without biases, any activation and another one at the end, built from a
-//!   plain [`VarBuilder`](candle_nn::VarBuilder). [`Mlp::forward_with`] hands every layer's signals to who
-//!   wants to see them.
+//! - [`Mlp`]: any widths, with or without biases, with one activation for the hidden layers and one for the
+//!   last, built from a plain [`VarBuilder`](candle_nn::VarBuilder). [`Mlp::forward_with`] passes every
+//!   layer's signals to a callback.
 //! - [`activate`]: the tensor op of every [`Activation`], with its exact derivative.
 //! - [`loss`]: squared error, cross entropy, and the L2 penalty.
-//! - [`fit`]: gradient descent with any candle optimizer; [`fit_with`]: by gradients from [`Mlp::tape`], say.
+//! - [`fit`]: gradient descent with any candle optimizer on a loss in candle's graph. [`fit_with`]: the same
+//!   with gradients that the caller computes, for example by [`Mlp::tape`].
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};

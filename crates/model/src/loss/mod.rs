@@ -1,4 +1,4 @@
-//! Losses, each a mean over the batch, and the penalty on the weights.
+//! Losses, each a mean over the batch, and the L2 penalty on the weights.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,13 +6,13 @@ use std::str::FromStr;
 use candle_core::{D, DType, Result, Tensor, bail};
 use wick_kernels::dot;
 
-/// A loss of outputs `o` against targets `y`, both of shape `[batch, outputs]`. Cross entropy also takes the classes themselves,
-/// whole numbers of shape `[batch]`, for the rows that are 1 there and 0 elsewhere.
+/// A loss of outputs `o` against targets `y`, both of shape `[batch, outputs]`. Cross entropy also takes
+/// class indices, integers of shape `[batch]`, which stand for one-hot rows.
 ///
 /// | name | `L` |
 /// |---|---|
 /// | `squared` | `1/(2B) Σ_b ‖o_b - y_b‖²` |
-/// | `cross_entropy` | `-1/B Σ_b Σ_k y_bk ln softmax(o_b)_k`, the rows of `y` being probabilities |
+/// | `cross_entropy` | `-1/B Σ_b Σ_k y_bk ln softmax(o_b)_k`, each row of `y` a distribution |
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -30,7 +30,7 @@ use wick_kernels::dot;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
-    /// Half the squared error.
+    /// Half the squared error, summed over the outputs.
     Squared,
     /// Cross entropy of the softmax, computed from logits.
     CrossEntropy,
@@ -48,10 +48,11 @@ impl Loss {
         }
     }
 
-    /// `L`, a scalar; of `bf16` and `f16`, whose sums would drown in their rounding, in `f32`.
+    /// Computes `L`, a scalar. For `bf16` and `f16` inputs it is an `f32`: a sum in these types would be lost
+    /// to rounding.
     ///
     /// # Errors
-    /// If the shapes differ or are not `[batch, outputs]`, or a class is not below `outputs`.
+    /// If the shapes differ or are not `[batch, outputs]`, or if a class index is not below `outputs`.
     pub fn forward(self, outputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
         if self.takes_classes(targets) {
             let batch = batch_of_classes(outputs, targets)?;
@@ -72,11 +73,11 @@ impl Loss {
         }
     }
 
-    /// `∂L/∂o` by its formula, of the shape of `o`: `(o - y)/B` for squared error, and
+    /// Computes `∂L/∂o` by its formula, in the shape of `o`: `(o - y)/B` for the squared error, and
     /// `(softmax(o)·Σ_k y_k - y)/B` for cross entropy.
     ///
     /// # Errors
-    /// As [`forward`](Self::forward).
+    /// As for [`forward`](Self::forward).
     pub fn gradient(self, outputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
         if self.takes_classes(targets) {
             let batch = batch_of_classes(outputs, targets)?;
@@ -106,7 +107,7 @@ fn batch_of_classes(outputs: &Tensor, classes: &Tensor) -> Result<f64> {
         ([batch, _], [classes]) if batch == classes => Ok(*batch as f64),
         (outputs, classes) => {
             bail!(
-                "a loss takes outputs [batch, outputs] and a class for each, not {outputs:?} and {classes:?}"
+                "a loss takes outputs [batch, outputs] and classes [batch], not {outputs:?} and {classes:?}"
             )
         }
     }
@@ -116,14 +117,14 @@ fn batch(outputs: &Tensor, targets: &Tensor) -> Result<f64> {
     match outputs.dims() {
         [batch, _] if outputs.shape() == targets.shape() => Ok(*batch as f64),
         _ => bail!(
-            "a loss takes outputs and targets of one shape [batch, outputs], not {:?} and {:?}",
+            "a loss takes outputs and targets of the same shape [batch, outputs], not {:?} and {:?}",
             outputs.dims(),
             targets.dims()
         ),
     }
 }
 
-/// The tensor in a type that sums can be trusted in.
+/// Converts half-precision tensors to `f32`, in which sums are accurate.
 fn widen(xs: &Tensor) -> Result<Tensor> {
     match xs.dtype() {
         DType::BF16 | DType::F16 => xs.to_dtype(DType::F32),
@@ -137,7 +138,7 @@ impl fmt::Display for Loss {
     }
 }
 
-/// What was read is no loss's name.
+/// The error for a text that is not the name of a [`Loss`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown loss '{0}'; known: squared, cross_entropy")]
 pub struct UnknownLoss(pub String);
@@ -150,9 +151,9 @@ impl FromStr for Loss {
     }
 }
 
-/// The L2 penalty `s = λ/2 Σ‖W‖_F²` over some weights, a scalar (in `f32` for `bf16` and `f16`). Its gradient
-/// is `λW`. For `λ = 0` candle's backward pass ends at the factor: a weight that nothing else depends on then has no gradient in
-/// the store, and not one of zeros.
+/// Computes the L2 penalty `s = λ/2 Σ‖W‖_F²` over the weights, a scalar (an `f32` for `bf16` and `f16`). Its
+/// gradient is `λW`. For `λ = 0` candle's backward pass stops at the factor: a weight that enters the loss
+/// only through the penalty then has no gradient in the store, rather than a gradient of zeros.
 ///
 /// # Errors
 /// If there are no weights.
@@ -177,67 +178,9 @@ pub fn l2_penalty<'a>(weights: impl IntoIterator<Item = &'a Tensor>, lambda: f64
     }
     match sum {
         Some(sum) => sum * (0.5 * lambda),
-        None => bail!("a penalty of no weights"),
+        None => bail!("an L2 penalty needs at least one weight"),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use candle_core::{Device, Var};
-
-    #[test]
-    fn gradients_are_those_of_the_backward_pass() {
-        let o = Var::new(&[[0.3f64, -1.0, 2.0], [50.0, 0.1, -0.2]], &Device::Cpu).unwrap();
-        let y = Tensor::new(&[[0.2f64, 0.5, 0.3], [0.0, 1.0, 0.0]], &Device::Cpu).unwrap();
-        for loss in Loss::ALL {
-            let gradients = loss.forward(&o, &y).unwrap().backward().unwrap();
-            let difference = (gradients.get(&o).unwrap() - loss.gradient(&o, &y).unwrap()).unwrap();
-            let largest = difference.abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
-            assert!(largest < 1e-15, "{loss}: {largest}");
-        }
-    }
-
-    /// Classes are rows that are 1 there: the same loss, and the gradient of the backward pass.
-    #[test]
-    fn classes_are_one_hot_rows() {
-        let o = Var::new(&[[0.3f64, -1.0, 2.0], [5.0, 0.1, -0.2]], &Device::Cpu).unwrap();
-        let rows = Tensor::new(&[[0.0f64, 0.0, 1.0], [0.0, 1.0, 0.0]], &Device::Cpu).unwrap();
-        let classes = Tensor::new(&[2u32, 1], &Device::Cpu).unwrap();
-        let loss = |targets| Loss::CrossEntropy.forward(&o, targets).unwrap();
-        assert_eq!(loss(&classes).to_scalar::<f64>().unwrap(), loss(&rows).to_scalar::<f64>().unwrap());
-        let formula = Loss::CrossEntropy.gradient(&o, &classes).unwrap();
-        for other in [
-            loss(&classes).backward().unwrap().get(&o).unwrap().clone(),
-            Loss::CrossEntropy.gradient(&o, &rows).unwrap(),
-        ] {
-            let difference = (&formula - other).unwrap().abs().unwrap().max_all().unwrap();
-            assert!(difference.to_scalar::<f64>().unwrap() < 1e-15);
-        }
-        let beyond = Tensor::new(&[2u32, 3], &Device::Cpu).unwrap();
-        assert!(Loss::CrossEntropy.forward(&o, &beyond).is_err());
-        let three = Tensor::new(&[2u32, 1, 0], &Device::Cpu).unwrap();
-        let error = Loss::CrossEntropy.forward(&o, &three).unwrap_err().to_string();
-        assert!(error.contains("not [2, 3] and [3]"), "{error}");
-    }
-
-    /// A thousand equal terms, which bf16 would stop adding up at 256.
-    #[test]
-    fn half_types_are_summed_in_f32() {
-        let o = Var::from_tensor(&Tensor::ones((2000, 1), DType::BF16, &Device::Cpu).unwrap()).unwrap();
-        let loss = Loss::Squared.forward(&o, &o.zeros_like().unwrap()).unwrap();
-        assert_eq!(loss.to_scalar::<f32>().unwrap(), 0.5);
-        let penalty = l2_penalty([o.as_tensor()], 1.0).unwrap();
-        assert_eq!(penalty.to_scalar::<f32>().unwrap(), 1000.0);
-        let gradients = penalty.backward().unwrap();
-        assert_eq!(gradients.get(&o).unwrap().dtype(), DType::BF16);
-    }
-
-    #[test]
-    fn shapes_that_differ_are_named() {
-        let (o, y) =
-            (Tensor::new(&[[1.0f64]], &Device::Cpu).unwrap(), Tensor::new(&[1.0f64], &Device::Cpu).unwrap());
-        let error = Loss::Squared.forward(&o, &y).unwrap_err().to_string();
-        assert!(error.contains("not [1, 1] and [1]"), "{error}");
-    }
-}
+mod tests;

@@ -1,0 +1,26 @@
+//! The README and the pages of `docs/`, whose code blocks are compiled and run as doctests.
+
+macro_rules! documents {
+    ($($name:ident: $path:literal,)*) => { $(#[doc = include_str!($path)] mod $name {})* };
+}
+
+documents! {
+    // readme: "../../README.md",
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    /// Every page of `docs/` is listed above.
+    #[test]
+    fn no_page_is_forgotten() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let Ok(pages) = root.join("docs").read_dir() else { return };
+        for page in pages {
+            let name = page.unwrap().file_name().into_string().unwrap();
+            let listed = include_str!("documents.rs").contains(&format!("\"../../docs/{name}\","));
+            assert!(listed || !name.ends_with(".md"), "docs/{name} is not in tests/src/documents.rs");
+        }
+    }
+}
