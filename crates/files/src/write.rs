@@ -16,10 +16,10 @@ pub fn write(path: impl AsRef<Path>, bytes: &[u8]) -> io::Result<()> {
     write_with(path, |out| out.write_all(bytes))
 }
 
-/// As [`write`], with the bytes that a function writes to a buffered writer.
+/// As [`write()`], with the bytes that a function writes to a buffered writer.
 ///
 /// # Errors
-/// As [`write`], and those of the function.
+/// As [`write()`], and those of the function.
 pub fn write_with(
     path: impl AsRef<Path>,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
@@ -28,10 +28,10 @@ pub fn write_with(
     Prepared::new(path, write)?.put(path)
 }
 
-/// As [`write`], for several files: all are written before the first is put in its place.
+/// As [`write()`], for several files: all are written before the first is put in its place.
 ///
 /// # Errors
-/// As [`write`]. Every file is untouched, unless the renaming itself fails.
+/// As [`write()`]. Every file is untouched, unless the renaming itself fails.
 pub fn write_all(files: &[(PathBuf, Vec<u8>)]) -> io::Result<()> {
     let prepare = |(path, bytes): &(PathBuf, Vec<u8>)| Prepared::new(path, |out| out.write_all(bytes));
     let prepared = files.iter().map(prepare).collect::<io::Result<Vec<_>>>()?;
