@@ -5,7 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor};
 
-use crate::args::Place;
+use crate::args::Target;
+use crate::limits::largest;
 
 const DIGITS: &str = include_str!("../../assets/digits/digits.csv");
 
@@ -88,25 +89,15 @@ impl Matrix {
     ///
     /// # Errors
     /// Names the row, the column and the number that the type cannot hold. If the device refuses.
-    pub fn tensor(&self, place: &Place) -> Result<Tensor> {
-        let limit = largest(place.dtype);
+    pub fn tensor(&self, target: &Target) -> Result<Tensor> {
+        let limit = largest(target.dtype);
         if let Some(at) = self.values.iter().position(|x| x.abs() > limit) {
             let (row, column) = (at / self.columns + 1, at % self.columns + 1);
-            let (value, dtype) = (self.values[at], place.dtype.as_str());
+            let (value, dtype) = (self.values[at], target.dtype.as_str());
             bail!("row {row}, column {column}: {value} is beyond the largest {dtype}");
         }
         let tensor = Tensor::from_slice(&self.values, (self.rows, self.columns), &Device::Cpu)?;
-        Ok(tensor.to_dtype(place.dtype)?.to_device(&place.device)?)
-    }
-}
-
-/// The largest finite number of a type.
-pub fn largest(dtype: DType) -> f64 {
-    match dtype {
-        DType::F64 => f64::MAX,
-        DType::F16 => 65504.0,
-        DType::BF16 => 3.389_531_389_251_535_5e38,
-        _ => f64::from(f32::MAX),
+        Ok(tensor.to_dtype(target.dtype)?.to_device(&target.device)?)
     }
 }
 
@@ -300,10 +291,10 @@ mod tests {
 
     #[test]
     fn numbers_beyond_the_type_are_named() {
-        let place = |dtype| Place { device: Device::Cpu, name: "cpu".into(), dtype };
+        let target = |dtype| Target { device: Device::Cpu, name: "cpu".into(), dtype };
         let matrix = Matrix { rows: 2, columns: 2, values: vec![1.0, 2.0, 3.0, -70000.0] };
-        assert!(matrix.tensor(&place(DType::BF16)).is_ok());
-        let error = matrix.tensor(&place(DType::F16)).unwrap_err().to_string();
+        assert!(matrix.tensor(&target(DType::BF16)).is_ok());
+        let error = matrix.tensor(&target(DType::F16)).unwrap_err().to_string();
         assert_eq!(error, "row 2, column 2: -70000 is beyond the largest f16");
     }
 

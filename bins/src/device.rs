@@ -6,7 +6,7 @@ use std::str::FromStr;
 use anyhow::{Context, Result};
 use candle_core::Device;
 
-use crate::failure::usage;
+use crate::cli::usage;
 
 /// What `--device` can say.
 ///

@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
 
-mod common;
+mod support;
 
 use std::fs;
 use std::path::Path;
 
-use common::{command, failure};
+use support::{command, failure};
 
 /// Runs in an empty folder, and checks that the one line on stderr has every one of the parts.
 fn fails(program: &str, arguments: &[&str], code: i32, parts: &[&str]) {

@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
 
-mod common;
+mod support;
 
-use common::{json, numbers};
 use serde_json::Value;
+use support::{json, numbers};
 
 fn stds(run: &Value) -> Vec<f64> {
     run["layers"].as_array().unwrap().iter().map(|layer| layer["forward"]["std"].as_f64().unwrap()).collect()

@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
 
-mod common;
+mod support;
 
-use common::{command, json, stdout};
 use serde_json::Value;
+use support::{command, json, stdout};
 
 /// Each program with arguments that keep it small.
 const SMALL: [(&str, &[&str]); 6] = [

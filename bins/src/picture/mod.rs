@@ -56,7 +56,7 @@ impl Picture {
             (folder.join(format!("{name}.svg")), self.svg.as_bytes().to_vec()),
             (folder.join(format!("{name}.png")), self.png()?),
         ];
-        crate::files::write_all(&files)?;
+        wick_files::write_all(&files)?;
         // Whoever does not listen on stderr still gets the picture.
         let _ = writeln!(std::io::stderr(), "picture: {} and .svg", files[1].0.display());
         Ok(())

@@ -2,14 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
 
-#[path = "../common/mod.rs"]
-mod common;
 mod kernels;
 mod nets;
 mod numbers;
 mod optimizers;
 mod programs;
 mod statistics;
+#[path = "../support/mod.rs"]
+mod support;
 mod weights;
 
 use std::process::ExitCode;

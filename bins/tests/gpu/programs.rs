@@ -5,7 +5,7 @@ use serde_json::Value;
 use wick_bins::device::{memory, trim};
 
 use super::Test;
-use super::common::command;
+use super::support::command;
 
 pub(crate) const TESTS: &[Test] = &[
     ("layer_stats_as_on_the_cpu", layer_stats_as_on_the_cpu),

@@ -8,11 +8,11 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor, Var};
 use clap::Parser;
-use wick_bins::args::{Common, Float, Place};
+use wick_bins::args::{Common, Float, Target};
+use wick_bins::cli::usage;
 use wick_bins::data::numbers;
-use wick_bins::failure::usage;
 use wick_bins::output::short;
-use wick_bins::{failure, memory};
+use wick_bins::{cli, memory};
 use wick_model::{Activation, activate};
 
 use report::{ActivationGradient, Curve};
@@ -45,7 +45,7 @@ Examples:
   activation-gradient --activation leaky_relu:0.2 --low -2 --high 2 --format csv";
 
 fn main() -> ExitCode {
-    failure::run(activation_gradient)
+    cli::run(activation_gradient)
 }
 
 fn activation_gradient(args: Args) -> Result<()> {
@@ -56,18 +56,18 @@ fn activation_gradient(args: Args) -> Result<()> {
         ));
     }
     memory::check(steps * 12.0, 8, "take a larger --step")?;
-    let place = args.common.place(Float::F32)?;
+    let target = args.common.target(Float::F32)?;
     args.common.check_out()?;
     let x: Vec<f64> = (0..steps as usize).map(|i| args.low + i as f64 * args.step).collect();
     let curves =
-        args.activation.iter().map(|&activation| curve(activation, &x, &place)).collect::<Result<_>>()?;
-    let report = ActivationGradient { dtype: place.dtype.as_str(), device: place.name.clone(), curves };
+        args.activation.iter().map(|&activation| curve(activation, &x, &target)).collect::<Result<_>>()?;
+    let report = ActivationGradient { dtype: target.dtype.as_str(), device: target.name.clone(), curves };
     args.common.finish("activation-gradient", &report, || picture::draw(&report))?;
 
     // What rounding explains: some units in the last place of the largest number about. candle's erf is good
     // to 1e-6 only where it stands in for ours, on a GPU.
-    let unit = match place.dtype {
-        DType::F64 if place.device.is_cpu() => 1e-15,
+    let unit = match target.dtype {
+        DType::F64 if target.device.is_cpu() => 1e-15,
         DType::F64 | DType::F32 => 2e-6,
         DType::F16 => 4e-3,
         _ => 3e-2,
@@ -82,8 +82,8 @@ fn activation_gradient(args: Args) -> Result<()> {
 }
 
 /// Forward and backward over all x, and how far the two are from the closed form.
-fn curve(activation: Activation, x: &[f64], place: &Place) -> Result<Curve> {
-    let input = Tensor::new(x, &Device::Cpu)?.to_dtype(place.dtype)?.to_device(&place.device)?;
+fn curve(activation: Activation, x: &[f64], target: &Target) -> Result<Curve> {
+    let input = Tensor::new(x, &Device::Cpu)?.to_dtype(target.dtype)?.to_device(&target.device)?;
     let input = Var::from_tensor(&input)?;
     let output = activate(activation, &input)?;
     let gradients = output.sum_all()?.backward()?;

@@ -10,9 +10,9 @@ use anyhow::{Context, Result};
 use candle_core::{DType, Device};
 use clap::Parser;
 use wick_bins::args::Common;
+use wick_bins::cli::usage;
 use wick_bins::device::{self, DeviceChoice};
-use wick_bins::failure::usage;
-use wick_bins::{failure, memory, peak, progress};
+use wick_bins::{cli, memory, peak, progress};
 
 use jobs::{Job, Machine, Size};
 use report::{DeviceBench, Measured, Peak};
@@ -51,7 +51,7 @@ Examples:
   device-bench --device cuda:1 --cpu-limit 1000";
 
 fn main() -> ExitCode {
-    failure::run(device_bench)
+    cli::run(device_bench)
 }
 
 fn device_bench(args: Args) -> Result<()> {

@@ -12,18 +12,18 @@ use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor};
 use clap::Parser;
 use rand::RngExt;
-use wick_bins::args::{Common, Float, Place, Spec};
+use wick_bins::args::{Common, Float, Spec, Target};
+use wick_bins::cli::usage;
 use wick_bins::data::numbers;
-use wick_bins::failure::usage;
+use wick_bins::limits::epsilon;
 use wick_bins::output::short;
-use wick_bins::{failure, memory};
+use wick_bins::{cli, memory};
 use wick_init::{Initializer, KeyedV1};
 use wick_model::Activation;
 use wick_model::loss::Loss;
 
 use net::Net;
 use report::{Check, ForwardBackward, Network, Value};
-use rounding::epsilon;
 
 /// The lecture's net without biases: z = W1 x, h = φ(z), o = W2 h, L = l(o, y), s = λ/2 (‖W1‖² + ‖W2‖²),
 /// J = L + s. Prints every intermediate value, and every gradient three ways: by the lecture's formulas, by
@@ -70,7 +70,7 @@ Examples:
   forward-backward --features 100 --hidden 50 --batch 32 --dtype f32 --format json";
 
 fn main() -> ExitCode {
-    failure::run(forward_backward)
+    cli::run(forward_backward)
 }
 
 fn forward_backward(args: Args) -> Result<()> {
@@ -86,16 +86,16 @@ fn forward_backward(args: Args) -> Result<()> {
     let activations = batch * (features + 2.0 * hidden + 2.0 * outputs);
     memory::check(8.0 * (weights + activations), 8, "ask for a smaller net or --batch")?;
     // The checks are about digits, so the type with the most of them is the default.
-    let place = args.common.place(Float::F64)?;
+    let target = args.common.target(Float::F64)?;
     args.common.check_out()?;
 
-    let net = net(&args, &place)?;
+    let net = net(&args, &target)?;
     let forward = net.forward()?;
     let formulas = net.by_formulas(&forward)?;
     let autograd = net.by_backward_pass()?;
     let differences = differences::all(&net, &forward, args.max_differences)?;
 
-    let terms = rounding::terms(&net, &forward, &formulas, place.dtype)?;
+    let terms = rounding::terms(&net, &forward, &formulas, target.dtype)?;
 
     let mut checks = Vec::new();
     for (((gradient, by_pass), by_difference), terms) in
@@ -130,8 +130,8 @@ fn forward_backward(args: Args) -> Result<()> {
             loss: args.loss.name(),
             lambda: args.lambda,
             init: args.init.text.clone(),
-            dtype: place.dtype.as_str(),
-            device: place.name.clone(),
+            dtype: target.dtype.as_str(),
+            device: target.name.clone(),
             seed: args.common.seed,
         },
         values: values.collect::<Result<_>>()?,
@@ -141,7 +141,7 @@ fn forward_backward(args: Args) -> Result<()> {
         objective: numbers(&forward.objective)?[0],
     };
     args.common.finish("forward-backward", &report, || picture::draw(&report.network))?;
-    judge(&report, place.dtype)
+    judge(&report, target.dtype)
 }
 
 /// Fails if any two of the three ways differ by more than rounding explains: for the backward pass, some units in the last place
@@ -181,10 +181,10 @@ fn judge(report: &ForwardBackward, dtype: DType) -> Result<()> {
 }
 
 /// The net with its weights, inputs and targets, each drawn from the stream of its name.
-fn net(args: &Args, place: &Place) -> Result<Net> {
+fn net(args: &Args, target: &Target) -> Result<Net> {
     let stream = KeyedV1::new(args.common.seed);
     let draw = |init: Initializer, name: &str, shape: (usize, usize)| {
-        init.tensor(stream.key(&format!("forward-backward/{name}")), shape, place.dtype, &place.device)
+        init.tensor(stream.key(&format!("forward-backward/{name}")), shape, target.dtype, &target.device)
     };
     let normal = Initializer::normal(1.0);
     let y = match args.loss {
@@ -197,7 +197,7 @@ fn net(args: &Args, place: &Place) -> Result<Net> {
                 row[rng.random_range(0..args.outputs)] = 1.0;
             }
             let rows = Tensor::from_vec(rows, (args.batch, args.outputs), &Device::Cpu)?;
-            rows.to_dtype(place.dtype)?.to_device(&place.device)?
+            rows.to_dtype(target.dtype)?.to_device(&target.device)?
         }
     };
     Ok(Net {

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use candle_core::DType;
 use wick_bins::data::numbers;
+use wick_bins::limits::smallest;
 use wick_model::Activation;
 use wick_model::loss::Loss;
 
@@ -16,26 +17,6 @@ pub(crate) struct Terms {
     pub(crate) size: f64,
     /// The smallest step of the type, carried through.
     pub(crate) step: f64,
-}
-
-/// The distance from 1 to the next number of a type.
-pub(crate) fn epsilon(dtype: DType) -> f64 {
-    match dtype {
-        DType::F64 => f64::EPSILON,
-        DType::F32 => f64::from(f32::EPSILON),
-        DType::F16 => 2f64.powi(-10),
-        _ => 2f64.powi(-7),
-    }
-}
-
-/// The smallest number of a type above 0.
-fn smallest(dtype: DType) -> f64 {
-    match dtype {
-        DType::F64 => f64::from_bits(1),
-        DType::F32 => 2f64.powi(-149),
-        DType::F16 => 2f64.powi(-24),
-        _ => 2f64.powi(-133),
-    }
 }
 
 /// Of each gradient of [`NAMES`](crate::net::NAMES).

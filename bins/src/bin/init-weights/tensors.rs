@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use candle_core::DType;
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
-use wick_bins::failure::usage;
+use wick_bins::cli::usage;
 use wick_init::InitMap;
 
 /// A tensor by its full name and shape.

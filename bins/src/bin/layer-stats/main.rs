@@ -8,10 +8,10 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use clap::Parser;
-use wick_bins::args::{Common, Float, Place, Spec};
+use wick_bins::args::{Common, Float, Spec, Target};
+use wick_bins::cli::usage;
 use wick_bins::data::Matrix;
-use wick_bins::failure::usage;
-use wick_bins::{failure, memory, progress};
+use wick_bins::{cli, memory, progress};
 use wick_init::{InitMap, Initializer, KeyedV1, Rule};
 use wick_model::{Activation, Mlp, MlpConfig};
 use wick_probe::{LayerReport, Probe, Units};
@@ -70,7 +70,7 @@ Examples:
 const MOST_LAYERS: usize = 2000;
 
 fn main() -> ExitCode {
-    failure::run(layer_stats)
+    cli::run(layer_stats)
 }
 
 fn layer_stats(args: Args) -> Result<()> {
@@ -84,7 +84,7 @@ fn layer_stats(args: Args) -> Result<()> {
     if !(args.bias_std >= 0.0 && args.bias_std.is_finite()) {
         return Err(usage(format!("--bias-std is {}, and must be finite and not negative", args.bias_std)));
     }
-    let place = args.common.place(Float::F32)?;
+    let place = args.common.target(Float::F32)?;
     let data = read_data(&args)?;
     let (samples, features) = match &data {
         Some(data) => (data.rows, data.columns),
@@ -132,7 +132,7 @@ fn run(
     config: &MlpConfig,
     (input, batch): (&Tensor, &BatchGeometry),
     args: &Args,
-    place: &Place,
+    place: &Target,
 ) -> Result<Run> {
     let map = InitMap::new(args.common.seed)
         .with_rules([Rule::draw("*.bias", Initializer::normal(args.bias_std))?])
@@ -179,7 +179,7 @@ fn batch_of(xs: &Tensor) -> Result<BatchGeometry> {
 }
 
 /// Standard normal numbers, whose place in the program is their name.
-fn normal(args: &Args, place: &Place, name: &str, shape: (usize, usize)) -> Result<Tensor> {
+fn normal(args: &Args, place: &Target, name: &str, shape: (usize, usize)) -> Result<Tensor> {
     let key = KeyedV1::new(args.common.seed).key(name);
     Ok(Initializer::normal(1.0).tensor(key, shape, place.dtype, &place.device)?)
 }
@@ -192,7 +192,7 @@ fn read_data(args: &Args) -> Result<Option<Matrix>> {
 
 /// The backward pass holds each layer's pre-activation, output, tapped output and gradient; and each weight
 /// with its gradient. What theory takes from the input and the last gradient is read from copies of them, 24 bytes a number.
-fn check_memory(samples: usize, config: &MlpConfig, place: &Place) -> Result<()> {
+fn check_memory(samples: usize, config: &MlpConfig, place: &Target) -> Result<()> {
     const COPIES: f64 = 24.0;
     let remedy = "ask for fewer --samples, --features or --widths";
     let (samples, features) = (samples as f64, config.features as f64);

@@ -11,8 +11,8 @@ use std::str::FromStr;
 use anyhow::Result;
 use clap::Parser;
 use wick_bins::args::{Common, Float};
-use wick_bins::failure::usage;
-use wick_bins::{failure, progress};
+use wick_bins::cli::usage;
+use wick_bins::{cli, progress};
 use wick_model::Activation;
 
 use report::{Experiment, PhaseDiagram};
@@ -62,7 +62,7 @@ Examples:
   phase-diagram --merge part-*.json";
 
 fn main() -> ExitCode {
-    failure::run(phase_diagram)
+    cli::run(phase_diagram)
 }
 
 fn phase_diagram(args: Args) -> Result<()> {
@@ -79,10 +79,10 @@ fn measured(args: &Args) -> Result<PhaseDiagram> {
     if args.width == 0 || args.depth < 4 || args.samples < 2 {
         return Err(usage("too small: --width is 1 or more, --depth 4, and --samples 2"));
     }
-    let place = args.common.place(Float::F32)?;
+    let target = args.common.target(Float::F32)?;
     let (width, depth) = (args.width as f64, args.depth as f64);
     let numbers = depth * (2.0 * width * width + 4.0 * width * args.samples as f64);
-    place.check_memory(numbers, "ask for a smaller --width, --depth or --samples")?;
+    target.check_memory(numbers, "ask for a smaller --width, --depth or --samples")?;
     let experiment = Experiment {
         activation: args.activation.to_string(),
         sigma_w: args.sigma_w.0,
@@ -91,8 +91,8 @@ fn measured(args: &Args) -> Result<PhaseDiagram> {
         width: args.width,
         depth: args.depth,
         samples: args.samples,
-        dtype: place.dtype.as_str().to_owned(),
-        device: place.name.clone(),
+        dtype: target.dtype.as_str().to_owned(),
+        device: target.name.clone(),
         seed: args.common.seed,
     };
     args.common.check_out()?;
@@ -101,7 +101,7 @@ fn measured(args: &Args) -> Result<PhaseDiagram> {
     let bar = progress::bar(mine.len(), "phase-diagram");
     let mut cells = Vec::with_capacity(mine.len());
     for at in mine {
-        cells.push(measure::cell(&experiment, at, args.activation, &place)?);
+        cells.push(measure::cell(&experiment, at, args.activation, &target)?);
         bar.inc(1);
     }
     bar.finish_and_clear();

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use candle_core::Tensor;
 use rand::Rng;
-use wick_bins::args::Place;
+use wick_bins::args::Target;
 use wick_bins::data::numbers;
 use wick_init::{InitMap, Initializer, KeyedV1, Rule};
 use wick_model::{Activation, Mlp, MlpConfig};
@@ -13,7 +13,12 @@ use wick_theory::BatchGeometry;
 use crate::report::{Cell, Experiment, Measured};
 
 /// Draws the net of a cell, which depends on the seed and on the cell's place alone, and measures it.
-pub(crate) fn cell(experiment: &Experiment, at: [usize; 2], phi: Activation, place: &Place) -> Result<Cell> {
+pub(crate) fn cell(
+    experiment: &Experiment,
+    at: [usize; 2],
+    phi: Activation,
+    target: &Target,
+) -> Result<Cell> {
     let [sigma_w, sigma_b] = experiment.sigmas(at);
     let name = format!("phase-diagram/{}/{}", at[0], at[1]);
     let Experiment { width, depth, samples, .. } = *experiment;
@@ -23,10 +28,10 @@ pub(crate) fn cell(experiment: &Experiment, at: [usize; 2], phi: Activation, pla
         Rule::draw("*.bias", Initializer::normal(sigma_b))?,
     ]);
     let config = MlpConfig::new(width, vec![width; depth], phi).with_bias(true);
-    let mlp = Mlp::new(&config, map.var_builder(place.dtype, &place.device))?;
+    let mlp = Mlp::new(&config, map.var_builder(target.dtype, &target.device))?;
     let normal = |name: &str| -> Result<Tensor> {
         let key = KeyedV1::new(seed).key(name);
-        Ok(Initializer::normal(1.0).tensor(key, (samples, width), place.dtype, &place.device)?)
+        Ok(Initializer::normal(1.0).tensor(key, (samples, width), target.dtype, &target.device)?)
     };
 
     let probe = Probe::new().with_bins(1);
