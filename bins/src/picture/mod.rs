@@ -19,8 +19,6 @@ use resvg::{tiny_skia, usvg};
 pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 const FONT: &[u8] = include_bytes!("../../../assets/font/DejaVuSans.subset.ttf");
-/// The name under which the font is known to plotters, and what the SVG asks its viewer for.
-const FAMILY: &str = "sans-serif";
 /// Pixels of the PNG for each unit of the SVG.
 const PNG_SCALE: f32 = 1.5;
 
@@ -36,7 +34,8 @@ impl Picture {
     /// # Errors
     /// Those of `draw`.
     pub fn draw(size: (u32, u32), draw: impl FnOnce(&Area) -> Result<()>) -> Result<Self> {
-        register_font(FAMILY, FontStyle::Normal, FONT).map_err(|_| anyhow!("the font cannot be read"))?;
+        register_font(style::FAMILY, FontStyle::Normal, FONT)
+            .map_err(|_| anyhow!("the font cannot be read"))?;
         let mut svg = String::new();
         {
             let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();

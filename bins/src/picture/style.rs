@@ -13,6 +13,9 @@ pub const COLOURS: [RGBColor; 7] = [
     RGBColor(86, 180, 233),
 ];
 
+/// The font's name for plotters and in the SVG.
+pub(super) const FAMILY: &str = "sans-serif";
+
 /// For axes and what is said beside the data.
 pub const GREY: RGBColor = RGBColor(90, 90, 90);
 /// For grid lines.
@@ -25,12 +28,12 @@ pub fn colour(number: usize) -> RGBColor {
 
 /// Black text of this size.
 pub fn text<'a>(size: u32) -> TextStyle<'a> {
-    (super::FAMILY, size).into_font().color(&BLACK)
+    (FAMILY, size).into_font().color(&BLACK)
 }
 
 /// Grey text of this size.
 pub fn grey_text<'a>(size: u32) -> TextStyle<'a> {
-    (super::FAMILY, size).into_font().color(&GREY)
+    (FAMILY, size).into_font().color(&GREY)
 }
 
 /// The marker of the series of this number, around a pixel: circle, triangle, square, diamond in turn.

@@ -1,6 +1,7 @@
 //! Is the GPU worth it? The same jobs on the CPU and on another device, over a range of sizes.
 
 mod jobs;
+mod machine;
 mod picture;
 mod report;
 
@@ -14,7 +15,8 @@ use wick_bins::cli::usage;
 use wick_bins::device::{self, DeviceChoice};
 use wick_bins::{cli, memory, peak, progress};
 
-use jobs::{Job, Machine, Size};
+use jobs::{Job, Size};
+use machine::Machine;
 use report::{DeviceBench, Measured, Peak};
 
 /// Times matrix products, forward passes with statistics, training steps and the drawing of weights on the CPU and, where there is

@@ -4,6 +4,7 @@ use serde::Serialize;
 use wick_bins::output::{Report, Table, short};
 
 use crate::jobs::{Job, Size};
+use crate::machine::Check;
 
 #[derive(Debug, Serialize)]
 pub(crate) struct DeviceBench {
@@ -24,15 +25,6 @@ pub(crate) struct DeviceBench {
 pub(crate) struct Peak {
     pub(crate) on: String,
     pub(crate) gflops: f64,
-}
-
-/// A machine beside the CPU.
-#[derive(Debug, Serialize)]
-pub(crate) struct Check {
-    pub(crate) on: String,
-    pub(crate) weights_equal: bool,
-    pub(crate) largest_difference: f64,
-    pub(crate) bound: f64,
 }
 
 #[derive(Debug, Clone, Serialize)]

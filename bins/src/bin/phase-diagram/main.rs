@@ -1,12 +1,12 @@
 //! Order and chaos: where signals and gradients survive depth, by theory and in nets as they come out.
 
 mod measure;
+mod options;
 mod picture;
 mod report;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::str::FromStr;
 
 use anyhow::Result;
 use clap::Parser;
@@ -15,6 +15,7 @@ use wick_bins::cli::usage;
 use wick_bins::{cli, progress};
 use wick_model::Activation;
 
+use options::{Grid, Range, Shard};
 use report::{Experiment, PhaseDiagram};
 
 /// The plane of weight and bias variances for an activation: the critical line, how deep a signal and a gradient get, and the same
@@ -106,71 +107,4 @@ fn measured(args: &Args) -> Result<PhaseDiagram> {
     }
     bar.finish_and_clear();
     PhaseDiagram::new(experiment, cells, args.shard.is_some())
-}
-
-/// `LOW,HIGH`, none of them negative, the first less than the second.
-#[derive(Debug, Clone, Copy)]
-struct Range([f64; 2]);
-
-impl Range {
-    const WANTED: &str = "not LOW,HIGH with 0 ≤ LOW < HIGH ≤ 100";
-
-    fn is_one(low: f64, high: f64) -> bool {
-        0.0 <= low && low < high && high <= 100.0
-    }
-}
-
-impl FromStr for Range {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let ends = text.split_once(',').and_then(|(low, high)| Some([low.parse().ok()?, high.parse().ok()?]));
-        match ends {
-            Some([low, high]) if Self::is_one(low, high) => Ok(Self([low, high])),
-            _ => Err(Self::WANTED.into()),
-        }
-    }
-}
-
-/// `16x11`.
-#[derive(Debug, Clone, Copy)]
-struct Grid([usize; 2]);
-
-impl Grid {
-    const WANTED: &str = "not NxN with sides of 2 to 1000";
-
-    fn is_one(sides: [usize; 2]) -> bool {
-        sides.iter().all(|side| (2..=1000).contains(side))
-    }
-}
-
-impl FromStr for Grid {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let sides = text.split_once('x').and_then(|(w, b)| Some([w.parse().ok()?, b.parse().ok()?]));
-        match sides {
-            Some(sides) if Self::is_one(sides) => Ok(Self(sides)),
-            _ => Err(Self::WANTED.into()),
-        }
-    }
-}
-
-/// `3/8`: the third of eight parts.
-#[derive(Debug, Clone, Copy)]
-struct Shard {
-    index: usize,
-    of: usize,
-}
-
-impl FromStr for Shard {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parts = text.split_once('/').and_then(|(k, n)| Some((k.parse().ok()?, n.parse().ok()?)));
-        match parts {
-            Some((k, n)) if (1..=n).contains(&k) => Ok(Self { index: k - 1, of: n }),
-            _ => Err("not K/N with 1 ≤ K ≤ N".into()),
-        }
-    }
 }

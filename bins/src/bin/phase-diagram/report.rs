@@ -13,7 +13,7 @@ use wick_bins::progress;
 use wick_model::Activation;
 use wick_theory::{MeanField, Phase};
 
-use crate::{Grid, Range};
+use crate::options::{Grid, Range};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Experiment {
