@@ -1,7 +1,7 @@
 //! What device-bench prints.
 
 use serde::Serialize;
-use wick_bins::output::{Report, Table, short};
+use wick_bins::output::{Cell, Column, Report, Table, csv_of, short, table_of};
 
 use crate::jobs::{Job, Size};
 use crate::machine::Check;
@@ -125,12 +125,20 @@ impl DeviceBench {
     }
 }
 
-fn known(x: Option<f64>, text: impl Fn(f64) -> String) -> String {
-    x.map_or_else(|| "–".into(), text)
-}
-
-fn batch(x: usize) -> String {
-    if x == 0 { "–".into() } else { x.to_string() }
+/// The columns of the measured times.
+fn columns<'a>() -> [Column<&'a Measured>; 10] {
+    [
+        Column::new("on", "on", |row| row.on.as_str().into()),
+        Column::new("job", "job", |row| row.job.name().into()),
+        Column::new("width", "width", |row| row.width.into()),
+        Column::for_people("batch", |row| if row.batch == 0 { Cell::Unknown } else { row.batch.into() }),
+        Column::for_programs("batch", |row| row.batch.into()),
+        Column::new("ms", "ms", |row| row.ms.into()),
+        Column::new("GFLOP/s", "gflops", |row| row.gflops.into()),
+        Column::new("of its peak", "share", |row| row.share.map_or(Cell::Unknown, Cell::Fraction)),
+        Column::new("× the CPU", "speedup", |row| row.speedup.into()),
+        Column::new("transfer ms", "transfer_ms", |row| row.transfer_ms.into()),
+    ]
 }
 
 impl Report for DeviceBench {
@@ -155,22 +163,7 @@ impl Report for DeviceBench {
                 .collect::<Vec<_>>()
                 .join("\n"),
         };
-        let header =
-            ["on", "job", "width", "batch", "ms", "GFLOP/s", "of its peak", "× the CPU", "transfer ms"];
-        let mut rows = Table::new(format!("{} layers, medians", self.depth), header);
-        for row in &self.measured {
-            rows.row([
-                row.on.clone(),
-                row.job.to_string(),
-                row.width.to_string(),
-                batch(row.batch),
-                short(row.ms),
-                short(row.gflops),
-                known(row.share, |share| format!("{:.1} %", 100.0 * share)),
-                known(row.speedup, short),
-                known(row.transfer_ms, short),
-            ]);
-        }
+        let mut rows = table_of(format!("{} layers, medians", self.depth), &columns(), &self.measured);
         if self.left_out > 0 {
             rows.note = format!(
                 "{} sizes were left out: more operations than --cpu-limit, or more memory than there is",
@@ -201,23 +194,7 @@ impl Report for DeviceBench {
     }
 
     fn csv(&self) -> Table {
-        let header = ["on", "job", "width", "batch", "ms", "gflops", "share", "speedup", "transfer_ms"];
-        let mut table = Table::new("", header);
-        for row in &self.measured {
-            let optional = |x: Option<f64>| x.map(|x| x.to_string()).unwrap_or_default();
-            table.row([
-                row.on.clone(),
-                row.job.to_string(),
-                row.width.to_string(),
-                row.batch.to_string(),
-                row.ms.to_string(),
-                row.gflops.to_string(),
-                optional(row.share),
-                optional(row.speedup),
-                optional(row.transfer_ms),
-            ]);
-        }
-        table
+        csv_of(&columns(), &self.measured)
     }
 }
 

@@ -1,8 +1,10 @@
 //! Order and chaos: where signals and gradients survive depth, by theory and in nets as they come out.
 
 mod measure;
+mod merge;
 mod options;
 mod picture;
+mod plane;
 mod report;
 
 use std::path::PathBuf;
@@ -16,7 +18,8 @@ use wick_bins::{cli, progress};
 use wick_model::Activation;
 
 use options::{Grid, Range, Shard};
-use report::{Experiment, PhaseDiagram};
+use plane::Experiment;
+use report::PhaseDiagram;
 
 /// The plane of weight and bias variances for an activation: the critical line, how deep a signal and a gradient get, and the same
 /// measured in real nets on a grid. Parts of the grid can be computed apart (--shard) and joined (--merge).
@@ -71,7 +74,8 @@ fn phase_diagram(args: Args) -> Result<()> {
         measured(&args)?
     } else {
         args.common.check_out()?;
-        PhaseDiagram::merge(&args.merge)?
+        let (experiment, cells) = merge::merge(&args.merge)?;
+        PhaseDiagram::new(experiment, cells, false)?
     };
     args.common.finish("phase-diagram", &report, || picture::draw(&report))
 }

@@ -10,7 +10,7 @@ use wick_model::{Activation, Mlp, MlpConfig};
 use wick_probe::Probe;
 use wick_theory::BatchGeometry;
 
-use crate::report::{Cell, Experiment, Measured};
+use crate::plane::{Cell, Experiment, Measured};
 
 /// Draws the net of a cell, which depends on the seed and on the cell's place alone, and measures it.
 pub(crate) fn cell(

@@ -8,7 +8,8 @@ use wick_bins::picture::style::{GREY, grey_text, text};
 use wick_bins::picture::{Area, Picture, cannot_draw};
 use wick_bins::progress;
 
-use crate::report::{Both, PhaseDiagram, Predicted, predicted};
+use crate::plane::{Both, Predicted, predicted};
+use crate::report::PhaseDiagram;
 
 const SIZE: (u32, u32) = (1040, 520);
 const TOP: i32 = 44;
