@@ -61,7 +61,7 @@ fn main() -> ExitCode {
 fn bars(args: Args) -> Result<()> {
     let measured: Measured = serde_json::from_reader(std::io::stdin().lock())
         .context("stdin is not the JSON of benches/run.py")?;
-    Picture::draw(SIZE, |area| draw(area, &measured))?.save(&args.out, "performance")
+    Picture::render(SIZE, |area| draw(area, &measured))?.save(&args.out, "performance")
 }
 
 fn draw(area: &Area, measured: &Measured) -> Result<()> {

@@ -69,8 +69,8 @@ pub struct Target {
 }
 
 impl Target {
-    /// Refuses a computation that needs more memory than the device has free, before it starts. `numbers` is how many
-    /// numbers of the target's type exist at once, and `remedy` is what the user can do.
+    /// Refuses a computation that needs more memory than the device has free, before it starts. `numbers` is
+    /// how many numbers of the target's type exist at once, and `remedy` is what the user can do.
     ///
     /// # Errors
     /// A usage error with both sizes and the remedy.
@@ -106,7 +106,8 @@ impl Common {
         Ok(Target { device, name, dtype: self.dtype.unwrap_or(default).into() })
     }
 
-    /// Fails if the folder for the pictures cannot be written, so that a program finds out before a long computation.
+    /// Fails if the folder for the pictures cannot be written, so that a program finds out before a long
+    /// computation.
     ///
     /// # Errors
     /// Names the folder.
@@ -118,8 +119,8 @@ impl Common {
             .map_err(|error| anyhow::anyhow!("{error}; use --out DIR or --no-pictures"))
     }
 
-    /// Prints the result, and then renders and saves the picture unless the user wants none. The result is printed first,
-    /// so that a folder that cannot be written does not lose it.
+    /// Prints the result, and then renders and saves the picture unless the user wants none. The result is
+    /// printed first, so that a folder that cannot be written does not lose it.
     ///
     /// # Errors
     /// Names the file that cannot be written.

@@ -1,4 +1,5 @@
-//! The frame of a program: it reads the arguments, and turns a result into an exit code and one line on stderr.
+//! The frame of a program: it reads the arguments, and turns a result into an exit code and one line on
+//! stderr.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -17,8 +18,9 @@ pub fn usage(message: impl Into<String>) -> anyhow::Error {
     Usage(message.into()).into()
 }
 
-/// Reads the arguments, runs the program, and returns its exit code: 0 for success, 1 for a failed run, 2 for wrong
-/// arguments. An error is one line on stderr. A signal that ends the process removes its temporary files first.
+/// Reads the arguments, runs the program, and returns its exit code: 0 for success, 1 for a failed run, 2 for
+/// wrong arguments. An error is one line on stderr. A signal that ends the process removes its temporary
+/// files first.
 pub fn run<A: Parser>(program: impl FnOnce(A) -> Result<()>) -> ExitCode {
     let arguments = match parse::<A>() {
         Ok(arguments) => arguments,
@@ -41,8 +43,8 @@ pub fn run<A: Parser>(program: impl FnOnce(A) -> Result<()>) -> ExitCode {
     }
 }
 
-/// Reads the arguments. A negative number is a value and not the name of an option, so that the error that refuses it can
-/// name the option.
+/// Reads the arguments. A negative number is a value and not the name of an option, so that the error that
+/// refuses it can name the option.
 fn parse<A: Parser>() -> Result<A, clap::Error> {
     let takes_a_value = |arg: clap::Arg| {
         if arg.get_action().takes_values() { arg.allow_negative_numbers(true) } else { arg }
@@ -69,7 +71,8 @@ fn one_line(rendered: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Returns the error and its causes on one line, each by its first line: candle appends backtraces to its errors.
+/// Returns the error and its causes on one line, each by its first line: candle appends backtraces to its
+/// errors.
 fn chain(error: &anyhow::Error) -> String {
     let mut parts: Vec<String> = Vec::new();
     for cause in error.chain() {

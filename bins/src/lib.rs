@@ -1,7 +1,7 @@
 //! What Wick's programs share: arguments, devices, data, results on stdout, pictures.
 //!
-//! A program is a folder in `src/bin`: `main.rs` has its arguments and its steps in order, `report.rs` what it prints,
-//! `picture.rs` what it draws.
+//! A program is a folder in `src/bin`: `main.rs` has its arguments and its steps in order, `report.rs` what
+//! it prints, `picture.rs` what it draws.
 
 pub mod args;
 pub mod cli;

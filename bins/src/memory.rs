@@ -9,8 +9,8 @@ use crate::output::size;
 
 /// Refuses a computation that needs more memory than is free now, before it starts.
 ///
-/// `numbers` is how many numbers of `bytes` bytes each the program holds at once. It is an `f64`, so that absurd sizes do
-/// not overflow. `remedy` is what the user can do.
+/// `numbers` is how many numbers of `bytes` bytes each the program holds at once. It is an `f64`, so that
+/// absurd sizes do not overflow. `remedy` is what the user can do.
 ///
 /// # Errors
 /// A usage error with both sizes and the remedy.

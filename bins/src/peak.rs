@@ -1,4 +1,5 @@
-//! The machine's limits: the rate of an FMA loop on data in the first-level cache, and the rate of a sweep through memory.
+//! The machine's limits: the rate of an FMA loop on data in the first-level cache, and the rate of a sweep
+//! through memory.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -38,8 +39,8 @@ impl Task for FmaLoop {
     #[inline(always)]
     fn run(self) -> f64 {
         const NUMBERS: usize = 1024;
-        // A chain of so many multiply-adds makes one load and one store cheap, and is short enough for the processor to
-        // overlap the chains of several vectors.
+        // A chain of so many multiply-adds makes one load and one store cheap, and is short enough for the
+        // processor to overlap the chains of several vectors.
         const CHAIN: usize = 16;
         let (a, b) = (black_box(0.999), black_box(1e-3));
         let mut numbers = [1f32; NUMBERS];

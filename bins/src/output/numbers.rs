@@ -24,8 +24,8 @@ pub fn short(x: f64) -> String {
     }
 }
 
-/// A number for programs: all its digits, in scientific notation beyond 1e±15. It is empty if the number is not finite,
-/// where JSON has `null`.
+/// A number for programs: all its digits, in scientific notation beyond 1e±15. It is empty if the number is
+/// not finite, where JSON has `null`.
 ///
 /// ```
 /// use wick_bins::output::exact;

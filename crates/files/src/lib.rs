@@ -1,8 +1,8 @@
 //! Writes whole files or none.
 //!
-//! A file is written to a temporary file in the folder of its target, synced to the disk, and renamed to the target; the
-//! folder is synced too. A reader therefore sees the old file or the new one and no half of either, and a failure leaves
-//! the old file as it was and no temporary file.
+//! A file is written to a temporary file in the folder of its target, synced to the disk, and renamed to the
+//! target; the folder is synced too. A reader therefore sees the old file or the new one and no half of
+//! either, and a failure leaves the old file as it was and no temporary file.
 //!
 //! What a write does to the file system:
 //!
@@ -14,8 +14,8 @@
 //! | a device, a pipe, or an open file of the process (`/dev/stdout`, `/dev/fd/3`) | writes into it |
 //! | a folder | fails |
 //!
-//! The temporary file never has a permission that the finished file lacks. A hard link to a replaced file keeps the old
-//! contents. Folders that a write made stay if the write fails afterwards.
+//! The temporary file never has a permission that the finished file lacks. A hard link to a replaced file
+//! keeps the old contents. Folders that a write made stay if the write fails afterwards.
 //!
 //! ```
 //! let folder = tempfile::tempdir()?;

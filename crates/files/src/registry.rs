@@ -5,12 +5,13 @@ pub(crate) use elsewhere::Registered;
 #[cfg(unix)]
 pub(crate) use unix::Registered;
 
-/// Removes the temporary files of unfinished writes when the process gets `SIGINT`, `SIGTERM` or `SIGHUP`. The process
-/// still ends by that signal, so a shell sees `128 + n`.
+/// Removes the temporary files of unfinished writes when the process gets `SIGINT`, `SIGTERM` or `SIGHUP`.
+/// The process still ends by that signal, so a shell sees `128 + n`.
 ///
-/// A program calls this function once, at its start; a library leaves the signals of its process alone. A signal that
-/// the process ignores (`SIGHUP` under `nohup`) stays ignored, and one that has a handler keeps it. At most 64 temporary
-/// files are removed. Where the platform has no such signals the function does nothing.
+/// A program calls this function once, at its start; a library leaves the signals of its process alone. A
+/// signal that the process ignores (`SIGHUP` under `nohup`) stays ignored, and one that has a handler keeps
+/// it. At most 64 temporary files are removed. Where the platform has no such signals the function does
+/// nothing.
 pub fn remove_temporaries_on_signals() {
     #[cfg(unix)]
     unix::install();
@@ -24,8 +25,8 @@ mod unix {
     use std::ptr;
     use std::sync::atomic::{AtomicPtr, Ordering};
 
-    /// The paths of the temporary files, each made by `CString::into_raw` and owned by whoever swaps it out: a signal
-    /// handler can take no lock and free no memory.
+    /// The paths of the temporary files, each made by `CString::into_raw` and owned by whoever swaps it out:
+    /// a signal handler can take no lock and free no memory.
     static PATHS: [AtomicPtr<c_char>; 64] = [const { AtomicPtr::new(ptr::null_mut()) }; 64];
 
     /// The entry of one temporary file; the drop removes the entry.
@@ -54,8 +55,8 @@ mod unix {
             let Some(entry) = self.0 else { return };
             let path = entry.swap(ptr::null_mut(), Ordering::AcqRel);
             if !path.is_null() {
-                // SAFETY: the pointer is of `into_raw` in `new`. The swap took it from the entry, which only this value
-                // and the signal handler do, so it is freed once.
+                // SAFETY: the pointer is of `into_raw` in `new`. The swap took it from the entry, which only
+                // this value and the signal handler do, so it is freed once.
                 drop(unsafe { CString::from_raw(path) });
             }
         }
@@ -63,8 +64,8 @@ mod unix {
 
     pub(super) fn install() {
         for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-            // SAFETY: `action` is plain data, for which zeros are valid, and the pointers are to it or null. The handler
-            // calls functions only that POSIX allows in one.
+            // SAFETY: `action` is plain data, for which zeros are valid, and the pointers are to it or null.
+            // The handler calls functions only that POSIX allows in one.
             unsafe {
                 let mut action: libc::sigaction = std::mem::zeroed();
                 let is_default = libc::sigaction(signal, ptr::null(), &raw mut action) == 0
@@ -85,12 +86,13 @@ mod unix {
         for entry in &PATHS {
             let path = entry.swap(ptr::null_mut(), Ordering::AcqRel);
             if !path.is_null() {
-                // SAFETY: the path ends with a NUL, and no one frees it after the swap: the process is about to end.
+                // SAFETY: the path ends with a NUL, and no one frees it after the swap: the process is about
+                // to end.
                 unsafe { libc::unlink(path) };
             }
         }
-        // SAFETY: `raise` may be called in a handler. The signal is blocked until the handler returns, and then does what
-        // it does by default: it ends the process.
+        // SAFETY: `raise` may be called in a handler. The signal is blocked until the handler returns, and
+        // then does what it does by default: it ends the process.
         unsafe { libc::raise(signal) };
     }
 }

@@ -17,11 +17,13 @@ pub(crate) struct Temporary {
 }
 
 impl Temporary {
-    /// Makes a temporary file in a folder. Its mode is that of the file it replaces, less the umask, or that of a new file.
+    /// Makes a temporary file in a folder. Its mode is that of the file it replaces, less the umask, or that
+    /// of a new file.
     pub(crate) fn new(folder: &Path, old: Option<&Metadata>) -> io::Result<Self> {
         let folder = std::path::absolute(folder)?;
         let mut entry = None;
-        // No other process uses the prefix, so that a signal between the entry and the open removes nobody else's file.
+        // No other process uses the prefix, so that a signal between the entry and the open removes nobody
+        // else's file.
         let file = tempfile::Builder::new().prefix(&format!(".wick-{}-", std::process::id())).make_in(
             folder,
             |path| {
@@ -48,7 +50,8 @@ impl Temporary {
     /// Renames the file to its target and syncs the folder.
     pub(crate) fn persist(self, target: &Path) -> io::Result<()> {
         self.file.persist(target).map_err(|error| error.error)?;
-        // The file is in its place. A folder that cannot be opened or synced (some file systems refuse) is no failure.
+        // The file is in its place. A folder that cannot be opened or synced (some file systems refuse) is no
+        // failure.
         #[cfg(unix)]
         let _ = File::open(folder_of(target)).and_then(|folder| folder.sync_all());
         Ok(())

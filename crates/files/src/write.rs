@@ -38,7 +38,8 @@ pub fn write_all(files: &[(PathBuf, Vec<u8>)]) -> io::Result<()> {
     files.iter().zip(prepared).try_for_each(|((path, _), prepared)| prepared.put(path))
 }
 
-/// Makes a folder and checks that files can be made in it, so that a program fails before a long computation and not after.
+/// Makes a folder and checks that files can be made in it, so that a program fails before a long computation
+/// and not after.
 ///
 /// # Errors
 /// The error names the folder.

@@ -1,4 +1,4 @@
-//! A signal in the midst of a write ends the process, and leaves the old file and no temporary one.
+//! A signal during a write ends the process, and leaves the old file and no temporary one.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)] // A test fails by panicking.
@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-/// The child of the tests below: it stands still in the midst of a write until a signal comes.
+/// The child of the tests below waits in the middle of a write until a signal comes.
 #[test]
 fn stands_still_while_it_writes() {
     let Some(path) = std::env::var_os("WICK_FILES_TEST") else { return };

@@ -115,8 +115,8 @@ impl Machine {
         Ok((ms, transfer))
     }
 
-    /// The median time of `runs` runs, or of more if they are quick, after a warm-up. The device is idle before and after
-    /// each run.
+    /// The median time of `runs` runs, or of more if they are quick, after a warm-up. The device is idle
+    /// before and after each run.
     fn median(&self, runs: usize, mut job: impl FnMut() -> Result<()>) -> Result<f64> {
         let mut once = || -> Result<f64> {
             self.device.synchronize()?;
@@ -136,8 +136,8 @@ impl Machine {
         Ok(times[times.len() / 2])
     }
 
-    /// GFLOP/s of the largest product, as the device's peak. The width starts at 1024 and doubles up to 8192, as long as
-    /// a run takes less than a tenth of a second.
+    /// GFLOP/s of the largest product, as the device's peak. The width starts at 1024 and doubles up to 8192,
+    /// as long as a run takes less than a tenth of a second.
     pub(crate) fn largest_product(&self) -> Result<f64> {
         let mut width = 1024;
         loop {
@@ -150,8 +150,8 @@ impl Machine {
         }
     }
 
-    /// Checks this machine against another: the weights are equal to the bit, and the outputs of a net differ by no more
-    /// than rounding explains.
+    /// Checks this machine against another: the weights are equal to the bit, and the outputs of a net differ
+    /// by no more than rounding explains.
     pub(crate) fn check(&self, other: &Self, seed: u64) -> Result<Check> {
         let size = Size { job: Job::Forward, batch: 64, width: 512, depth: 4 };
         self.prepare();
@@ -165,8 +165,8 @@ impl Machine {
         let [ours, theirs] = [of(self, self.dtype)?, of(other, self.dtype)?];
         let weights_equal = ours[0].iter().zip(&theirs[0]).all(|(a, b)| a.to_bits() == b.to_bits());
         let off = ours[1].iter().zip(&theirs[1]).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-        // The rounding error of a sum of n products is about √n roundings of its terms; no draw reaches ten times that
-        // per layer.
+        // The rounding error of a sum of n products is about √n roundings of its terms; no draw reaches ten
+        // times that per layer.
         let epsilon: f64 = match (self.tf32, self.dtype) {
             (true, _) => 2f64.powi(-11),
             (_, DType::BF16) => 2f64.powi(-8),

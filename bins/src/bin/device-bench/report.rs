@@ -8,7 +8,7 @@ use crate::machine::Check;
 
 #[derive(Debug, Serialize)]
 pub(crate) struct DeviceBench {
-    /// Why there is no GPU in it, if there is none.
+    /// The reason why no GPU was measured.
     pub(crate) missing: Option<String>,
     pub(crate) depth: usize,
     pub(crate) seed: u64,
@@ -16,11 +16,11 @@ pub(crate) struct DeviceBench {
     pub(crate) checks: Vec<Check>,
     pub(crate) measured: Vec<Measured>,
     pub(crate) crossovers: Vec<Crossover>,
-    /// Sizes that were too much for a device.
+    /// The number of sizes that were too large for a device.
     pub(crate) left_out: usize,
 }
 
-/// What a machine can do at most: of the CPU an FMA loop, of others the largest product.
+/// The peak of a machine: an FMA loop for the CPU, the largest product for other devices.
 #[derive(Debug, Serialize)]
 pub(crate) struct Peak {
     pub(crate) on: String,
@@ -35,24 +35,24 @@ pub(crate) struct Measured {
     pub(crate) batch: usize,
     pub(crate) width: usize,
     pub(crate) ms: f64,
-    /// Of drawing, billions of numbers a second.
+    /// For drawing, billions of numbers a second.
     pub(crate) gflops: f64,
-    /// Of the machine's own peak.
+    /// The fraction of the machine's peak.
     pub(crate) share: Option<f64>,
-    /// How many times as fast as the CPU.
+    /// The CPU's time over this one.
     pub(crate) speedup: Option<f64>,
     pub(crate) transfer_ms: Option<f64>,
 }
 
-/// From which batch on another device is faster than the CPU.
+/// The batch from which on another device is faster than the CPU.
 #[derive(Debug, Serialize)]
 pub(crate) struct Crossover {
     pub(crate) on: String,
     pub(crate) job: Job,
     pub(crate) width: usize,
-    /// `None` where it never is.
+    /// `None` if the device never is.
     pub(crate) batch: Option<usize>,
-    /// The same with the input's way to the device counted.
+    /// The same with the transfer of the input included.
     pub(crate) with_transfer: Option<usize>,
 }
 
@@ -109,9 +109,9 @@ impl DeviceBench {
                     })
                     .collect();
                 of.sort_unstable();
-                // From there on it wins at every size that was measured.
+                // The device wins at this batch and at every larger one that was measured.
                 let lost = of.iter().rposition(|(_, wins)| !wins);
-                of.get(lost.map_or(0, |place| place + 1)).map(|(batch, _)| *batch)
+                of.get(lost.map_or(0, |index| index + 1)).map(|(batch, _)| *batch)
             };
             crossovers.push(Crossover {
                 on: row.on.clone(),
@@ -207,7 +207,7 @@ mod tests {
         Measured::new(on, &size, ms, transfer_ms, 100.0)
     }
 
-    /// A GPU that takes 1 ms for anything, and .5 for the way; a CPU of .01 ms a sample.
+    /// The GPU takes 1 ms for any batch and 0.5 ms for the transfer, and the CPU 0.01 ms a sample.
     #[test]
     fn crossovers_are_where_it_wins_from() {
         let batches = [1, 64, 128, 256];

@@ -41,17 +41,17 @@ pub(crate) struct Value {
     pub(crate) values: Vec<f64>,
 }
 
-/// How far a gradient's formula is from the other two ways, relative to the gradient's largest entry.
+/// The difference of a gradient's formula from the other two ways, relative to the gradient's largest entry.
 #[derive(Debug, Serialize)]
 pub(crate) struct Check {
     pub(crate) name: &'static str,
     pub(crate) shape: Vec<usize>,
     pub(crate) autograd: f64,
-    /// `None` where no entry could be compared.
+    /// `None` if no entry could be compared.
     pub(crate) finite_difference: Option<f64>,
-    /// How many entries were compared with central differences.
+    /// The number of entries that were compared with central differences.
     pub(crate) compared: usize,
-    /// The largest differences themselves.
+    /// The largest absolute differences.
     #[serde(skip)]
     pub(crate) apart: [f64; 2],
     /// The gradient's largest entry.
@@ -75,7 +75,7 @@ fn columns<'a>() -> [Column<&'a Check>; 6] {
     ]
 }
 
-/// The values themselves, as far as they fit on a line.
+/// Returns the first values, as many as fit on a line.
 fn values_text(value: &Value) -> String {
     const MOST: usize = 6;
     let mut text = value.values.iter().take(MOST).map(|x| short(*x)).collect::<Vec<_>>().join("  ");

@@ -123,7 +123,7 @@ fn layer_stats(args: Args) -> Result<()> {
         standardized: args.standardize,
     };
     let report = LayerStats { experiment, runs };
-    args.common.finish("layer-stats", &report, || picture::draw(&report))
+    args.common.finish("layer-stats", &report, || picture::render(&report))
 }
 
 /// One way to start the weights: the forward pass, then the gradients of `J = Σ g⊙o`.

@@ -1,4 +1,4 @@
-//! The product of many random matrices, whose norm explodes or dies.
+//! The product of many random matrices, whose norm explodes or vanishes.
 
 mod picture;
 mod report;
@@ -19,21 +19,21 @@ use wick_init::{Initializer, KeyedV1};
 
 use report::{MatrixProduct, Predicted, Scaled, Trial};
 
-/// Multiplies a Gaussian matrix with many more and follows the norm of the product. The default is the
-/// lecture's: a 4×4 matrix with entries N(0, 1) times 100 more.
+/// Multiplies many Gaussian matrices and follows the norm of their product. The default is the lecture's: a
+/// 4×4 matrix with entries N(0, 1) times 100 more.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLE)]
 struct Args {
     /// Rows and columns of each matrix
     #[arg(long, value_name = "N", default_value_t = 4)]
     n: usize,
-    /// How many matrices the first one is multiplied with
+    /// The number of matrices that the first one is multiplied by
     #[arg(long, value_name = "N", default_value_t = 100)]
     factors: usize,
     /// Standard deviation of the entries
     #[arg(long, value_name = "SIGMA", default_value_t = 1.0)]
     sigma: f64,
-    /// How many products, each of matrices of its own
+    /// The number of products, each of its own matrices
     #[arg(long, value_name = "N", default_value_t = 1)]
     trials: usize,
     #[command(flatten)]
@@ -63,12 +63,12 @@ fn matrix_product(args: Args) -> Result<()> {
     let target = args.common.target(Float::F32)?;
     args.common.check_out()?;
     let report = multiply(&args, &target)?;
-    args.common.finish("matrix-product", &report, || picture::draw(&report))
+    args.common.finish("matrix-product", &report, || picture::render(&report))
 }
 
 /// Multiplies all trials at once, a factor at a time. The matrices are drawn with σ = 1, and every product is
-/// scaled by a power of two, which is exact, to entries of at most 1; σ and the exponents are carried beside, so
-/// that nothing overflows whatever σ is.
+/// scaled by a power of two, which is exact, to entries of at most 1. σ and the exponents are kept apart, so
+/// that nothing overflows for any σ.
 fn multiply(args: &Args, target: &Target) -> Result<MatrixProduct> {
     let (n, trials) = (args.n, args.trials);
     let log2_sigma = args.sigma.log2();
@@ -125,8 +125,8 @@ fn multiply(args: &Args, target: &Target) -> Result<MatrixProduct> {
     })
 }
 
-/// The factor of this number for every trial, `[trials, n, n]`, with σ = 1. More trials leave those before them
-/// as they were.
+/// Draws the factor of this number for every trial, `[trials, n, n]`, with σ = 1. The first trials do not
+/// depend on the number of trials.
 fn factor(args: &Args, target: &Target, index: usize) -> Result<Tensor> {
     let key = KeyedV1::new(args.common.seed).key(&format!("matrix-product/factor_{index}"));
     let shape = (args.trials, args.n, args.n);

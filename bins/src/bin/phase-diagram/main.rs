@@ -1,4 +1,4 @@
-//! Order and chaos: where signals and gradients survive depth, by theory and in nets as they come out.
+//! Order and chaos: where signals and gradients survive depth, by theory and in random nets.
 
 mod measure;
 mod merge;
@@ -21,12 +21,13 @@ use options::{Grid, Range, Shard};
 use plane::Experiment;
 use report::PhaseDiagram;
 
-/// The plane of weight and bias variances for an activation: the critical line, how deep a signal and a gradient get, and the same
-/// measured in real nets on a grid. Parts of the grid can be computed apart (--shard) and joined (--merge).
+/// Maps the plane of weight and bias variances for an activation: the critical line, the depth that a signal
+/// and a gradient reach, and the same measured in random nets on a grid. Parts of the grid can be computed
+/// separately (--shard) and joined (--merge).
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLE)]
 struct Args {
-    /// What each layer applies: tanh, relu, gelu, … (an unknown name lists them)
+    /// The activation of each layer: tanh, relu, gelu, … (an unknown name lists them)
     #[arg(long, value_name = "NAME", default_value = "tanh")]
     activation: Activation,
     /// The range of σ_w, the standard deviation of a weight times √fan_in
@@ -35,7 +36,7 @@ struct Args {
     /// The range of σ_b, the standard deviation of a bias
     #[arg(long, value_name = "LOW,HIGH", allow_hyphen_values = true, default_value = "0,1")]
     sigma_b: Range,
-    /// How many σ_w, and how many σ_b, are measured
+    /// The number of σ_w and of σ_b to measure
     #[arg(long, value_name = "NxN", default_value = "16x11")]
     grid: Grid,
     /// Units of each layer
@@ -47,11 +48,11 @@ struct Args {
     /// Samples of the random input
     #[arg(long, value_name = "N", default_value_t = 32)]
     samples: usize,
-    /// Compute one part of so many: its cells are the same as in the whole
+    /// Compute part K of N; its cells are those of the whole
     #[arg(long, value_name = "K/N", conflicts_with = "merge")]
     shard: Option<Shard>,
-    /// Join the JSON of parts instead of measuring; every cell must be there. All that was measured is in them: of the other
-    /// options only --format, --out and --no-pictures go with it
+    /// Join the JSON of all parts instead of measuring. Only --format, --out and --no-pictures can be given
+    /// with it
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["activation", "sigma_w", "sigma_b", "grid", "width", "depth", "samples", "device", "seed", "dtype"])]
     merge: Vec<PathBuf>,
     #[command(flatten)]
@@ -77,7 +78,7 @@ fn phase_diagram(args: Args) -> Result<()> {
         let (experiment, cells) = merge::merge(&args.merge)?;
         PhaseDiagram::new(experiment, cells, false)?
     };
-    args.common.finish("phase-diagram", &report, || picture::draw(&report))
+    args.common.finish("phase-diagram", &report, || picture::render(&report))
 }
 
 fn measured(args: &Args) -> Result<PhaseDiagram> {
@@ -102,10 +103,10 @@ fn measured(args: &Args) -> Result<PhaseDiagram> {
     };
     args.common.check_out()?;
     let Shard { index, of } = args.shard.unwrap_or(Shard { index: 0, of: 1 });
-    let mine: Vec<[usize; 2]> = experiment.cells().skip(index).step_by(of).collect();
-    let bar = progress::bar(mine.len(), "phase-diagram");
-    let mut cells = Vec::with_capacity(mine.len());
-    for at in mine {
+    let part: Vec<[usize; 2]> = experiment.cells().skip(index).step_by(of).collect();
+    let bar = progress::bar(part.len(), "phase-diagram");
+    let mut cells = Vec::with_capacity(part.len());
+    for at in part {
         cells.push(measure::cell(&experiment, at, args.activation, &target)?);
         bar.inc(1);
     }

@@ -1,4 +1,4 @@
-//! One cell: a net drawn with its σ_w and σ_b, and what becomes of a batch in it.
+//! Measures one cell: a random net with its σ_w and σ_b, and the signals of a batch in it.
 
 use anyhow::Result;
 use candle_core::Tensor;
@@ -12,7 +12,7 @@ use wick_theory::BatchGeometry;
 
 use crate::plane::{Cell, Experiment, Measured};
 
-/// Draws the net of a cell, which depends on the seed and on the cell's place alone, and measures it.
+/// Draws the net of a cell, which depends only on the seed and on the position of the cell, and measures it.
 pub(crate) fn cell(
     experiment: &Experiment,
     at: [usize; 2],
@@ -60,8 +60,8 @@ pub(crate) fn cell(
     })
 }
 
-/// The slope of the logarithm of the squared gradient on its way back through the upper two thirds of the layers, where lengths
-/// have come to their fixed point.
+/// Returns the slope of the logarithm of the squared gradient, backward through the upper two thirds of the
+/// layers, where the lengths have reached their fixed point.
 fn rate(rms: &[f64]) -> f64 {
     let from = rms.len() / 3;
     let points: Vec<(f64, f64)> =
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn rates_are_slopes_of_squares() {
-        // From the last layer back, the rms grows by 1.1 a layer: its square by 1.21.
+        // The rms grows backward by 1.1 a layer, and its square by 1.21.
         let rms: Vec<f64> = (0..30).rev().map(|layer| 1.1f64.powi(layer)).collect();
         assert!((rate(&rms).exp() - 1.21).abs() < 1e-12);
     }

@@ -35,9 +35,9 @@ impl Part {
             if at[0] >= grid[0] || at[1] >= grid[1] {
                 bail!("the cell {at:?} is not on a grid of {}x{}", grid[0], grid[1]);
             }
-            let meant = self.experiment.sigmas(*at);
-            if meant != [*sigma_w, *sigma_b] {
-                bail!("the cell {at:?} is at σ_w {sigma_w} and σ_b {sigma_b}, and should be at {meant:?}");
+            let expected = self.experiment.sigmas(*at);
+            if expected != [*sigma_w, *sigma_b] {
+                bail!("the cell {at:?} is at σ_w {sigma_w} and σ_b {sigma_b}, and should be at {expected:?}");
             }
         }
         Ok(())

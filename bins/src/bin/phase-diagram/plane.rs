@@ -10,7 +10,7 @@ pub(crate) struct Experiment {
     pub(crate) activation: String,
     pub(crate) sigma_w: [f64; 2],
     pub(crate) sigma_b: [f64; 2],
-    /// How many σ_w and σ_b.
+    /// The numbers of σ_w and of σ_b.
     pub(crate) grid: [usize; 2],
     pub(crate) width: usize,
     pub(crate) depth: usize,
@@ -21,15 +21,15 @@ pub(crate) struct Experiment {
 }
 
 impl Experiment {
-    /// Every place of the grid, σ_b by σ_b.
+    /// Returns every position of the grid, σ_b by σ_b.
     pub(crate) fn cells(&self) -> impl Iterator<Item = [usize; 2]> + use<> {
         let [columns, rows] = self.grid;
         (0..rows).flat_map(move |b| (0..columns).map(move |w| [w, b]))
     }
 
     pub(crate) fn sigmas(&self, at: [usize; 2]) -> [f64; 2] {
-        let on = |[low, high]: [f64; 2], place: usize, of: usize| {
-            low + (high - low) * place as f64 / (of - 1) as f64
+        let on = |[low, high]: [f64; 2], index: usize, of: usize| {
+            low + (high - low) * index as f64 / (of - 1) as f64
         };
         [on(self.sigma_w, at[0], self.grid[0]), on(self.sigma_b, at[1], self.grid[1])]
     }
@@ -39,35 +39,35 @@ impl Experiment {
     }
 }
 
-/// What one net did.
+/// The measurements of one net.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Cell {
-    /// Its place on the grid, of σ_w and of σ_b.
+    /// The position on the grid, along σ_w and along σ_b.
     pub(crate) at: [usize; 2],
     pub(crate) sigma_w: f64,
     pub(crate) sigma_b: f64,
     pub(crate) measured: Measured,
 }
 
-/// `None` where numbers overflowed.
+/// The measured values; `None` if numbers overflowed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Measured {
     /// The mean square of the last pre-activations.
     pub(crate) q: Option<f64>,
     /// The mean cosine of two samples there.
     pub(crate) c: Option<f64>,
-    /// By how much the squared gradient changes from layer to layer.
+    /// The factor by which the squared gradient changes from layer to layer.
     pub(crate) chi_1: Option<f64>,
 }
 
-/// What theory says of one point of the plane; nothing where lengths have no fixed point.
+/// The prediction for one point of the plane, which exists where the lengths have a fixed point.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Predicted {
     pub(crate) q: f64,
-    /// `None` where the length is 0.
+    /// `None` if the length is 0.
     pub(crate) c: Option<f64>,
     pub(crate) chi_1: f64,
-    /// Depth scales; `None` where they are infinite, and that of a correlation that there is not.
+    /// The depth scales; `None` if they are infinite, or if there is no correlation.
     pub(crate) xi_q: Option<f64>,
     pub(crate) xi_c: Option<f64>,
     pub(crate) xi_grad: Option<f64>,
@@ -75,7 +75,7 @@ pub(crate) struct Predicted {
 
 impl From<Phase> for Predicted {
     fn from(Phase { q, c, chi_1, scales }: Phase) -> Self {
-        // A rounding beyond the fixed point is one at it.
+        // A scale that rounding made negative is infinite.
         let finite = |x: f64| (x.is_finite() && x >= 0.0).then_some(x);
         Self {
             q,

@@ -19,7 +19,7 @@ pub(crate) struct PhaseDiagram {
     part: bool,
 }
 
-/// How many points the critical line is drawn through.
+/// The number of points of the critical line.
 const LINE: usize = 41;
 
 impl PhaseDiagram {
@@ -44,7 +44,7 @@ impl PhaseDiagram {
         Ok(Self { experiment, critical, cells, part })
     }
 
-    /// Relative errors of the measured χ₁, sorted.
+    /// Returns the relative errors of the measured χ₁, sorted.
     fn errors(&self) -> Vec<f64> {
         let error = |both: &Both| Some((both.cell.measured.chi_1? / both.predicted?.chi_1).ln().abs());
         let mut errors: Vec<f64> = self.cells.iter().filter_map(error).collect();
@@ -53,7 +53,8 @@ impl PhaseDiagram {
     }
 }
 
-/// A scale that is infinite where there is no number, or nothing at all without what it is the scale of.
+/// Returns a depth scale for people: ∞ if it has no value, or a dash if the quantity that it belongs to has
+/// none.
 fn scale(x: Option<f64>, of: Option<f64>) -> String {
     match (x, of) {
         (_, None) => "–".into(),
@@ -87,11 +88,11 @@ impl Report for PhaseDiagram {
         }
         let header = ["σ_w", "σ_b", "q*", "measured", "c*", "measured ", "χ₁", "measured  ", "ξ_c", "ξ_∇"];
         let mut cells = Table::new("predicted and measured", header);
-        // About a dozen of them; all are in the JSON and the CSV.
+        // The table has about a dozen cells; the JSON and the CSV have all.
         let step = |side: usize| (side - 1).div_ceil(4).max(1);
         let steps = e.grid.map(step);
         let shown = |both: &&Both| {
-            self.part || both.cell.at.iter().zip(steps).all(|(place, step)| place.is_multiple_of(step))
+            self.part || both.cell.at.iter().zip(steps).all(|(index, step)| index.is_multiple_of(step))
         };
         for both in self.cells.iter().filter(shown) {
             let Measured { q, c, chi_1 } = both.cell.measured;
@@ -111,7 +112,7 @@ impl Report for PhaseDiagram {
         }
         let errors = self.errors();
         if let Some(last) = errors.last() {
-            let at = |share: f64| 100.0 * errors[(share * (errors.len() - 1) as f64) as usize];
+            let at = |fraction: f64| 100.0 * errors[(fraction * (errors.len() - 1) as f64) as usize];
             cells.note = format!(
                 "χ₁ of {} nets is off by {:.1} % in the median, {:.1} % in nine of ten, {:.1} % at most",
                 errors.len(),

@@ -1,4 +1,4 @@
-//! A net with equal weights trained beside one with random weights.
+//! Trains a net with equal weights beside one with random weights.
 
 mod picture;
 mod report;
@@ -27,7 +27,7 @@ struct Args {
     /// Hidden units
     #[arg(long, value_name = "N", default_value_t = 16)]
     hidden: usize,
-    /// What the hidden layer applies (an unknown name lists them)
+    /// The activation of the hidden layer (an unknown name lists them)
     #[arg(long, value_name = "NAME", default_value = "tanh")]
     activation: Activation,
     /// Steps of gradient descent over all digits
@@ -36,10 +36,10 @@ struct Args {
     /// The learning rate
     #[arg(long, value_name = "RATE", default_value_t = 0.5)]
     learning_rate: f64,
-    /// The weight that the net with equal weights starts from
+    /// The value of every weight of the net with equal weights
     #[arg(long, value_name = "W", default_value_t = 0.01)]
     equal: f64,
-    /// How the other net starts, `name` or `name:key=value,…` (an unknown name lists them)
+    /// The initializer of the other net, `name` or `name:key=value,…` (an unknown name lists them)
     #[arg(long, value_name = "SPEC", default_value = "xavier_normal")]
     init: Spec,
     #[command(flatten)]
@@ -98,10 +98,10 @@ fn symmetry(args: Args) -> Result<()> {
         seed: args.common.seed,
     };
     let report = Symmetry { experiment, runs };
-    args.common.finish("symmetry", &report, || picture::draw(&report))
+    args.common.finish("symmetry", &report, || picture::render(&report))
 }
 
-/// The digits with pixels in [0, 1], and what they are, one-hot.
+/// Returns the digits with pixels in [0, 1], and their classes, one-hot.
 fn task(target: &Target) -> Result<(Tensor, Tensor)> {
     let (pixels, labels) = digits()?;
     let one_hot: Vec<f32> = labels
@@ -141,8 +141,8 @@ fn run(
     Ok(run)
 }
 
-/// How far any hidden unit is from the first: the largest difference of a weight into it, or out of it, from
-/// the first unit's. Zero means that all are equal to the bit.
+/// Returns how much the hidden units differ: the largest difference of a weight into or out of any unit from
+/// the first unit's. Zero means that all units are equal to the bit.
 fn spread(mlp: &Mlp) -> candle_core::Result<f64> {
     let mut largest: f64 = 0.0;
     for (layer, dim) in mlp.layers().zip([0, 1]) {
