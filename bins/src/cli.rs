@@ -8,6 +8,8 @@ use anyhow::Result;
 use clap::Parser;
 use clap::error::ErrorKind;
 
+use crate::threads;
+
 /// The arguments are wrong: exit code 2. Every other error is a failed run: exit code 1.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -33,7 +35,7 @@ pub fn run<A: Parser>(program: impl FnOnce(A) -> Result<()>) -> ExitCode {
     };
     wick_files::remove_temporaries_on_signals();
     wick_kernels::retain_freed_memory();
-    match program(arguments) {
+    match threads::start().and_then(|()| program(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

@@ -13,3 +13,4 @@ pub mod output;
 pub mod peak;
 pub mod picture;
 pub mod progress;
+pub mod threads;
