@@ -25,17 +25,15 @@ impl Matrix {
         self
     }
 
-    /// Shifts and scales each column to mean 0 and standard deviation 1. Constant columns become 0.
+    /// Shifts and scales each column to mean 0 and standard deviation 1, to the precision of its numbers. A column of
+    /// equal numbers becomes 0.
     pub fn standardize(mut self) -> Self {
-        let n = self.rows as f64;
         for column in 0..self.columns {
-            let cells = || self.values.iter().skip(column).step_by(self.columns);
-            let mean = cells().sum::<f64>() / n;
-            let std = (cells().map(|x| (x - mean).powi(2)).sum::<f64>() / n).sqrt();
-            // The deviations of a constant column are rounding errors.
-            let flat = std <= 1e-12 * mean.abs();
-            for x in self.values.iter_mut().skip(column).step_by(self.columns) {
-                *x = if flat { 0.0 } else { (*x - mean) / std };
+            let mut cells: Vec<f64> =
+                self.values.iter().skip(column).step_by(self.columns).copied().collect();
+            standardize(&mut cells);
+            for (x, cell) in self.values.iter_mut().skip(column).step_by(self.columns).zip(cells) {
+                *x = cell;
             }
         }
         self
@@ -55,6 +53,38 @@ impl Matrix {
         let tensor = Tensor::from_slice(&self.values, (self.rows, self.columns), &Device::Cpu)?;
         Ok(tensor.to_dtype(target.dtype)?.to_device(&target.device)?)
     }
+}
+
+/// Standardizes numbers in two passes. Each pass scales the numbers by a power of two, which is exact, so that neither
+/// sums nor squares overflow or vanish.
+fn standardize(xs: &mut [f64]) {
+    let (low, high) = xs.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(*x), h.max(*x)));
+    if low >= high {
+        return xs.fill(0.0);
+    }
+    scale_to_one(xs);
+    // The first mean is off by rounding errors of the size of the numbers, the mean of the deviations only by some of
+    // the size of the deviations.
+    for _ in 0..2 {
+        let mean = mean(xs);
+        xs.iter_mut().for_each(|x| *x -= mean);
+    }
+    scale_to_one(xs);
+    let std = (xs.iter().map(|x| x * x).sum::<f64>() / xs.len() as f64).sqrt();
+    xs.iter_mut().for_each(|x| *x /= std);
+}
+
+fn mean(xs: &[f64]) -> f64 {
+    xs.iter().sum::<f64>() / xs.len() as f64
+}
+
+/// Scales numbers by a power of two to a largest magnitude between 1/2 and 2.
+fn scale_to_one(xs: &mut [f64]) {
+    let largest = xs.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
+    let exponent = largest.log2().floor() as i32;
+    // One factor could overflow for subnormal numbers.
+    let (half, rest) = (-exponent / 2, -exponent - -exponent / 2);
+    xs.iter_mut().for_each(|x| *x = *x * 2f64.powi(half) * 2f64.powi(rest));
 }
 
 /// Returns the elements of a tensor, row by row.
@@ -84,5 +114,35 @@ mod tests {
         let side = 1.5f64.sqrt();
         let expected = [-side, 0.0, 0.0, 0.0, side, 0.0];
         assert!(matrix.values.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-15), "{matrix:?}");
+    }
+
+    /// Columns far from 0, large, small and subnormal have mean 0 and std 1, each to its own precision. The twin has one
+    /// number more.
+    #[test]
+    fn columns_of_any_size_are_standardized() {
+        let wave = |i: usize| ((i * 37) % 101) as f64 / 50.0 - 1.0;
+        let columns: [(fn(f64) -> f64, f64); 6] = [
+            (|x| 1e9 + 5e-4 * x, 1e-3),
+            (|x| 1e200 * x, 1e-12),
+            (|x| 1e-200 * x, 1e-12),
+            (|x| 1e-310 * x, 1e-9),
+            (|x| 1.7e308 * x, 1e-12),
+            // A clock in nanoseconds, whose steps are some microseconds.
+            (|x| 1.7e18 + (x * 1e5).round() * 1e3, 1e-4),
+        ];
+        for (number, (column, precision)) in columns.into_iter().enumerate() {
+            let values: Vec<f64> = (0..101).map(|i| column(wave(i))).collect();
+            let matrix = Matrix { rows: 101, columns: 1, values }.standardize();
+            let expected: Vec<f64> =
+                (0..101).map(|i| wave(i) / (102.0f64 * 100.0 / 12.0 / 2500.0).sqrt()).collect();
+            for (got, expected) in matrix.values.iter().zip(&expected) {
+                assert!((got - expected).abs() < precision, "column {number}: {got} for {expected}");
+            }
+            let std = (matrix.values.iter().map(|x| x * x).sum::<f64>() / 101.0).sqrt();
+            assert!(mean(&matrix.values).abs() < 1e-14 && (std - 1.0).abs() < 1e-14, "column {number}");
+        }
+        let mut constant = vec![0.1 + 0.2; 7];
+        standardize(&mut constant);
+        assert_eq!(constant, [0.0; 7]);
     }
 }
