@@ -25,8 +25,8 @@ impl Matrix {
         self
     }
 
-    /// Shifts and scales each column to mean 0 and standard deviation 1, to the precision of its numbers. A column of
-    /// equal numbers becomes 0.
+    /// Shifts and scales each column to mean 0 and standard deviation 1, to the precision of its numbers. A
+    /// column of equal numbers becomes 0.
     pub fn standardize(mut self) -> Self {
         for column in 0..self.columns {
             let mut cells: Vec<f64> =
@@ -55,16 +55,16 @@ impl Matrix {
     }
 }
 
-/// Standardizes numbers in two passes. Each pass scales the numbers by a power of two, which is exact, so that neither
-/// sums nor squares overflow or vanish.
+/// Standardizes numbers in two passes. Each pass scales the numbers by a power of two, which is exact, so
+/// that neither sums nor squares overflow or vanish.
 fn standardize(xs: &mut [f64]) {
     let (low, high) = xs.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(*x), h.max(*x)));
     if low >= high {
         return xs.fill(0.0);
     }
     scale_to_one(xs);
-    // The first mean is off by rounding errors of the size of the numbers, the mean of the deviations only by some of
-    // the size of the deviations.
+    // The first mean is off by rounding errors of the size of the numbers, the mean of the deviations only by
+    // some of the size of the deviations.
     for _ in 0..2 {
         let mean = mean(xs);
         xs.iter_mut().for_each(|x| *x -= mean);
@@ -116,12 +116,12 @@ mod tests {
         assert!(matrix.values.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-15), "{matrix:?}");
     }
 
-    /// Columns far from 0, large, small and subnormal have mean 0 and std 1, each to its own precision. The twin has one
-    /// number more.
+    /// Columns far from 0, large, small and subnormal have mean 0 and std 1, each to its own precision.
     #[test]
     fn columns_of_any_size_are_standardized() {
         let wave = |i: usize| ((i * 37) % 101) as f64 / 50.0 - 1.0;
-        let columns: [(fn(f64) -> f64, f64); 6] = [
+        type Column = fn(f64) -> f64;
+        let columns: [(Column, f64); 6] = [
             (|x| 1e9 + 5e-4 * x, 1e-3),
             (|x| 1e200 * x, 1e-12),
             (|x| 1e-200 * x, 1e-12),

@@ -5,22 +5,24 @@ mod matrix;
 mod npy;
 mod safetensors;
 
+use std::io::{Read, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+pub use csv::{CsvOptions, Delimiter, Header};
 pub use matrix::{Matrix, numbers};
 
 const DIGITS: &str = include_str!("../../../assets/digits/digits.csv");
 
 impl Matrix {
-    /// Reads `digits`, or a file: `.csv` (with or without a header line), `.npy`, or `.safetensors` (with one
-    /// tensor, or as `FILE.safetensors#TENSOR`). With `most`, only the first rows are kept, and the rest of a
-    /// `.csv` is not read.
+    /// Reads `digits`, a CSV from stdin (`-`), or a file: `.csv` or `.tsv`, `.npy`, or `.safetensors` (with
+    /// one tensor, or as `FILE.safetensors#TENSOR`). With `most`, only the first rows are kept, and the rest
+    /// of a CSV is not parsed. A guess about the first line of a CSV is told on stderr.
     ///
     /// # Errors
     /// Names the file, and the line and column where a number is missing, malformed, infinite or NaN.
-    pub fn load(source: &str, most: Option<usize>) -> Result<Self> {
+    pub fn load(source: &str, most: Option<usize>, options: CsvOptions) -> Result<Self> {
         let most = most.unwrap_or(usize::MAX);
         if source == "digits" {
             return Ok(digits()?.0.take(most));
@@ -29,18 +31,26 @@ impl Matrix {
             Some((path, tensor)) if path.ends_with(".safetensors") => (Path::new(path), Some(tensor)),
             _ => (Path::new(source), None),
         };
-        let name = path.display();
+        let name = if source == "-" { "standard input".into() } else { path.display().to_string() };
         let extension =
             path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
+        let mut notice = None;
+        let mut read_csv = |text: std::io::Result<Vec<u8>>, extension: &str| -> Result<Self> {
+            let (matrix, told) = csv::read(&text?, most, options.for_extension(extension))?;
+            notice = told;
+            Ok(matrix)
+        };
         let matrix = match extension.as_deref() {
-            Some("csv") => {
-                let text = std::fs::read(path).with_context(|| format!("cannot read '{name}'"))?;
-                csv::read(&text, most)
+            _ if source == "-" => {
+                let mut text = Vec::new();
+                read_csv(std::io::stdin().lock().read_to_end(&mut text).map(|_| text), "csv")
             }
+            Some(extension @ ("csv" | "tsv")) => read_csv(std::fs::read(path), extension),
             Some("npy") => npy::read(path),
             Some("safetensors") => safetensors::read(path, tensor),
             _ => bail!(
-                "cannot tell what '{source}' is: data is 'digits', or a .csv, .npy or .safetensors file"
+                "cannot tell what '{source}' is: data is 'digits', '-' for a CSV on stdin, or a .tsv, .csv, .npy or \
+                 .safetensors file"
             ),
         };
         let matrix = matrix.with_context(|| format!("cannot read '{name}'"))?.take(most);
@@ -51,6 +61,9 @@ impl Matrix {
             let (row, column) = (at / matrix.columns + 1, at % matrix.columns + 1);
             bail!("'{name}', row {row}, column {column}: {} is not a finite number", matrix.values[at]);
         }
+        if let Some(notice) = notice {
+            let _ = writeln!(std::io::stderr(), "warning: '{name}': {notice}");
+        }
         Ok(matrix)
     }
 }
@@ -60,7 +73,7 @@ impl Matrix {
 /// # Errors
 /// Fails if the file that is compiled in is damaged, which a test excludes.
 pub fn digits() -> Result<(Matrix, Vec<usize>)> {
-    let all = csv::read(DIGITS.as_bytes(), usize::MAX)?;
+    let (all, _) = csv::read(DIGITS.as_bytes(), usize::MAX, CsvOptions::default())?;
     let pixels = all.columns - 1;
     let values = all.values.chunks(all.columns).flat_map(|row| row[..pixels].to_vec()).collect();
     let labels = all.values.chunks(all.columns).map(|row| row[pixels] as usize).collect();

@@ -10,7 +10,7 @@ use candle_core::{DType, Device, Tensor};
 use clap::Parser;
 use wick_bins::args::{Common, Float, Spec, Target};
 use wick_bins::cli::usage;
-use wick_bins::data::Matrix;
+use wick_bins::data::{CsvOptions, Matrix};
 use wick_bins::{cli, memory, progress};
 use wick_init::{InitMap, Initializer, KeyedV1, Rule};
 use wick_model::{Activation, Mlp, MlpConfig};
@@ -45,12 +45,14 @@ struct Args {
     /// The standard deviation of the biases, which are normal; 0 for layers without
     #[arg(long, value_name = "SIGMA", default_value_t = 0.0)]
     bias_std: f64,
-    /// Data instead of the random input: `digits`, or a .csv, .npy or .safetensors file
+    /// Data instead of the random input: `digits`, a .csv, .tsv, .npy or .safetensors file, or - for a CSV on stdin
     #[arg(long, value_name = "FILE")]
     data: Option<String>,
     /// Shift and scale each of the data's columns to mean 0 and standard deviation 1
     #[arg(long, requires = "data")]
     standardize: bool,
+    #[command(flatten)]
+    csv: CsvOptions,
     /// Bins of each histogram
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=1000))]
     bins: u16,
@@ -186,7 +188,7 @@ fn normal(args: &Args, place: &Target, name: &str, shape: (usize, usize)) -> Res
 
 fn read_data(args: &Args) -> Result<Option<Matrix>> {
     let Some(source) = &args.data else { return Ok(None) };
-    let data = Matrix::load(source, args.samples)?;
+    let data = Matrix::load(source, args.samples, args.csv)?;
     Ok(Some(if args.standardize { data.standardize() } else { data }))
 }
 
