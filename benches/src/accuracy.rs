@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
 use clap::Parser;
 use rayon::prelude::*;
-use wick_bins::failure;
+use wick_bins::cli;
 use wick_kernels::{activate, activation_gradient};
 use wick_theory::Activation;
 
@@ -34,7 +34,7 @@ const BLOCK: usize = 1 << 18;
 type Error = (u64, f32);
 
 fn main() -> ExitCode {
-    failure::run(accuracy)
+    cli::run(accuracy)
 }
 
 fn accuracy(args: Args) -> Result<()> {

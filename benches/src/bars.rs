@@ -10,7 +10,7 @@ use clap::Parser;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use serde::Deserialize;
-use wick_bins::failure;
+use wick_bins::cli;
 use wick_bins::picture::style::{GREY, LIGHT, colour, grey_text, text};
 use wick_bins::picture::{Area, Picture, cannot_draw};
 
@@ -55,13 +55,13 @@ const ROW: i32 = 58;
 const BAR: i32 = 14;
 
 fn main() -> ExitCode {
-    failure::run(bars)
+    cli::run(bars)
 }
 
 fn bars(args: Args) -> Result<()> {
     let measured: Measured = serde_json::from_reader(std::io::stdin().lock())
         .context("stdin is not the JSON of benches/run.py")?;
-    Picture::draw(SIZE, |area| draw(area, &measured))?.save(&args.out, "performance")
+    Picture::render(SIZE, |area| draw(area, &measured))?.save(&args.out, "performance")
 }
 
 fn draw(area: &Area, measured: &Measured) -> Result<()> {

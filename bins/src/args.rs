@@ -8,7 +8,6 @@ use clap::{Args, ValueEnum};
 use wick_init::Initializer;
 
 use crate::device::DeviceChoice;
-use crate::files;
 use crate::memory;
 use crate::output::{self, Format, Report};
 use crate::picture::Picture;
@@ -20,16 +19,16 @@ pub struct Common {
     /// Where to compute: auto, cpu, cuda, cuda:N, metal or metal:N
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
-    /// Where all random numbers come from, where there are any; the same seed gives the same result
+    /// The seed of all random numbers; the same seed gives the same result
     #[arg(long, value_name = "N", default_value_t = 42)]
     pub seed: u64,
     /// The type of all tensors [default: f32; f64 in forward-backward]
     #[arg(long, value_name = "TYPE")]
     pub dtype: Option<Float>,
-    /// What the result on stdout looks like
+    /// The format of the result on stdout
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: Format,
-    /// The folder for the pictures; made if it is not there
+    /// The folder for the pictures; the program makes it if it is missing
     #[arg(long, value_name = "DIR", default_value = "out")]
     pub out: PathBuf,
     /// Draw no pictures
@@ -39,7 +38,7 @@ pub struct Common {
 
 /// A floating point type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[allow(missing_docs)] // The names say it.
+#[allow(missing_docs)] // The names are those of the types.
 pub enum Float {
     F32,
     F64,
@@ -58,9 +57,9 @@ impl From<Float> for DType {
     }
 }
 
-/// Where and in what type a program computes.
+/// The device and the type in which a program computes.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct Target {
     /// The device.
     pub device: Device,
     /// Its name: `cpu`, `cuda:0`, `metal:0`.
@@ -69,22 +68,23 @@ pub struct Place {
     pub dtype: DType,
 }
 
-impl Place {
-    /// Refuses what the device has no room for, before it is tried: `numbers` at once.
+impl Target {
+    /// Refuses a computation that needs more memory than the device has free, before it starts. `numbers` is
+    /// how many numbers of the target's type exist at once, and `remedy` is what the user can do.
     ///
     /// # Errors
-    /// A usage error with both figures, and what to do.
-    pub fn check_memory(&self, numbers: f64, mend: &str) -> anyhow::Result<()> {
-        memory::check_on(&self.device, numbers, self.dtype.size_in_bytes(), mend)
+    /// A usage error with both sizes and the remedy.
+    pub fn check_memory(&self, numbers: f64, remedy: &str) -> anyhow::Result<()> {
+        memory::check_on(&self.device, numbers, self.dtype.size_in_bytes(), remedy)
     }
 }
 
-/// An initializer, and the text that it was read from, which is how results name it.
+/// An initializer with the text that it was read from. Results name the initializer by that text.
 #[derive(Debug, Clone)]
 pub struct Spec {
-    /// What the user wrote.
+    /// The text as the user wrote it.
     pub text: String,
-    /// What it means.
+    /// The initializer that the text names.
     pub initializer: Initializer,
 }
 
@@ -97,22 +97,30 @@ impl FromStr for Spec {
 }
 
 impl Common {
-    /// Opens the device. `default` is the type where none was asked for.
-    pub fn place(&self, default: Float) -> anyhow::Result<Place> {
+    /// Opens the device. `default` is the type if the user gave no `--dtype`.
+    ///
+    /// # Errors
+    /// Those of [`DeviceChoice::open`].
+    pub fn target(&self, default: Float) -> anyhow::Result<Target> {
         let (device, name) = self.device.open()?;
-        Ok(Place { device, name, dtype: self.dtype.unwrap_or(default).into() })
+        Ok(Target { device, name, dtype: self.dtype.unwrap_or(default).into() })
     }
 
-    /// Fails now if pictures are wanted and their folder cannot be written, and not after a long computation.
+    /// Fails if the folder for the pictures cannot be written, so that a program finds out before a long
+    /// computation.
     ///
     /// # Errors
     /// Names the folder.
     pub fn check_out(&self) -> anyhow::Result<()> {
-        if self.no_pictures { Ok(()) } else { files::check_folder(&self.out) }
+        if self.no_pictures {
+            return Ok(());
+        }
+        wick_files::check_folder(&self.out)
+            .map_err(|error| anyhow::anyhow!("{error}; use --out DIR or --no-pictures"))
     }
 
-    /// Prints the result, and then draws and saves the picture, unless none is wanted: what was computed is not lost to a folder
-    /// that cannot be written.
+    /// Prints the result, and then renders and saves the picture unless the user wants none. The result is
+    /// printed first, so that a folder that cannot be written does not lose it.
     ///
     /// # Errors
     /// Names the file that cannot be written.
@@ -120,9 +128,9 @@ impl Common {
         &self,
         name: &str,
         report: &impl Report,
-        draw: impl FnOnce() -> anyhow::Result<Picture>,
+        render: impl FnOnce() -> anyhow::Result<Picture>,
     ) -> anyhow::Result<()> {
         output::print(report, self.format)?;
-        if self.no_pictures { Ok(()) } else { draw()?.save(&self.out, name) }
+        if self.no_pictures { Ok(()) } else { render()?.save(&self.out, name) }
     }
 }

@@ -6,9 +6,9 @@ use std::str::FromStr;
 use anyhow::{Context, Result};
 use candle_core::Device;
 
-use crate::failure::usage;
+use crate::cli::usage;
 
-/// What `--device` can say.
+/// A value of `--device`.
 ///
 /// ```
 /// use wick_bins::device::DeviceChoice;
@@ -30,11 +30,11 @@ pub enum DeviceChoice {
 }
 
 impl DeviceChoice {
-    /// Opens the device, and says its name.
+    /// Opens the device, and returns it with its name.
     ///
     /// # Errors
-    /// A usage error that names the feature if this build has not got that kind of device, and one that names the devices that
-    /// are there if this one is not; a failed run if the device does not answer.
+    /// A usage error names the feature if this build lacks the kind of device, or the devices that exist if
+    /// the machine lacks this one. The run fails if the device does not answer.
     pub fn open(self) -> Result<(Device, String)> {
         match self {
             Self::Cpu => Ok((Device::Cpu, "cpu".into())),
@@ -57,28 +57,30 @@ impl DeviceChoice {
     }
 }
 
-/// A CUDA device that keeps the memory that its tensors have freed for the next ones, and does not watch over streams.
+/// Opens a CUDA device that keeps the memory of freed tensors for the next ones, and that does not track
+/// events.
 fn open_cuda(number: usize) -> Result<Device> {
     #[cfg(feature = "cuda")]
     {
-        let there = names()?;
-        if number >= there.len() {
-            return Err(usage(format!("there is no device 'cuda:{number}'; there is {}", there.join(", "))));
+        let found = names()?;
+        if number >= found.len() {
+            return Err(usage(format!("no device 'cuda:{number}'; this machine has {}", found.join(", "))));
         }
     }
     let device = Device::new_cuda(number).context(format!("CUDA device {number} does not answer"))?;
     wick_kernels::retain_freed_memory_on(&device)?;
     #[cfg(feature = "cuda")]
     if let Device::Cuda(device) = &device {
-        // SAFETY: candle does all its work on the one stream that the device has just been opened with, and no program makes
-        // another, so that nothing is used before it is there nor freed while it is used. (Two events for each tensor would
-        // see to the same.)
+        // SAFETY: candle does all its work on the stream that the device was opened with, and no program
+        // makes another one. The order of that stream therefore ensures that no tensor is used before it is
+        // written, and none is freed while it is in use, which is what the two events per tensor would
+        // ensure.
         unsafe { device.disable_event_tracking() };
     }
     Ok(device)
 }
 
-/// The CUDA devices of this machine, by number and name; at least one.
+/// Returns the CUDA devices of this machine, by number and name; at least one.
 #[cfg(feature = "cuda")]
 fn names() -> Result<Vec<String>> {
     use candle_core::cuda_backend::cudarc::driver::result;
@@ -93,40 +95,41 @@ fn names() -> Result<Vec<String>> {
     if names.is_empty() { Err(anyhow::anyhow!(none)) } else { Ok(names) }
 }
 
-/// The bytes of memory that new tensors can have on a device, and all it has; `None` where it does not tell.
+/// Returns the bytes of memory that new tensors can take on a device, and its total memory. The result is
+/// `None` if the device does not tell.
 pub fn memory(device: &Device) -> Option<(u64, u64)> {
     #[cfg(feature = "cuda")]
     if let Device::Cuda(device) = device {
         let stream = device.cuda_stream();
         let (free, all) = stream.context().mem_get_info().ok()?;
-        // To the driver, what the pool keeps is not free.
+        // The driver does not count the memory that the pool keeps as free.
         return Some((free as u64 + pool::unused(stream.context()).ok()?, all as u64));
     }
     let _ = device;
     None
 }
 
-/// Gives back the memory that a device keeps for the next tensors and for recorded work, and that nothing uses. Where there is
-/// no such memory nothing happens.
+/// Frees the memory that a device keeps for later tensors and graphs and that is not in use. On a device
+/// without such memory this does nothing.
 ///
 /// # Errors
-/// If the device fails.
+/// Fails if the device does.
 pub fn trim(device: &Device) -> Result<()> {
     #[cfg(feature = "cuda")]
-    if let Device::Cuda(there) = device {
+    if let Device::Cuda(cuda) = device {
         device.synchronize()?;
-        pool::trim(there.cuda_stream().context())?;
+        pool::trim(cuda.cuda_stream().context())?;
     }
     let _ = device;
     Ok(())
 }
 
-/// The memory that a CUDA device keeps.
+/// The memory pool of a CUDA device.
 #[cfg(feature = "cuda")]
 mod pool {
     use candle_core::cuda_backend::cudarc::driver::{CudaContext, DriverError, result, sys};
 
-    /// The bytes that no tensor has.
+    /// Returns the bytes of the pool that no tensor uses.
     pub(super) fn unused(context: &CudaContext) -> Result<u64, DriverError> {
         let [reserved, used] = [
             sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT,
@@ -134,7 +137,8 @@ mod pool {
         ]
         .map(|attribute| {
             let mut bytes = 0u64;
-            // SAFETY: the device is open, its default pool is there as long as it is, and both attributes are 64 bits.
+            // SAFETY: the device is open, its default pool lives as long as the device, and both attributes
+            // are 64 bits.
             unsafe {
                 let pool = result::device::get_default_mem_pool(context.cu_device())?;
                 result::mem_pool::get_attribute(pool, attribute, (&raw mut bytes).cast())?;
@@ -146,7 +150,7 @@ mod pool {
 
     pub(super) fn trim(context: &CudaContext) -> Result<(), DriverError> {
         context.bind_to_thread()?;
-        // SAFETY: the device is open, and only what is not in use is given back.
+        // SAFETY: the device is open, and the driver frees only memory that is not in use.
         unsafe {
             result::mem_pool::trim_to(result::device::get_default_mem_pool(context.cu_device())?, 0)?;
             sys::cuDeviceGraphMemTrim(context.cu_device()).result()
@@ -171,7 +175,7 @@ impl fmt::Display for DeviceChoice {
     }
 }
 
-/// What was read names no device.
+/// The text names no device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown device; known: auto, cpu, cuda, cuda:N, metal, metal:N")]
 pub struct UnknownDevice;

@@ -1,15 +1,16 @@
 //! What Wick's programs share: arguments, devices, data, results on stdout, pictures.
 //!
-//! A program is a folder in `src/bin`: `main.rs` has its arguments and reads as the recipe, `report.rs` what it
-//! prints, `picture.rs` what it draws.
+//! A program is a folder in `src/bin`: `main.rs` has its arguments and its steps in order, `report.rs` what
+//! it prints, `picture.rs` what it draws.
 
 pub mod args;
+pub mod cli;
 pub mod data;
 pub mod device;
-pub mod failure;
-pub mod files;
+pub mod limits;
 pub mod memory;
 pub mod output;
 pub mod peak;
 pub mod picture;
 pub mod progress;
+pub mod threads;

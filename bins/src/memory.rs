@@ -1,53 +1,46 @@
-//! Sizes that no machine has.
+//! Memory: sizes that the machine does not have are refused before a computation.
 
 use anyhow::Result;
 use candle_core::Device;
 
+use crate::cli::usage;
 use crate::device;
-use crate::failure::usage;
+use crate::output::size;
 
-/// Refuses what would not fit in the memory that is free now, before it is tried.
+/// Refuses a computation that needs more memory than is free now, before it starts.
 ///
-/// `numbers` is how many numbers of `bytes` bytes each the program will hold at once, in `f64` so that absurd
-/// sizes do not overflow.
+/// `numbers` is how many numbers of `bytes` bytes each the program holds at once. It is an `f64`, so that
+/// absurd sizes do not overflow. `remedy` is what the user can do.
 ///
 /// # Errors
-/// A usage error with both figures.
-pub fn check(numbers: f64, bytes: usize, mend: &str) -> Result<()> {
-    // A machine that does not tell is given the benefit of the doubt.
+/// A usage error with both sizes and the remedy.
+pub fn check(numbers: f64, bytes: usize, remedy: &str) -> Result<()> {
+    // If the machine does not tell, nothing is refused.
     let free = sysinfo::System::new().map_or(f64::INFINITY, |mut system| {
         system.refresh_memory();
         let limit = system.cgroup_limits().map_or(u64::MAX, |limits| limits.free_memory);
         system.available_memory().min(limit) as f64
     });
-    refuse(numbers * bytes as f64, free, "", mend)
+    refuse(numbers * bytes as f64, free, "", remedy)
 }
 
-/// As [`check`], of the memory of the device that holds the numbers.
+/// As [`check`], for the memory of a device.
 ///
 /// # Errors
 /// As [`check`].
-pub fn check_on(device: &Device, numbers: f64, bytes: usize, mend: &str) -> Result<()> {
+pub fn check_on(device: &Device, numbers: f64, bytes: usize, remedy: &str) -> Result<()> {
     match device::memory(device) {
-        Some((free, _)) => refuse(numbers * bytes as f64, free as f64, " on the GPU", mend),
-        None => check(numbers, bytes, mend),
+        Some((free, _)) => refuse(numbers * bytes as f64, free as f64, " on the GPU", remedy),
+        None => check(numbers, bytes, remedy),
     }
 }
 
-fn refuse(wanted: f64, free: f64, place: &str, mend: &str) -> Result<()> {
+fn refuse(wanted: f64, free: f64, location: &str, remedy: &str) -> Result<()> {
     if wanted > free {
         let (wanted, free) = (size(wanted), size(free));
-        return Err(usage(format!("this takes {wanted} of memory and {free} are free{place}: {mend}")));
+        return Err(usage(format!("this takes {wanted} of memory and {free} are free{location}: {remedy}")));
     }
     Ok(())
-}
-
-/// `3.2 GiB`.
-pub(crate) fn size(bytes: f64) -> String {
-    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    let power = (bytes.max(1.0).log2() / 10.0) as usize;
-    let power = power.min(UNITS.len() - 1);
-    format!("{:.1} {}", bytes / 1024f64.powi(power as i32), UNITS[power])
 }
 
 #[cfg(test)]
@@ -55,14 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_readable() {
-        assert_eq!(size(1000.0), "1000.0 B");
-        assert_eq!(size(1536.0 * 1024.0), "1.5 MiB");
-        assert_eq!(size(2f64.powi(80)), "1048576.0 EiB");
-    }
-
-    #[test]
-    fn the_absurd_is_refused_and_the_small_is_not() {
+    fn absurd_sizes_are_refused_and_small_ones_are_not() {
         let error = check(1e18, 4, "ask for less").unwrap_err().to_string();
         assert!(error.starts_with("this takes 3.5 EiB of memory and "), "{error}");
         assert!(error.ends_with("ask for less"), "{error}");

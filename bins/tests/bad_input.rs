@@ -1,15 +1,15 @@
-//! Bad input: one clear line on stderr, nothing on stdout, the right exit code, nothing left behind.
+//! Bad input gives one clear line on stderr, nothing on stdout, the right exit code, and leaves no files.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
 
-mod common;
+mod support;
 
 use std::fs;
 use std::path::Path;
 
-use common::{command, failure};
+use support::{command, failure};
 
-/// Runs in an empty folder, and checks that the one line on stderr has every one of the parts.
+/// Runs in an empty folder, and checks that the line on stderr has every part.
 fn fails(program: &str, arguments: &[&str], code: i32, parts: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     fails_in(folder.path(), program, arguments, code, parts);
@@ -84,7 +84,8 @@ fn phase_diagrams() {
         fails_in(folder.path(), "phase-diagram", &["--no-pictures", "--merge", "part.json"], 1, parts);
     };
     merge(&["not the JSON of a phase-diagram"]);
-    // What no run can have written: a grid or a range that no option takes, an unknown activation, cells elsewhere.
+    // No run can have written these: a grid or a range that no option accepts, an unknown activation, cells
+    // off the grid.
     let part = |activation: &str, range: &str, grid: &str, cell: &str| {
         let experiment = format!(
             "\"activation\": \"{activation}\", \"sigma_w\": {range}, \"sigma_b\": [0, 1], \"grid\": {grid}, \"width\": 4, \
@@ -95,7 +96,7 @@ fn phase_diagrams() {
         fs::write(folder.path().join("part.json"), text).unwrap();
     };
     let cell = "\"at\": [1, 0], \"sigma_w\": 2, \"sigma_b\": 0";
-    for (activation, range, grid, cell, said) in [
+    for (activation, range, grid, cell, text) in [
         ("tanh", "[1, 2]", "[9000000, 2]", cell, "sides of 2 to 1000"),
         ("tanh", "[2, 1]", "[2, 2]", cell, "LOW < HIGH"),
         ("swoosh", "[1, 2]", "[2, 2]", cell, "unknown activation 'swoosh'"),
@@ -116,7 +117,7 @@ fn phase_diagrams() {
         ("tanh", "[1, 2]", "[2, 2]", cell, "3 of 4 cells are missing, [0, 0] first"),
     ] {
         part(activation, range, grid, cell);
-        merge(&[said]);
+        merge(&[text]);
     }
 }
 
@@ -156,7 +157,7 @@ fn sizes_and_numbers() {
     fails("matrix-product", &["--sigma", "-1"], 2, &["--sigma is -1"]);
     fails("layer-stats", &["--widths", &vec!["3"; 3000].join(",")], 2, &["3000 layers"]);
     fails("activation-gradient", &["--step", "0"], 2, &["--step"]);
-    // A negative number is a value: what refuses it names the option.
+    // A negative number is a value, and the error that refuses it names the option.
     fails("layer-stats", &["--samples", "-5"], 2, &["'-5'", "--samples"]);
     fails("layer-stats", &["--bins", "-1"], 2, &["'-1'", "--bins"]);
     fails("layer-stats", &["--seed", "-1"], 2, &["'-1'", "--seed"]);
@@ -195,9 +196,9 @@ fn numbers_that_no_run_survives() {
     ] {
         fails(program, &[&arguments[..], &["--no-pictures"]].concat(), 1, &parts);
     }
-    // A run that overflows prints what there is, and says what overflowed.
+    // A run that overflows prints its result, and says what overflowed.
     let folder = tempfile::tempdir().unwrap();
-    for (activation, said) in [
+    for (activation, text) in [
         ("relu", "error: J is inf: f16 overflowed"),
         ("tanh", "error: dJ/dh: a gradient is no number: f16 overflowed"),
     ] {
@@ -205,7 +206,7 @@ fn numbers_that_no_run_survives() {
             ["--no-pictures", "--dtype", "f16", "--init", "normal:std=1000", "--activation", activation];
         let output = failure("forward-backward", &arguments, folder.path());
         let stderr = String::from_utf8(output.stderr).unwrap();
-        assert!(stderr.starts_with(said) && stderr.lines().count() == 1, "{stderr}");
+        assert!(stderr.starts_with(text) && stderr.lines().count() == 1, "{stderr}");
         assert!(!output.stdout.is_empty());
     }
 }
@@ -261,13 +262,13 @@ fn data_files() {
 fn folders_that_cannot_be_written() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("file"), "kept").unwrap();
-    // A folder below a file: nobody, root included, can make that.
+    // Nobody, root included, can make a folder in a file.
     for program in ["layer-stats", "forward-backward", "activation-gradient", "matrix-product", "symmetry"] {
         let parts = ["cannot make the folder 'file/out'", "use --out DIR or --no-pictures"];
         fails_in(folder.path(), program, &["--out", "file/out"], 1, &parts);
     }
-    // A picture whose place is taken by a folder: what was there stays, nothing half-written beside it nor one of the two without
-    // the other; and the result is printed all the same.
+    // If a folder has the name of a picture, the folder stays, neither of the two pictures is written, and
+    // the result is printed all the same.
     for taken in ["activation-gradient.svg", "activation-gradient.png"] {
         let out = tempfile::tempdir().unwrap();
         fs::create_dir(out.path().join(taken)).unwrap();
@@ -281,7 +282,7 @@ fn folders_that_cannot_be_written() {
     assert_eq!(fs::read(folder.path().join("file")).unwrap(), b"kept");
 }
 
-/// candle puts a backtrace into its errors when asked; the line stays one line.
+/// candle adds a backtrace to its errors if RUST_BACKTRACE is set; the message stays one line.
 #[test]
 fn backtraces_do_not_spill() {
     let output = command("layer-stats", &["--no-pictures", "--data", "missing.safetensors"])

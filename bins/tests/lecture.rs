@@ -1,18 +1,18 @@
-//! The lecture's numbers, from the programs' own output.
+//! The lecture's numbers, checked on the programs' output.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
 
-mod common;
+mod support;
 
-use common::{json, numbers};
 use serde_json::Value;
+use support::{json, numbers};
 
 fn stds(run: &Value) -> Vec<f64> {
     run["layers"].as_array().unwrap().iter().map(|layer| layer["forward"]["std"].as_f64().unwrap()).collect()
 }
 
-/// What the lecture printed for σ = 0.01 (its later digits are rounding) and for σ = 1; and the std that
-/// the length map q' = n_in σ² E[tanh²(√q z)] predicts for Xavier.
+/// The standard deviations are those that the lecture printed for σ = 0.01 (its later digits are rounding
+/// errors) and for σ = 1, and those that the length map q' = n_in σ² E[tanh²(√q z)] predicts for Xavier.
 #[test]
 fn layer_stats_are_the_lectures() {
     let result = json("layer-stats", &[]);
@@ -34,20 +34,20 @@ fn layer_stats_are_the_lectures() {
     let last = |run: usize, side: &str, figure: &str| {
         runs[run]["layers"].as_array().unwrap().last().unwrap()[side][figure].as_f64().unwrap()
     };
-    // The gradient at the last output is g itself, N(0, 1), of 600,000 numbers: 1 within 4/√(2n).
+    // The gradient at the last output is g itself, 600,000 numbers N(0, 1), whose rms is 1 within 4/√(2n).
     assert!((last(0, "backward", "rms") - 1.0).abs() < 4.0 / 1.2e6f64.sqrt());
     assert_eq!(last(0, "forward", "saturated"), 0.0);
     assert!(last(1, "forward", "saturated") > 0.9);
 }
 
-/// The three verdicts; and every layer beside its prediction: of 30 stds and 27 gradients, which stray together within a run, 50 in
-/// their 95 % bands. Twin: another run's predictions hold none of the first's.
+/// The runs have the three verdicts. Of 30 stds and 27 gradients, which are correlated within a run, at least
+/// 50 are in their 95 % bands. The twin: the bands of another run contain none of the first run's values.
 #[test]
-fn layer_stats_says_what_became_of_the_signals() {
+fn layer_stats_gives_the_three_verdicts() {
     let result = json("layer-stats", &[]);
     let runs = result["runs"].as_array().unwrap();
-    for (run, said) in runs.iter().zip(["dies out", "saturates", "lives but shrinks like 1/√depth"]) {
-        assert!(run["verdict"].as_str().unwrap().starts_with(said), "{}", run["verdict"]);
+    for (run, text) in runs.iter().zip(["dies out", "saturates", "lives but shrinks like 1/√depth"]) {
+        assert!(run["verdict"].as_str().unwrap().starts_with(text), "{}", run["verdict"]);
     }
     let faults = |run: usize| -> Vec<&str> {
         runs[run]["faults"].as_array().unwrap().iter().map(|fault| fault["fault"].as_str().unwrap()).collect()
@@ -79,8 +79,9 @@ fn layer_stats_says_what_became_of_the_signals() {
     assert_eq!(held(0, 2), 0, "the twin that must fail");
 }
 
-/// The measured χ₁ of nets of 200 × 24 (seed 42) against the predicted: within 8 % in 20 cells, in which the slope of 16 layers has
-/// a standard deviation of about 1.5 %. Twin: another cell's prediction. And tanh's critical line at two points of theory.
+/// The measured χ₁ of nets of 200 × 24 (seed 42) is within 8 % of the predicted one in 20 cells, where the
+/// slope of 16 layers has a standard deviation of about 1.5 %. The twin is the prediction of another cell.
+/// The critical line of tanh starts at its known point.
 #[test]
 fn the_phase_diagram_is_the_nets_own() {
     let arguments = ["--grid", "5x4", "--width", "200", "--depth", "24", "--sigma-b", "0.1,1"];
@@ -101,8 +102,9 @@ fn the_phase_diagram_is_the_nets_own() {
     assert!((first["q"].as_f64().unwrap() - 0.273_300_91).abs() < 1e-7);
 }
 
-/// dJ/dh of a linear net is g W, a sum over the outputs: with Var W = 1/fan_out its rms stays that of g, and with
-/// 1/fan_in it is √(out/in) of it. 200 samples × 100 units of two random maps keep it within 5 %.
+/// dJ/dh of a linear net is g W, a sum over the outputs. With Var W = 1/fan_out its rms is that of g, and
+/// with 1/fan_in it is √(out/in) times that. With 200 samples × 100 units of two random maps it is within 5
+/// %.
 #[test]
 fn gradients_of_a_linear_net_keep_their_size() {
     let rms = |mode: &str| -> Vec<f64> {
@@ -132,7 +134,8 @@ fn the_digits_are_real_data() {
     assert!(saturated(&json("layer-stats", &arguments)) < 0.2);
 }
 
-/// In f64: formulas against the backward pass, and against central differences, for every activation and loss.
+/// In f64 the formulas agree with the backward pass and with central differences, for every activation and
+/// loss.
 #[test]
 fn gradients_agree_three_ways() {
     for activation in wick_theory::Activation::ALL {
@@ -154,7 +157,7 @@ fn gradients_agree_three_ways() {
     }
 }
 
-/// At most none: no entry is compared with central differences.
+/// With --max-differences 0, no entry is compared with central differences.
 #[test]
 fn no_differences_are_none() {
     let result = json("forward-backward", &["--max-differences", "0"]);
@@ -167,7 +170,7 @@ fn no_differences_are_none() {
     }
 }
 
-/// Where a gradient is a rounding, or below the type's normal numbers, the three ways still agree by what rounding explains.
+/// If a gradient is a rounding error or subnormal, the three ways still agree within what rounding explains.
 #[test]
 fn gradients_of_next_to_nothing_agree_three_ways() {
     for arguments in [
@@ -188,7 +191,7 @@ fn gradients_of_next_to_nothing_agree_three_ways() {
     }
 }
 
-/// Faults of single units and of samples, which take the layers' outputs themselves.
+/// layer-stats finds the faults of units and of samples, which need the layers' outputs.
 #[test]
 fn layer_stats_sees_units_and_samples() {
     let faults = |arguments: &[&str]| -> Vec<String> {
@@ -205,7 +208,7 @@ fn layer_stats_sees_units_and_samples() {
     assert!(faults(&["--init", "kaiming_normal", "--activation", "relu"]).is_empty());
 }
 
-/// A layer beside its own input and a net as a whole are not said to be off and not off at once.
+/// A verdict does not say both that the layers are in their bands and that one of them is off.
 #[test]
 fn a_verdict_does_not_contradict_itself() {
     for (activation, init, seed) in [
@@ -218,14 +221,14 @@ fn a_verdict_does_not_contradict_itself() {
         let small = ["--samples", "50", "--features", "64", "--widths", &widths];
         let which = ["--activation", activation, "--init", init, "--seed", seed];
         let result = json("layer-stats", &[&small[..], &which].concat());
-        let said = result["runs"][0]["verdict"].as_str().unwrap();
-        let all_inside = said.contains("Every layer's std is in its predicted band");
-        assert!(!(all_inside && said.contains("what weights drawn so make of")), "{said}");
-        assert!(!said.contains("NaN"), "{said}");
+        let text = result["runs"][0]["verdict"].as_str().unwrap();
+        let all_inside = text.contains("Every layer's std is in its predicted band");
+        assert!(!(all_inside && text.contains("what weights drawn so make of")), "{text}");
+        assert!(!text.contains("NaN"), "{text}");
     }
 }
 
-/// Sigmoid's gradient is steepest at 0, a quarter, and vanishes to both sides.
+/// Sigmoid's gradient is largest at 0, where it is 1/4, and vanishes on both sides.
 #[test]
 fn the_sigmoid_figure() {
     let result = json("activation-gradient", &[]);
@@ -241,9 +244,10 @@ fn the_sigmoid_figure() {
 }
 
 /// The norm of a product of L Gaussian n×n matrices grows by the Lyapunov exponent ½(ln 2 + ψ(n/2)) a factor:
-/// for n = 4, .557966. From factor 50 on (before, the product still turns to its leading direction) over 100 trials
-/// of 350 factors the mean slope is normal with a standard deviation of √(ψ'(2)/4/350/100) = .00215 (ψ'(2) =
-/// .6449): alpha = 1e-4 is 3.9 of them. Twin: σ = 1.02, whose exponent is ln 1.02 = .0198 higher, must fail.
+/// for n = 4, .557966. From factor 50 on (before, the product still turns to its leading direction) over 100
+/// trials of 350 factors the mean slope is normal with a standard deviation of √(ψ'(2)/4/350/100) = .00215
+/// (ψ'(2) = .6449): alpha = 1e-4 is 3.9 of them. Twin: σ = 1.02, whose exponent is ln 1.02 = .0198 higher,
+/// must fail.
 #[test]
 fn the_product_grows_by_its_lyapunov_exponent() {
     let holds = |result: &Value| {
@@ -267,7 +271,7 @@ fn the_product_grows_by_its_lyapunov_exponent() {
     );
 }
 
-/// What the program says after carrying the scale is what plain f64 says where that can still say it.
+/// With the scale kept apart, the results are those of plain f64 as long as that does not overflow.
 #[test]
 fn carrying_the_scale_changes_nothing() {
     let result = json("matrix-product", &["--dtype", "f64", "--factors", "50"]);
@@ -280,7 +284,7 @@ fn carrying_the_scale_changes_nothing() {
     let exponent = result["product"]["exponent"].as_f64().unwrap();
     assert!((norm(&matrix(&result["product"])) + exponent - norms[50]).abs() < 1e-9);
     assert!(result["overflow_at"].is_null());
-    // σ is a factor of every matrix, whatever the type could hold of it.
+    // σ is a factor of every matrix, even if the type could not hold the product.
     let at = |sigma: &str, dtype: &str| {
         let result = json("matrix-product", &["--sigma", sigma, "--dtype", dtype, "--factors", "50"]);
         numbers(&result["trials"][0]["log10_norm"])
@@ -305,8 +309,9 @@ fn equal_weights_stay_equal_to_the_bit_and_random_ones_do_not() {
     }
 }
 
-/// The law of a row's length: of 400 products of 101 matrices each, the mean within 4 standard errors of the exact one, and
-/// 95 % within the band (alpha 1e-4 for a binomial: 362 to 396). The twin is the band of matrices 2 % wider.
+/// The length of a row follows its distribution: the mean of 400 products of 101 matrices is within 4
+/// standard errors of the exact mean, and 95 % are in the band (for a binomial with alpha 1e-4: 362 to 396).
+/// The twin is the distribution of matrices whose σ is 2 % larger.
 #[test]
 fn products_follow_their_law() {
     let result = json("matrix-product", &["--trials", "400"]);

@@ -32,7 +32,7 @@ void store(double &to, double x) { to = x; }
 void store(__half &to, float x) { to = __float2half_rn(x); }
 void store(__nv_bfloat16 &to, float x) { to = __float2bfloat16_rn(x); }
 
-// Column by column, as FORTRAN has them.
+// Matrices are stored column by column, as in FORTRAN.
 template <class T, class F> void multiply(const Product &p) {
     std::vector<F> a((size_t)p.m * p.k), column(p.m);
     for (int batch = 0; batch < p.batch; batch++) {
@@ -95,7 +95,7 @@ int cublasDgemmStridedBatched(void *, int ta, int tb, int m, int n, int k, const
     return emulated_then(run, &p, sizeof p);
 }
 
-// Generators can be made, so that a device can be opened; nothing is drawn.
+// A generator can be created, because opening a device needs one; no generator draws numbers.
 int curandCreateGenerator(void **generator, int) { return *generator = (void *)8, SUCCESS; }
 int curandDestroyGenerator(void *) { return SUCCESS; }
 int curandSetStream(void *, void *) { return SUCCESS; }

@@ -1,4 +1,4 @@
-// How driver.cpp calls a kernel whose arguments it does not know.
+// The interface by which driver.cpp calls a kernel whose arguments it does not know.
 #pragma once
 #include <tuple>
 #include <utility>
@@ -10,7 +10,7 @@ inline void emulated_call(void (*kernel)(A...), void **arguments, std::index_seq
 template <class... A> inline void emulated_call(void (*kernel)(A...), void **arguments) {
     emulated_call(kernel, arguments, std::make_index_sequence<sizeof...(A)>());
 }
-// 0 behind the last argument.
+// The size is 0 after the last argument.
 template <class... A> inline size_t emulated_size(void (*)(A...), int index) {
     const size_t sizes[] = {sizeof(A)..., 0};
     return sizes[index];

@@ -1,6 +1,6 @@
-// What CUDA's compiler gives to kernels, for an ordinary C++ compiler: included before a kernel's source, it makes functions
-// for the CPU of the kernels, which driver.cpp runs thread by thread. Blocks run one after the other, so that what the
-// threads of a block share may be static.
+// The built-ins of CUDA's compiler, for an ordinary C++ compiler. Included before a kernel's source, this
+// file makes the kernels functions for the CPU, which driver.cpp runs thread by thread. Blocks run one after
+// the other, so that the shared memory of a block can be static.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -31,10 +31,10 @@
 extern "C" {
 extern uint3 emulated_thread, emulated_block;
 extern dim3 emulated_block_size, emulated_grid_size;
-// All threads of the block, or of the warp, wait for each other.
+// Barriers of all threads of the block, or of the warp.
 void emulated_block_barrier();
 void emulated_warp_barrier();
-// Eight bytes for each thread of the block.
+// Eight bytes per thread of the block.
 extern uint64_t emulated_slots[1024];
 }
 
@@ -51,7 +51,7 @@ inline void __threadfence_block() {}
 
 inline unsigned emulated_number() { return (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x; }
 
-// What the lane `from` of this warp hands over.
+// Returns the value of the lane `from` of this warp.
 template <class T> inline T emulated_exchange(T mine, unsigned from) {
     static_assert(sizeof(T) <= 8, "a word at most");
     unsigned self = emulated_number(), warp = self / 32 * 32;
@@ -70,7 +70,7 @@ template <class T> inline T __shfl_down_sync(unsigned, T x, unsigned step, int =
 }
 template <class T> inline T __shfl_sync(unsigned, T x, int from, int = 32) { return emulated_exchange(x, from & 31); }
 
-// One thread runs at a time.
+// One thread runs at a time, so that an atomic operation is a plain one.
 template <class T, class U> inline T atomicAdd(T *place, U more) {
     T before = *place;
     *place = before + T(more);
@@ -93,7 +93,7 @@ template <class T> inline T atomicCAS(T *place, T expected, T wanted) {
 }
 template <class T> inline T __ldg(const T *place) { return *place; }
 
-// Each rounded by itself: compile with -ffp-contract=off.
+// Each operation is rounded separately: compile with -ffp-contract=off.
 inline double __dmul_rn(double a, double b) { return a * b; }
 inline double __dsub_rn(double a, double b) { return a - b; }
 inline double __dadd_rn(double a, double b) { return a + b; }

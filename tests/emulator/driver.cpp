@@ -1,12 +1,13 @@
-// A CUDA driver without a GPU: the part of libcuda that candle and Wick call, over kernels compiled for the CPU with
-// device.h. Everything is done at once, launch after launch, by one thread. What it shows: that launches, arguments, sizes, barriers
-// and results are right. What it cannot show: races between blocks, misaligned reads, and time.
+// A CUDA driver without a GPU: the part of libcuda that candle and Wick call, over kernels compiled for the
+// CPU with device.h. One thread runs every call at once, launch after launch. The emulation shows whether
+// launches, arguments, sizes, barriers and results are right. It cannot show races between blocks, misaligned
+// reads, or times.
 //
-// Blocks and threads run from the first to the last in one launch and from the last to the first in the next, so that what
-// depends on their order does not stay hidden.
+// Blocks and threads run from the first to the last in one launch and from the last to the first in the next,
+// so that results that depend on the order are found.
 //
-// EMULATED_MEMORY: bytes on the device (2^32), EMULATED_DEVICES: how many there are (1), EMULATED_BLOCKS: the blocks that
-// each of its four multiprocessors runs at once (4).
+// EMULATED_MEMORY is the bytes of a device (2^32), EMULATED_DEVICES the number of devices (1), and
+// EMULATED_BLOCKS the blocks that each of the four multiprocessors runs at once (4).
 #include <cuda.h>
 #include <dlfcn.h>
 #include <setjmp.h>
@@ -88,7 +89,7 @@ void wait_in(Group &group) {
     while (group.generation == generation) yield();
 }
 
-// A thread's life: one thread of each block after the other.
+// The function of a fiber: it runs one thread of each block after the other.
 void live() {
     for (;;) {
         kernel->call(arguments);
@@ -125,7 +126,7 @@ void start(unsigned index) {
     }
 }
 
-// Whether the last comes first.
+// Whether the last block and thread run first.
 bool backwards;
 
 void run_block(unsigned threads) {
@@ -173,9 +174,10 @@ size_t total() { return setting("EMULATED_MEMORY", size_t(1) << 32); }
 
 std::map<CUdeviceptr, size_t> allocated;
 size_t used;
-// What the pool holds of what has been given back to it, until it is trimmed or, beyond a threshold, the device is waited for.
+// The freed memory that the pool keeps, until it is trimmed or, beyond a threshold, until the device is
+// synchronized.
 size_t reserved, threshold;
-// Bytes behind each allocation that nobody may write.
+// Guard bytes after each allocation, which no kernel may write.
 const size_t GUARD = 256;
 const unsigned char MARK = 0xA5;
 
@@ -184,7 +186,7 @@ CUresult allocate(CUdeviceptr *out, size_t bytes) {
     if (used + bytes > total()) return CUDA_ERROR_OUT_OF_MEMORY;
     void *memory = aligned_alloc(256, (bytes + 255) / 256 * 256 + GUARD);
     if (!memory) return CUDA_ERROR_OUT_OF_MEMORY;
-    // What nobody has written is not zero.
+    // New memory is not zero.
     memset(memory, MARK, (bytes + 255) / 256 * 256 + GUARD);
     used += bytes;
     reserved = std::max(reserved, used);
@@ -208,7 +210,7 @@ CUresult release(CUdeviceptr place) {
 
 // ---- Graphs --------------------------------------------------------------------------------------------------------
 
-// A graph, and whether all memory that was taken in it was also given back in it: if not, it can be launched once.
+// A graph, and whether it frees all the memory that it allocates: if not, it can be launched once.
 struct Recorded {
     std::vector<std::function<void()>> steps;
     bool balanced = true, launched = false;
@@ -216,7 +218,8 @@ struct Recorded {
 
 bool capturing;
 Recorded recorded;
-// What was taken while capturing, and whether it has been given back. It stays as long as the process: the graph uses it.
+// An allocation of a capture, and whether the capture has freed it. The memory stays until the process ends,
+// because the graph uses it.
 std::map<CUdeviceptr, bool> taken;
 
 CUresult then(std::function<void()> what) {
@@ -228,7 +231,7 @@ CUresult then(std::function<void()> what) {
     return CUDA_SUCCESS;
 }
 
-// What a capture does not allow ends it.
+// A call that a capture does not allow ends the capture.
 CUresult not_while_capturing() { return capturing ? CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED : CUDA_SUCCESS; }
 
 } // namespace
@@ -327,7 +330,7 @@ CUresult cuMemFree_v2(CUdeviceptr place) {
     LOCKED;
     return release(place);
 }
-// A graph can give back what it has taken, and nothing else.
+// A graph can free only memory that it has allocated.
 CUresult cuMemFreeAsync(CUdeviceptr place, CUstream) {
     LOCKED;
     auto found = taken.find(place);
@@ -404,7 +407,7 @@ CUresult cuLaunchKernel(CUfunction function, unsigned gx, unsigned gy, unsigned 
     const Kernel *which = (const Kernel *)function;
     if (gx == 0 || gy == 0 || gz == 0 || gy > 65535 || gz > 65535) return CUDA_ERROR_INVALID_VALUE;
     if (!capturing) return run(which, dim3(gx, gy, gz), dim3(bx, by, bz), with), CUDA_SUCCESS;
-    // The arguments are copied; what they point to is not.
+    // The arguments are copied, but not the memory that they point to.
     std::vector<std::string> copies;
     size_t all = 0;
     for (int i = 0; size_t size = which->sizes(i); i++) copies.emplace_back((const char *)with[i], size), all += size;

@@ -12,22 +12,23 @@ use crate::output::short;
 /// One line of a chart.
 #[derive(Debug, Clone)]
 pub struct Series {
-    /// What the legend calls it; empty for none.
+    /// The name in the legend; a series without a name is not in it.
     pub label: String,
-    /// Points from left to right. Where one is not finite, or not positive on a log axis, the line breaks.
+    /// Points from left to right. The line breaks at a point that is not finite, or not positive on a log
+    /// axis.
     pub points: Vec<(f64, f64)>,
-    /// Which colour and marker.
+    /// The number of the colour and the marker.
     pub number: usize,
     /// Whether each point has a marker.
     pub markers: bool,
     /// Whether the line is dashed.
     pub dashed: bool,
-    /// The line's opacity, for many lines over each other.
+    /// The line's opacity, for many lines on top of each other.
     pub opacity: f64,
 }
 
 impl Series {
-    /// A solid line without markers.
+    /// Returns a solid line without markers.
     pub fn new(
         label: impl Into<String>,
         number: usize,
@@ -37,23 +38,23 @@ impl Series {
         Self { label: label.into(), points, number, markers: false, dashed: false, opacity: 1.0 }
     }
 
-    /// The same with a marker at each point.
+    /// Adds a marker at each point.
     pub fn with_markers(self) -> Self {
         Self { markers: true, ..self }
     }
 
-    /// The same as a dashed line.
+    /// Makes the line dashed.
     pub fn dashed(self) -> Self {
         Self { dashed: true, ..self }
     }
 
-    /// The same with this opacity.
+    /// Sets the opacity.
     pub fn with_opacity(self, opacity: f64) -> Self {
         Self { opacity, ..self }
     }
 
-    /// Whether another series comes before it that has its colour: some markers then tell the two apart.
-    fn shares_its_colour(&self) -> bool {
+    /// Whether an earlier series has the same colour. Some markers then tell the two apart.
+    fn repeats_a_colour(&self) -> bool {
         self.number >= COLOURS.len()
     }
 }
@@ -61,11 +62,11 @@ impl Series {
 /// A line chart.
 #[derive(Debug, Clone, Default)]
 pub struct Chart {
-    /// Above it.
+    /// The text above the chart.
     pub title: String,
-    /// Below the horizontal axis.
+    /// The text below the horizontal axis.
     pub x_label: String,
-    /// Beside the vertical axis.
+    /// The text beside the vertical axis.
     pub y_label: String,
     /// Whether the vertical axis is logarithmic.
     pub log: bool,
@@ -80,16 +81,16 @@ pub struct Chart {
 pub struct Shade {
     /// The series' colour.
     pub number: usize,
-    /// `(x, low, high)` from left to right; what cannot be drawn is left out.
+    /// `(x, low, high)` from left to right. Points that are not finite on the axis are left out.
     pub points: Vec<(f64, f64, f64)>,
 }
 
-/// Markers on a line that has one for its colour alone.
+/// The number of markers on a line that has them only because its colour is repeated.
 const SPARSE: usize = 12;
 
-/// A number beside an axis: as short as it can be.
+/// Returns a number beside an axis, without trailing zeros.
 fn tick(x: f64) -> String {
-    // A tick that should be zero may miss it by a rounding.
+    // A tick at zero may be off by a rounding.
     let text = if x.abs() < 1e-12 { "0".into() } else { short(x) };
     match text.split_once('e') {
         None if text.contains('.') => text.trim_end_matches('0').trim_end_matches('.').into(),
@@ -104,10 +105,10 @@ const TITLE: i32 = 26;
 const LEGEND_ROW: i32 = 20;
 
 impl Chart {
-    /// Draws it over the whole area.
+    /// Draws the chart over the whole area.
     ///
     /// # Errors
-    /// If the backend fails.
+    /// Fails if the backend does.
     pub fn draw(&self, area: &Area) -> Result<()> {
         let (width, _) = area.dim_in_pixel();
         area.draw_text(&self.title, &text(16), (8, 4)).map_err(cannot_draw)?;
@@ -181,8 +182,8 @@ impl Chart {
             for &(from, to) in dashes {
                 area.draw(&PathElement::new([(from, y), (to, y)], line_style)).map_err(cannot_draw)?;
             }
-            if series.markers || series.shares_its_colour() {
-                // On a dash, not over the gap that tells a dashed line.
+            if series.markers || series.repeats_a_colour() {
+                // The marker is on a dash: over the gap it would hide that the line is dashed.
                 let at = if series.dashed { x + 5 } else { x + LINE / 2 };
                 area.draw(&marker(series.number, (at, y))).map_err(cannot_draw)?;
             }
@@ -207,34 +208,34 @@ impl Chart {
         }
     }
 
-    /// Along the top of a band and back along its bottom.
+    /// Returns the outline of a band: along its top and back along its bottom.
     fn outline(&self, band: &Shade) -> Vec<(f64, f64)> {
         let heights =
             band.points.iter().map(|&(x, low, high)| (x, self.height_of(low), self.height_of(high)));
-        let seen: Vec<_> = heights.filter(|(_, low, high)| low.is_finite() && high.is_finite()).collect();
-        let top = seen.iter().map(|&(x, _, high)| (x, high));
-        top.chain(seen.iter().rev().map(|&(x, low, _)| (x, low))).collect()
+        let drawn: Vec<_> = heights.filter(|(_, low, high)| low.is_finite() && high.is_finite()).collect();
+        let top = drawn.iter().map(|&(x, _, high)| (x, high));
+        top.chain(drawn.iter().rev().map(|&(x, low, _)| (x, low))).collect()
     }
 
-    /// The unbroken parts of a line, in the axis's own heights.
+    /// Returns the unbroken parts of a line, in heights on the axis.
     fn parts(&self, series: &Series) -> Vec<Vec<(f64, f64)>> {
         let points = series.points.iter().map(|&(x, y)| (x, self.height_of(y))).collect::<Vec<_>>();
         points.split(|(_, y)| !y.is_finite()).filter(|part| !part.is_empty()).map(<[_]>::to_vec).collect()
     }
 
-    /// The ranges of the axes, a little wider than the data.
+    /// Returns the ranges of the axes, slightly wider than the data.
     fn ranges(&self) -> (std::ops::Range<f64>, std::ops::Range<f64>) {
         let lines = || self.series.iter().flat_map(|series| self.parts(series)).flatten();
         let points = || lines().chain(self.bands.iter().flat_map(|band| self.outline(band)));
         let range = |values: &mut dyn Iterator<Item = f64>| {
             values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
         };
-        let widen = |(low, high): (f64, f64), share: f64| {
+        let widen = |(low, high): (f64, f64), margin: f64| {
             if low > high {
                 return 0.0..1.0;
             }
             let width = if high > low { high - low } else { high.abs().max(1.0) * 0.1 };
-            low - share * width..high + share * width
+            low - margin * width..high + margin * width
         };
         let x = widen(range(&mut points().map(|(x, _)| x)), 0.02);
         let y = widen(range(&mut points().map(|(_, y)| y)), 0.06);
@@ -242,14 +243,14 @@ impl Chart {
     }
 }
 
-/// The points of a part of a line that have a marker.
+/// Returns the points of a part of a line that have a marker.
 fn marked<'a>(series: &Series, part: &'a [(f64, f64)]) -> impl Iterator<Item = &'a (f64, f64)> {
-    let step = match (series.markers, series.shares_its_colour()) {
+    let step = match (series.markers, series.repeats_a_colour()) {
         (true, _) => 1,
         (false, true) => part.len().div_ceil(SPARSE).max(1),
         (false, false) => usize::MAX,
     };
-    // From the middle of a step, so that a line without markers has none.
+    // The first marker is in the middle of a step, so that a line without markers has none.
     part.iter().skip(if step == 1 { 0 } else { step / 2 }).step_by(step)
 }
 
@@ -263,7 +264,7 @@ mod tests {
         assert_eq!(texts, ["0", "0", "1", "0.5", "-2.25", "100", "2e-4", "1.5e7"]);
     }
 
-    /// A line whose colour is taken has a marker here and there, the first ones none.
+    /// A line with a repeated colour has some markers; the first lines have none.
     #[test]
     fn more_lines_than_colours_have_markers() {
         let marks = |number| {

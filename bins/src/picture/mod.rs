@@ -1,5 +1,5 @@
-//! Pictures: drawn once with plotters as SVG, and the same SVG made into pixels for the PNG. The font ships with
-//! Wick, so nothing of the system's is needed and the PNG looks the same everywhere.
+//! Pictures: plotters renders a picture as SVG, and resvg makes the same SVG into pixels for the PNG. The
+//! font ships with Wick, so that the PNG looks the same on every system.
 
 pub mod chart;
 pub mod style;
@@ -15,12 +15,10 @@ use plotters::prelude::*;
 use plotters::style::register_font;
 use resvg::{tiny_skia, usvg};
 
-/// Where a picture or a part of it is drawn.
+/// The area of a picture or of a part of it.
 pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 const FONT: &[u8] = include_bytes!("../../../assets/font/DejaVuSans.subset.ttf");
-/// The name under which the font is known to plotters, and what the SVG asks its viewer for.
-const FAMILY: &str = "sans-serif";
 /// Pixels of the PNG for each unit of the SVG.
 const PNG_SCALE: f32 = 1.5;
 
@@ -31,23 +29,24 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// Draws a picture of `size` (width, height) on white.
+    /// Renders a picture of `size` (width, height) on white.
     ///
     /// # Errors
-    /// Those of `draw`.
-    pub fn draw(size: (u32, u32), draw: impl FnOnce(&Area) -> Result<()>) -> Result<Self> {
-        register_font(FAMILY, FontStyle::Normal, FONT).map_err(|_| anyhow!("the font cannot be read"))?;
+    /// Those of `render`.
+    pub fn render(size: (u32, u32), render: impl FnOnce(&Area) -> Result<()>) -> Result<Self> {
+        register_font(style::FAMILY, FontStyle::Normal, FONT)
+            .map_err(|_| anyhow!("the font cannot be read"))?;
         let mut svg = String::new();
         {
             let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
             area.fill(&WHITE).map_err(cannot_draw)?;
-            draw(&area)?;
+            render(&area)?;
             area.present().map_err(cannot_draw)?;
         }
         Ok(Self { svg })
     }
 
-    /// Writes `NAME.svg` and `NAME.png` in a folder, both or none, and says so on stderr.
+    /// Writes `NAME.svg` and `NAME.png` in a folder, both or none, and prints their names on stderr.
     ///
     /// # Errors
     /// Names the file that cannot be written.
@@ -56,8 +55,8 @@ impl Picture {
             (folder.join(format!("{name}.svg")), self.svg.as_bytes().to_vec()),
             (folder.join(format!("{name}.png")), self.png()?),
         ];
-        crate::files::write_all(&files)?;
-        // Whoever does not listen on stderr still gets the picture.
+        wick_files::write_all(&files)?;
+        // A closed stderr is no reason to fail: the picture is written.
         let _ = writeln!(std::io::stderr(), "picture: {} and .svg", files[1].0.display());
         Ok(())
     }
@@ -75,7 +74,7 @@ impl Picture {
     }
 }
 
-/// plotters' errors borrow the drawing area; this is what they say.
+/// Makes an error of plotters, which borrows the drawing area, into one that owns its text.
 pub fn cannot_draw(error: impl std::fmt::Display) -> anyhow::Error {
     anyhow!("cannot draw the picture: {error}")
 }
@@ -88,7 +87,7 @@ mod tests {
     fn both_files_are_whole_and_the_text_is_drawn() {
         let folder = tempfile::tempdir().unwrap();
         let with = |text: &'static str| {
-            Picture::draw((60, 30), |area| {
+            Picture::render((60, 30), |area| {
                 area.draw_text(text, &style::text(14), (5, 5)).map_err(cannot_draw)
             })
             .unwrap()
@@ -99,8 +98,8 @@ mod tests {
         assert!(png.starts_with(b"\x89PNG"));
         assert_ne!(png, with("").png().unwrap(), "no glyph was drawn");
         assert!(std::fs::read_to_string(folder.path().join("p.svg")).unwrap().contains("Wσ∂"));
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "nothing else is left behind");
-        // Where one of the two cannot be written, neither is.
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "no other file is left");
+        // If one of the two cannot be written, neither is.
         std::fs::create_dir(folder.path().join("q.png")).unwrap();
         assert!(picture.save(folder.path(), "q").unwrap_err().to_string().contains("q.png': it is a folder"));
         assert!(!folder.path().join("q.svg").exists());

@@ -2,7 +2,7 @@
 
 use plotters::prelude::*;
 
-/// Colours that people with any colour vision tell apart (Okabe and Ito 2008), darkest first.
+/// Colours that people with any colour vision can tell apart (Okabe and Ito 2008), darkest first.
 pub const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -13,27 +13,31 @@ pub const COLOURS: [RGBColor; 7] = [
     RGBColor(86, 180, 233),
 ];
 
-/// For axes and what is said beside the data.
+/// The font's name for plotters and in the SVG.
+pub(super) const FAMILY: &str = "sans-serif";
+
+/// The colour of axes and of text beside the data.
 pub const GREY: RGBColor = RGBColor(90, 90, 90);
-/// For grid lines.
+/// The colour of grid lines.
 pub const LIGHT: RGBColor = RGBColor(228, 228, 228);
 
-/// The colour of the series of this number.
+/// Returns the colour of the series of this number.
 pub fn colour(number: usize) -> RGBColor {
     COLOURS[number % COLOURS.len()]
 }
 
-/// Black text of this size.
+/// Returns the style of black text of this size.
 pub fn text<'a>(size: u32) -> TextStyle<'a> {
-    (super::FAMILY, size).into_font().color(&BLACK)
+    (FAMILY, size).into_font().color(&BLACK)
 }
 
-/// Grey text of this size.
+/// Returns the style of grey text of this size.
 pub fn grey_text<'a>(size: u32) -> TextStyle<'a> {
-    (super::FAMILY, size).into_font().color(&GREY)
+    (FAMILY, size).into_font().color(&GREY)
 }
 
-/// The marker of the series of this number, around a pixel: circle, triangle, square, diamond in turn.
+/// Returns the marker of the series of this number around a pixel: circle, triangle, square and diamond in
+/// turn.
 pub fn marker(number: usize, (x, y): (i32, i32)) -> Polygon<(i32, i32)> {
     let corners: &[(i32, i32)] = match number % 4 {
         0 => &[(-4, -2), (-2, -4), (2, -4), (4, -2), (4, 2), (2, 4), (-2, 4), (-4, 2)],

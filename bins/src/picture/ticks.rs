@@ -1,4 +1,4 @@
-//! Where numbers stand beside an axis.
+//! The ticks of an axis.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint};
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::Ranged;
 
-/// An axis with ticks of its own.
+/// An axis with given ticks.
 pub(crate) struct Axis {
     inner: RangedCoordf64,
     ticks: Vec<f64>,
@@ -35,7 +35,8 @@ impl Ranged for Axis {
     }
 }
 
-/// Steps of 1, 2 or 5 times a power of ten, at most `most` of them in the range; whole numbers where the axis has no others.
+/// Returns multiples of 1, 2 or 5 times a power of ten, at most `most` of them in the range. With `whole`,
+/// the ticks are whole numbers.
 pub(crate) fn linear(range: &Range<f64>, most: usize, whole: bool) -> Vec<f64> {
     let least = (range.end - range.start) / most as f64;
     if !(least > 0.0 && least.is_finite()) {
@@ -46,11 +47,11 @@ pub(crate) fn linear(range: &Range<f64>, most: usize, whole: bool) -> Vec<f64> {
     let step = step.unwrap_or(10.0 * power);
     let step = if whole { step.max(1.0) } else { step };
     let first = (range.start / step).ceil() as i64;
-    (first..).map(|place| place as f64 * step).take_while(|tick| *tick <= range.end).collect()
+    (first..).map(|count| count as f64 * step).take_while(|tick| *tick <= range.end).collect()
 }
 
-/// For an axis of powers of ten, by their exponents: each so many decades, or 1, 2 and 5 times each where there are few; where
-/// there is not even one, as on a linear axis.
+/// Returns the ticks of a logarithmic axis, as exponents of ten: every n-th decade, or 1, 2 and 5 times each
+/// decade if the range has few of them, or the ticks of a linear axis if the range is less than a decade.
 pub(crate) fn logarithmic(exponents: &Range<f64>, most: usize) -> Vec<f64> {
     let inside = |tick: &f64| (exponents.start..=exponents.end).contains(tick);
     let decades = exponents.end - exponents.start;
@@ -94,7 +95,7 @@ mod tests {
     fn log_axes_count_1_2_5() {
         near(&logarithmic(&(-6.2..0.1), 8), &[-6.0, -5.0, -4.0, -3.0, -2.0, -1.0, 0.0]);
         near(&logarithmic(&(-0.1..1.1), 8), &[0.0, 2f64.log10(), 5f64.log10(), 1.0]);
-        // From 0.9 to 1.1: no two of them.
+        // The range 0.9 to 1.1 has only one of 1, 2 and 5.
         near(
             &logarithmic(&(0.899f64.log10()..1.101f64.log10()), 5),
             &[0.9f64.log10(), 0.95f64.log10(), 0.0, 1.05f64.log10(), 1.1f64.log10()],

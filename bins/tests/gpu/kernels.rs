@@ -24,13 +24,13 @@ pub(crate) const TESTS: &[Test] = &[
     ("dense_layers_refuse", dense_layers_refuse),
 ];
 
-/// All of them, and some with other parameters.
+/// Returns all activations, and some with other parameters.
 fn all() -> Vec<Activation> {
     let others = [Activation::LeakyRelu { slope: -0.3 }, Activation::Elu { alpha: 2.5 }];
     Activation::ALL.into_iter().chain(others).collect()
 }
 
-/// From one end to the other, with the edges and what is no number. Not a multiple of four.
+/// Inputs over the whole range, with the edges and NaN. Their number is not a multiple of four.
 fn everywhere(dtype: DType) -> Tensor {
     let mut xs: Vec<f64> = (0..1999).map(|i| (f64::from(i) - 999.0) * 0.0313).collect();
     xs.extend([0.0, -0.0, 1.0, -1.0, 3.0, -3.0, 1e-8, -1e-8, 90.0, -90.0, 300.0, -300.0, 6e4, -6e4]);
@@ -38,14 +38,16 @@ fn everywhere(dtype: DType) -> Tensor {
     Tensor::new(xs, &CPU).unwrap().to_dtype(dtype).unwrap()
 }
 
-/// Contiguous, shifted by one element so that no four of them can be read at once, and transposed.
+/// Layouts of a tensor: contiguous, shifted by one element so that no four elements can be read at once, and
+/// transposed.
 fn views(xs: &Tensor) -> [Tensor; 3] {
     let count = xs.elem_count() / 2 * 2;
     let even = xs.narrow(0, 0, count).unwrap().reshape((count / 2, 2)).unwrap();
     [xs.clone(), xs.narrow(0, 1, xs.elem_count() - 1).unwrap(), even.t().unwrap()]
 }
 
-/// 8 units in the last place, and as much of 1: the GPU computes all but `f64` in `f32`.
+/// The tolerance: 8 units in the last place of the value and of 1. The GPU computes every type but `f64` in
+/// `f32`.
 fn bounds(dtype: DType) -> (f64, f64) {
     let fine = if dtype == DType::F64 { f64::EPSILON } else { f32::EPSILON.into() };
     (8.0 * epsilon(dtype).max(fine), 4.0 * fine)
@@ -102,7 +104,7 @@ fn activations_in_a_graph(gpu: &Device) {
     assert_near("mish² backward", &gradient(gpu), &gradient(&CPU), 1e-13, 1e-15);
 }
 
-/// A layer's input, weight and bias, and the gradient of its output.
+/// Returns a layer's input, weight and bias, and the gradient of its output.
 fn layer(samples: usize, inputs: usize, outputs: usize, dtype: DType) -> [Tensor; 4] {
     let weight = (normal("w", (outputs, inputs), dtype) * (1.0 / (inputs as f64).sqrt())).unwrap();
     [
@@ -113,7 +115,7 @@ fn layer(samples: usize, inputs: usize, outputs: usize, dtype: DType) -> [Tensor
     ]
 }
 
-/// The output, and the gradients of input, weight and bias.
+/// Returns the output, and the gradients of input, weight and bias.
 fn passed(
     [xs, weight, bias, of_output]: &[Tensor; 4],
     with_bias: bool,
@@ -133,8 +135,8 @@ fn passed(
 
 const SHAPES: [(usize, usize, usize); 5] = [(1, 1, 1), (3, 5, 7), (64, 33, 32), (257, 40, 130), (1000, 4, 3)];
 
-/// A sum of `n` products, each of size 1 or so, is off by `n ε` at most. The narrow types are summed in `f32`, from numbers that
-/// were each rounded by themselves: `√n ε`.
+/// The rounding error of a sum of `n` products of size 1 is at most `n ε`. Narrow types are summed in `f32`,
+/// from numbers that were rounded independently, so that the error is `√n ε`.
 fn dense_layers(gpu: &Device) {
     for dtype in TYPES {
         for (samples, inputs, outputs) in SHAPES {
@@ -170,7 +172,7 @@ fn dense_layers(gpu: &Device) {
     }
 }
 
-/// What it heard, forward and backward.
+/// Records what the observer gets, forward and backward.
 #[derive(Default)]
 struct Ear {
     /// 30 if this is 0.
@@ -193,11 +195,12 @@ impl Observer for Ear {
     }
 }
 
-/// What is heard of a layer are the statistics of what it put out, its histogram count by count; by itself, and gathered.
+/// The statistics that an observer gets are those of the layer's output, with the same histogram counts, both
+/// at once and deferred.
 fn dense_layers_heard(gpu: &Device) {
     for dtype in TYPES {
         for (samples, inputs, outputs) in SHAPES {
-            // One with a range, one without, one whose tails nobody is in.
+            // One activation has a bounded range, one has not, and one never saturates.
             for activation in [Activation::Tanh, Activation::Relu, Activation::Identity] {
                 for gathered in [false, true] {
                     let parts = layer(samples, inputs, outputs, dtype);
@@ -224,8 +227,8 @@ fn dense_layers_heard(gpu: &Device) {
     }
 }
 
-/// What the op's kernels hear waits on the device until it is delivered. A layer of candle's own ops would have been heard of at
-/// once.
+/// The statistics of the op's kernels stay on the device until they are delivered. A layer of candle's own
+/// ops would report them at once.
 fn dense_layers_of_every_type_are_one_op(gpu: &Device) {
     for dtype in TYPES {
         for by_pass in [false, true] {
@@ -244,7 +247,8 @@ fn dense_layers_of_every_type_are_one_op(gpu: &Device) {
     }
 }
 
-/// Such statistics are taken of the tensors by themselves, and nothing else changes.
+/// With more bins than the fused kernels count, the statistics are taken from the tensors, and nothing else
+/// changes.
 fn more_bins_than_are_counted_on_the_way(gpu: &Device) {
     for activation in [Activation::Tanh, Activation::Gelu, Activation::Identity] {
         let parts = layer(60, 9, 50, DType::F32);
@@ -266,7 +270,7 @@ fn more_bins_than_are_counted_on_the_way(gpu: &Device) {
     }
 }
 
-/// Counts and edges to the bit, sums to rounding.
+/// Counts and edges agree to the bit, and sums up to rounding.
 pub(crate) fn assert_alike(what: &str, got: &Summary, expected: &Summary) {
     assert_eq!((got.count, got.min, got.max), (expected.count, expected.min, expected.max), "{what}");
     assert_eq!(got.histogram, expected.histogram, "{what}");
@@ -276,14 +280,14 @@ pub(crate) fn assert_alike(what: &str, got: &Summary, expected: &Summary) {
     }
 }
 
-/// As many as a vocabulary has words: more columns than there are blocks in other launches.
+/// A vocabulary has more columns than other launches have blocks.
 fn a_dense_layer_of_many_outputs(gpu: &Device) {
     let parts = layer(3, 2, 40_001, DType::F32);
     let ear = Arc::new(Ear::default());
     let expected = passed(&parts, true, Activation::Tanh, None, &CPU);
     let got = passed(&parts, true, Activation::Tanh, Some(ear.clone()), gpu);
     for (got, expected) in got.iter().zip(&expected) {
-        // The input's gradient is a sum over all outputs.
+        // The input's gradient is a sum over all outputs, so its error is larger.
         assert_near("40001 outputs", got, expected, 1e-4, 1e-3);
     }
     let gradient = ear.gradient.lock().unwrap().clone().unwrap();

@@ -1,15 +1,16 @@
-//! What a GPU computes, beside the CPU. Where there is none, every test is listed as ignored, with the reason in brackets.
+//! Compares the results of a GPU with those of the CPU. Without a GPU every test is listed as ignored, with
+//! the reason in brackets.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
 
-#[path = "../common/mod.rs"]
-mod common;
 mod kernels;
 mod nets;
 mod numbers;
 mod optimizers;
 mod programs;
 mod statistics;
+#[path = "../support/mod.rs"]
+mod support;
 mod weights;
 
 use std::process::ExitCode;
@@ -18,15 +19,15 @@ use candle_core::Device;
 use libtest_mimic::{Arguments, Trial};
 use wick_bins::device::DeviceChoice;
 
-/// A test, by its name.
+/// The name of a test, and the test.
 type Test = (&'static str, fn(&Device));
 
-/// The GPU, or why there is none.
+/// Opens the GPU, or returns the reason why there is none.
 fn gpu() -> Result<Device, String> {
     if !cfg!(feature = "cuda") {
         return Err("built without the feature cuda".into());
     }
-    // As the programs open it.
+    // The programs open the device in the same way.
     let opened = DeviceChoice::Cuda(0).open();
     opened
         .map(|(device, _)| device)

@@ -1,4 +1,4 @@
-//! Whole nets: what a probe hears of them, and how they learn.
+//! Whole nets: the records of a probe, and training.
 
 use std::cell::RefCell;
 
@@ -32,7 +32,7 @@ fn net(activation: Activation, dtype: DType, device: &Device) -> (InitMap, Mlp, 
     (map, mlp, normal("input", (50, 20), dtype).to_device(device).unwrap())
 }
 
-/// Forward and backward, by `Mlp::tape` or through candle's graph.
+/// Returns the records of a forward and a backward pass, by `Mlp::tape` or through candle's graph.
 fn heard(activation: Activation, by_pass: bool, device: &Device) -> Vec<Record> {
     let (_, mlp, xs) = net(activation, DType::F64, device);
     let probe = Probe::new();
@@ -40,7 +40,7 @@ fn heard(activation: Activation, by_pass: bool, device: &Device) -> Vec<Record> 
         let pass = mlp.tape(&xs, |name| Some(probe.observer(name))).unwrap();
         pass.backward(&pass.output().sqr().unwrap().sum_all().unwrap()).unwrap();
     } else {
-        // The first layer has no ear: the second is the one that ends the way back.
+        // The first layer has no observer, so that the backward pass ends at the second.
         let output =
             mlp.forward_observed(&xs, |name| (name != "layer_0").then(|| probe.observer(name))).unwrap();
         output.sqr().unwrap().sum_all().unwrap().backward().unwrap();
@@ -71,7 +71,8 @@ fn probes_hear_the_same(gpu: &Device) {
     }
 }
 
-/// Taps in a net of candle's own ops, with all that a probe can look at or with the summaries alone, and a bad number in it.
+/// Taps in a net of candle's own ops, with every option of a probe or with summaries alone, and with a bad
+/// number.
 fn taps_see_the_same(gpu: &Device) {
     let seen = |closely: bool, device: &Device| {
         let (_, mlp, xs) = net(Activation::Tanh, DType::F64, device);
@@ -104,7 +105,7 @@ fn taps_see_the_same(gpu: &Device) {
     }
 }
 
-/// The losses of 30 steps.
+/// Returns the losses of 30 steps.
 fn losses(rate: f64, device: &Device) -> Vec<f64> {
     let (map, mlp, xs) = net(Activation::Tanh, DType::F32, device);
     let ys = normal("target", (50, 33), DType::F32).to_device(device).unwrap();
@@ -118,7 +119,7 @@ fn losses(rate: f64, device: &Device) -> Vec<f64> {
     (0..30).map(|_| step(&mut adamw)).collect()
 }
 
-/// To what the roundings of 30 steps grow to.
+/// The losses agree up to the size that rounding errors reach in 30 steps.
 fn training(gpu: &Device) {
     let expected = losses(0.01, &CPU);
     assert!(expected[29] < 0.9 * expected[0], "it learns: {} to {}", expected[0], expected[29]);
@@ -128,7 +129,7 @@ fn training(gpu: &Device) {
     assert!(apart(&losses(0.0102, gpu)) > 1e-4, "the twin");
 }
 
-/// Every loss is that of doing the same step by step, to the bit.
+/// Every loss of the graph is that of separate steps, to the bit.
 fn a_training_step_as_a_graph(gpu: &Device) {
     let (map, mlp, xs) = net(Activation::Tanh, DType::F32, gpu);
     let ys = normal("target", (50, 33), DType::F32).to_device(gpu).unwrap();
@@ -149,7 +150,7 @@ fn a_training_step_as_a_graph(gpu: &Device) {
     assert!(got[29] < 0.9 * got[0]);
 }
 
-/// The recorded pass reads its input afresh.
+/// A replayed pass reads the current values of its input.
 fn a_forward_pass_as_a_graph(gpu: &Device) {
     let (_, mlp, xs) = net(Activation::Gelu, DType::F32, gpu);
     let mut pass = CudaGraph::new(gpu, || mlp.forward(&xs)).unwrap();
@@ -161,7 +162,7 @@ fn a_forward_pass_as_a_graph(gpu: &Device) {
     assert_ne!(flat(pass.output()), flat(&first), "the twin");
 }
 
-/// A new rate is that of the next launch, as it is of the next step.
+/// A new learning rate holds from the next replay on, as it does from the next step on.
 fn a_recorded_steps_learning_rate(gpu: &Device) {
     fn weights<O: Optimizer>(
         make: &dyn Fn(Vec<Var>) -> O,
@@ -176,7 +177,7 @@ fn a_recorded_steps_learning_rate(gpu: &Device) {
             optimizer.borrow_mut().backward_step(&loss)?;
             Ok(loss)
         };
-        // On a device that records nothing, each launch is a step.
+        // On a device without graphs, each replay is a step.
         let mut step = CudaGraph::new(if recorded { gpu } else { &CPU }, work).unwrap();
         for launch in 0..8 {
             if change && launch == 3 {
@@ -193,7 +194,7 @@ fn a_recorded_steps_learning_rate(gpu: &Device) {
     assert_ne!(weights(&adamw, true, true, gpu), weights(&adamw, false, true, gpu), "the twin");
 }
 
-/// The driver refuses, and cudarc keeps the refusal for whoever comes next: nobody may meet it.
+/// The driver refuses the graph. cudarc keeps that error for the next call, which must not get it.
 fn a_recording_that_frees_what_it_has_not_made(gpu: &Device) {
     let xs = normal("x", 100, DType::F32).to_device(gpu).unwrap();
     let (mut made, mut times) = (None::<Tensor>, 0);
@@ -217,11 +218,11 @@ fn what_cannot_be_recorded(gpu: &Device) {
     let mut times = 0;
     let recorded = CudaGraph::new(gpu, || {
         times += 1;
-        // The first time there is no harm in it.
+        // The first run is not captured, so it succeeds.
         Tensor::new(&[summarize(&xs, None, 5)?.mean as f32], gpu)
     });
     assert!(recorded.is_err());
     assert_eq!(times, 2);
-    // And the device is as good as before.
+    // The device still works.
     assert!(summarize(&xs, None, 5).is_ok());
 }

@@ -9,7 +9,7 @@ use super::numbers::{CPU, flat, normal};
 
 pub(crate) const TESTS: &[Test] = &[("adamw", adamw), ("sgd", sgd)];
 
-/// More variables than one launch takes, of all sizes around a block's, and one in `f64`.
+/// Returns more variables than one launch takes, of all sizes around that of a block, and one in `f64`.
 fn variables(device: &Device) -> Vec<Var> {
     let sizes = [1, 3, 1023, 1024, 1025, 5000];
     let var = |index: usize| {
@@ -20,8 +20,8 @@ fn variables(device: &Device) -> Vec<Var> {
     (0..130).map(var).collect()
 }
 
-/// What is left after 12 steps towards 0.3, with another learning rate from the fifth on. In every third step every second
-/// variable has no gradient.
+/// Returns the variables after 12 steps towards 0.3, with another learning rate from the fifth on. In every
+/// third step every second variable has no gradient.
 fn after<O: Optimizer>(device: &Device, rate: f64, make: impl Fn(Vec<Var>) -> O) -> Vec<f64> {
     let vars = variables(device);
     let mut optimizer = make(vars.clone());
@@ -39,7 +39,7 @@ fn after<O: Optimizer>(device: &Device, rate: f64, make: impl Fn(Vec<Var>) -> O)
     vars.iter().flat_map(|var| flat(var)).collect()
 }
 
-/// The largest difference.
+/// Returns the largest difference.
 fn apart(a: &[f64], b: &[f64]) -> f64 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
@@ -50,8 +50,8 @@ fn adamw(gpu: &Device) {
     let run = |device: &Device, rate| after(device, rate, |vars| AdamW::new(vars, params.clone()).unwrap());
     let expected = run(&CPU, 0.01);
     let apart_by = apart(&run(gpu, 0.01), &expected);
-    // A GPU fuses multiplications and additions. A step is the learning rate's size however small the gradient, so that a
-    // rounding of a gradient near zero is seen.
+    // A GPU fuses multiplications and additions. A step has the size of the learning rate for any gradient,
+    // so that the rounding error of a gradient near zero is visible.
     assert!(apart_by < 5e-6, "{apart_by}");
     assert!(apart(&run(gpu, 0.0101), &expected) > 1e-4, "the twin");
 }

@@ -5,15 +5,15 @@ use serde_json::Value;
 use wick_bins::device::{memory, trim};
 
 use super::Test;
-use super::common::command;
+use super::support::command;
 
 pub(crate) const TESTS: &[Test] = &[
     ("layer_stats_as_on_the_cpu", layer_stats_as_on_the_cpu),
     ("forward_backward_agrees_three_ways", forward_backward_agrees_three_ways),
     ("device_bench_finds_the_gpu", device_bench_finds_the_gpu),
-    ("a_device_that_is_not_there", a_device_that_is_not_there),
+    ("a_missing_device", a_missing_device),
     ("more_than_the_device_holds", more_than_the_device_holds),
-    ("what_the_pool_keeps_is_free", what_the_pool_keeps_is_free),
+    ("memory_of_the_pool_is_free", memory_of_the_pool_is_free),
 ];
 
 fn json(program: &str, device: &str, arguments: &[&str]) -> Value {
@@ -40,8 +40,8 @@ fn numbers(value: &Value, way: &str, into: &mut Vec<(String, f64)>) {
     }
 }
 
-/// The second run is the one of σ = 1. Every number of the table but the counts of a histogram, where a rounding moves an element to the next bin, and of what
-/// is saturated.
+/// Every number of the result is compared, except the counts of the histograms, where a rounding moves an
+/// element to the next bin. The second run is the one of σ = 1.
 fn layer_stats_as_on_the_cpu(_: &Device) {
     let arguments = ["--samples", "200", "--widths", "80,70,60,50"];
     let read = |device: &str| {
@@ -56,7 +56,7 @@ fn layer_stats_as_on_the_cpu(_: &Device) {
     for ((way, got), (_, expected)) in got.iter().zip(&expected) {
         let bound = match way {
             _ if way.contains("saturated") => 2e-3,
-            // Where tanh saturates, 1 - h² has hardly a digit, and the gradients are as rough.
+            // For a saturated tanh, 1 - h² and the gradients have few correct digits.
             _ if way.starts_with(".runs[1]") => 1e-3 * expected.abs().max(1.0),
             _ => 2e-5 * expected.abs() + 2e-7,
         };
@@ -64,7 +64,7 @@ fn layer_stats_as_on_the_cpu(_: &Device) {
     }
 }
 
-/// The program fails if by hand, by candle and by finite differences disagree.
+/// The program fails if the formulas, candle's backward pass and the finite differences disagree.
 fn forward_backward_agrees_three_ways(_: &Device) {
     let got = json("forward-backward", "cuda", &[]);
     let expected = json("forward-backward", "cpu", &[]);
@@ -76,7 +76,7 @@ fn forward_backward_agrees_three_ways(_: &Device) {
     let (got, expected) = (read(&got), read(&expected));
     assert_eq!(got.len(), expected.len());
     for ((way, got), (_, expected)) in got.iter().zip(&expected) {
-        // Differences of the three ways are roundings themselves.
+        // The differences of the three ways are themselves rounding errors.
         assert!((got - expected).abs() <= 1e-6 * expected.abs().max(1.0), "{way}: {got} for {expected}");
     }
 }
@@ -87,12 +87,12 @@ fn device_bench_finds_the_gpu(_: &Device) {
     assert!(found.contains("cuda:0"), "{found}");
 }
 
-fn a_device_that_is_not_there(_: &Device) {
+fn a_missing_device(_: &Device) {
     let output = command("layer-stats", &["--device", "cuda:99", "--no-pictures"]).assert().failure();
     let output = output.get_output();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(said.trim().lines().count(), 1, "{said}");
-    assert!(said.contains("cuda:99") && said.contains("cuda:0"), "{said}");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(text.trim().lines().count(), 1, "{text}");
+    assert!(text.contains("cuda:99") && text.contains("cuda:0"), "{text}");
     assert_eq!(output.status.code(), Some(2));
 }
 
@@ -101,14 +101,14 @@ fn more_than_the_device_holds(_: &Device) {
     let sizes = ["--samples", "1000000", "--features", "10", "--widths", "1000000,10"];
     let arguments = [&["--device", "cuda", "--no-pictures"], &sizes[..]].concat();
     let output = command("layer-stats", &arguments).assert().failure().get_output().clone();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(said.trim().lines().count(), 1, "{said}");
-    assert!(said.contains("are free on the GPU: ask for fewer --samples"), "{said}");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(text.trim().lines().count(), 1, "{text}");
+    assert!(text.contains("are free on the GPU: ask for fewer --samples"), "{text}");
     assert_eq!(output.status.code(), Some(2));
 }
 
-/// What a tensor has had can be had by the next one, before the pool is trimmed and after.
-fn what_the_pool_keeps_is_free(gpu: &Device) {
+/// The memory of a dropped tensor counts as free, before the pool is trimmed and after.
+fn memory_of_the_pool_is_free(gpu: &Device) {
     /// A quarter of a GiB.
     const BYTES: u64 = 1 << 28;
     let free = || {
@@ -120,7 +120,7 @@ fn what_the_pool_keeps_is_free(gpu: &Device) {
     let large = Tensor::zeros(BYTES as usize, DType::U8, gpu).unwrap();
     assert!(free() <= before - BYTES, "the twin");
     drop(large);
-    // Others may use the device meanwhile, a little.
+    // Other processes may use some of the device's memory meanwhile.
     let near = |now: u64| now.abs_diff(before) < BYTES / 2;
     assert!(near(free()), "{} of {before}", free());
     trim(gpu).unwrap();

@@ -28,7 +28,7 @@ fn summaries(gpu: &Device) {
                     assert_alike(&what, &got, &summarize(&xs, range, bins).unwrap());
                 }
             }
-            // The twin: one element more, or a bin more.
+            // The twin has one element more, or one bin more.
             let got = summarize(&xs.to_device(gpu).unwrap(), None, 30).unwrap();
             assert_ne!(got.count, summarize(&normal("x", count + 1, dtype), None, 30).unwrap().count);
             assert_ne!(got.histogram, summarize(&xs, None, 31).unwrap().histogram);
@@ -36,7 +36,7 @@ fn summaries(gpu: &Device) {
     }
 }
 
-/// Views, integers, equal numbers, infinities and NaN.
+/// Summaries of views, integers, equal numbers, infinities and NaN.
 fn summaries_of_odd_tensors(gpu: &Device) {
     let plain = normal("x", (40, 25), DType::F32);
     let part = plain.narrow(1, 3, 17).unwrap();
@@ -66,7 +66,7 @@ fn summaries_of_odd_tensors(gpu: &Device) {
     assert!(nan.min.is_nan() && nan.max.is_nan() && nan.histogram.outside == 9, "{nan:?}");
 }
 
-/// A variance of 1e-4 beside a mean of 1e4, where naive sums of squares have no digit left: within 1e-9.
+/// A variance of 1e-4 with a mean of 1e4 is within 1e-9, where naive sums of squares have no correct digit.
 fn summaries_far_from_zero(gpu: &Device) {
     let xs = ((normal("x", 200_000, DType::F64) * 1e-2).unwrap() + 1e4).unwrap();
     let got = summarize(&xs.to_device(gpu).unwrap(), None, 30).unwrap();
@@ -77,7 +77,8 @@ fn summaries_far_from_zero(gpu: &Device) {
     assert!((squares.sqrt() / expected.std - 1.0).abs() > 1e-9, "the naive twin");
 }
 
-/// Numbers at every edge, next to it, and a guess's error from it, for all ways to count, and ranges near and far from 0.
+/// Numbers at every edge, next to it, and at the distance of the guess's error, for every way to count, and
+/// for ranges near and far from 0.
 fn bins_at_their_edges(gpu: &Device) {
     let ranges = [
         (-1.0, 1.0),
@@ -113,7 +114,7 @@ fn bins_at_their_edges(gpu: &Device) {
     }
 }
 
-/// In `f64`, in all types, with gradients; the same bits again.
+/// Sums of products in all types, with gradients. Their bits are the same in every run.
 fn sums_of_products(gpu: &Device) {
     for dtype in TYPES {
         for count in [1, 3, 4, 1025, 100_003] {
@@ -135,7 +136,7 @@ fn sums_of_products(gpu: &Device) {
             }
         }
     }
-    // Of one tensor, transposed.
+    // Both factors are the same transposed tensor.
     let x = normal("x", (40, 25), DType::F64);
     let squares = flat(&x).iter().map(|x| x * x).sum::<f64>();
     let there = Var::from_tensor(&x.to_device(gpu).unwrap()).unwrap();

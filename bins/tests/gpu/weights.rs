@@ -1,4 +1,4 @@
-//! The keyed stream drawn on the device: the CPU's bits.
+//! The keyed stream on the device has the CPU's bits.
 
 use candle_core::{DType, Device, Tensor};
 use wick_init::{InitMap, Initializer, KeyedV1};
@@ -12,7 +12,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_model_starts_with_the_cpus_weights", a_model),
 ];
 
-/// `f64` holds every number of the other types, and its bits tell -0 from 0.
+/// Returns the bits in `f64`, which holds every number of the other types and distinguishes -0 from 0.
 fn bits(xs: &Tensor) -> Vec<u64> {
     flat(xs).into_iter().map(f64::to_bits).collect()
 }
@@ -24,7 +24,7 @@ fn keyed_weights_to_the_bit(gpu: &Device) {
         Initializer::uniform(1.0),
         Initializer::Uniform { low: -0.123, high: 2.5 },
         Initializer::truncated_normal(0.02),
-        // Near the mean and off it, far out to both sides, and wide.
+        // Intervals near the mean and away from it, in both tails, and wide ones.
         Initializer::TruncatedNormal { mean: 0.1, std: 0.5, low: -0.2, high: 1.9 },
         Initializer::TruncatedNormal { mean: 0.0, std: 1.0, low: 3.0, high: 9.0 },
         Initializer::TruncatedNormal { mean: 0.0, std: 1.0, low: -30.0, high: -5.5 },

@@ -8,11 +8,11 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor, Var};
 use clap::Parser;
-use wick_bins::args::{Common, Float, Place};
+use wick_bins::args::{Common, Float, Target};
+use wick_bins::cli::usage;
 use wick_bins::data::numbers;
-use wick_bins::failure::usage;
 use wick_bins::output::short;
-use wick_bins::{failure, memory};
+use wick_bins::{cli, memory};
 use wick_model::{Activation, activate};
 
 use report::{ActivationGradient, Curve};
@@ -22,16 +22,16 @@ use report::{ActivationGradient, Curve};
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLE)]
 struct Args {
-    /// The activation; give it again for another in the same picture (an unknown name lists them)
+    /// The activation; repeat it for more in one picture (an unknown name lists them)
     #[arg(long, value_name = "NAME", default_value = "sigmoid")]
     activation: Vec<Activation>,
     /// The first x
     #[arg(long, value_name = "X", default_value_t = -8.0)]
     low: f64,
-    /// The x before which to stop
+    /// The end of the range, which is not included
     #[arg(long, value_name = "X", default_value_t = 8.0)]
     high: f64,
-    /// From one x to the next
+    /// The distance from one x to the next
     #[arg(long, value_name = "DX", default_value_t = 0.1)]
     step: f64,
     #[command(flatten)]
@@ -45,29 +45,29 @@ Examples:
   activation-gradient --activation leaky_relu:0.2 --low -2 --high 2 --format csv";
 
 fn main() -> ExitCode {
-    failure::run(activation_gradient)
+    cli::run(activation_gradient)
 }
 
 fn activation_gradient(args: Args) -> Result<()> {
     let steps = ((args.high - args.low) / args.step - 1e-9).ceil();
     if !(steps >= 1.0 && args.step > 0.0 && steps.is_finite()) {
         return Err(usage(
-            "--low, --high and --step leave no x: --low is below --high, and --step is above 0",
+            "--low, --high and --step give no points: --low must be below --high, and --step above 0",
         ));
     }
     memory::check(steps * 12.0, 8, "take a larger --step")?;
-    let place = args.common.place(Float::F32)?;
+    let target = args.common.target(Float::F32)?;
     args.common.check_out()?;
     let x: Vec<f64> = (0..steps as usize).map(|i| args.low + i as f64 * args.step).collect();
     let curves =
-        args.activation.iter().map(|&activation| curve(activation, &x, &place)).collect::<Result<_>>()?;
-    let report = ActivationGradient { dtype: place.dtype.as_str(), device: place.name.clone(), curves };
-    args.common.finish("activation-gradient", &report, || picture::draw(&report))?;
+        args.activation.iter().map(|&activation| curve(activation, &x, &target)).collect::<Result<_>>()?;
+    let report = ActivationGradient { dtype: target.dtype.as_str(), device: target.name.clone(), curves };
+    args.common.finish("activation-gradient", &report, || picture::render(&report))?;
 
-    // What rounding explains: some units in the last place of the largest number about. candle's erf is good
-    // to 1e-6 only where it stands in for ours, on a GPU.
-    let unit = match place.dtype {
-        DType::F64 if place.device.is_cpu() => 1e-15,
+    // Rounding explains some units in the last place of the largest number. candle's erf, which replaces ours
+    // on a GPU, is accurate to 1e-6 only.
+    let unit = match target.dtype {
+        DType::F64 if target.device.is_cpu() => 1e-15,
         DType::F64 | DType::F32 => 2e-6,
         DType::F16 => 4e-3,
         _ => 3e-2,
@@ -81,9 +81,9 @@ fn activation_gradient(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// Forward and backward over all x, and how far the two are from the closed form.
-fn curve(activation: Activation, x: &[f64], place: &Place) -> Result<Curve> {
-    let input = Tensor::new(x, &Device::Cpu)?.to_dtype(place.dtype)?.to_device(&place.device)?;
+/// Computes the values and gradients at all x, and their largest difference from the closed form.
+fn curve(activation: Activation, x: &[f64], target: &Target) -> Result<Curve> {
+    let input = Tensor::new(x, &Device::Cpu)?.to_dtype(target.dtype)?.to_device(&target.device)?;
     let input = Var::from_tensor(&input)?;
     let output = activate(activation, &input)?;
     let gradients = output.sum_all()?.backward()?;
@@ -93,7 +93,7 @@ fn curve(activation: Activation, x: &[f64], place: &Place) -> Result<Curve> {
         .iter()
         .zip(value.iter().zip(&gradient))
         .map(|(&x, (v, g))| (v - activation.value(x)).abs().max((g - activation.derivative(x)).abs()))
-        // `f64::max` would pass over a NaN.
+        // `f64::max` would ignore a NaN.
         .fold(0.0, |largest: f64, d| if d.is_nan() { d } else { largest.max(d) });
     Ok(Curve { activation, x, value, gradient, max_difference })
 }

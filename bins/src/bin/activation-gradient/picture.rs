@@ -6,7 +6,7 @@ use wick_bins::picture::chart::{Chart, Series};
 
 use crate::report::ActivationGradient;
 
-pub(crate) fn draw(report: &ActivationGradient) -> Result<Picture> {
+pub(crate) fn render(report: &ActivationGradient) -> Result<Picture> {
     let series = report.curves.iter().enumerate().flat_map(|(number, curve)| {
         let points = |ys: &[f64]| curve.x.iter().copied().zip(ys.iter().copied()).collect::<Vec<_>>();
         let name = curve.activation;
@@ -23,5 +23,5 @@ pub(crate) fn draw(report: &ActivationGradient) -> Result<Picture> {
         series: series.collect(),
         ..Chart::default()
     };
-    Picture::draw((760, 480), |area| chart.draw(area))
+    Picture::render((760, 480), |area| chart.draw(area))
 }

@@ -1,7 +1,7 @@
 //! What activation-gradient prints.
 
 use serde::Serialize;
-use wick_bins::output::{Report, Table, exact, rows_to_show, short};
+use wick_bins::output::{Column, Report, Table, csv_of, rows_to_show, short, table_of};
 use wick_model::Activation;
 
 #[derive(Debug, Serialize)]
@@ -20,14 +20,25 @@ pub(crate) struct Curve {
     pub(crate) max_difference: f64,
 }
 
+/// A curve, and the number of one of its points.
+type Point<'a> = (&'a Curve, usize);
+
+/// The columns of the points.
+fn columns<'a>() -> [Column<Point<'a>>; 4] {
+    [
+        Column::for_programs("activation", |(curve, _)| curve.activation.to_string().into()),
+        Column::new("x", "x", |(curve, i)| curve.x[*i].into()),
+        Column::new("value", "value", |(curve, i)| curve.value[*i].into()),
+        Column::new("gradient", "gradient", |(curve, i)| curve.gradient[*i].into()),
+    ]
+}
+
 impl Report for ActivationGradient {
     fn tables(&self) -> Vec<Table> {
         let tables = self.curves.iter().map(|curve| {
             let title = format!("{}, {} on {}", curve.activation, self.dtype, self.device);
-            let mut table = Table::new(title, ["x", "value", "gradient"]);
-            for i in rows_to_show(curve.x.len()) {
-                table.row([curve.x[i], curve.value[i], curve.gradient[i]].map(short));
-            }
+            let rows = rows_to_show(curve.x.len()).into_iter().map(|i| (curve, i));
+            let mut table = table_of(title, &columns(), rows);
             let (x, steepest) = curve
                 .x
                 .iter()
@@ -46,13 +57,6 @@ impl Report for ActivationGradient {
     }
 
     fn csv(&self) -> Table {
-        let mut table = Table::new("", ["activation", "x", "value", "gradient"]);
-        for curve in &self.curves {
-            for ((x, value), gradient) in curve.x.iter().zip(&curve.value).zip(&curve.gradient) {
-                let numbers = [*x, *value, *gradient].map(exact);
-                table.row(std::iter::once(curve.activation.to_string()).chain(numbers));
-            }
-        }
-        table
+        csv_of(&columns(), self.curves.iter().flat_map(|curve| (0..curve.x.len()).map(move |i| (curve, i))))
     }
 }

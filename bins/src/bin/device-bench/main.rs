@@ -1,6 +1,7 @@
-//! Is the GPU worth it? The same jobs on the CPU and on another device, over a range of sizes.
+//! Times the same jobs on the CPU and on a GPU, over a range of sizes.
 
 mod jobs;
+mod machine;
 mod picture;
 mod report;
 
@@ -10,19 +11,21 @@ use anyhow::{Context, Result};
 use candle_core::{DType, Device};
 use clap::Parser;
 use wick_bins::args::Common;
+use wick_bins::cli::usage;
 use wick_bins::device::{self, DeviceChoice};
-use wick_bins::failure::usage;
-use wick_bins::{failure, memory, peak, progress};
+use wick_bins::{cli, memory, peak, progress};
 
-use jobs::{Job, Machine, Size};
+use jobs::{Job, Size};
+use machine::Machine;
 use report::{DeviceBench, Measured, Peak};
 
-/// Times matrix products, forward passes with statistics, training steps and the drawing of weights on the CPU and, where there is
-/// one, on a GPU (--device): from which size on the GPU wins, and what the way there costs. Without a GPU the CPU alone is measured.
+/// Times matrix products, forward passes with statistics, training steps and the drawing of weights on the
+/// CPU and on a GPU (--device): from which size on the GPU is faster, and what the transfer costs. Without a
+/// GPU only the CPU is measured.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLE)]
 struct Args {
-    /// What to time
+    /// The jobs to time
     #[arg(long, value_name = "JOB,JOB,…", value_delimiter = ',', default_values_t = Job::ALL)]
     jobs: Vec<Job>,
     /// Samples
@@ -34,10 +37,10 @@ struct Args {
     /// Layers of the forward pass and of the training step
     #[arg(long, value_name = "N", default_value_t = 4)]
     depth: usize,
-    /// Leave out on the CPU what takes more operations than so many billions
+    /// Leave out sizes of more than this many billion operations on the CPU
     #[arg(long, value_name = "GFLOP", default_value_t = 40.0)]
     cpu_limit: f64,
-    /// Timed runs of each, of which the median is given; a quick one is run more often
+    /// Timed runs of each job, of which the median counts; quick jobs are run more often
     #[arg(long, value_name = "N", default_value_t = 5)]
     runs: usize,
     #[command(flatten)]
@@ -51,7 +54,7 @@ Examples:
   device-bench --device cuda:1 --cpu-limit 1000";
 
 fn main() -> ExitCode {
-    failure::run(device_bench)
+    cli::run(device_bench)
 }
 
 fn device_bench(args: Args) -> Result<()> {
@@ -105,17 +108,17 @@ fn device_bench(args: Args) -> Result<()> {
                 continue;
             }
             let too_long = machine.device.is_cpu() && size.operations() > args.cpu_limit * 1e9;
-            // What the size before has left in pieces is of no use to this one.
+            // Memory that the last size left in pieces does not fit this one.
             device::trim(&machine.device)?;
-            // A tenth more, for what no formula knows of.
+            // The margin of a tenth is for memory that the formula leaves out.
             let numbers = 1.1 * size.numbers();
             let fits = memory::check_on(&machine.device, numbers, machine.dtype.size_in_bytes(), "").is_ok();
             match (!too_long && fits).then(|| machine.time(size, args.runs, args.common.seed)) {
                 Some(Ok((ms, transfer_ms))) => {
                     rows.push(Measured::new(&label, size, ms, transfer_ms, gflops));
                 }
-                // A device without the memory for it says so; the smaller sizes are of use all the same.
-                Some(Err(error)) if !machine.device.is_cpu() && is_memory(&error) => left_out += 1,
+                // A size that exceeds the device's memory is left out, and the smaller ones still count.
+                Some(Err(error)) if !machine.device.is_cpu() && is_out_of_memory(&error) => left_out += 1,
                 Some(Err(error)) => return Err(error.context(format!("{label}: {size}"))),
                 None => left_out += 1,
             }
@@ -124,14 +127,14 @@ fn device_bench(args: Args) -> Result<()> {
     }
     bar.finish_and_clear();
     let report = DeviceBench::new(missing, args.depth, args.common.seed, peaks, checks, rows, left_out);
-    args.common.finish("device-bench", &report, || picture::draw(&report))
+    args.common.finish("device-bench", &report, || picture::render(&report))
 }
 
 fn sizes(args: &Args) -> Vec<Size> {
     let mut sizes = Vec::new();
     for &job in &args.jobs {
         for &width in &args.width {
-            // Weights are drawn once, whatever the batch.
+            // The weights do not depend on the batch.
             let batches: &[usize] = if job == Job::Draw { &[0] } else { &args.batch };
             sizes.extend(batches.iter().map(|&batch| Size { job, batch, width, depth: args.depth }));
         }
@@ -139,10 +142,10 @@ fn sizes(args: &Args) -> Vec<Size> {
     sizes
 }
 
-/// Whether the driver or cuBLAS found no memory. They say so in words, or by the names of their errors.
-fn is_memory(error: &anyhow::Error) -> bool {
-    let said = format!("{error:#}").to_ascii_lowercase();
-    ["out of memory", "out_of_memory", "cublas_status_alloc_failed"].iter().any(|words| said.contains(words))
+/// Whether the driver or cuBLAS ran out of memory, by the words or the names of their errors.
+fn is_out_of_memory(error: &anyhow::Error) -> bool {
+    let text = format!("{error:#}").to_ascii_lowercase();
+    ["out of memory", "out_of_memory", "cublas_status_alloc_failed"].iter().any(|words| text.contains(words))
 }
 
 fn why_no_gpu(asked: DeviceChoice) -> String {
@@ -159,10 +162,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lack_of_memory_is_known_by_its_names() {
-        let said = |text: &str| anyhow::anyhow!("{text}").context("cuda:0 f32: product of 8 × 8");
-        assert!(is_memory(&said("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")")));
-        assert!(is_memory(&said("CublasError(CUBLAS_STATUS_ALLOC_FAILED)")));
-        assert!(!is_memory(&said("CublasError(CUBLAS_STATUS_NOT_SUPPORTED)")));
+    fn out_of_memory_is_recognized() {
+        let error = |text: &str| anyhow::anyhow!("{text}").context("cuda:0 f32: product of 8 × 8");
+        assert!(is_out_of_memory(&error("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")")));
+        assert!(is_out_of_memory(&error("CublasError(CUBLAS_STATUS_ALLOC_FAILED)")));
+        assert!(!is_out_of_memory(&error("CublasError(CUBLAS_STATUS_NOT_SUPPORTED)")));
     }
 }

@@ -1,4 +1,4 @@
-//! Time against work, on log axes: a panel for each job, a line for each machine.
+//! The time against the batch on log axes, with a panel for each job and a line for each width.
 
 use anyhow::Result;
 use wick_bins::picture::Picture;
@@ -9,23 +9,24 @@ use crate::report::{DeviceBench, Measured};
 
 const PANEL: (u32, u32) = (520, 380);
 
-pub(crate) fn draw(report: &DeviceBench) -> Result<Picture> {
+pub(crate) fn render(report: &DeviceBench) -> Result<Picture> {
     let jobs: Vec<Job> =
         Job::ALL.into_iter().filter(|job| report.measured.iter().any(|row| row.job == *job)).collect();
     let columns = jobs.len().clamp(1, 2) as u32;
     let rows = (jobs.len() as u32).div_ceil(columns).max(1);
-    Picture::draw((PANEL.0 * columns, PANEL.1 * rows), |area| {
+    Picture::render((PANEL.0 * columns, PANEL.1 * rows), |area| {
         let panels = area.split_evenly((rows as usize, columns as usize));
         jobs.iter().zip(&panels).try_for_each(|(&job, panel)| chart(report, job).draw(panel))
     })
 }
 
-/// A line for each width; where there is a GPU, the CPU's are dashed. Of the GPU, `f32`: the other types are in the table.
+/// Returns the chart of a job. With a GPU, the CPU's lines are dashed. The GPU's lines are those of `f32`;
+/// the table has the other types.
 fn chart(report: &DeviceBench, job: Job) -> Chart {
     let mut widths: Vec<usize> = report.measured.iter().map(|row| row.width).collect();
     widths.sort_unstable();
     widths.dedup();
-    // What is drawn once is drawn against the width.
+    // Drawing has no batch, so its times are plotted against the width.
     let lines: Vec<Option<usize>> =
         if job == Job::Draw { vec![None] } else { widths.into_iter().map(Some).collect() };
     let machines: Vec<&str> =
@@ -33,11 +34,11 @@ fn chart(report: &DeviceBench, job: Job) -> Chart {
     let mut series = Vec::new();
     for (number, width) in lines.into_iter().enumerate() {
         for (machine, on) in machines.iter().enumerate() {
-            let mine = |row: &&Measured| {
+            let in_line = |row: &&Measured| {
                 row.job == job && row.on == *on && width.is_none_or(|width| width == row.width)
             };
             let x = |row: &Measured| if width.is_some() { row.batch } else { row.width };
-            let rows = report.measured.iter().filter(mine);
+            let rows = report.measured.iter().filter(in_line);
             let mut points: Vec<(f64, f64)> = rows.map(|row| ((x(row) as f64).log2(), row.ms)).collect();
             points.sort_by(|a, b| a.0.total_cmp(&b.0));
             let is_cpu = on.starts_with("cpu");

@@ -1,13 +1,14 @@
 //! What device-bench prints.
 
 use serde::Serialize;
-use wick_bins::output::{Report, Table, short};
+use wick_bins::output::{Cell, Column, Report, Table, csv_of, short, table_of};
 
 use crate::jobs::{Job, Size};
+use crate::machine::Check;
 
 #[derive(Debug, Serialize)]
 pub(crate) struct DeviceBench {
-    /// Why there is no GPU in it, if there is none.
+    /// The reason why no GPU was measured.
     pub(crate) missing: Option<String>,
     pub(crate) depth: usize,
     pub(crate) seed: u64,
@@ -15,24 +16,15 @@ pub(crate) struct DeviceBench {
     pub(crate) checks: Vec<Check>,
     pub(crate) measured: Vec<Measured>,
     pub(crate) crossovers: Vec<Crossover>,
-    /// Sizes that were too much for a device.
+    /// The number of sizes that were too large for a device.
     pub(crate) left_out: usize,
 }
 
-/// What a machine can do at most: of the CPU an FMA loop, of others the largest product.
+/// The peak of a machine: an FMA loop for the CPU, the largest product for other devices.
 #[derive(Debug, Serialize)]
 pub(crate) struct Peak {
     pub(crate) on: String,
     pub(crate) gflops: f64,
-}
-
-/// A machine beside the CPU.
-#[derive(Debug, Serialize)]
-pub(crate) struct Check {
-    pub(crate) on: String,
-    pub(crate) weights_equal: bool,
-    pub(crate) largest_difference: f64,
-    pub(crate) bound: f64,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -43,24 +35,24 @@ pub(crate) struct Measured {
     pub(crate) batch: usize,
     pub(crate) width: usize,
     pub(crate) ms: f64,
-    /// Of drawing, billions of numbers a second.
+    /// For drawing, billions of numbers a second.
     pub(crate) gflops: f64,
-    /// Of the machine's own peak.
+    /// The fraction of the machine's peak.
     pub(crate) share: Option<f64>,
-    /// How many times as fast as the CPU.
+    /// The CPU's time over this one.
     pub(crate) speedup: Option<f64>,
     pub(crate) transfer_ms: Option<f64>,
 }
 
-/// From which batch on another device is faster than the CPU.
+/// The batch from which on another device is faster than the CPU.
 #[derive(Debug, Serialize)]
 pub(crate) struct Crossover {
     pub(crate) on: String,
     pub(crate) job: Job,
     pub(crate) width: usize,
-    /// `None` where it never is.
+    /// `None` if the device never is.
     pub(crate) batch: Option<usize>,
-    /// The same with the input's way to the device counted.
+    /// The same with the transfer of the input included.
     pub(crate) with_transfer: Option<usize>,
 }
 
@@ -117,9 +109,9 @@ impl DeviceBench {
                     })
                     .collect();
                 of.sort_unstable();
-                // From there on it wins at every size that was measured.
+                // The device wins at this batch and at every larger one that was measured.
                 let lost = of.iter().rposition(|(_, wins)| !wins);
-                of.get(lost.map_or(0, |place| place + 1)).map(|(batch, _)| *batch)
+                of.get(lost.map_or(0, |index| index + 1)).map(|(batch, _)| *batch)
             };
             crossovers.push(Crossover {
                 on: row.on.clone(),
@@ -133,12 +125,20 @@ impl DeviceBench {
     }
 }
 
-fn known(x: Option<f64>, text: impl Fn(f64) -> String) -> String {
-    x.map_or_else(|| "–".into(), text)
-}
-
-fn batch(x: usize) -> String {
-    if x == 0 { "–".into() } else { x.to_string() }
+/// The columns of the measured times.
+fn columns<'a>() -> [Column<&'a Measured>; 10] {
+    [
+        Column::new("on", "on", |row| row.on.as_str().into()),
+        Column::new("job", "job", |row| row.job.name().into()),
+        Column::new("width", "width", |row| row.width.into()),
+        Column::for_people("batch", |row| if row.batch == 0 { Cell::Unknown } else { row.batch.into() }),
+        Column::for_programs("batch", |row| row.batch.into()),
+        Column::new("ms", "ms", |row| row.ms.into()),
+        Column::new("GFLOP/s", "gflops", |row| row.gflops.into()),
+        Column::new("of its peak", "share", |row| row.share.map_or(Cell::Unknown, Cell::Fraction)),
+        Column::new("× the CPU", "speedup", |row| row.speedup.into()),
+        Column::new("transfer ms", "transfer_ms", |row| row.transfer_ms.into()),
+    ]
 }
 
 impl Report for DeviceBench {
@@ -163,22 +163,7 @@ impl Report for DeviceBench {
                 .collect::<Vec<_>>()
                 .join("\n"),
         };
-        let header =
-            ["on", "job", "width", "batch", "ms", "GFLOP/s", "of its peak", "× the CPU", "transfer ms"];
-        let mut rows = Table::new(format!("{} layers, medians", self.depth), header);
-        for row in &self.measured {
-            rows.row([
-                row.on.clone(),
-                row.job.to_string(),
-                row.width.to_string(),
-                batch(row.batch),
-                short(row.ms),
-                short(row.gflops),
-                known(row.share, |share| format!("{:.1} %", 100.0 * share)),
-                known(row.speedup, short),
-                known(row.transfer_ms, short),
-            ]);
-        }
+        let mut rows = table_of(format!("{} layers, medians", self.depth), &columns(), &self.measured);
         if self.left_out > 0 {
             rows.note = format!(
                 "{} sizes were left out: more operations than --cpu-limit, or more memory than there is",
@@ -209,23 +194,7 @@ impl Report for DeviceBench {
     }
 
     fn csv(&self) -> Table {
-        let header = ["on", "job", "width", "batch", "ms", "gflops", "share", "speedup", "transfer_ms"];
-        let mut table = Table::new("", header);
-        for row in &self.measured {
-            let optional = |x: Option<f64>| x.map(|x| x.to_string()).unwrap_or_default();
-            table.row([
-                row.on.clone(),
-                row.job.to_string(),
-                row.width.to_string(),
-                row.batch.to_string(),
-                row.ms.to_string(),
-                row.gflops.to_string(),
-                optional(row.share),
-                optional(row.speedup),
-                optional(row.transfer_ms),
-            ]);
-        }
-        table
+        csv_of(&columns(), &self.measured)
     }
 }
 
@@ -238,7 +207,7 @@ mod tests {
         Measured::new(on, &size, ms, transfer_ms, 100.0)
     }
 
-    /// A GPU that takes 1 ms for anything, and .5 for the way; a CPU of .01 ms a sample.
+    /// The GPU takes 1 ms for any batch and 0.5 ms for the transfer, and the CPU 0.01 ms a sample.
     #[test]
     fn crossovers_are_where_it_wins_from() {
         let batches = [1, 64, 128, 256];

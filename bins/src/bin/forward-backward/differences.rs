@@ -1,4 +1,4 @@
-//! Central differences, on plain `f64` loops that share nothing with the tensors but the numbers.
+//! Central differences, from plain `f64` loops that share no code with the tensors.
 
 use anyhow::Result;
 use wick_bins::data::numbers as vector;
@@ -7,11 +7,11 @@ use wick_model::loss::Loss;
 
 use crate::net::{Forward, Net};
 
-/// The step, for numbers of size 1: the cube root of the rounding of `f64`, about.
+/// The step for numbers of size 1: about the cube root of the rounding error of `f64`.
 pub(crate) const STEP: f64 = 1e-5;
 
-/// For each gradient of [`NAMES`](crate::net::NAMES): places and slopes, at most `most` of them. Places where
-/// the step would cross a kink of the activation have no slope there and are left out.
+/// Returns indices and slopes for each gradient of [`NAMES`](crate::net::NAMES), at most `most` of them. An
+/// entry whose step would cross a kink of the activation has no slope and is left out.
 pub(crate) fn all(net: &Net, forward: &Forward, most: usize) -> Result<Vec<Vec<(usize, f64)>>> {
     let plain = Plain::new(net)?;
     let (z, h, o) = (vector(&forward.z)?, vector(&forward.h)?, vector(&forward.o)?);
@@ -28,18 +28,18 @@ pub(crate) fn all(net: &Net, forward: &Forward, most: usize) -> Result<Vec<Vec<(
             &z,
             most,
             |z| plain.loss(&plain.o(&plain.h(z), &plain.w2)),
-            |place, step| !plain.crosses(z[place], step),
+            |index, step| !plain.crosses(z[index], step),
         ),
         slopes(
             &plain.w1,
             most,
             |w1| plain.loss(&plain.o(&plain.h(&plain.z(w1)), &plain.w2)) + s_w1(w1),
-            |place, step| plain.weight_is_smooth(place, step, &z),
+            |index, step| plain.weight_is_smooth(index, step, &z),
         ),
     ])
 }
 
-/// `(f(v + h) - f(v - h))/2h` at up to `most` evenly chosen places of `v`.
+/// Returns `(f(v + h) - f(v - h))/2h` for up to `most` evenly spaced entries of `v`.
 fn slopes(
     values: &[f64],
     most: usize,
@@ -52,25 +52,25 @@ fn slopes(
     let stride = values.len().div_ceil(most).max(1);
     let mut moved = values.to_vec();
     let mut slopes = Vec::new();
-    for place in (0..values.len()).step_by(stride) {
-        let value = values[place];
+    for index in (0..values.len()).step_by(stride) {
+        let value = values[index];
         let step = STEP * value.abs().max(1.0);
-        if !is_smooth(place, step) {
+        if !is_smooth(index, step) {
             continue;
         }
-        // What is stored is the step, after rounding.
+        // The step that counts is the rounded one.
         let (above, below) = (value + step, value - step);
-        moved[place] = above;
+        moved[index] = above;
         let high = f(&moved);
-        moved[place] = below;
+        moved[index] = below;
         let low = f(&moved);
-        moved[place] = value;
-        slopes.push((place, (high - low) / (above - below)));
+        moved[index] = value;
+        slopes.push((index, (high - low) / (above - below)));
     }
     slopes
 }
 
-/// The net on vectors, matrices row by row.
+/// The net on vectors, with matrices row by row.
 struct Plain {
     x: Vec<f64>,
     y: Vec<f64>,
@@ -140,15 +140,15 @@ impl Plain {
         self.activation.kinks().iter().any(|kink| (z - kink).abs() <= step)
     }
 
-    /// Whether a step of a weight of the first layer keeps every z that it moves off the kinks.
-    fn weight_is_smooth(&self, place: usize, step: f64, z: &[f64]) -> bool {
-        let (unit, feature) = (place / self.features, place % self.features);
+    /// Whether a step of a weight of the first layer keeps every z that it changes away from the kinks.
+    fn weight_is_smooth(&self, index: usize, step: f64, z: &[f64]) -> bool {
+        let (unit, feature) = (index / self.features, index % self.features);
         let samples = self.x.chunks(self.features).zip(z.chunks(self.hidden));
         samples.into_iter().all(|(x, z)| !self.crosses(z[unit], step * x[feature].abs()))
     }
 }
 
-/// `a bᵀ` for matrices whose rows are `inner` long.
+/// Returns `a bᵀ` for matrices whose rows are `inner` long.
 fn product(a: &[f64], b: &[f64], inner: usize) -> Vec<f64> {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum();
     a.chunks(inner).flat_map(|a| b.chunks(inner).map(move |b| dot(a, b))).collect()

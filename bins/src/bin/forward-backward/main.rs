@@ -1,4 +1,5 @@
-//! Forward and backward through a small net with an L2 penalty, every gradient three ways.
+//! The forward and backward pass of a small net with an L2 penalty, with every gradient computed in three
+//! ways.
 
 mod differences;
 mod net;
@@ -12,18 +13,18 @@ use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor};
 use clap::Parser;
 use rand::RngExt;
-use wick_bins::args::{Common, Float, Place, Spec};
+use wick_bins::args::{Common, Float, Spec, Target};
+use wick_bins::cli::usage;
 use wick_bins::data::numbers;
-use wick_bins::failure::usage;
+use wick_bins::limits::epsilon;
 use wick_bins::output::short;
-use wick_bins::{failure, memory};
+use wick_bins::{cli, memory};
 use wick_init::{Initializer, KeyedV1};
 use wick_model::Activation;
 use wick_model::loss::Loss;
 
 use net::Net;
 use report::{Check, ForwardBackward, Network, Value};
-use rounding::epsilon;
 
 /// The lecture's net without biases: z = W1 x, h = φ(z), o = W2 h, L = l(o, y), s = λ/2 (‖W1‖² + ‖W2‖²),
 /// J = L + s. Prints every intermediate value, and every gradient three ways: by the lecture's formulas, by
@@ -53,10 +54,10 @@ struct Args {
     /// λ, the weight of the penalty
     #[arg(long, value_name = "LAMBDA", default_value_t = 0.1)]
     lambda: f64,
-    /// How the weights start, `name` or `name:key=value,…` (an unknown name lists them)
+    /// The initializer of the weights, `name` or `name:key=value,…` (an unknown name lists them)
     #[arg(long, value_name = "SPEC", default_value = "xavier_normal")]
     init: Spec,
-    /// Entries of each gradient that are checked by central differences, evenly chosen if there are more; 0 for none
+    /// The most entries of each gradient to check by central differences, evenly spaced; 0 for none
     #[arg(long, value_name = "N", default_value_t = 2000)]
     max_differences: usize,
     #[command(flatten)]
@@ -70,7 +71,7 @@ Examples:
   forward-backward --features 100 --hidden 50 --batch 32 --dtype f32 --format json";
 
 fn main() -> ExitCode {
-    failure::run(forward_backward)
+    cli::run(forward_backward)
 }
 
 fn forward_backward(args: Args) -> Result<()> {
@@ -85,17 +86,17 @@ fn forward_backward(args: Args) -> Result<()> {
     let weights = hidden * (features + outputs);
     let activations = batch * (features + 2.0 * hidden + 2.0 * outputs);
     memory::check(8.0 * (weights + activations), 8, "ask for a smaller net or --batch")?;
-    // The checks are about digits, so the type with the most of them is the default.
-    let place = args.common.place(Float::F64)?;
+    // The checks compare digits, so the most precise type is the default.
+    let target = args.common.target(Float::F64)?;
     args.common.check_out()?;
 
-    let net = net(&args, &place)?;
+    let net = net(&args, &target)?;
     let forward = net.forward()?;
     let formulas = net.by_formulas(&forward)?;
     let autograd = net.by_backward_pass()?;
     let differences = differences::all(&net, &forward, args.max_differences)?;
 
-    let terms = rounding::terms(&net, &forward, &formulas, place.dtype)?;
+    let terms = rounding::terms(&net, &forward, &formulas, target.dtype)?;
 
     let mut checks = Vec::new();
     for (((gradient, by_pass), by_difference), terms) in
@@ -104,7 +105,7 @@ fn forward_backward(args: Args) -> Result<()> {
         let (formula, by_pass) = (numbers(&gradient.value)?, numbers(&by_pass.value)?);
         let largest = formula.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
         let from_pass = apart(formula.iter().copied().zip(by_pass));
-        let from_differences = apart(by_difference.iter().map(|&(place, slope)| (formula[place], slope)));
+        let from_differences = apart(by_difference.iter().map(|&(index, slope)| (formula[index], slope)));
         let relative = |apart: f64| if apart == 0.0 { 0.0 } else { apart / largest };
         checks.push(Check {
             name: gradient.name,
@@ -130,8 +131,8 @@ fn forward_backward(args: Args) -> Result<()> {
             loss: args.loss.name(),
             lambda: args.lambda,
             init: args.init.text.clone(),
-            dtype: place.dtype.as_str(),
-            device: place.name.clone(),
+            dtype: target.dtype.as_str(),
+            device: target.name.clone(),
             seed: args.common.seed,
         },
         values: values.collect::<Result<_>>()?,
@@ -140,13 +141,14 @@ fn forward_backward(args: Args) -> Result<()> {
         penalty: numbers(&forward.penalty)?[0],
         objective: numbers(&forward.objective)?[0],
     };
-    args.common.finish("forward-backward", &report, || picture::draw(&report.network))?;
-    judge(&report, place.dtype)
+    args.common.finish("forward-backward", &report, || picture::render(&report.network))?;
+    judge(&report, target.dtype)
 }
 
-/// Fails if any two of the three ways differ by more than rounding explains: for the backward pass, some units in the last place
-/// of the gradient's largest entry and of what it is a difference of, more in longer sums; for central differences 1e-7 of it
-/// more, and what the rounding of J makes of a difference quotient.
+/// Fails if the ways differ by more than rounding explains. For the backward pass that is some units in the
+/// last place of the gradient's largest entry and of the terms whose difference it is, and more in longer
+/// sums. For central differences it is 1e-7 of the largest entry more, and the rounding error of J in a
+/// difference quotient.
 fn judge(report: &ForwardBackward, dtype: DType) -> Result<()> {
     let name = dtype.as_str();
     if !report.objective.is_finite() {
@@ -180,24 +182,24 @@ fn judge(report: &ForwardBackward, dtype: DType) -> Result<()> {
     Ok(())
 }
 
-/// The net with its weights, inputs and targets, each drawn from the stream of its name.
-fn net(args: &Args, place: &Place) -> Result<Net> {
+/// Draws the weights, inputs and targets of the net, each from the stream of its name.
+fn net(args: &Args, target: &Target) -> Result<Net> {
     let stream = KeyedV1::new(args.common.seed);
     let draw = |init: Initializer, name: &str, shape: (usize, usize)| {
-        init.tensor(stream.key(&format!("forward-backward/{name}")), shape, place.dtype, &place.device)
+        init.tensor(stream.key(&format!("forward-backward/{name}")), shape, target.dtype, &target.device)
     };
     let normal = Initializer::normal(1.0);
     let y = match args.loss {
         Loss::Squared => draw(normal.clone(), "y", (args.batch, args.outputs))?,
         Loss::CrossEntropy => {
-            // A class at random for each sample, one-hot.
+            // Each sample has a random class, one-hot.
             let mut rng = stream.key("forward-backward/classes").rng();
             let mut rows = vec![0f64; args.batch * args.outputs];
             for row in rows.chunks_mut(args.outputs) {
                 row[rng.random_range(0..args.outputs)] = 1.0;
             }
             let rows = Tensor::from_vec(rows, (args.batch, args.outputs), &Device::Cpu)?;
-            rows.to_dtype(place.dtype)?.to_device(&place.device)?
+            rows.to_dtype(target.dtype)?.to_device(&target.device)?
         }
     };
     Ok(Net {
@@ -211,8 +213,8 @@ fn net(args: &Args, place: &Place) -> Result<Net> {
     })
 }
 
-/// The largest difference of the pairs.
+/// Returns the largest difference of the pairs.
 fn apart(pairs: impl Iterator<Item = (f64, f64)>) -> f64 {
-    // `f64::max` would pass over a NaN.
+    // `f64::max` would ignore a NaN.
     pairs.map(|(a, b)| (a - b).abs()).fold(0.0, |m: f64, d| if d.is_nan() { d } else { m.max(d) })
 }

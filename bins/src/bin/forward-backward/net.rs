@@ -1,4 +1,5 @@
-//! The net on tensors: forward, the lecture's formulas backward, and candle's backward pass.
+//! The net on tensors: the forward pass, the gradients by the lecture's formulas, and those by candle's
+//! backward pass.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,7 +9,7 @@ use candle_core::{Tensor, Var};
 use wick_model::loss::{Loss, l2_penalty};
 use wick_model::{Activation, activate, activation_gradient};
 
-/// Weights, data and what is applied to them. Samples are rows, so that `z = x W1ᵀ`.
+/// The weights, the data and the functions of the net. Samples are rows, so that `z = x W1ᵀ`.
 pub(crate) struct Net {
     pub(crate) x: Tensor,
     pub(crate) y: Tensor,
@@ -47,23 +48,23 @@ impl Net {
         self.forward_with(&self.w1, &self.w2, |_, value| Ok(value))
     }
 
-    /// The forward pass from given weights, with `see` at z, h and o.
+    /// Computes the forward pass with these weights, and passes z, h and o through `callback`.
     fn forward_with(
         &self,
         w1: &Tensor,
         w2: &Tensor,
-        see: impl Fn(&'static str, Tensor) -> candle_core::Result<Tensor>,
+        callback: impl Fn(&'static str, Tensor) -> candle_core::Result<Tensor>,
     ) -> Result<Forward> {
-        let z = see("dJ/dz", self.x.matmul(&w1.t()?)?)?;
-        let h = see("dJ/dh", activate(self.activation, &z)?)?;
-        let o = see("dJ/do", h.matmul(&w2.t()?)?)?;
+        let z = callback("dJ/dz", self.x.matmul(&w1.t()?)?)?;
+        let h = callback("dJ/dh", activate(self.activation, &z)?)?;
+        let o = callback("dJ/do", h.matmul(&w2.t()?)?)?;
         let loss = self.loss.forward(&o, &self.y)?;
         let penalty = l2_penalty([w1, w2], self.lambda)?;
         let objective = (&loss + &penalty)?;
         Ok(Forward { z, h, o, loss, penalty, objective })
     }
 
-    /// The lecture's formulas on plain tensors, with rows for samples.
+    /// Computes the gradients by the lecture's formulas on plain tensors, with samples as rows.
     pub(crate) fn by_formulas(&self, forward: &Forward) -> Result<Vec<Gradient>> {
         let o = self.loss.gradient(&forward.o, &self.y)?;
         let (s_w1, s_w2) = ((&self.w1 * self.lambda)?, (&self.w2 * self.lambda)?);
@@ -74,43 +75,43 @@ impl Net {
         Ok(named([o, s_w1, s_w2, w2, h, z, w1]))
     }
 
-    /// candle's backward pass from J and from s, with taps at z, h and o.
+    /// Computes the gradients by candle's backward pass from J and from s, with taps at z, h and o.
     pub(crate) fn by_backward_pass(&self) -> Result<Vec<Gradient>> {
         let (w1, w2) = (Var::from_tensor(&self.w1)?, Var::from_tensor(&self.w2)?);
-        let heard = Arc::new(Mutex::new(Vec::new()));
+        let tapped = Arc::new(Mutex::new(Vec::new()));
         let forward = self.forward_with(&w1, &w2, |name, value| {
-            let heard = heard.clone();
+            let tapped = tapped.clone();
             wick_probe::tap(&value, move |gradient| {
-                heard.lock().unwrap_or_else(PoisonError::into_inner).push((name, gradient.clone()));
+                tapped.lock().unwrap_or_else(PoisonError::into_inner).push((name, gradient.clone()));
                 Ok(())
             })
         })?;
         let from_j = forward.objective.backward()?;
         let from_s = forward.penalty.backward()?;
-        let heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
-        let tapped = |name| {
-            let gradient = heard.iter().find(|(tap, _)| *tap == name).map(|(_, gradient)| gradient.clone());
+        let tapped = tapped.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_tap = |name| {
+            let gradient = tapped.iter().find(|(tap, _)| *tap == name).map(|(_, gradient)| gradient.clone());
             gradient.with_context(|| format!("no gradient came back for {name}"))
         };
         let of = |store: &GradStore, var: &Var| {
             store.get(var).cloned().context("no gradient came back for a weight")
         };
-        // With λ = 0 candle's backward pass ends before it comes to the weights.
+        // With λ = 0 candle's backward pass does not reach the weights.
         let of_s = |var: &Var| if self.lambda == 0.0 { Ok(var.zeros_like()?) } else { of(&from_s, var) };
         Ok(named([
-            tapped("dJ/do")?,
+            of_tap("dJ/do")?,
             of_s(&w1)?,
             of_s(&w2)?,
             of(&from_j, &w2)?,
-            tapped("dJ/dh")?,
-            tapped("dJ/dz")?,
+            of_tap("dJ/dh")?,
+            of_tap("dJ/dz")?,
             of(&from_j, &w1)?,
         ]))
     }
 }
 
 impl Forward {
-    /// Every value with its name and formula, in the order in which it is computed.
+    /// Returns every value with its name and formula, in the order of the computation.
     pub(crate) fn named<'a>(&'a self, net: &'a Net) -> Vec<(&'static str, &'static str, &'a Tensor)> {
         vec![
             ("x", "", &net.x),

@@ -27,7 +27,7 @@ struct Node {
     below: String,
 }
 
-pub(crate) fn draw(n: &Network) -> Result<Picture> {
+pub(crate) fn render(n: &Network) -> Result<Picture> {
     let size = |rows: usize, columns: usize| format!("{rows}×{columns}");
     let column = |number: i32| LEFT + number * STEP;
     let variable = |label, column_number, y, below| Node {
@@ -57,7 +57,7 @@ pub(crate) fn draw(n: &Network) -> Result<Picture> {
         operator("‖·‖²", (column(3), penalty), &format!("λ/2 = {}", n.lambda / 2.0)),
         variable("s", 9, penalty, one()),
     ];
-    // From node to node, by their numbers above.
+    // Each edge joins two nodes by their numbers in the list above.
     let edges = [
         (0, 1),
         (1, 2),
@@ -78,7 +78,7 @@ pub(crate) fn draw(n: &Network) -> Result<Picture> {
         (15, 9),
     ];
     let width = (column(10) + LEFT) as u32;
-    Picture::draw((width, 450), |area| {
+    Picture::render((width, 450), |area| {
         let title = "z = x W1ᵀ,  h = φ(z),  o = h W2ᵀ,  L = l(o, y),  s = λ/2 (‖W1‖² + ‖W2‖²),  J = L + s";
         area.draw_text(title, &text(16), (16, 12)).map_err(cannot_draw)?;
         for (from, to) in edges {
@@ -104,13 +104,13 @@ fn draw_node(area: &Area, node: &Node) -> Result<()> {
     }
     let size = if node.label.chars().count() > 2 { 13 } else { 18 };
     area.draw_text(node.label, &centred(text(size)), (x, y)).map_err(cannot_draw)?;
-    // Above what an arrow comes into from below, else below.
+    // The text is above a node that an arrow enters from below, and else below the node.
     let offset = SQUARE + 12;
     let below = (x, if y < 200 { y - offset } else { y + offset });
     area.draw_text(&node.below, &centred(grey_text(13)), below).map_err(cannot_draw)
 }
 
-/// An arrow from the rim of one node to the rim of another.
+/// Draws an arrow from the rim of one node to the rim of another.
 fn arrow(area: &Area, from: &Node, to: &Node) -> Result<()> {
     let (dx, dy) = (f64::from(to.at.0 - from.at.0), f64::from(to.at.1 - from.at.1));
     let length = dx.hypot(dy);

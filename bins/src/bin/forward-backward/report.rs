@@ -1,7 +1,7 @@
 //! What forward-backward prints.
 
 use serde::Serialize;
-use wick_bins::output::{Report, Table, exact, short};
+use wick_bins::output::{Column, Report, Table, csv_of, shape, short, table_of};
 use wick_model::Activation;
 
 use crate::rounding::Terms;
@@ -41,17 +41,17 @@ pub(crate) struct Value {
     pub(crate) values: Vec<f64>,
 }
 
-/// How far a gradient's formula is from the other two ways, relative to the gradient's largest entry.
+/// The difference of a gradient's formula from the other two ways, relative to the gradient's largest entry.
 #[derive(Debug, Serialize)]
 pub(crate) struct Check {
     pub(crate) name: &'static str,
     pub(crate) shape: Vec<usize>,
     pub(crate) autograd: f64,
-    /// `None` where no entry could be compared.
+    /// `None` if no entry could be compared.
     pub(crate) finite_difference: Option<f64>,
-    /// How many entries were compared with central differences.
+    /// The number of entries that were compared with central differences.
     pub(crate) compared: usize,
-    /// The largest differences themselves.
+    /// The largest absolute differences.
     #[serde(skip)]
     pub(crate) apart: [f64; 2],
     /// The gradient's largest entry.
@@ -61,14 +61,21 @@ pub(crate) struct Check {
     pub(crate) terms: Terms,
 }
 
-fn shape_text(shape: &[usize]) -> String {
-    if shape.is_empty() {
-        return "scalar".into();
-    }
-    shape.iter().map(usize::to_string).collect::<Vec<_>>().join("×")
+/// The columns of the checks.
+fn columns<'a>() -> [Column<&'a Check>; 6] {
+    [
+        Column::new("gradient", "gradient", |check| check.name.into()),
+        Column::new("shape", "shape", |check| shape(&check.shape).into()),
+        Column::new("backward pass", "autograd", |check| check.autograd.into()),
+        Column::new("central differences", "finite_difference", |check| check.finite_difference.into()),
+        Column::for_people("entries compared", |check| {
+            format!("{} of {}", check.compared, check.shape.iter().product::<usize>()).into()
+        }),
+        Column::for_programs("compared", |check| check.compared.into()),
+    ]
 }
 
-/// The values themselves, as far as they fit on a line.
+/// Returns the first values, as many as fit on a line.
 fn values_text(value: &Value) -> String {
     const MOST: usize = 6;
     let mut text = value.values.iter().take(MOST).map(|x| short(*x)).collect::<Vec<_>>().join("  ");
@@ -97,39 +104,17 @@ impl Report for ForwardBackward {
         );
         let mut values = Table::new("Forward", ["name", "formula", "shape", "values"]);
         for value in &self.values {
-            let text = [value.name.to_owned(), value.formula.to_owned(), shape_text(&value.shape)];
+            let text = [value.name.to_owned(), value.formula.to_owned(), shape(&value.shape)];
             values.row(text.into_iter().chain([values_text(value)]));
         }
         values.note =
             format!("J = L + s: {} = {} + {}", short(self.objective), short(self.loss), short(self.penalty));
-        let mut checks = Table::new(
-            "Backward: the formula's largest relative difference from",
-            ["gradient", "shape", "backward pass", "central differences", "entries compared"],
-        );
-        for check in &self.checks {
-            let entries: usize = check.shape.iter().product();
-            checks.row([
-                check.name.to_owned(),
-                shape_text(&check.shape),
-                short(check.autograd),
-                check.finite_difference.map_or_else(|| "–".into(), short),
-                format!("{} of {entries}", check.compared),
-            ]);
-        }
+        let title_of_checks = "Backward: the formula's largest relative difference from";
+        let checks = table_of(title_of_checks, &columns(), &self.checks);
         vec![Table { title, ..Table::default() }, values, checks]
     }
 
     fn csv(&self) -> Table {
-        let mut table = Table::new("", ["gradient", "shape", "autograd", "finite_difference", "compared"]);
-        for check in &self.checks {
-            table.row([
-                check.name.to_owned(),
-                shape_text(&check.shape),
-                exact(check.autograd),
-                check.finite_difference.map_or_else(String::new, exact),
-                check.compared.to_string(),
-            ]);
-        }
-        table
+        csv_of(&columns(), &self.checks)
     }
 }

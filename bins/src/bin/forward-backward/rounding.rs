@@ -1,44 +1,26 @@
-//! How far rounding may move a gradient: by its own size, and by the sizes of what it is a difference of.
+//! Bounds on the rounding error of a gradient, from its size and from the sizes of the terms whose difference
+//! it is.
 
 use anyhow::Result;
 use candle_core::DType;
 use wick_bins::data::numbers;
+use wick_bins::limits::smallest;
 use wick_model::Activation;
 use wick_model::loss::Loss;
 
 use crate::net::{Forward, Gradient, Net};
 
-/// What a gradient is computed from. A softmax that is right leaves `softmax - y` of 0 and a rounding of 1, which goes on to
-/// all gradients behind.
+/// The terms that a gradient is computed from. For a correct prediction `softmax - y` is a rounding error of
+/// 1, which all earlier gradients inherit.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Terms {
-    /// Their largest magnitude, carried through.
+    /// The largest magnitude of a term, propagated through the products.
     pub(crate) size: f64,
-    /// The smallest step of the type, carried through.
+    /// The smallest step of the type, propagated likewise.
     pub(crate) step: f64,
 }
 
-/// The distance from 1 to the next number of a type.
-pub(crate) fn epsilon(dtype: DType) -> f64 {
-    match dtype {
-        DType::F64 => f64::EPSILON,
-        DType::F32 => f64::from(f32::EPSILON),
-        DType::F16 => 2f64.powi(-10),
-        _ => 2f64.powi(-7),
-    }
-}
-
-/// The smallest number of a type above 0.
-fn smallest(dtype: DType) -> f64 {
-    match dtype {
-        DType::F64 => f64::from_bits(1),
-        DType::F32 => 2f64.powi(-149),
-        DType::F16 => 2f64.powi(-24),
-        _ => 2f64.powi(-133),
-    }
-}
-
-/// Of each gradient of [`NAMES`](crate::net::NAMES).
+/// Returns the terms of each gradient of [`NAMES`](crate::net::NAMES).
 pub(crate) fn terms(
     net: &Net,
     forward: &Forward,
@@ -54,7 +36,7 @@ pub(crate) fn terms(
     let sums = [(&h, hidden), (&of_o, outputs), (&w2, hidden), (&x, features), (&of_z, hidden)];
     let [by_h, by_o, by_w2, by_x, by_z] = sums.map(|(matrix, columns)| largest_column(matrix, columns));
 
-    // An output is off by what its terms are rounded by.
+    // The rounding error of an output is that of its terms.
     let o = largest(&h) * largest_row(&w2, hidden);
     let size = match net.loss {
         Loss::Squared => o.max(largest(&y)),
@@ -65,7 +47,7 @@ pub(crate) fn terms(
     let w2 = Terms { size: o.size * by_h, step: o.step * by_h + u * (1.0 + by_o) };
     let h = Terms { size: o.size * by_w2, step: o.step * by_w2 + u };
     let (steepest, at_h) = (steepest(net.activation), largest(&of_h));
-    // A slope near 0 is itself a difference: 1 - h² of tanh.
+    // A slope near 0 is itself a difference, as 1 - h² for tanh.
     let z = Terms { size: (h.size + at_h) * steepest, step: h.step * steepest + u * (1.0 + at_h) };
     let w1 = Terms { size: z.size * by_x, step: z.step * by_x + u * (1.0 + by_z) };
     Ok([o, penalty, penalty, w2, h, z, w1])
@@ -75,12 +57,12 @@ fn largest(values: &[f64]) -> f64 {
     values.iter().fold(0.0, |m: f64, x| m.max(x.abs()))
 }
 
-/// The largest sum of magnitudes along a row.
+/// Returns the largest sum of magnitudes along a row.
 fn largest_row(values: &[f64], columns: usize) -> f64 {
     values.chunks(columns).map(|row| row.iter().map(|x| x.abs()).sum()).fold(0.0, f64::max)
 }
 
-/// The same along a column.
+/// Returns the largest sum of magnitudes along a column.
 fn largest_column(values: &[f64], columns: usize) -> f64 {
     let sum = |column| values.iter().skip(column).step_by(columns).map(|x| x.abs()).sum();
     (0..columns).map(sum).fold(0.0, f64::max)

@@ -12,9 +12,9 @@ use anyhow::{Context, Result};
 use candle_core::{DType, Device};
 use clap::{Parser, ValueEnum};
 use wick_bins::args::{Float, Spec};
-use wick_bins::failure::usage;
+use wick_bins::cli::usage;
 use wick_bins::output::Format;
-use wick_bins::{failure, files, memory, output};
+use wick_bins::{cli, memory, output};
 use wick_init::{InitMap, Rule, presets};
 
 use report::InitWeights;
@@ -97,7 +97,7 @@ enum Stream {
 }
 
 fn main() -> ExitCode {
-    failure::run(init_weights)
+    cli::run(init_weights)
 }
 
 fn init_weights(args: Args) -> Result<()> {
@@ -144,7 +144,7 @@ fn init_weights(args: Args) -> Result<()> {
     }
     let manifest = map.manifest()?;
     if let Some(path) = &args.out {
-        files::write(path, &tensors::serialized(&map)?)?;
+        wick_files::write(path, &tensors::serialized(&map)?)?;
     }
     output::print(&InitWeights { manifest }, args.format)
 }

@@ -1,4 +1,4 @@
-//! The tensors that are wanted, and the file that they are written to.
+//! The requested tensors, and the bytes of the file that they are written to.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -9,26 +9,26 @@ use anyhow::{Context, Result, bail};
 use candle_core::DType;
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
-use wick_bins::failure::usage;
+use wick_bins::cli::usage;
 use wick_init::InitMap;
 
-/// A tensor by its full name and shape.
+/// A requested tensor, by its full name and shape.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
     pub(crate) name: String,
     pub(crate) shape: Vec<usize>,
-    /// The type that it has in the file that it is from.
+    /// The type in the file that the tensor is copied from.
     pub(crate) dtype: Option<DType>,
 }
 
 impl Wanted {
-    /// How many elements, in `f64` so that absurd shapes do not overflow.
+    /// Returns the number of elements, in `f64` so that absurd shapes do not overflow.
     pub(crate) fn numbers(&self) -> f64 {
         self.shape.iter().map(|&size| size as f64).product()
     }
 }
 
-/// What was read is not `NAME=800x750`.
+/// The text is not `NAME=800x750`.
 #[derive(Debug, thiserror::Error)]
 #[error("a tensor is named as NAME=800x750, its dimensions with an x between them")]
 pub(crate) struct NoShape;
@@ -43,8 +43,8 @@ impl FromStr for Wanted {
     }
 }
 
-/// The tensors of a safetensors file, in the order in which they lie there. Of the file, only the header is read. Those
-/// of a type that weights cannot be drawn in are left out, with a line on stderr.
+/// Reads the tensors of a safetensors file, in the order of the file, from its header alone. Tensors of a
+/// type that weights cannot have are left out, with a line on stderr.
 pub(crate) fn of_file(path: &Path) -> Result<Vec<Wanted>> {
     let metadata = header(path).with_context(|| format!("cannot read '{}'", path.display()))?;
     let (mut wanted, mut left_out) = (Vec::new(), Vec::new());
@@ -71,9 +71,9 @@ pub(crate) fn of_file(path: &Path) -> Result<Vec<Wanted>> {
     Ok(wanted)
 }
 
-/// The header of a safetensors file whose length is the one that the header says.
+/// Reads the header of a safetensors file, and checks the length of the file against it.
 fn header(path: &Path) -> Result<Metadata> {
-    /// What the format allows.
+    /// The largest header that the format allows.
     const LARGEST: u64 = 100_000_000;
     let mut file = std::fs::File::open(path)?;
     let length = file.metadata()?.len();
@@ -93,7 +93,7 @@ fn header(path: &Path) -> Result<Metadata> {
     Ok(metadata)
 }
 
-/// Two tensors of one name would be one.
+/// Refuses two tensors of one name, which would be one in the file.
 pub(crate) fn check_names(wanted: &[Wanted]) -> Result<()> {
     let mut seen = BTreeSet::new();
     match wanted.iter().find(|wanted| !seen.insert(&wanted.name)) {
@@ -102,7 +102,7 @@ pub(crate) fn check_names(wanted: &[Wanted]) -> Result<()> {
     }
 }
 
-/// The variables as the bytes of a safetensors file.
+/// Returns the variables as the bytes of a safetensors file.
 pub(crate) fn serialized(map: &InitMap) -> Result<Vec<u8>> {
     let tensors = map.named_vars().into_iter().map(|(name, var)| (name, var.as_tensor().clone()));
     Ok(safetensors::serialize(tensors, None)?)

@@ -8,10 +8,10 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use clap::Parser;
-use wick_bins::args::{Common, Float, Place, Spec};
-use wick_bins::data::Matrix;
-use wick_bins::failure::usage;
-use wick_bins::{failure, memory, progress};
+use wick_bins::args::{Common, Float, Spec, Target};
+use wick_bins::cli::usage;
+use wick_bins::data::{CsvOptions, Matrix};
+use wick_bins::{cli, memory, progress};
 use wick_init::{InitMap, Initializer, KeyedV1, Rule};
 use wick_model::{Activation, Mlp, MlpConfig};
 use wick_probe::{LayerReport, Probe, Units};
@@ -45,12 +45,14 @@ struct Args {
     /// The standard deviation of the biases, which are normal; 0 for layers without
     #[arg(long, value_name = "SIGMA", default_value_t = 0.0)]
     bias_std: f64,
-    /// Data instead of the random input: `digits`, or a .csv, .npy or .safetensors file
+    /// Data instead of the random input: `digits`, a .csv, .tsv, .npy or .safetensors file, or - for a CSV on stdin
     #[arg(long, value_name = "FILE")]
     data: Option<String>,
     /// Shift and scale each of the data's columns to mean 0 and standard deviation 1
     #[arg(long, requires = "data")]
     standardize: bool,
+    #[command(flatten)]
+    csv: CsvOptions,
     /// Bins of each histogram
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=1000))]
     bins: u16,
@@ -70,7 +72,7 @@ Examples:
 const MOST_LAYERS: usize = 2000;
 
 fn main() -> ExitCode {
-    failure::run(layer_stats)
+    cli::run(layer_stats)
 }
 
 fn layer_stats(args: Args) -> Result<()> {
@@ -84,7 +86,7 @@ fn layer_stats(args: Args) -> Result<()> {
     if !(args.bias_std >= 0.0 && args.bias_std.is_finite()) {
         return Err(usage(format!("--bias-std is {}, and must be finite and not negative", args.bias_std)));
     }
-    let place = args.common.place(Float::F32)?;
+    let place = args.common.target(Float::F32)?;
     let data = read_data(&args)?;
     let (samples, features) = match &data {
         Some(data) => (data.rows, data.columns),
@@ -123,7 +125,7 @@ fn layer_stats(args: Args) -> Result<()> {
         standardized: args.standardize,
     };
     let report = LayerStats { experiment, runs };
-    args.common.finish("layer-stats", &report, || picture::draw(&report))
+    args.common.finish("layer-stats", &report, || picture::render(&report))
 }
 
 /// One way to start the weights: the forward pass, then the gradients of `J = Σ g⊙o`.
@@ -132,7 +134,7 @@ fn run(
     config: &MlpConfig,
     (input, batch): (&Tensor, &BatchGeometry),
     args: &Args,
-    place: &Place,
+    place: &Target,
 ) -> Result<Run> {
     let map = InitMap::new(args.common.seed)
         .with_rules([Rule::draw("*.bias", Initializer::normal(args.bias_std))?])
@@ -179,20 +181,20 @@ fn batch_of(xs: &Tensor) -> Result<BatchGeometry> {
 }
 
 /// Standard normal numbers, whose place in the program is their name.
-fn normal(args: &Args, place: &Place, name: &str, shape: (usize, usize)) -> Result<Tensor> {
+fn normal(args: &Args, place: &Target, name: &str, shape: (usize, usize)) -> Result<Tensor> {
     let key = KeyedV1::new(args.common.seed).key(name);
     Ok(Initializer::normal(1.0).tensor(key, shape, place.dtype, &place.device)?)
 }
 
 fn read_data(args: &Args) -> Result<Option<Matrix>> {
     let Some(source) = &args.data else { return Ok(None) };
-    let data = Matrix::load(source, args.samples)?;
+    let data = Matrix::load(source, args.samples, args.csv)?;
     Ok(Some(if args.standardize { data.standardize() } else { data }))
 }
 
 /// The backward pass holds each layer's pre-activation, output, tapped output and gradient; and each weight
 /// with its gradient. What theory takes from the input and the last gradient is read from copies of them, 24 bytes a number.
-fn check_memory(samples: usize, config: &MlpConfig, place: &Place) -> Result<()> {
+fn check_memory(samples: usize, config: &MlpConfig, place: &Target) -> Result<()> {
     const COPIES: f64 = 24.0;
     let remedy = "ask for fewer --samples, --features or --widths";
     let (samples, features) = (samples as f64, config.features as f64);

@@ -1,4 +1,4 @@
-//! A histogram per layer and a row per run; beside them, outputs and gradients against depth.
+//! A row of histograms per run; beside them, outputs and gradients against depth.
 
 use std::path::Path;
 
@@ -16,15 +16,15 @@ const PANEL: (i32, i32) = (112, 170);
 const CHARTS: i32 = 480;
 const TOP: i32 = 40;
 const LEFT: i32 = 12;
-/// More layers than these are shown by some, evenly chosen, the first and the last among them.
+/// Of more layers than these, evenly spaced ones are shown, with the first and the last.
 const MOST_PANELS: usize = 10;
 
-pub(crate) fn draw(report: &LayerStats) -> Result<Picture> {
+pub(crate) fn render(report: &LayerStats) -> Result<Picture> {
     let shown = shown_layers(report.runs[0].layers.len());
     let histograms = LEFT + PANEL.0 * (shown.len().max(5) as i32);
     let rows = (PANEL.1 * report.runs.len() as i32).max(3 * PANEL.1);
     let size = ((histograms + CHARTS) as u32, (TOP + rows + 10) as u32);
-    Picture::draw(size, |area| {
+    Picture::render(size, |area| {
         let e = &report.experiment;
         let title = format!(
             "What each of {} {} layers puts out: {}×{} {} input",
@@ -48,12 +48,12 @@ pub(crate) fn draw(report: &LayerStats) -> Result<Picture> {
                 .map(|(number, run)| {
                     let points = run.layers.iter().enumerate().map(|(i, layer)| (i as f64, value(layer)));
                     let line = Series::new(run.init.as_str(), number, points);
-                    // Many markers make one thick line.
+                    // Many markers would merge into one thick line.
                     if run.layers.len() <= 30 { line.with_markers() } else { line }
                 })
                 .collect()
         };
-        // What is predicted: the band under the line.
+        // The predicted band is under the line.
         let predicted = |of: fn(&Predicted) -> (f64, f64)| {
             runs()
                 .map(|(number, run)| {
@@ -81,16 +81,16 @@ pub(crate) fn draw(report: &LayerStats) -> Result<Picture> {
     })
 }
 
-/// One run: its name, and a histogram for each layer shown.
+/// Draws one run: its name, and a histogram for each layer shown.
 fn row(area: &Area, run: &Run, number: usize, shown: &[usize], top: i32) -> Result<()> {
     area.draw_text(&run.init, &text(15), (LEFT, top)).map_err(cannot_draw)?;
-    for (place, &index) in shown.iter().enumerate() {
-        histogram(area, &run.layers[index], number, (LEFT + PANEL.0 * place as i32, top + 20))?;
+    for (column, &index) in shown.iter().enumerate() {
+        histogram(area, &run.layers[index], number, (LEFT + PANEL.0 * column as i32, top + 20))?;
     }
     Ok(())
 }
 
-/// One histogram, scaled to its tallest bin, with what it is above and its range below.
+/// Draws one histogram, scaled to its tallest bin, with the layer above and the range below.
 fn histogram(area: &Area, layer: &Layer, number: usize, (x, y): (i32, i32)) -> Result<()> {
     const WIDTH: i32 = PANEL.0 - 14;
     const HEIGHT: i32 = 86;
@@ -105,7 +105,7 @@ fn histogram(area: &Area, layer: &Layer, number: usize, (x, y): (i32, i32)) -> R
     let tallest = bins.counts.iter().copied().max().unwrap_or(0).max(1) as f64;
     let edge = |bin: usize| x + (bin as i32 * WIDTH) / bins.counts.len() as i32;
     for (bin, &count) in bins.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-        // What is there at all is at least a hair high.
+        // A bin that is not empty is at least a pixel high.
         let height = ((count as f64 / tallest) * f64::from(HEIGHT)).ceil() as i32;
         let bar = Rectangle::new(
             [(edge(bin), base - height), (edge(bin + 1).max(edge(bin) + 1), base)],
@@ -121,7 +121,7 @@ fn histogram(area: &Area, layer: &Layer, number: usize, (x, y): (i32, i32)) -> R
     below(&edge_text(bins.high), HPos::Right, x + WIDTH)
 }
 
-/// The name of a file without its folders, and no longer than a title has room for.
+/// Returns the name of a file without its folders, cut to the length of a title.
 fn name_of(data: &str) -> String {
     const MOST: usize = 40;
     let name = Path::new(data).file_name().and_then(|name| name.to_str()).unwrap_or(data);
@@ -131,7 +131,7 @@ fn name_of(data: &str) -> String {
     name.chars().take(MOST).chain(['…']).collect()
 }
 
-/// A short number for the end of an axis: two digits.
+/// Returns a number of two digits for the end of an axis.
 fn edge_text(x: f64) -> String {
     if x == x.round() && x.abs() < 1e4 {
         format!("{x}")

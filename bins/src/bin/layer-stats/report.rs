@@ -1,7 +1,7 @@
 //! What layer-stats prints.
 
 use serde::Serialize;
-use wick_bins::output::{Report, Table, exact, short};
+use wick_bins::output::{Cell, Column, Report, Table, csv_of, short, table_of, times};
 use wick_model::{Activation, MlpConfig};
 use wick_probe::{Fault, Histogram, LayerReport, Record, Verdict, describe_trend, judge};
 use wick_theory::{BatchGeometry, LayerBands, LayerLaw, finite_width};
@@ -206,50 +206,57 @@ fn verdict(faults: &[Verdict], layers: &[Layer]) -> String {
     }
 }
 
-fn times(ratio: f64) -> String {
-    if ratio.is_finite() { format!("×{}", short(ratio)) } else { "–".into() }
+/// A layer of a run, and whether it is the last.
+type Row<'a> = (&'a Run, &'a Layer, bool);
+
+/// The columns of the layers.
+fn columns<'a>() -> [Column<Row<'a>>; 21] {
+    [
+        Column::for_programs("init", |(run, ..)| run.init.as_str().into()),
+        Column::new("layer", "layer", |(_, layer, _)| layer.name.as_str().into()),
+        Column::new("fan_in", "fan_in", |(_, layer, _)| layer.fan_in.into()),
+        Column::new("fan_out", "fan_out", |(_, layer, _)| layer.fan_out.into()),
+        Column::new("mean", "mean", |(_, layer, _)| layer.forward.mean.into()),
+        Column::new("std", "std", |(_, layer, _)| layer.forward.std.into()),
+        Column::for_people("predicted", |(_, layer, _)| {
+            band(layer.predicted.map(|p| [p.std_low, p.std_high]))
+        }),
+        Column::new("min", "min", |(_, layer, _)| layer.forward.min.into()),
+        Column::new("max", "max", |(_, layer, _)| layer.forward.max.into()),
+        Column::new("saturated", "saturated", |(_, layer, _)| Cell::Fraction(layer.forward.saturated)),
+        Column::for_people("histogram", |(_, layer, _)| sparkline(&layer.forward.histogram).into()),
+        Column::for_programs("backward_mean", |(_, layer, _)| layer.backward.mean.into()),
+        Column::for_programs("backward_std", |(_, layer, _)| layer.backward.std.into()),
+        Column::new("gradient rms", "backward_rms", |(_, layer, _)| layer.backward.rms.into()),
+        Column::for_people("predicted ", |(_, layer, is_last)| match layer.predicted {
+            // The gradient of the last output is the one that the program sends in.
+            Some(_) if *is_last => "given".into(),
+            predicted => band(predicted.map(|p| [p.backward_low, p.backward_high])),
+        }),
+        Column::for_programs("predicted_std", |row| predicted(row, |p| p.std)),
+        Column::for_programs("predicted_std_low", |row| predicted(row, |p| p.std_low)),
+        Column::for_programs("predicted_std_high", |row| predicted(row, |p| p.std_high)),
+        Column::for_programs("predicted_backward_rms", |row| predicted(row, |p| p.backward_rms)),
+        Column::for_programs("predicted_backward_low", |row| predicted(row, |p| p.backward_low)),
+        Column::for_programs("predicted_backward_high", |row| predicted(row, |p| p.backward_high)),
+    ]
+}
+
+fn predicted((_, layer, _): &Row<'_>, of: fn(&Predicted) -> f64) -> Cell {
+    layer.predicted.as_ref().map(of).into()
+}
+
+impl Run {
+    fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        let last = self.layers.len().saturating_sub(1);
+        self.layers.iter().enumerate().map(move |(index, layer)| (self, layer, index == last))
+    }
 }
 
 impl Report for LayerStats {
     fn tables(&self) -> Vec<Table> {
-        let header = [
-            "layer",
-            "fan_in",
-            "fan_out",
-            "mean",
-            "std",
-            "predicted",
-            "min",
-            "max",
-            "saturated",
-            "histogram",
-            "gradient rms",
-            "predicted ",
-        ];
         let tables = self.runs.iter().map(|run| {
-            let mut table = Table::new(&run.init, header);
-            for (index, layer) in run.layers.iter().enumerate() {
-                let last = index + 1 == run.layers.len();
-                let Forward { mean, std, min, max, saturated, histogram } = &layer.forward;
-                table.row([
-                    layer.name.clone(),
-                    layer.fan_in.to_string(),
-                    layer.fan_out.to_string(),
-                    short(*mean),
-                    short(*std),
-                    band(layer.predicted.map(|p| [p.std_low, p.std_high])),
-                    short(*min),
-                    short(*max),
-                    if saturated.is_nan() { "–".into() } else { format!("{:.1} %", 100.0 * saturated) },
-                    sparkline(histogram),
-                    short(layer.backward.rms),
-                    match layer.predicted {
-                        // It is what the loss sends in.
-                        Some(_) if last => "given".into(),
-                        predicted => band(predicted.map(|p| [p.backward_low, p.backward_high])),
-                    },
-                ]);
-            }
+            let mut table = table_of(&run.init, &columns(), run.rows());
             table.note = format!("{}\nverdict: {}", run.note(), run.verdict);
             table
         });
@@ -264,61 +271,13 @@ impl Report for LayerStats {
     }
 
     fn csv(&self) -> Table {
-        let mut table = Table::new(
-            "",
-            [
-                "init",
-                "layer",
-                "fan_in",
-                "fan_out",
-                "mean",
-                "std",
-                "min",
-                "max",
-                "saturated",
-                "backward_mean",
-                "backward_std",
-                "backward_rms",
-                "predicted_std",
-                "predicted_std_low",
-                "predicted_std_high",
-                "predicted_backward_rms",
-                "predicted_backward_low",
-                "predicted_backward_high",
-            ],
-        );
-        for run in &self.runs {
-            for layer in &run.layers {
-                let (forward, backward) = (&layer.forward, &layer.backward);
-                let text = [run.init.clone(), layer.name.clone()];
-                let fans = [layer.fan_in, layer.fan_out].map(|fan| fan.to_string());
-                let numbers = [
-                    forward.mean,
-                    forward.std,
-                    forward.min,
-                    forward.max,
-                    forward.saturated,
-                    backward.mean,
-                    backward.std,
-                    backward.rms,
-                ];
-                let predicted = layer.predicted.map_or([f64::NAN; 6], |p| {
-                    [p.std, p.std_low, p.std_high, p.backward_rms, p.backward_low, p.backward_high]
-                });
-                let numbers = numbers.into_iter().chain(predicted).map(exact);
-                table.row(text.into_iter().chain(fans).chain(numbers));
-            }
-        }
-        table
+        csv_of(&columns(), self.runs.iter().flat_map(Run::rows))
     }
 }
 
-/// A band, shortly.
-fn band(ends: Option<[f64; 2]>) -> String {
-    match ends {
-        None => "–".into(),
-        Some([low, high]) => format!("{}–{}", short(low), short(high)),
-    }
+/// A predicted band for people.
+fn band(ends: Option<[f64; 2]>) -> Cell {
+    ends.map_or(Cell::Unknown, |[low, high]| format!("{}–{}", short(low), short(high)).into())
 }
 
 /// A histogram as a word of blocks, its bins joined to at most fifteen.

@@ -1,4 +1,4 @@
-//! The product of many random matrices, whose norm explodes or dies.
+//! The product of many random matrices, whose norm explodes or vanishes.
 
 mod picture;
 mod report;
@@ -10,29 +10,30 @@ use std::f64::consts::LOG10_2;
 use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
 use clap::Parser;
-use wick_bins::args::{Common, Float, Place};
-use wick_bins::data::{largest, numbers};
-use wick_bins::failure::usage;
-use wick_bins::{failure, memory, progress};
+use wick_bins::args::{Common, Float, Target};
+use wick_bins::cli::usage;
+use wick_bins::data::numbers;
+use wick_bins::limits::largest;
+use wick_bins::{cli, memory, progress};
 use wick_init::{Initializer, KeyedV1};
 
 use report::{MatrixProduct, Predicted, Scaled, Trial};
 
-/// Multiplies a Gaussian matrix with many more and follows the norm of the product. The default is the
-/// lecture's: a 4×4 matrix with entries N(0, 1) times 100 more.
+/// Multiplies many Gaussian matrices and follows the norm of their product. The default is the lecture's: a
+/// 4×4 matrix with entries N(0, 1) times 100 more.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLE)]
 struct Args {
     /// Rows and columns of each matrix
     #[arg(long, value_name = "N", default_value_t = 4)]
     n: usize,
-    /// How many matrices the first one is multiplied with
+    /// The number of matrices that the first one is multiplied by
     #[arg(long, value_name = "N", default_value_t = 100)]
     factors: usize,
     /// Standard deviation of the entries
     #[arg(long, value_name = "SIGMA", default_value_t = 1.0)]
     sigma: f64,
-    /// How many products, each of matrices of its own
+    /// The number of products, each of its own matrices
     #[arg(long, value_name = "N", default_value_t = 1)]
     trials: usize,
     #[command(flatten)]
@@ -46,7 +47,7 @@ Examples:
   matrix-product --n 100 --sigma 0.1 --format json";
 
 fn main() -> ExitCode {
-    failure::run(matrix_product)
+    cli::run(matrix_product)
 }
 
 fn matrix_product(args: Args) -> Result<()> {
@@ -59,31 +60,31 @@ fn matrix_product(args: Args) -> Result<()> {
     let matrices = args.trials as f64 * args.n as f64 * args.n as f64;
     let norms = args.trials as f64 * (args.factors as f64 + 1.0);
     memory::check(6.0 * matrices + 2.0 * norms, 8, "ask for a smaller --n or fewer --trials or --factors")?;
-    let place = args.common.place(Float::F32)?;
+    let target = args.common.target(Float::F32)?;
     args.common.check_out()?;
-    let report = multiply(&args, &place)?;
-    args.common.finish("matrix-product", &report, || picture::draw(&report))
+    let report = multiply(&args, &target)?;
+    args.common.finish("matrix-product", &report, || picture::render(&report))
 }
 
 /// Multiplies all trials at once, a factor at a time. The matrices are drawn with σ = 1, and every product is
-/// scaled by a power of two, which is exact, to entries of at most 1; σ and the exponents are carried beside, so
-/// that nothing overflows whatever σ is.
-fn multiply(args: &Args, place: &Place) -> Result<MatrixProduct> {
+/// scaled by a power of two, which is exact, to entries of at most 1. σ and the exponents are kept apart, so
+/// that nothing overflows for any σ.
+fn multiply(args: &Args, target: &Target) -> Result<MatrixProduct> {
     let (n, trials) = (args.n, args.trials);
     let log2_sigma = args.sigma.log2();
-    let first = numbers(&factor(args, place, 0)?)?;
+    let first = numbers(&factor(args, target, 0)?)?;
     let mut entries = first.clone();
     let mut exponents = vec![0i64; trials];
     let norms = || Vec::with_capacity(args.factors + 1);
     let nothing = Trial { log10_norm: norms(), log10_row_norm: norms(), overflow_at: None };
     let mut all = vec![nothing; trials];
-    let log2_limit = largest(place.dtype).log2();
+    let log2_limit = largest(target.dtype).log2();
     let bar = progress::bar(args.factors + 1, "matrix-product");
     for index in 0..=args.factors {
         if index > 0 {
             let product = Tensor::from_slice(&entries, (trials, n, n), &Device::Cpu)?;
-            let product = product.to_dtype(place.dtype)?.to_device(&place.device)?;
-            entries = numbers(&product.matmul(&factor(args, place, index)?)?)?;
+            let product = product.to_dtype(target.dtype)?.to_device(&target.device)?;
+            entries = numbers(&product.matmul(&factor(args, target, index)?)?)?;
         }
         let sigmas = (index + 1) as f64 * log2_sigma;
         for ((trial, exponent), matrix) in all.iter_mut().zip(&mut exponents).zip(entries.chunks_mut(n * n)) {
@@ -93,7 +94,7 @@ fn multiply(args: &Args, place: &Place) -> Result<MatrixProduct> {
             let log10 = |squares: f64| 0.5 * squares.log10() + (largest.log2() + carried) * LOG10_2;
             let log10_norm = log10(squares(matrix));
             if !log10_norm.is_finite() {
-                bail!("after {index} factors the norm is no number: {} is too narrow", place.dtype.as_str());
+                bail!("after {index} factors the norm is no number: {} is too narrow", target.dtype.as_str());
             }
             trial.log10_norm.push(log10_norm);
             trial.log10_row_norm.push(log10(squares(&matrix[..n])));
@@ -112,8 +113,8 @@ fn multiply(args: &Args, place: &Place) -> Result<MatrixProduct> {
         n,
         factors: args.factors,
         sigma: args.sigma,
-        dtype: place.dtype.as_str(),
-        device: place.name.clone(),
+        dtype: target.dtype.as_str(),
+        device: target.name.clone(),
         seed: args.common.seed,
         first: Scaled::of(&first, n, log2_sigma),
         product: Scaled::of(&entries, n, carried),
@@ -124,10 +125,10 @@ fn multiply(args: &Args, place: &Place) -> Result<MatrixProduct> {
     })
 }
 
-/// The factor of this number for every trial, `[trials, n, n]`, with σ = 1. More trials leave those before them
-/// as they were.
-fn factor(args: &Args, place: &Place, index: usize) -> Result<Tensor> {
+/// Draws the factor of this number for every trial, `[trials, n, n]`, with σ = 1. The first trials do not
+/// depend on the number of trials.
+fn factor(args: &Args, target: &Target, index: usize) -> Result<Tensor> {
     let key = KeyedV1::new(args.common.seed).key(&format!("matrix-product/factor_{index}"));
     let shape = (args.trials, args.n, args.n);
-    Ok(Initializer::normal(1.0).tensor(key, shape, place.dtype, &place.device)?)
+    Ok(Initializer::normal(1.0).tensor(key, shape, target.dtype, &target.device)?)
 }

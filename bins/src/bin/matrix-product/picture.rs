@@ -6,10 +6,10 @@ use wick_bins::picture::chart::{Chart, Series};
 
 use crate::report::MatrixProduct;
 
-/// More lines than these only make the picture black.
+/// More lines than this only make the picture black.
 const MOST_LINES: usize = 200;
 
-pub(crate) fn draw(report: &MatrixProduct) -> Result<Picture> {
+pub(crate) fn render(report: &MatrixProduct) -> Result<Picture> {
     let trials = report.trials.len().min(MOST_LINES);
     let opacity = (4.0 / trials as f64).clamp(0.12, 1.0);
     let lines = report.trials.iter().take(MOST_LINES).enumerate().map(|(number, trial)| {
@@ -47,5 +47,5 @@ pub(crate) fn draw(report: &MatrixProduct) -> Result<Picture> {
         series,
         ..Chart::default()
     };
-    Picture::draw((760, 480), |area| chart.draw(area))
+    Picture::render((760, 480), |area| chart.draw(area))
 }

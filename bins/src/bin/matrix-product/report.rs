@@ -18,7 +18,7 @@ pub(crate) struct MatrixProduct {
     pub(crate) first: Scaled,
     pub(crate) product: Scaled,
     pub(crate) predicted: Predicted,
-    /// The first factor, of any trial, after which an entry is beyond the type's largest number.
+    /// The first factor of any trial after which an entry exceeds the type's largest number.
     pub(crate) overflow_at: Option<usize>,
     #[serde(skip)]
     pub(crate) largest_log10: f64,
@@ -27,15 +27,16 @@ pub(crate) struct MatrixProduct {
 
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Trial {
-    /// Of the Frobenius norm.
+    /// log10 of the Frobenius norm after each factor.
     pub(crate) log10_norm: Vec<f64>,
-    /// Of the length of the first row: a vector that goes through all factors, of which theory knows the law.
+    /// log10 of the length of the first row: a vector that all factors multiply, whose distribution theory
+    /// knows.
     pub(crate) log10_row_norm: Vec<f64>,
     pub(crate) overflow_at: Option<usize>,
 }
 
-/// log10 of the length of a row, after each factor: the exact mean, and the band that holds 95 % (by the exact variance, and a
-/// normal law, which a sum of many logarithms comes to).
+/// Predicts log10 of the length of a row after each factor: the exact mean, and the band that holds 95 %,
+/// from the exact variance and the normal distribution, which a sum of many logarithms approaches.
 #[derive(Debug, Serialize)]
 pub(crate) struct Predicted {
     pub(crate) log10_row_norm: Vec<f64>,
@@ -51,7 +52,7 @@ impl Predicted {
             return predicted;
         };
         for count in 1..=factors + 1 {
-            // Each factor adds a logarithm of its own.
+            // Each factor adds an independent logarithm.
             let (mean, reach) = (count as f64 * mean, 1.959_964 * (count as f64 * variance).sqrt());
             predicted.log10_row_norm.push(mean * LOG10_E);
             predicted.low.push((mean - reach) * LOG10_E);
@@ -61,7 +62,7 @@ impl Predicted {
     }
 }
 
-/// A matrix `10^exponent · matrix`; without the matrix where it is too large to look at.
+/// A matrix `10^exponent · matrix`, without the entries if it is too large to show.
 #[derive(Debug, Serialize)]
 pub(crate) struct Scaled {
     pub(crate) exponent: i64,
@@ -71,12 +72,12 @@ pub(crate) struct Scaled {
 const MOST_SHOWN: usize = 8;
 
 impl Scaled {
-    /// From the first `n·n` entries, times `2^log2_scale`.
+    /// Scales the first `n·n` entries by `2^log2_scale`.
     pub(crate) fn of(entries: &[f64], n: usize, log2_scale: f64) -> Self {
         let entries = &entries[..n * n];
         let largest = entries.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
         let log = (largest.log2() + log2_scale) * LOG10_2;
-        // Numbers that read well as they are keep no exponent.
+        // Numbers near 1 need no exponent.
         let exponent = if log.abs() < 4.0 { 0 } else { log.floor() as i64 };
         let scale = 10f64.powf(log2_scale * LOG10_2 - exponent as f64);
         let matrix = (n <= MOST_SHOWN)
@@ -125,8 +126,8 @@ impl Report for MatrixProduct {
             let inside = at().filter(|x| (low..=high).contains(x)).count();
             let mean = at().sum::<f64>() / self.trials.len() as f64;
             let numbers = [mean, self.predicted.log10_row_norm[index], low, high].map(short);
-            let share = format!("{inside} of {}", self.trials.len());
-            rows.row(std::iter::once(index.to_string()).chain(numbers).chain([share]));
+            let inside = format!("{inside} of {}", self.trials.len());
+            rows.row(std::iter::once(index.to_string()).chain(numbers).chain([inside]));
         }
         let matrices =
             [self.first.table("The first matrix"), self.product.table("The product of the first trial")];

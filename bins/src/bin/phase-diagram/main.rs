@@ -1,28 +1,33 @@
-//! Order and chaos: where signals and gradients survive depth, by theory and in nets as they come out.
+//! Order and chaos: where signals and gradients survive depth, by theory and in random nets.
 
 mod measure;
+mod merge;
+mod options;
 mod picture;
+mod plane;
 mod report;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::str::FromStr;
 
 use anyhow::Result;
 use clap::Parser;
 use wick_bins::args::{Common, Float};
-use wick_bins::failure::usage;
-use wick_bins::{failure, progress};
+use wick_bins::cli::usage;
+use wick_bins::{cli, progress};
 use wick_model::Activation;
 
-use report::{Experiment, PhaseDiagram};
+use options::{Grid, Range, Shard};
+use plane::Experiment;
+use report::PhaseDiagram;
 
-/// The plane of weight and bias variances for an activation: the critical line, how deep a signal and a gradient get, and the same
-/// measured in real nets on a grid. Parts of the grid can be computed apart (--shard) and joined (--merge).
+/// Maps the plane of weight and bias variances for an activation: the critical line, the depth that a signal
+/// and a gradient reach, and the same measured in random nets on a grid. Parts of the grid can be computed
+/// separately (--shard) and joined (--merge).
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLE)]
 struct Args {
-    /// What each layer applies: tanh, relu, gelu, … (an unknown name lists them)
+    /// The activation of each layer: tanh, relu, gelu, … (an unknown name lists them)
     #[arg(long, value_name = "NAME", default_value = "tanh")]
     activation: Activation,
     /// The range of σ_w, the standard deviation of a weight times √fan_in
@@ -31,7 +36,7 @@ struct Args {
     /// The range of σ_b, the standard deviation of a bias
     #[arg(long, value_name = "LOW,HIGH", allow_hyphen_values = true, default_value = "0,1")]
     sigma_b: Range,
-    /// How many σ_w, and how many σ_b, are measured
+    /// The number of σ_w and of σ_b to measure
     #[arg(long, value_name = "NxN", default_value = "16x11")]
     grid: Grid,
     /// Units of each layer
@@ -43,11 +48,11 @@ struct Args {
     /// Samples of the random input
     #[arg(long, value_name = "N", default_value_t = 32)]
     samples: usize,
-    /// Compute one part of so many: its cells are the same as in the whole
+    /// Compute part K of N; its cells are those of the whole
     #[arg(long, value_name = "K/N", conflicts_with = "merge")]
     shard: Option<Shard>,
-    /// Join the JSON of parts instead of measuring; every cell must be there. All that was measured is in them: of the other
-    /// options only --format, --out and --no-pictures go with it
+    /// Join the JSON of all parts instead of measuring. Only --format, --out and --no-pictures can be given
+    /// with it
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["activation", "sigma_w", "sigma_b", "grid", "width", "depth", "samples", "device", "seed", "dtype"])]
     merge: Vec<PathBuf>,
     #[command(flatten)]
@@ -62,7 +67,7 @@ Examples:
   phase-diagram --merge part-*.json";
 
 fn main() -> ExitCode {
-    failure::run(phase_diagram)
+    cli::run(phase_diagram)
 }
 
 fn phase_diagram(args: Args) -> Result<()> {
@@ -70,19 +75,20 @@ fn phase_diagram(args: Args) -> Result<()> {
         measured(&args)?
     } else {
         args.common.check_out()?;
-        PhaseDiagram::merge(&args.merge)?
+        let (experiment, cells) = merge::merge(&args.merge)?;
+        PhaseDiagram::new(experiment, cells, false)?
     };
-    args.common.finish("phase-diagram", &report, || picture::draw(&report))
+    args.common.finish("phase-diagram", &report, || picture::render(&report))
 }
 
 fn measured(args: &Args) -> Result<PhaseDiagram> {
     if args.width == 0 || args.depth < 4 || args.samples < 2 {
         return Err(usage("too small: --width is 1 or more, --depth 4, and --samples 2"));
     }
-    let place = args.common.place(Float::F32)?;
+    let target = args.common.target(Float::F32)?;
     let (width, depth) = (args.width as f64, args.depth as f64);
     let numbers = depth * (2.0 * width * width + 4.0 * width * args.samples as f64);
-    place.check_memory(numbers, "ask for a smaller --width, --depth or --samples")?;
+    target.check_memory(numbers, "ask for a smaller --width, --depth or --samples")?;
     let experiment = Experiment {
         activation: args.activation.to_string(),
         sigma_w: args.sigma_w.0,
@@ -91,86 +97,19 @@ fn measured(args: &Args) -> Result<PhaseDiagram> {
         width: args.width,
         depth: args.depth,
         samples: args.samples,
-        dtype: place.dtype.as_str().to_owned(),
-        device: place.name.clone(),
+        dtype: target.dtype.as_str().to_owned(),
+        device: target.name.clone(),
         seed: args.common.seed,
     };
     args.common.check_out()?;
     let Shard { index, of } = args.shard.unwrap_or(Shard { index: 0, of: 1 });
-    let mine: Vec<[usize; 2]> = experiment.cells().skip(index).step_by(of).collect();
-    let bar = progress::bar(mine.len(), "phase-diagram");
-    let mut cells = Vec::with_capacity(mine.len());
-    for at in mine {
-        cells.push(measure::cell(&experiment, at, args.activation, &place)?);
+    let part: Vec<[usize; 2]> = experiment.cells().skip(index).step_by(of).collect();
+    let bar = progress::bar(part.len(), "phase-diagram");
+    let mut cells = Vec::with_capacity(part.len());
+    for at in part {
+        cells.push(measure::cell(&experiment, at, args.activation, &target)?);
         bar.inc(1);
     }
     bar.finish_and_clear();
     PhaseDiagram::new(experiment, cells, args.shard.is_some())
-}
-
-/// `LOW,HIGH`, none of them negative, the first less than the second.
-#[derive(Debug, Clone, Copy)]
-struct Range([f64; 2]);
-
-impl Range {
-    const WANTED: &str = "not LOW,HIGH with 0 ≤ LOW < HIGH ≤ 100";
-
-    fn is_one(low: f64, high: f64) -> bool {
-        0.0 <= low && low < high && high <= 100.0
-    }
-}
-
-impl FromStr for Range {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let ends = text.split_once(',').and_then(|(low, high)| Some([low.parse().ok()?, high.parse().ok()?]));
-        match ends {
-            Some([low, high]) if Self::is_one(low, high) => Ok(Self([low, high])),
-            _ => Err(Self::WANTED.into()),
-        }
-    }
-}
-
-/// `16x11`.
-#[derive(Debug, Clone, Copy)]
-struct Grid([usize; 2]);
-
-impl Grid {
-    const WANTED: &str = "not NxN with sides of 2 to 1000";
-
-    fn is_one(sides: [usize; 2]) -> bool {
-        sides.iter().all(|side| (2..=1000).contains(side))
-    }
-}
-
-impl FromStr for Grid {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let sides = text.split_once('x').and_then(|(w, b)| Some([w.parse().ok()?, b.parse().ok()?]));
-        match sides {
-            Some(sides) if Self::is_one(sides) => Ok(Self(sides)),
-            _ => Err(Self::WANTED.into()),
-        }
-    }
-}
-
-/// `3/8`: the third of eight parts.
-#[derive(Debug, Clone, Copy)]
-struct Shard {
-    index: usize,
-    of: usize,
-}
-
-impl FromStr for Shard {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parts = text.split_once('/').and_then(|(k, n)| Some((k.parse().ok()?, n.parse().ok()?)));
-        match parts {
-            Some((k, n)) if (1..=n).contains(&k) => Ok(Self { index: k - 1, of: n }),
-            _ => Err("not K/N with 1 ≤ K ≤ N".into()),
-        }
-    }
 }

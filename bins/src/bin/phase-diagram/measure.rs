@@ -1,19 +1,24 @@
-//! One cell: a net drawn with its σ_w and σ_b, and what becomes of a batch in it.
+//! Measures one cell: a random net with its σ_w and σ_b, and the signals of a batch in it.
 
 use anyhow::Result;
 use candle_core::Tensor;
 use rand::Rng;
-use wick_bins::args::Place;
+use wick_bins::args::Target;
 use wick_bins::data::numbers;
 use wick_init::{InitMap, Initializer, KeyedV1, Rule};
 use wick_model::{Activation, Mlp, MlpConfig};
 use wick_probe::Probe;
 use wick_theory::BatchGeometry;
 
-use crate::report::{Cell, Experiment, Measured};
+use crate::plane::{Cell, Experiment, Measured};
 
-/// Draws the net of a cell, which depends on the seed and on the cell's place alone, and measures it.
-pub(crate) fn cell(experiment: &Experiment, at: [usize; 2], phi: Activation, place: &Place) -> Result<Cell> {
+/// Draws the net of a cell, which depends only on the seed and on the position of the cell, and measures it.
+pub(crate) fn cell(
+    experiment: &Experiment,
+    at: [usize; 2],
+    phi: Activation,
+    target: &Target,
+) -> Result<Cell> {
     let [sigma_w, sigma_b] = experiment.sigmas(at);
     let name = format!("phase-diagram/{}/{}", at[0], at[1]);
     let Experiment { width, depth, samples, .. } = *experiment;
@@ -23,10 +28,10 @@ pub(crate) fn cell(experiment: &Experiment, at: [usize; 2], phi: Activation, pla
         Rule::draw("*.bias", Initializer::normal(sigma_b))?,
     ]);
     let config = MlpConfig::new(width, vec![width; depth], phi).with_bias(true);
-    let mlp = Mlp::new(&config, map.var_builder(place.dtype, &place.device))?;
+    let mlp = Mlp::new(&config, map.var_builder(target.dtype, &target.device))?;
     let normal = |name: &str| -> Result<Tensor> {
         let key = KeyedV1::new(seed).key(name);
-        Ok(Initializer::normal(1.0).tensor(key, (samples, width), place.dtype, &place.device)?)
+        Ok(Initializer::normal(1.0).tensor(key, (samples, width), target.dtype, &target.device)?)
     };
 
     let probe = Probe::new().with_bins(1);
@@ -55,8 +60,8 @@ pub(crate) fn cell(experiment: &Experiment, at: [usize; 2], phi: Activation, pla
     })
 }
 
-/// The slope of the logarithm of the squared gradient on its way back through the upper two thirds of the layers, where lengths
-/// have come to their fixed point.
+/// Returns the slope of the logarithm of the squared gradient, backward through the upper two thirds of the
+/// layers, where the lengths have reached their fixed point.
 fn rate(rms: &[f64]) -> f64 {
     let from = rms.len() / 3;
     let points: Vec<(f64, f64)> =
@@ -74,7 +79,7 @@ mod tests {
 
     #[test]
     fn rates_are_slopes_of_squares() {
-        // From the last layer back, the rms grows by 1.1 a layer: its square by 1.21.
+        // The rms grows backward by 1.1 a layer, and its square by 1.21.
         let rms: Vec<f64> = (0..30).rev().map(|layer| 1.1f64.powi(layer)).collect();
         assert!((rate(&rms).exp() - 1.21).abs() < 1e-12);
     }

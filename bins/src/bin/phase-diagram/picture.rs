@@ -1,4 +1,5 @@
-//! The plane twice: how deep two inputs stay apart, and how deep a gradient gets, with the measured nets on it.
+//! Two pictures of the plane: the depth to which two inputs can be told apart, and the depth that a gradient
+//! reaches, with the measured nets as circles.
 
 use anyhow::Result;
 use plotters::prelude::*;
@@ -8,34 +9,35 @@ use wick_bins::picture::style::{GREY, grey_text, text};
 use wick_bins::picture::{Area, Picture, cannot_draw};
 use wick_bins::progress;
 
-use crate::report::{Both, PhaseDiagram, Predicted, predicted};
+use crate::plane::{Both, Predicted, predicted};
+use crate::report::PhaseDiagram;
 
 const SIZE: (u32, u32) = (1040, 520);
 const TOP: i32 = 44;
-/// The colours' scale on the right.
+/// The width of the colour scale on the right.
 const SCALE: i32 = 92;
-/// How fine the plane is coloured.
+/// The number of coloured cells along each side of the plane.
 const FINE: [usize; 2] = [72, 54];
-/// Depth scales from one layer to a hundred have a colour each.
+/// The colours cover depth scales from one layer to a hundred.
 const SHALLOWEST: f64 = 1.0;
 const DEEPEST: f64 = 100.0;
 
-pub(crate) fn draw(report: &PhaseDiagram) -> Result<Picture> {
+pub(crate) fn render(report: &PhaseDiagram) -> Result<Picture> {
     let e = &report.experiment;
     let phi = e.phi()?;
     let [columns, rows] = FINE;
-    let on = |[low, high]: [f64; 2], place: usize, of: usize| {
-        low + (high - low) * (place as f64 + 0.5) / of as f64
+    let on = |[low, high]: [f64; 2], index: usize, of: usize| {
+        low + (high - low) * (index as f64 + 0.5) / of as f64
     };
     let bar = progress::bar(rows * columns, "picture");
-    let at = |place: usize| {
+    let at = |index: usize| {
         bar.inc(1);
-        let (w, b) = (place % columns, place / columns);
+        let (w, b) = (index % columns, index / columns);
         predicted(phi, [on(e.sigma_w, w, columns), on(e.sigma_b, b, rows)])
     };
     let plane: Vec<Option<Predicted>> = (0..rows * columns).into_par_iter().map(at).collect();
     bar.finish_and_clear();
-    Picture::draw(SIZE, |area| {
+    Picture::render(SIZE, |area| {
         let title = format!("Order and chaos in {} nets", e.activation);
         area.draw_text(&title, &text(18), (12, 10)).map_err(cannot_draw)?;
         let (_, body) = area.split_vertically(TOP);
@@ -63,7 +65,7 @@ fn panel(
     let ([w0, w1], [b0, b1]) = (e.sigma_w, e.sigma_b);
     area.draw_text(title, &text(14), (12, 2)).map_err(cannot_draw)?;
     let (_, body) = area.split_vertically(22);
-    // Circles at the edges are whole.
+    // The margin keeps the circles at the edges whole.
     let (dw, db) = (0.02 * (w1 - w0), 0.02 * (b1 - b0));
     let mut chart = ChartBuilder::on(&body)
         .margin(8)
@@ -84,10 +86,10 @@ fn panel(
         .draw()
         .map_err(cannot_draw)?;
     let [columns, rows] = FINE;
-    let edge = |low: f64, high: f64, place: usize, of: usize| low + (high - low) * place as f64 / of as f64;
+    let edge = |low: f64, high: f64, index: usize, of: usize| low + (high - low) * index as f64 / of as f64;
     let squares = plane.iter().enumerate().map(|(index, at)| {
         let (w, b) = (index % columns, index / columns);
-        // Each runs under the next ones, so that no seam shows.
+        // Each rectangle extends under the next ones, so that no seam is visible.
         let corners = [
             (edge(w0, w1, w, columns), edge(b0, b1, b, rows)),
             (edge(w0, w1, (w + 2).min(columns), columns), edge(b0, b1, (b + 2).min(rows), rows)),
@@ -115,20 +117,21 @@ fn panel(
     Ok(())
 }
 
-/// The critical line as far as it is in the plane.
+/// Returns the part of the critical line that is in the plane.
 fn critical(report: &PhaseDiagram) -> Vec<(f64, f64)> {
     let [low, high] = report.experiment.sigma_w;
     let points = report.critical.iter().map(|point| (point.sigma_w, point.sigma_b));
     points.filter(|(sigma_w, _)| (low..=high).contains(sigma_w)).collect()
 }
 
-/// Circles that leave room between them, on any grid.
+/// Returns the radius of circles that do not touch, on any grid.
 fn radius(grid: [usize; 2], (width, height): (u32, u32)) -> i32 {
-    let room = (width as usize / grid[0]).min(height as usize / grid[1]);
-    (room as i32 / 3).clamp(1, 6)
+    let spacing = (width as usize / grid[0]).min(height as usize / grid[1]);
+    (spacing as i32 / 3).clamp(1, 6)
 }
 
-/// Grey where lengths have no fixed point; the deepest where the scale is infinite.
+/// Returns the colour of a depth: grey if the lengths have no fixed point, and the deepest if the scale is
+/// infinite.
 fn fill(depth: Option<Option<f64>>) -> RGBColor {
     match depth {
         None => RGBColor(200, 200, 200),
@@ -139,8 +142,9 @@ fn fill(depth: Option<Option<f64>>) -> RGBColor {
     }
 }
 
-/// From dark blue over green to yellow, even to the eye and to any colour vision, by its lightness.
-fn along(share: f64) -> RGBColor {
+/// Returns the colour of a fraction, from dark blue over grey to yellow. The lightness is uniform, for any
+/// colour vision.
+fn along(fraction: f64) -> RGBColor {
     const STOPS: [[f64; 3]; 6] = [
         [0.0, 32.0, 76.0],
         [49.0, 68.0, 107.0],
@@ -149,14 +153,14 @@ fn along(share: f64) -> RGBColor {
         [203.0, 186.0, 105.0],
         [255.0, 233.0, 69.0],
     ];
-    let place = share.clamp(0.0, 1.0) * (STOPS.len() - 1) as f64;
-    let left = (place as usize).min(STOPS.len() - 2);
-    let t = place - left as f64;
+    let position = fraction.clamp(0.0, 1.0) * (STOPS.len() - 1) as f64;
+    let left = (position as usize).min(STOPS.len() - 2);
+    let t = position - left as f64;
     let mix = |i: usize| (STOPS[left][i] + t * (STOPS[left + 1][i] - STOPS[left][i])).round() as u8;
     RGBColor(mix(0), mix(1), mix(2))
 }
 
-/// The colours with their depths, and what else is in the plane.
+/// Draws the colours with their depths, and the other signs of the plane.
 fn legend(area: &Area, report: &PhaseDiagram, plane: &[Option<Predicted>]) -> Result<()> {
     const HEIGHT: i32 = 280;
     const ABOVE: i32 = 62;
@@ -170,9 +174,9 @@ fn legend(area: &Area, report: &PhaseDiagram, plane: &[Option<Predicted>]) -> Re
         area.draw(&Rectangle::new([(6, ABOVE + y), (24, ABOVE + HEIGHT)], style)).map_err(cannot_draw)?;
     }
     for depth in [1.0, 3.0, 10.0, 30.0, 100.0] {
-        let share = f64::ln(depth / SHALLOWEST) / f64::ln(DEEPEST / SHALLOWEST);
+        let fraction = f64::ln(depth / SHALLOWEST) / f64::ln(DEEPEST / SHALLOWEST);
         let more = if depth == DEEPEST { "+" } else { "" };
-        label(&format!("{depth}{more}"), ABOVE + ((1.0 - share) * f64::from(HEIGHT)) as i32)?;
+        label(&format!("{depth}{more}"), ABOVE + ((1.0 - fraction) * f64::from(HEIGHT)) as i32)?;
     }
     let mut y = ABOVE + HEIGHT + 28;
     match critical(report)[..] {
@@ -205,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn circles_leave_room() {
+    fn circles_do_not_touch() {
         assert_eq!(radius([16, 11], (400, 390)), 6);
         assert_eq!(radius([40, 30], (400, 390)), 3);
         assert_eq!(radius([1000, 1000], (400, 390)), 1);

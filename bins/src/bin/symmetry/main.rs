@@ -1,4 +1,4 @@
-//! A net with equal weights trained beside one with random weights.
+//! Trains a net with equal weights beside one with random weights.
 
 mod picture;
 mod report;
@@ -9,10 +9,10 @@ use anyhow::{Context, Result};
 use candle_core::{D, DType, Tensor, bail};
 use candle_nn::{Module, Optimizer, SGD};
 use clap::Parser;
-use wick_bins::args::{Common, Float, Place, Spec};
+use wick_bins::args::{Common, Float, Spec, Target};
+use wick_bins::cli::usage;
 use wick_bins::data::digits;
-use wick_bins::failure::usage;
-use wick_bins::{failure, memory, progress};
+use wick_bins::{cli, memory, progress};
 use wick_init::{InitMap, Initializer};
 use wick_model::loss::Loss;
 use wick_model::{Activation, Mlp, MlpConfig, fit};
@@ -27,7 +27,7 @@ struct Args {
     /// Hidden units
     #[arg(long, value_name = "N", default_value_t = 16)]
     hidden: usize,
-    /// What the hidden layer applies (an unknown name lists them)
+    /// The activation of the hidden layer (an unknown name lists them)
     #[arg(long, value_name = "NAME", default_value = "tanh")]
     activation: Activation,
     /// Steps of gradient descent over all digits
@@ -36,10 +36,10 @@ struct Args {
     /// The learning rate
     #[arg(long, value_name = "RATE", default_value_t = 0.5)]
     learning_rate: f64,
-    /// The weight that the net with equal weights starts from
+    /// The value of every weight of the net with equal weights
     #[arg(long, value_name = "W", default_value_t = 0.01)]
     equal: f64,
-    /// How the other net starts, `name` or `name:key=value,…` (an unknown name lists them)
+    /// The initializer of the other net, `name` or `name:key=value,…` (an unknown name lists them)
     #[arg(long, value_name = "SPEC", default_value = "xavier_normal")]
     init: Spec,
     #[command(flatten)]
@@ -53,7 +53,7 @@ Examples:
   symmetry --equal 0 --format json";
 
 fn main() -> ExitCode {
-    failure::run(symmetry)
+    cli::run(symmetry)
 }
 
 fn symmetry(args: Args) -> Result<()> {
@@ -65,12 +65,12 @@ fn symmetry(args: Args) -> Result<()> {
             return Err(usage(format!("{name} is {value}, and must be finite")));
         }
     }
-    let place = args.common.place(Float::F32)?;
-    let (inputs, targets) = task(&place)?;
+    let target = args.common.target(Float::F32)?;
+    let (inputs, one_hot) = task(&target)?;
     let (samples, features) = inputs.dims2()?;
-    let outputs = targets.dim(D::Minus1)?;
+    let outputs = one_hot.dim(D::Minus1)?;
     let numbers = args.hidden as f64 * (4.0 * samples as f64 + 3.0 * (features + outputs) as f64);
-    place.check_memory(numbers, "ask for fewer --hidden units")?;
+    target.check_memory(numbers, "ask for fewer --hidden units")?;
     memory::check(4.0 * args.steps as f64, 8, "ask for fewer --steps")?;
     args.common.check_out()?;
 
@@ -80,7 +80,7 @@ fn symmetry(args: Args) -> Result<()> {
     let equal = Initializer::Constant(args.equal);
     let equal = Spec { text: format!("constant:value={}", args.equal), initializer: equal };
     let train = |init: &Spec| {
-        run(init, &config, &inputs, &targets, &args, &place, &bar).with_context(|| init.text.clone())
+        run(init, &config, &inputs, &one_hot, &args, &target, &bar).with_context(|| init.text.clone())
     };
     let runs = vec![train(&equal)?, train(&args.init)?];
     bar.finish_and_clear();
@@ -93,39 +93,39 @@ fn symmetry(args: Args) -> Result<()> {
         activation: args.activation,
         steps: args.steps,
         learning_rate: args.learning_rate,
-        dtype: place.dtype.as_str(),
-        device: place.name.clone(),
+        dtype: target.dtype.as_str(),
+        device: target.name.clone(),
         seed: args.common.seed,
     };
     let report = Symmetry { experiment, runs };
-    args.common.finish("symmetry", &report, || picture::draw(&report))
+    args.common.finish("symmetry", &report, || picture::render(&report))
 }
 
-/// The digits with pixels in [0, 1], and what they are, one-hot.
-fn task(place: &Place) -> Result<(Tensor, Tensor)> {
+/// Returns the digits with pixels in [0, 1], and their classes, one-hot.
+fn task(target: &Target) -> Result<(Tensor, Tensor)> {
     let (pixels, labels) = digits()?;
-    let targets: Vec<f32> = labels
+    let one_hot: Vec<f32> = labels
         .iter()
         .flat_map(|&label| (0..10).map(move |digit| f32::from(u8::from(digit == label))))
         .collect();
-    let targets = Tensor::from_vec(targets, (labels.len(), 10), &candle_core::Device::Cpu)?;
-    let inputs = (pixels.tensor(place)? * (1.0 / 16.0))?;
-    Ok((inputs, targets.to_dtype(place.dtype)?.to_device(&place.device)?))
+    let one_hot = Tensor::from_vec(one_hot, (labels.len(), 10), &candle_core::Device::Cpu)?;
+    let inputs = (pixels.tensor(target)? * (1.0 / 16.0))?;
+    Ok((inputs, one_hot.to_dtype(target.dtype)?.to_device(&target.device)?))
 }
 
 fn run(
     init: &Spec,
     config: &MlpConfig,
     inputs: &Tensor,
-    targets: &Tensor,
+    one_hot: &Tensor,
     args: &Args,
-    place: &Place,
+    target: &Target,
     bar: &indicatif::ProgressBar,
 ) -> Result<Run> {
     let map = InitMap::new(args.common.seed).with_default_init(init.initializer.clone());
-    let mlp = Mlp::new(config, map.var_builder(place.dtype, &place.device))?;
+    let mlp = Mlp::new(config, map.var_builder(target.dtype, &target.device))?;
     let mut run = Run { init: init.text.clone(), loss: Vec::new(), spread: Vec::new(), accuracy: 0.0 };
-    let objective = || Loss::CrossEntropy.forward(&mlp.forward(inputs)?, targets);
+    let objective = || Loss::CrossEntropy.forward(&mlp.forward(inputs)?, one_hot);
     let mut optimizer = SGD::new(map.vars(), args.learning_rate)?;
     fit(&mut optimizer, args.steps, objective, |step, loss| {
         if !loss.is_finite() {
@@ -136,13 +136,13 @@ fn run(
         bar.inc(1);
         Ok(())
     })?;
-    let right = mlp.forward(inputs)?.argmax(D::Minus1)?.eq(&targets.argmax(D::Minus1)?)?;
+    let right = mlp.forward(inputs)?.argmax(D::Minus1)?.eq(&one_hot.argmax(D::Minus1)?)?;
     run.accuracy = right.to_dtype(DType::F64)?.mean_all()?.to_scalar()?;
     Ok(run)
 }
 
-/// How far any hidden unit is from the first: the largest difference of a weight into it, or out of it, from
-/// the first unit's. Zero means that all are equal to the bit.
+/// Returns how much the hidden units differ: the largest difference of a weight into or out of any unit from
+/// the first unit's. Zero means that all units are equal to the bit.
 fn spread(mlp: &Mlp) -> candle_core::Result<f64> {
     let mut largest: f64 = 0.0;
     for (layer, dim) in mlp.layers().zip([0, 1]) {

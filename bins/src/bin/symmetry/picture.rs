@@ -6,7 +6,7 @@ use wick_bins::picture::chart::{Chart, Series};
 
 use crate::report::{Run, Symmetry};
 
-pub(crate) fn draw(report: &Symmetry) -> Result<Picture> {
+pub(crate) fn render(report: &Symmetry) -> Result<Picture> {
     let lines = |values: fn(&Run) -> &[f64]| -> Vec<Series> {
         let runs = report.runs.iter().enumerate();
         runs.map(|(number, run)| {
@@ -26,7 +26,7 @@ pub(crate) fn draw(report: &Symmetry) -> Result<Picture> {
     };
     let loss = chart("What is learned", "cross entropy", lines(|run| &run.loss));
     let spread = chart("How far the hidden units are apart", "largest difference", lines(|run| &run.spread));
-    Picture::draw((1100, 440), |area| {
+    Picture::render((1100, 440), |area| {
         let (left, right) = area.split_horizontally(550);
         loss.draw(&left)?;
         spread.draw(&right)

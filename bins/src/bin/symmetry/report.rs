@@ -27,11 +27,11 @@ pub(crate) struct Experiment {
 #[derive(Debug, Serialize)]
 pub(crate) struct Run {
     pub(crate) init: String,
-    /// Before each step, and after the last one.
+    /// The loss before each step, and after the last one.
     pub(crate) loss: Vec<f64>,
-    /// Of the hidden units, likewise.
+    /// The spread of the hidden units, at the same times.
     pub(crate) spread: Vec<f64>,
-    /// The share of digits that the trained net reads right.
+    /// The fraction of the digits that the trained net classifies correctly.
     pub(crate) accuracy: f64,
 }
 

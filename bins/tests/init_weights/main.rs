@@ -2,20 +2,24 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
 
+mod refusals;
+#[path = "../support/mod.rs"]
+mod support;
+
 use std::fs;
 use std::path::Path;
 
-use assert_cmd::Command;
 use candle_core::{Device, Tensor};
 use serde_json::Value;
+use support::command;
 
 fn run(folder: &Path, arguments: &[&str]) -> Vec<u8> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_init-weights"));
+    let mut command = command("init-weights", &[]);
     command.args(arguments).current_dir(folder).assert().success().get_output().stdout.clone()
 }
 
 fn fails(folder: &Path, arguments: &[&str], code: i32, part: &str) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_init-weights"));
+    let mut command = command("init-weights", &[]);
     let output = command.args(arguments).current_dir(folder).assert().failure().get_output().clone();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!((output.status.code(), stderr.lines().count()), (Some(code), 1), "{arguments:?}: {stderr}");
@@ -81,7 +85,7 @@ fn with_the_torch_stream_the_file_is_what_pytorch_draws() {
     shapes.extend(projection.map(|part| format!("lstm_with_projection.{part}")));
     let mut arguments = vec!["--stream", "torch", "--seed", "2024"];
     arguments.extend(shapes.iter().flat_map(|shape| ["--shape", shape.as_str()]));
-    // By rules of our own, and by the preset.
+    // The file is drawn by our rules, and by the preset.
     run(folder.path(), &[&arguments[..], &["--rules", "rules.toml", "--out", "w.safetensors"]].concat());
     run(folder.path(), &[&arguments[..], &["--preset", "torch", "--out", "p.safetensors"]].concat());
     let bytes = |name: &str| fs::read(folder.path().join(name)).unwrap();
@@ -134,7 +138,7 @@ fn like_another_file_and_the_same_bytes_twice() {
     assert_ne!(fs::read(path("a.safetensors")).unwrap(), fs::read(path("b.safetensors")).unwrap());
 }
 
-/// A file has its tensors in the order of their names: a bias before its weight.
+/// A file has its tensors in the order of their names, so that a bias comes before its weight.
 #[test]
 fn like_a_file_by_pytorchs_defaults() {
     let folder = tempfile::tempdir().unwrap();
@@ -155,14 +159,14 @@ fn like_a_file_by_pytorchs_defaults() {
 }
 
 #[test]
-fn a_rule_that_no_tensor_meets_is_warned_of() {
+fn an_unmatched_rule_gives_a_warning() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(
         folder.path().join("r.toml"),
         "[[rule]]\npattern = \"**\"\ninit = \"ones\"\n[[rule]]\npattern = \"typo\"\ninit = \"ones\"\n",
     )
     .unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_init-weights"));
+    let mut command = command("init-weights", &[]);
     let assert =
         command.args(["--shape", "w=2x2", "--rules", "r.toml"]).current_dir(folder.path()).assert().success();
     let stderr = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
@@ -180,7 +184,8 @@ fn every_format_has_every_tensor() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "no --out, no file");
 }
 
-/// A file's tensors in their own types, or all in one; what is no weight is left out and told about.
+/// The tensors of a file keep their types, or all get one. A tensor that is no weight is left out with a
+/// warning.
 #[test]
 fn like_a_file_of_many_types() {
     use candle_core::DType;
@@ -192,7 +197,7 @@ fn like_a_file_of_many_types() {
     let path = folder.path().join("mixed.safetensors");
     candle_core::safetensors::save(&tensors, &path).unwrap();
     let drawn = |more: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_init-weights"));
+        let mut command = command("init-weights", &[]);
         command
             .args(["--like", "mixed.safetensors", "--init", "lecun_normal", "--out", "w.safetensors"])
             .args(more);
@@ -209,12 +214,12 @@ fn like_a_file_of_many_types() {
     assert!(drawn(&["--dtype", "f64"]).iter().all(|(_, dtype)| *dtype == DType::F64));
     let counts = std::collections::HashMap::from([("counts", ones(DType::I64))]);
     candle_core::safetensors::save(&counts, &path).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_init-weights"));
+    let mut command = command("init-weights", &[]);
     command.args(["--like", "mixed.safetensors", "--init", "ones"]).current_dir(folder.path());
     command.assert().code(1);
 }
 
-/// A tebibyte of counts that is not there to be read: the header is all that is.
+/// The file claims a tebibyte of counts, of which only the header exists.
 #[test]
 fn of_a_file_only_the_header_is_read() {
     use std::io::Write;
@@ -235,7 +240,7 @@ fn of_a_file_only_the_header_is_read() {
     assert_eq!(manifest["tensors"][0]["name"], "w");
 }
 
-/// What --print-rules prints is what the preset does, learning rates and all.
+/// The rules that --print-rules prints do what the preset does, with its learning rates.
 #[test]
 fn a_printed_preset_draws_the_same() {
     let folder = tempfile::tempdir().unwrap();
@@ -258,7 +263,7 @@ fn a_printed_preset_draws_the_same() {
     }
 }
 
-/// What a batch norm counts, as PyTorch's and Keras' layers have it.
+/// The running statistics of a batch norm start as in PyTorch's and Keras' layers.
 #[test]
 fn batch_norms_start_with_unit_variance() {
     let folder = tempfile::tempdir().unwrap();
@@ -278,91 +283,13 @@ fn batch_norms_start_with_unit_variance() {
     }
 }
 
-/// A tensor without elements has no standard deviation, in every format.
+/// A tensor without elements has no standard deviation in any format.
 #[test]
-fn nothing_is_no_number() {
+fn no_elements_have_no_std() {
     let folder = tempfile::tempdir().unwrap();
     for format in ["table", "csv", "json"] {
         let arguments = ["--shape", "w=0x4", "--init", "lecun_normal", "--format", format];
         let text = String::from_utf8(run(folder.path(), &arguments)).unwrap();
         assert!(!text.contains("NaN"), "{text}");
     }
-}
-
-#[test]
-fn bad_input_is_one_line() {
-    let folder = tempfile::tempdir().unwrap();
-    let fails = |arguments: &[&str], code, part: &str| fails(folder.path(), arguments, code, part);
-    let w = ["--shape", "w=3x4"];
-    fails(&[], 2, "no tensors: name some with --shape");
-    fails(&w, 2, "say how the tensors start");
-    fails(&["--shape", "w", "--init", "ones"], 2, "NAME=800x750");
-    fails(&["--shape", "w=3x-1", "--init", "ones"], 2, "NAME=800x750");
-    fails(&[&w[..], &["--shape", "w=5", "--init", "ones"]].concat(), 2, "'w' is named twice");
-    fails(&[&w[..], &["--preset", "gpt7"]].concat(), 2, "known: torch, keras, gpt2, llama, t-fixup, mup");
-    fails(&[&w[..], &["--preset", "mup", "--base-width", "nan"]].concat(), 2, "a finite number above 0");
-    for preset in ["gpt2", "llama", "t-fixup"] {
-        fails(
-            &[&w[..], &["--preset", preset]].concat(),
-            2,
-            "goes by the model's depth: give it as --layers N",
-        );
-    }
-    let beyond = ["--shape", "h.3.mlp.c_proj.weight=3x4", "--preset", "gpt2", "--layers", "3"];
-    fails(&beyond, 1, "'h.3.mlp.c_proj.weight': layer 3 is beyond the 3 layers");
-    fails(&["--shape", "c=6x2x3x3", "--shape", "d", "--init", "ones", "--print-rules"], 2, "NAME=800x750");
-    fails(&["--print-rules"], 2, "say how the tensors start");
-    fails(
-        &["--shape", "x.scale=3", "--shape", "y.shift=2", "--preset", "torch"],
-        1,
-        "'x.scale' [3], 'y.shift' [2]",
-    );
-    fails(&[&w[..], &["--preset", "gpt2", "--layers", "0"]].concat(), 2, "0 is not in 1..=10000");
-    fails(
-        &[&w[..], &["--stream", "torch", "--init", "torch.trunc_normal:a=3,b=10000000"]].concat(),
-        1,
-        "one uniform in a thousand",
-    );
-    fails(&[&w[..], &["--init", "sparse:sparsity=1.5"]].concat(), 2, "sparsity = 1.5 is out of range");
-    fails(&[&w[..], &["--init", "dirac"]].concat(), 1, "'w': dirac cannot fill shape [3, 4]");
-    fails(&["--shape", "b=3", "--init", "he_normal"], 1, "'b': shape [3] has no fans");
-    fails(&["--shape", "c=2x3x3", "--init", "delta_orthogonal"], 1, "no more inputs than outputs");
-    fails(&["--shape", "w=1000000x100000000", "--init", "ones"], 2, "PiB of memory");
-    fails(&["--shape", "a.bias=3", "--preset", "torch"], 1, "no tensor 'a.weight' has been made");
-    fails(&["--like", "missing.safetensors", "--init", "ones"], 1, "cannot read 'missing.safetensors'");
-    fs::write(folder.path().join("foreign.safetensors"), b"no safetensors").unwrap();
-    fails(&["--like", "foreign.safetensors", "--init", "ones"], 1, "cannot read 'foreign.safetensors'");
-    let weights = ["--shape", "w=30x40", "--init", "normal:std=1", "--out", "whole.safetensors"];
-    run(folder.path(), &weights);
-    let bytes = fs::read(folder.path().join("whole.safetensors")).unwrap();
-    for cut in [3, 20, bytes.len() - 1] {
-        fs::write(folder.path().join("cut.safetensors"), &bytes[..cut]).unwrap();
-        fails(&["--like", "cut.safetensors", "--init", "ones"], 1, "cannot read 'cut.safetensors'");
-    }
-    for (text, part) in [
-        ("strict = 7", "line 1: invalid type"),
-        ("\n[[rule]]\npattern = \"**\"\n", "missing field `init`"),
-        ("[[rule]]\npattern = \"a..b\"\ninit = \"ones\"", "rule 1: cannot read the pattern 'a..b'"),
-        ("[[rule]]\npattern = \"**\"\ninit = \"none\"", "rule 1: unknown initializer 'none'"),
-        ("[[rule]]\npattern = \"**\"\ninit = \"ones\"\nparts = 2\ngroups = 2", "one can be given"),
-        ("strict = false", "strict = false: no layer is here to say"),
-        ("[[rule]]\npattern = \"**\"\ninit = \"hint\"", "rule 1: init = \"hint\": no layer is here"),
-        ("[[rule]]\npattern = \"**\"\ninit = \"ones\"\nparts = 0", "rule 1: groups, parts and stride are"),
-        ("[[rule]]\npattern = \"**\"\ninit = \"ones\"\nstride = 2", "rule 1: stride is that of transposed"),
-        ("[[rule]]\npattern = \"**\"\ninit = \"ones\"\ngroups = 2", "does not fit the layout groups=2"),
-        (
-            "[[rule]]\npattern = \"**\"\ninit = \"ones\"\nlearning_rate = \"fast\"",
-            "rule 1: learning_rate = NaN",
-        ),
-        ("strict = true\n[[rule]]\npattern = \"x\"\ninit = \"ones\"", "no rule for 'w' [3, 4]"),
-    ] {
-        fs::write(folder.path().join("r.toml"), text).unwrap();
-        fails(&[&w[..], &["--rules", "r.toml"]].concat(), 1, part);
-    }
-    fs::write(folder.path().join("file"), "kept").unwrap();
-    fails(
-        &[&w[..], &["--init", "ones", "--out", "file/w.safetensors"]].concat(),
-        1,
-        "cannot make the folder 'file'",
-    );
 }

@@ -1,4 +1,5 @@
-//! From a result to an exit code and one line on stderr.
+//! The frame of a program: it reads the arguments, and turns a result into an exit code and one line on
+//! stderr.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -7,7 +8,9 @@ use anyhow::Result;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-/// What was asked for cannot be meant: exit code 2. Everything else that fails is a failed run: exit code 1.
+use crate::threads;
+
+/// The arguments are wrong: exit code 2. Every other error is a failed run: exit code 1.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Usage(String);
@@ -17,20 +20,22 @@ pub fn usage(message: impl Into<String>) -> anyhow::Error {
     Usage(message.into()).into()
 }
 
-/// Reads the arguments, runs the program, and turns what comes of it into an exit code: 0, 1 for a failed run,
-/// 2 for arguments that cannot be meant. An error is one line on stderr.
+/// Reads the arguments, runs the program, and returns its exit code: 0 for success, 1 for a failed run, 2 for
+/// wrong arguments. An error is one line on stderr. A signal that ends the process removes its temporary
+/// files first.
 pub fn run<A: Parser>(program: impl FnOnce(A) -> Result<()>) -> ExitCode {
     let arguments = match parse::<A>() {
         Ok(arguments) => arguments,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
-            // A reader that has gone away is no failure.
+            // A closed pipe is no failure.
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
         Err(error) => return complain(&one_line(&error.render().to_string()), 2),
     };
+    wick_files::remove_temporaries_on_signals();
     wick_kernels::retain_freed_memory();
-    match program(arguments) {
+    match threads::start().and_then(|()| program(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -40,7 +45,8 @@ pub fn run<A: Parser>(program: impl FnOnce(A) -> Result<()>) -> ExitCode {
     }
 }
 
-/// The arguments. A negative number is a value and no option's name, so that what refuses it can name the option.
+/// Reads the arguments. A negative number is a value and not the name of an option, so that the error that
+/// refuses it can name the option.
 fn parse<A: Parser>() -> Result<A, clap::Error> {
     let takes_a_value = |arg: clap::Arg| {
         if arg.get_action().takes_values() { arg.allow_negative_numbers(true) } else { arg }
@@ -48,6 +54,7 @@ fn parse<A: Parser>() -> Result<A, clap::Error> {
     A::from_arg_matches(&A::command().mut_args(takes_a_value).try_get_matches()?)
 }
 
+/// Prints the one line of an error, and returns the exit code.
 fn complain(line: &str, code: u8) -> ExitCode {
     let mut stderr = io::stderr().lock();
     let coloured = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none();
@@ -59,45 +66,48 @@ fn complain(line: &str, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// clap's message without its usage and hints, on one line.
+/// Returns clap's message without its usage and hints, on one line.
 fn one_line(rendered: &str) -> String {
     let message = rendered.split("\n\nUsage:").next().unwrap_or(rendered);
     let message = message.split("\n\nFor more information").next().unwrap_or(message);
     message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The error and its causes on one line. Of each, the first line only: candle puts backtraces behind it.
+/// Returns the error and its causes on one line, each by its first line: candle appends backtraces to its
+/// errors.
 fn chain(error: &anyhow::Error) -> String {
     let mut parts: Vec<String> = Vec::new();
     for cause in error.chain() {
         let text = cause.to_string();
         let line = text.lines().next().unwrap_or_default().trim().to_owned();
-        // A transparent error repeats what it wraps.
+        // A transparent error repeats the text of its cause.
         if !line.is_empty() && !parts.iter().any(|part| part.contains(&line)) {
             parts.push(line);
         }
     }
-    let said = parts.join(": ");
+    let text = parts.join(": ");
     match memory_now() {
-        Some(now) if said.contains("OUT_OF_MEMORY") => {
-            format!("out of memory on the GPU, of which {now}: ask for smaller sizes ({said})")
+        Some(now) if text.contains("OUT_OF_MEMORY") => {
+            format!("out of memory on the GPU, of which {now}: ask for smaller sizes ({text})")
         }
-        _ => said,
+        _ => text,
     }
 }
 
-/// What is free on the GPU that this thread has opened.
+/// Returns how much memory is free on the GPU that this thread has opened.
 fn memory_now() -> Option<String> {
     #[cfg(feature = "cuda")]
     {
+        use crate::output::size;
+
         let (free, all) = candle_core::cuda_backend::cudarc::driver::result::mem_get_info().ok()?;
-        let size = |bytes: usize| crate::memory::size(bytes as f64);
-        Some(format!("{} of {} are free now", size(free), size(all)))
+        Some(format!("{} of {} are free now", size(free as f64), size(all as f64)))
     }
     #[cfg(not(feature = "cuda"))]
     None
 }
 
+/// Whether the error is a pipe whose reader has closed it.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let direct = cause.downcast_ref::<io::Error>().map(io::Error::kind);

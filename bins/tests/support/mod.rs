@@ -1,4 +1,4 @@
-//! Running the programs.
+//! Runs the programs.
 
 #![allow(dead_code)] // Each test file uses some of these.
 
@@ -8,22 +8,15 @@ use std::process::Output;
 use assert_cmd::Command;
 use serde_json::Value;
 
-/// Where each program is: in the folder that `WICK_PROGRAMS` names, or else where it was built.
-fn path(program: &str) -> PathBuf {
-    if let Some(folder) = std::env::var_os("WICK_PROGRAMS") {
-        return Path::new(&folder).join(program);
+/// The path of a program: in the folder that `WICK_PROGRAMS` names, or where cargo built it.
+pub(crate) fn path(program: &str) -> PathBuf {
+    match std::env::var_os("WICK_PROGRAMS") {
+        Some(folder) => Path::new(&folder).join(program),
+        None => {
+            let name = format!("{program}{}", std::env::consts::EXE_SUFFIX);
+            Path::new(env!("CARGO_BIN_EXE_layer-stats")).with_file_name(name)
+        }
     }
-    let built = match program {
-        "layer-stats" => env!("CARGO_BIN_EXE_layer-stats"),
-        "forward-backward" => env!("CARGO_BIN_EXE_forward-backward"),
-        "activation-gradient" => env!("CARGO_BIN_EXE_activation-gradient"),
-        "matrix-product" => env!("CARGO_BIN_EXE_matrix-product"),
-        "device-bench" => env!("CARGO_BIN_EXE_device-bench"),
-        "phase-diagram" => env!("CARGO_BIN_EXE_phase-diagram"),
-        "symmetry" => env!("CARGO_BIN_EXE_symmetry"),
-        _ => panic!("no program {program}"),
-    };
-    built.into()
 }
 
 pub(crate) fn command(program: &str, arguments: &[&str]) -> Command {
@@ -32,7 +25,7 @@ pub(crate) fn command(program: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a program on the CPU without pictures, and returns its stdout, if it succeeds.
+/// Runs a program on the CPU without pictures, and returns its stdout. The test fails if the program does.
 pub(crate) fn stdout(program: &str, arguments: &[&str]) -> String {
     let assert = command(program, arguments).args(["--device", "cpu", "--no-pictures"]).assert().success();
     String::from_utf8(assert.get_output().stdout.clone()).unwrap()

@@ -1,0 +1,148 @@
+//! A table of numbers.
+
+use anyhow::{Result, bail};
+use candle_core::{DType, Device, Tensor};
+
+use crate::args::Target;
+use crate::limits::largest;
+
+/// A table of numbers, row by row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Matrix {
+    /// The number of rows: samples.
+    pub rows: usize,
+    /// The number of columns: features.
+    pub columns: usize,
+    /// `rows · columns` finite numbers.
+    pub values: Vec<f64>,
+}
+
+impl Matrix {
+    /// Keeps the first `rows` rows.
+    pub fn take(mut self, rows: usize) -> Self {
+        self.rows = self.rows.min(rows);
+        self.values.truncate(self.rows * self.columns);
+        self
+    }
+
+    /// Shifts and scales each column to mean 0 and standard deviation 1, to the precision of its numbers. A
+    /// column of equal numbers becomes 0.
+    pub fn standardize(mut self) -> Self {
+        for column in 0..self.columns {
+            let mut cells: Vec<f64> =
+                self.values.iter().skip(column).step_by(self.columns).copied().collect();
+            standardize(&mut cells);
+            for (x, cell) in self.values.iter_mut().skip(column).step_by(self.columns).zip(cells) {
+                *x = cell;
+            }
+        }
+        self
+    }
+
+    /// Returns the table as a tensor `[rows, columns]`.
+    ///
+    /// # Errors
+    /// Names the row, the column and the number that the type cannot hold, or says why the device refuses.
+    pub fn tensor(&self, target: &Target) -> Result<Tensor> {
+        let limit = largest(target.dtype);
+        if let Some(at) = self.values.iter().position(|x| x.abs() > limit) {
+            let (row, column) = (at / self.columns + 1, at % self.columns + 1);
+            let (value, dtype) = (self.values[at], target.dtype.as_str());
+            bail!("row {row}, column {column}: {value} is beyond the largest {dtype}");
+        }
+        let tensor = Tensor::from_slice(&self.values, (self.rows, self.columns), &Device::Cpu)?;
+        Ok(tensor.to_dtype(target.dtype)?.to_device(&target.device)?)
+    }
+}
+
+/// Standardizes numbers in two passes. Each pass scales the numbers by a power of two, which is exact, so
+/// that neither sums nor squares overflow or vanish.
+fn standardize(xs: &mut [f64]) {
+    let (low, high) = xs.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(*x), h.max(*x)));
+    if low >= high {
+        return xs.fill(0.0);
+    }
+    scale_to_one(xs);
+    // The first mean is off by rounding errors of the size of the numbers, the mean of the deviations only by
+    // some of the size of the deviations.
+    for _ in 0..2 {
+        let mean = mean(xs);
+        xs.iter_mut().for_each(|x| *x -= mean);
+    }
+    scale_to_one(xs);
+    let std = (xs.iter().map(|x| x * x).sum::<f64>() / xs.len() as f64).sqrt();
+    xs.iter_mut().for_each(|x| *x /= std);
+}
+
+fn mean(xs: &[f64]) -> f64 {
+    xs.iter().sum::<f64>() / xs.len() as f64
+}
+
+/// Scales numbers by a power of two to a largest magnitude between 1/2 and 2.
+fn scale_to_one(xs: &mut [f64]) {
+    let largest = xs.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
+    let exponent = largest.log2().floor() as i32;
+    // One factor could overflow for subnormal numbers.
+    let (half, rest) = (-exponent / 2, -exponent - -exponent / 2);
+    xs.iter_mut().for_each(|x| *x = *x * 2f64.powi(half) * 2f64.powi(rest));
+}
+
+/// Returns the elements of a tensor, row by row.
+///
+/// # Errors
+/// Fails if the elements cannot be copied from the device.
+pub fn numbers(tensor: &Tensor) -> Result<Vec<f64>> {
+    Ok(tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_beyond_the_type_are_named() {
+        let target = |dtype| Target { device: Device::Cpu, name: "cpu".into(), dtype };
+        let matrix = Matrix { rows: 2, columns: 2, values: vec![1.0, 2.0, 3.0, -70000.0] };
+        assert!(matrix.tensor(&target(DType::BF16)).is_ok());
+        let error = matrix.tensor(&target(DType::F16)).unwrap_err().to_string();
+        assert_eq!(error, "row 2, column 2: -70000 is beyond the largest f16");
+    }
+
+    #[test]
+    fn standardized_columns_have_mean_0_and_std_1() {
+        let matrix = Matrix { rows: 3, columns: 2, values: vec![1.0, 7.0, 2.0, 7.0, 3.0, 7.0] }.standardize();
+        let side = 1.5f64.sqrt();
+        let expected = [-side, 0.0, 0.0, 0.0, side, 0.0];
+        assert!(matrix.values.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-15), "{matrix:?}");
+    }
+
+    /// Columns far from 0, large, small and subnormal have mean 0 and std 1, each to its own precision.
+    #[test]
+    fn columns_of_any_size_are_standardized() {
+        let wave = |i: usize| ((i * 37) % 101) as f64 / 50.0 - 1.0;
+        type Column = fn(f64) -> f64;
+        let columns: [(Column, f64); 6] = [
+            (|x| 1e9 + 5e-4 * x, 1e-3),
+            (|x| 1e200 * x, 1e-12),
+            (|x| 1e-200 * x, 1e-12),
+            (|x| 1e-310 * x, 1e-9),
+            (|x| 1.7e308 * x, 1e-12),
+            // A clock in nanoseconds, whose steps are some microseconds.
+            (|x| 1.7e18 + (x * 1e5).round() * 1e3, 1e-4),
+        ];
+        for (number, (column, precision)) in columns.into_iter().enumerate() {
+            let values: Vec<f64> = (0..101).map(|i| column(wave(i))).collect();
+            let matrix = Matrix { rows: 101, columns: 1, values }.standardize();
+            let expected: Vec<f64> =
+                (0..101).map(|i| wave(i) / (102.0f64 * 100.0 / 12.0 / 2500.0).sqrt()).collect();
+            for (got, expected) in matrix.values.iter().zip(&expected) {
+                assert!((got - expected).abs() < precision, "column {number}: {got} for {expected}");
+            }
+            let std = (matrix.values.iter().map(|x| x * x).sum::<f64>() / 101.0).sqrt();
+            assert!(mean(&matrix.values).abs() < 1e-14 && (std - 1.0).abs() < 1e-14, "column {number}");
+        }
+        let mut constant = vec![0.1 + 0.2; 7];
+        standardize(&mut constant);
+        assert_eq!(constant, [0.0; 7]);
+    }
+}

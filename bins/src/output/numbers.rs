@@ -1,0 +1,79 @@
+//! Numbers as text: rounded for people, with all digits for programs.
+
+/// A number for people: four significant digits, in scientific notation if it is far from 1.
+///
+/// ```
+/// use wick_bins::output::short;
+///
+/// assert_eq!(short(0.26359), "0.2636");
+/// assert_eq!(short(-12.3456), "-12.35");
+/// assert_eq!(short(4.937e-7), "4.937e-7");
+/// assert_eq!(short(0.099_999_99), "0.1000");
+/// assert_eq!(short(0.0), "0");
+/// ```
+pub fn short(x: f64) -> String {
+    let scientific = format!("{x:.3e}");
+    // The exponent after rounding: 0.99999 is 1.000.
+    match scientific.split_once('e').and_then(|(_, exponent)| exponent.parse::<i32>().ok()) {
+        _ if x == 0.0 => "0".into(),
+        Some(exponent) if (-3..5).contains(&exponent) => {
+            let decimals = (3 - exponent).max(0) as usize;
+            format!("{x:.decimals$}")
+        }
+        _ => scientific,
+    }
+}
+
+/// A number for programs: all its digits, in scientific notation beyond 1e±15. It is empty if the number is
+/// not finite, where JSON has `null`.
+///
+/// ```
+/// use wick_bins::output::exact;
+///
+/// assert_eq!([0.1, 0.0, 1e15, -2.5e-16].map(exact), ["0.1", "0", "1e15", "-2.5e-16"]);
+/// assert_eq!(exact(f64::NAN), "");
+/// ```
+pub fn exact(x: f64) -> String {
+    if !x.is_finite() {
+        String::new()
+    } else if x == 0.0 || (1e-15..1e15).contains(&x.abs()) {
+        x.to_string()
+    } else {
+        format!("{x:e}")
+    }
+}
+
+/// A number of bytes for people, in units of 1024.
+///
+/// ```
+/// use wick_bins::output::size;
+///
+/// assert_eq!(size(1000.0), "1000.0 B");
+/// assert_eq!(size(1536.0 * 1024.0), "1.5 MiB");
+/// assert_eq!(size(2f64.powi(80)), "1048576.0 EiB");
+/// ```
+pub fn size(bytes: f64) -> String {
+    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let power = (bytes.max(1.0).log2() / 10.0) as usize;
+    let power = power.min(UNITS.len() - 1);
+    format!("{:.1} {}", bytes / 1024f64.powi(power as i32), UNITS[power])
+}
+
+/// A ratio for people: `×0.5`, or a dash if it is not finite.
+///
+/// ```
+/// use wick_bins::output::times;
+///
+/// assert_eq!([2.0, f64::NAN].map(times), ["×2.000", "–"]);
+/// ```
+pub fn times(ratio: f64) -> String {
+    if ratio.is_finite() { format!("×{}", short(ratio)) } else { "–".into() }
+}
+
+/// The shape of a tensor: `750×800`, or `scalar`.
+pub fn shape(dims: &[usize]) -> String {
+    if dims.is_empty() {
+        return "scalar".into();
+    }
+    dims.iter().map(usize::to_string).collect::<Vec<_>>().join("×")
+}
