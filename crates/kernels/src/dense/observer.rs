@@ -5,8 +5,9 @@ use std::sync::Arc;
 use candle_core::{Result, Tensor};
 use wick_theory::Activation;
 
-use crate::deferred::DeferredStats;
-use crate::summary::{Summary, fraction_outside, summarize};
+use crate::stats::deferred::DeferredStats;
+use crate::stats::partial::Summary;
+use crate::stats::summary::{fraction_outside, summarize};
 
 /// An observer of what passes through a [`dense`](crate::dense()) layer. The layer takes the statistics while it computes,
 /// when the numbers are in the cache.

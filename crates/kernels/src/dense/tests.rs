@@ -1,7 +1,13 @@
 use super::*;
-use crate::deferred::DeferredStats;
-use crate::summary::{fraction_outside, summarize};
+use crate::activation::activate;
+use crate::dense::detached::DensePass;
+use crate::dense::observer::{ObservedGradient, ObservedOutput};
+use crate::stats::deferred::DeferredStats;
+use crate::stats::partial::Summary;
+use crate::stats::summary::{fraction_outside, summarize};
+use candle_core::{DType, Device, Shape, bail};
 use candle_core::{Var, backprop::GradStore};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn wave(shape: impl Into<Shape>, dtype: DType, seed: f64) -> Var {
