@@ -3,13 +3,13 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{Device, Result, Tensor};
-use wick_kernels::Observer;
+use wick_kernels::{ObservedGradient, ObservedOutput, Observer};
 use wick_theory::Activation;
 
 use crate::bad::{BadTensor, inspect};
 use crate::log::{Flat, Log, Record, Seen, Totals};
 use crate::units::slope_square;
-use crate::{Stats, Summary, Units, fraction_outside, summarize, tap};
+use crate::{Stats, Units, fraction_outside, summarize, tap};
 
 /// Taps by name, and what they recorded. Clones share the records, so that a probe can sit in every layer.
 ///
@@ -288,16 +288,23 @@ impl Observer for Ear {
         self.probe.bins
     }
 
-    fn forward(&self, output: Summary, saturated: f64) {
-        let flat = Flat { activation: self.activation, saturated: Some(saturated), slope_square: None };
-        let record = || self.probe.lock().open(&self.name, Seen::heard(output), flat);
-        *self.number() = self.probe.is_looking().then(record);
+    fn is_active(&self) -> bool {
+        self.probe.is_looking()
     }
 
-    fn backward(&self, gradient: Summary) {
+    fn forward(&self, output: ObservedOutput) -> Result<()> {
+        let flat =
+            Flat { activation: self.activation, saturated: Some(output.saturated), slope_square: None };
+        let record = || self.probe.lock().open(&self.name, Seen::heard(output.summary), flat);
+        *self.number() = self.probe.is_looking().then(record);
+        Ok(())
+    }
+
+    fn backward(&self, gradient: ObservedGradient) -> Result<()> {
         if let Some(number) = *self.number() {
-            self.probe.lock().close(number, Seen::heard(gradient));
+            self.probe.lock().close(number, Seen::heard(gradient.summary));
         }
+        Ok(())
     }
 }
 

@@ -1,51 +1,29 @@
 //! A dense layer as one op: product, bias, activation and statistics, while the rows are in the cache.
 
-mod alone;
+mod composed;
+mod cpu;
 #[cfg(feature = "cuda")]
-mod on_gpu;
-mod pass;
+mod cuda;
+mod deferred;
+pub(crate) mod detached;
+pub(crate) mod observer;
+mod op;
+mod saturation;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-#[cfg(feature = "cuda")]
-use candle_core::CudaStorage;
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Device, Layout, Result, Shape, Tensor, bail};
+use candle_core::{Result, Tensor};
 use wick_theory::Activation;
 
-use crate::slice::{self, Real};
-use crate::{DeferredStats, SimdLevel, Summary, activate, fraction_outside, summarize, tap};
-pub use alone::{DenseGradients, DensePass};
-use pass::Layer;
-#[cfg(feature = "cuda")]
-pub(crate) use pass::saturation_thresholds;
-
-/// Who hears what passes through a [`dense`] layer. The statistics are taken on the way, while the numbers are in the
-/// cache.
-pub trait Observer: Send + Sync {
-    /// How many bins the histograms have. A GPU counts up to 4096 of them on the way, and more by themselves, which takes
-    /// longer.
-    fn bins(&self) -> usize;
-
-    /// A forward pass: the layer's output (its histogram covers the activation's range where that is finite), and the
-    /// share of the pre-activations in the activation's flat tails.
-    fn forward(&self, output: Summary, saturated: f64);
-
-    /// A backward pass: the gradient of the loss with respect to the layer's output.
-    fn backward(&self, gradient: Summary);
-
-    /// Where the statistics of a GPU wait, and whether the backward pass ends with this layer; without such a place they are
-    /// read at once. [`DeferredStats::observer`] has it.
-    fn deferred(&self) -> Option<(&DeferredStats, bool)> {
-        None
-    }
-}
+use composed::composed;
+use observer::{Observation, Observer};
+use op::{Dense, has_op};
 
 /// `φ(x Wᵀ + b)` for `x` of shape `[…, in]`, `W` of `[out, in]` and `b` of `[out]`, differentiable in all three.
 ///
 /// `f32` and `f64` on a CPU with a fused multiply-add, and all four types on NVIDIA's GPUs, are computed in one op, forward and
-/// backward; elsewhere the layer is composed of candle's own ops. On a CPU, every output is summed over `in` in rising order, whatever
-/// the threads. The gradient
-/// of `x` is not computed where nothing behind it wants one.
+/// backward; elsewhere the layer is composed of candle's own ops. On a CPU, every output is summed over `in` in rising order,
+/// with any number of threads. The gradient of `x` is computed only if `x` depends on a variable.
 ///
 /// ```
 /// use candle_core::{Device, Tensor, Var};
@@ -64,7 +42,7 @@ pub trait Observer: Send + Sync {
 /// ```
 ///
 /// # Errors
-/// If shapes, types or devices do not fit together.
+/// If shapes, types or devices do not fit together, or the observer returns an error.
 pub fn dense(
     xs: &Tensor,
     weight: &Tensor,
@@ -72,264 +50,26 @@ pub fn dense(
     activation: Activation,
     observer: Option<Arc<dyn Observer>>,
 ) -> Result<Tensor> {
-    if !is_fast(xs, weight, bias)? {
-        return composed(xs, weight, bias, activation, observer);
+    let has_op = has_op(xs, weight, bias)?;
+    let observation = Observation::start(observer);
+    if !has_op {
+        return composed(xs, weight, bias, activation, observation);
     }
     let op = Dense {
         activation,
-        observer,
+        observation,
         inputs_want_gradient: xs.track_op(),
         differentiable: [Some(xs), Some(weight), bias].into_iter().flatten().any(Tensor::track_op),
-        pre_activation: OnceLock::new(),
+        kept: Arc::default(),
     };
     let (xs, weight) = (xs.contiguous()?, weight.contiguous()?);
-    match bias {
-        Some(bias) => xs.apply_op3(&weight, &bias.contiguous()?, op),
-        None => xs.apply_op2(&weight, op),
-    }
-}
-
-/// Whether the layer can be computed in one op; an error if its parts do not fit together.
-fn is_fast(xs: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<bool> {
-    let (outputs, inputs) = weight.dims2()?;
-    let fits = xs.dims().last() == Some(&inputs) && bias.is_none_or(|bias| bias.dims() == [outputs]);
-    if !fits {
-        let bias = bias.map(Tensor::dims);
-        bail!("a dense layer of weight {:?} and bias {bias:?} cannot take {:?}", weight.dims(), xs.dims());
-    }
-    let alike = |t: &Tensor| t.dtype() == xs.dtype() && t.device().same_device(xs.device());
-    let has_ops = match (xs.device(), xs.dtype()) {
-        (Device::Cpu, DType::F32 | DType::F64) => SimdLevel::best().is_fast(),
-        (Device::Cuda(_), DType::F32 | DType::F64 | DType::BF16 | DType::F16) => {
-            cfg!(feature = "cuda") && xs.elem_count() > 0 && weight.elem_count() > 0
-        }
-        _ => false,
+    let output = match bias {
+        Some(bias) => xs.apply_op3(&weight, &bias.contiguous()?, op.clone())?,
+        None => xs.apply_op2(&weight, op.clone())?,
     };
-    Ok(has_ops && [Some(weight), bias].into_iter().flatten().all(alike))
-}
-
-/// The same of candle's own ops.
-fn composed(
-    xs: &Tensor,
-    weight: &Tensor,
-    bias: Option<&Tensor>,
-    activation: Activation,
-    observer: Option<Arc<dyn Observer>>,
-) -> Result<Tensor> {
-    let linear = candle_nn::Linear::new(weight.clone(), bias.cloned());
-    let z = candle_nn::Module::forward(&linear, xs)?;
-    let h = activate(activation, &z)?;
-    let Some(observer) = observer else { return Ok(h) };
-    let (low, high) = activation.saturation_thresholds();
-    let saturated = fraction_outside(&z, low, high)?;
-    observer.forward(summarize(&h, activation.range(), observer.bins())?, saturated);
-    tap(&h, move |gradient| {
-        observer.backward(summarize(gradient, None, observer.bins())?);
-        Ok(())
-    })
-}
-
-struct Dense {
-    activation: Activation,
-    observer: Option<Arc<dyn Observer>>,
-    /// Whether anything behind the input wants a gradient.
-    inputs_want_gradient: bool,
-    /// Whether anything at all does.
-    differentiable: bool,
-    /// Kept for the backward pass, where the output does not tell the derivative.
-    pre_activation: OnceLock<Tensor>,
-}
-
-/// The gradients of the input, if anything wants it, of the weight, and of the bias, if there is one.
-type Gradients = (Option<Tensor>, Tensor, Option<Tensor>);
-
-/// `[…, out]` for an input of `[…, in]` and a weight of `[out, in]`.
-fn output_shape(xs: &Layout, weight: &Layout) -> Shape {
-    let mut dims = xs.dims().to_vec();
-    if let Some(last) = dims.last_mut() {
-        *last = weight.dims()[0];
-    }
-    dims.into()
-}
-
-type Operand<'a> = (&'a CpuStorage, &'a Layout);
-
-impl Dense {
-    fn forward(&self, xs: Operand, weight: Operand, bias: Option<Operand>) -> Result<(CpuStorage, Shape)> {
-        let shape = output_shape(xs.1, weight.1);
-        let output = match xs.0 {
-            CpuStorage::F32(_) => self.forward_as::<f32>(xs, weight, bias, &shape)?,
-            _ => self.forward_as::<f64>(xs, weight, bias, &shape)?,
-        };
-        Ok((output, shape))
-    }
-
-    fn forward_as<T: Real>(
-        &self,
-        xs: Operand,
-        weight: Operand,
-        bias: Option<Operand>,
-        shape: &Shape,
-    ) -> Result<CpuStorage> {
-        let layer = Layer {
-            activation: self.activation,
-            weight: slice::of::<T>(weight.0, weight.1)?,
-            samples: xs.1.dims().iter().rev().skip(1).product(),
-            outputs: weight.1.dims()[0],
-            inputs: weight.1.dims()[1],
-            bins: self.observer.as_ref().map(|observer| observer.bins()),
-        };
-        let bias = bias.map(|bias| slice::of(bias.0, bias.1)).transpose()?;
-        let keep = self.differentiable && !T::is_derivative_of_output(self.activation);
-        let passed = layer.forward(slice::of(xs.0, xs.1)?, bias, keep);
-        if let Some(pre_activation) = passed.pre_activation {
-            let tensor = Tensor::from_vec(pre_activation, shape, &Device::Cpu)?;
-            // An op goes forward once; if it went again, it would be the same.
-            let _ = self.pre_activation.set(tensor);
-        }
-        if let (Some(observer), Some((output, saturated))) = (&self.observer, passed.heard) {
-            observer.forward(output, saturated);
-        }
-        Ok(T::storage(passed.output))
-    }
-
-    fn backward(
-        &self,
-        xs: &Tensor,
-        weight: &Tensor,
-        bias: Option<&Tensor>,
-        output: &Tensor,
-        gradient: &Tensor,
-        with_inputs: bool,
-    ) -> Result<Gradients> {
-        match xs.dtype() {
-            #[cfg(feature = "cuda")]
-            _ if xs.device().is_cuda() => {
-                self.backward_on_gpu(xs, weight, bias.is_some(), output, gradient, with_inputs)
-            }
-            DType::F32 => self.backward_as::<f32>(xs, weight, bias, output, gradient, with_inputs),
-            _ => self.backward_as::<f64>(xs, weight, bias, output, gradient, with_inputs),
-        }
-    }
-
-    fn backward_as<T: Real>(
-        &self,
-        xs: &Tensor,
-        weight: &Tensor,
-        bias: Option<&Tensor>,
-        output: &Tensor,
-        gradient: &Tensor,
-        with_inputs: bool,
-    ) -> Result<Gradients> {
-        let gradient = gradient.contiguous()?;
-        let passed = {
-            let weight_slice = slice::lend::<T>(weight)?;
-            let layer = Layer {
-                activation: self.activation,
-                weight: &weight_slice,
-                samples: xs.dims().iter().rev().skip(1).product(),
-                outputs: weight.dims()[0],
-                inputs: weight.dims()[1],
-                bins: self.observer.as_ref().map(|observer| observer.bins()),
-            };
-            let known = slice::lend(self.pre_activation.get().unwrap_or(output))?;
-            let (xs, gradient) = (slice::lend(xs)?, slice::lend(&gradient)?);
-            layer.backward(&xs, &known, &gradient, bias.is_some(), with_inputs)
-        };
-        if let (Some(observer), Some(gradient)) = (&self.observer, passed.heard) {
-            observer.backward(gradient);
-        }
-        let of_inputs = passed.inputs.map(|values| Tensor::from_vec(values, xs.shape(), &Device::Cpu));
-        let of_weight = Tensor::from_vec(passed.weight, weight.shape(), &Device::Cpu)?;
-        let of_bias = passed.bias.map(|values| Tensor::from_vec(values, weight.dims()[0], &Device::Cpu));
-        Ok((of_inputs.transpose()?, of_weight, of_bias.transpose()?))
-    }
-}
-
-impl CustomOp2 for Dense {
-    fn name(&self) -> &'static str {
-        "dense"
-    }
-
-    fn cpu_fwd(
-        &self,
-        xs: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        w_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.forward((xs, x_layout), (weight, w_layout), None)
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        xs: &CudaStorage,
-        x_layout: &Layout,
-        weight: &CudaStorage,
-        w_layout: &Layout,
-    ) -> Result<(CudaStorage, Shape)> {
-        self.forward_on_gpu((xs, x_layout), (weight, w_layout), None)
-    }
-
-    fn bwd(
-        &self,
-        xs: &Tensor,
-        weight: &Tensor,
-        output: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (of_inputs, of_weight, _) =
-            self.backward(xs, weight, None, output, gradient, self.inputs_want_gradient)?;
-        Ok((of_inputs, Some(of_weight)))
-    }
-}
-
-impl CustomOp3 for Dense {
-    fn name(&self) -> &'static str {
-        "dense"
-    }
-
-    fn cpu_fwd(
-        &self,
-        xs: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        w_layout: &Layout,
-        bias: &CpuStorage,
-        b_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.forward((xs, x_layout), (weight, w_layout), Some((bias, b_layout)))
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        xs: &CudaStorage,
-        x_layout: &Layout,
-        weight: &CudaStorage,
-        w_layout: &Layout,
-        bias: &CudaStorage,
-        b_layout: &Layout,
-    ) -> Result<(CudaStorage, Shape)> {
-        self.forward_on_gpu((xs, x_layout), (weight, w_layout), Some((bias, b_layout)))
-    }
-
-    fn bwd(
-        &self,
-        xs: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        output: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let wanted = self.inputs_want_gradient;
-        let (of_inputs, of_weight, of_bias) =
-            self.backward(xs, weight, Some(bias), output, gradient, wanted)?;
-        Ok((of_inputs, Some(of_weight), of_bias))
-    }
+    op.report(&output)?;
+    Ok(output)
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

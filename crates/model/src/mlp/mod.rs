@@ -120,8 +120,8 @@ impl Mlp {
         let deferred = DeferredStats::default();
         let (mut h, mut is_first) = (xs.clone(), true);
         for Layer { name, linear, activation } in &self.layers {
-            let observer = observer(name).map(|observer| {
-                // The first observed layer is the last one that the backward pass reaches.
+            let observer = observer(name).filter(|observer| observer.is_active()).map(|observer| {
+                // The first layer with an active observer is the last one that the backward pass reaches.
                 deferred.observer(observer, std::mem::take(&mut is_first))
             });
             h = dense(&h, linear.weight(), linear.bias(), *activation, observer)?;
