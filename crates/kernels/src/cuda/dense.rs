@@ -109,8 +109,9 @@ fn forward_as<T: Element>(layer: &Layer) -> Result<Forward> {
             match observation.deferred() {
                 Some(deferred) => {
                     let observation = observation.clone();
+                    let dtype = output.dtype();
                     let hear: Hear = Box::new(move |summary, saturated| {
-                        observation.forward((summary, fraction(saturated)), None)
+                        observation.forward(activation, dtype, (summary, fraction(saturated)), None)
                     });
                     deferred.note(&device, bins, record, hear)?;
                 }
@@ -238,7 +239,8 @@ fn backward_as<T: Element>(of: &Gradient) -> Result<Backward> {
             match observation.deferred() {
                 Some(deferred) => {
                     let observation = observation.clone();
-                    let hear: Hear = Box::new(move |summary, _| observation.backward(summary, None));
+                    let dtype = gradient.dtype();
+                    let hear: Hear = Box::new(move |summary, _| observation.backward(dtype, summary, None));
                     deferred.note(&device, bins, record, hear)?;
                 }
                 None => statistics = Some(at_once(&device, bins, record)?.0),

@@ -194,7 +194,7 @@ impl Dense {
     /// Whether the pre-activation is kept for the observer. That of the identity is the output.
     fn observer_wants_pre_activation(&self) -> bool {
         self.activation != Activation::Identity
-            && self.observation.as_ref().is_some_and(Observation::with_tensors)
+            && self.observation.as_ref().is_some_and(Observation::with_pre_activation)
     }
 
     /// Keeps what the backward pass and the observer need. `observed` are the statistics for [`report`](Self::report), if it
@@ -219,7 +219,9 @@ impl Dense {
         let (Some(observation), Some(observed)) = (&self.observation, observed) else { return Ok(()) };
         let zs = observed.pre_activation.as_ref().unwrap_or(output);
         match observed.statistics {
-            Some(statistics) => observation.forward(statistics, Some((zs, output))),
+            Some(statistics) => {
+                observation.forward(self.activation, output.dtype(), statistics, Some((zs, output)))
+            }
             None => observation.forward_of(self.activation, zs, output),
         }
     }
@@ -268,7 +270,7 @@ impl Dense {
             layer.backward(&xs, &known, &gradient, bias.is_some(), with_inputs)
         };
         if let (Some(observation), Some(summary)) = (&self.observation, passed.heard) {
-            observation.backward(summary, Some(&gradient))?;
+            observation.backward(gradient.dtype(), summary, Some(&gradient))?;
             observation.end_backward()?;
         }
         let of_inputs = passed.inputs.map(|values| Tensor::from_vec(values, xs.shape(), &Device::Cpu));

@@ -54,7 +54,7 @@ impl Dense {
             .backward()?;
         if let Some(observation) = &self.observation {
             match passed.statistics {
-                Some(summary) => observation.backward(summary, Some(&gradient))?,
+                Some(summary) => observation.backward(gradient.dtype(), summary, Some(&gradient))?,
                 None if apart.is_some() => observation.backward_of(&gradient)?,
                 None => (),
             }
