@@ -9,7 +9,7 @@ use candle_nn::{Linear, Module, VarBuilder};
 use wick_init::{Initializer, KeyedV1};
 use wick_kernels::{DensePass, dense};
 use wick_model::{Activation, Mlp, MlpConfig, activate};
-use wick_probe::{BadTensor, Probe, Record, Side, Totals, What};
+use wick_probe::{BadTensor, Probe, Record, Side, Summary, Totals, What};
 
 const CPU: Device = Device::Cpu;
 const SAMPLES: usize = 300;
@@ -55,16 +55,17 @@ impl Case {
     fn run(&self, attached: Attached, probe: &Probe) -> Result<()> {
         let Self { x, w, b, gradient, activation } = self;
         let name = "layer_0";
+        let weight = Var::from_tensor(w)?;
         let observer = || Some(probe.observer(name));
         let backward = |output: &Tensor| (output * gradient)?.sum_all()?.backward();
         match attached {
             Attached::Tap => {
-                let z = dense(x, &Var::from_tensor(w)?, Some(b), Activation::Identity, None)?;
+                let z = dense(x, &weight, Some(b), Activation::Identity, None)?;
                 let h = activate(*activation, &z)?;
                 backward(&probe.tap_activation(name, *activation, &z, &h)?)?;
             }
             Attached::Dense => {
-                backward(&dense(x, &Var::from_tensor(w)?, Some(b), *activation, observer())?)?;
+                backward(&dense(x, &weight, Some(b), *activation, observer())?)?;
             }
             Attached::DensePass => {
                 DensePass::forward(x, w, Some(b), *activation, observer())?.backward(gradient, false)?;
@@ -106,6 +107,31 @@ fn probes() -> [Probe; 5] {
     ]
 }
 
+/// Fused layers add up numbers in other blocks, so that sums differ by their rounding. All else is equal.
+fn assert_same_summary(got: &Summary, expected: &Summary, what: &str) {
+    let sums = |summary: &Summary| [summary.mean, summary.std, summary.rms];
+    for (got, sum) in sums(got).into_iter().zip(sums(expected)) {
+        assert!((got - sum).abs() < 1e-14 * expected.rms, "{what}: {got} {sum}");
+    }
+    let [mean, std, rms] = sums(expected);
+    assert_eq!(&Summary { mean, std, rms, ..got.clone() }, expected, "{what}");
+}
+
+fn assert_same(got: &Record, expected: &Record, what: &str) {
+    assert_eq!((&got.name, got.call), (&expected.name, expected.call), "{what}");
+    assert_same_summary(&got.forward, &expected.forward, what);
+    assert_eq!(got.activation, expected.activation, "{what}");
+    assert_eq!(got.dtype, expected.dtype, "{what}");
+    assert_eq!(got.saturated, expected.saturated, "{what}");
+    assert_eq!(got.slope_square, expected.slope_square, "{what}");
+    let [Some(got_back), Some(expected_back)] = [&got.backward, &expected.backward] else {
+        panic!("{what}: no gradient");
+    };
+    assert_same_summary(got_back, expected_back, what);
+    assert_eq!(got.units, expected.units, "{what}");
+    assert_eq!(got.gradient_units, expected.gradient_units, "{what}");
+}
+
 #[test]
 fn a_tap_and_every_observer_record_the_same() {
     for dtype in [DType::F32, DType::F64] {
@@ -118,18 +144,9 @@ fn a_tap_and_every_observer_record_the_same() {
                     let what = format!("{attached:?}, {activation}, {dtype:?}, probe {index}");
                     assert_eq!(got.0.len(), expected.0.len(), "{what}");
                     for (got, expected) in got.0.iter().zip(&expected.0) {
-                        assert_eq!((&got.name, got.call), (&expected.name, expected.call), "{what}");
-                        assert_eq!(got.forward, expected.forward, "{what}");
-                        assert_eq!(got.activation, Some(activation), "{what}");
-                        assert_eq!(got.activation, expected.activation, "{what}");
-                        assert_eq!((got.dtype, expected.dtype), (dtype, dtype), "{what}");
-                        assert_eq!(got.saturated, expected.saturated, "{what}");
+                        assert_same(got, expected, &what);
+                        assert_eq!((got.activation, got.dtype), (Some(activation), dtype), "{what}");
                         assert!(got.saturated.is_some(), "{what}");
-                        assert_eq!(got.slope_square, expected.slope_square, "{what}");
-                        assert_eq!(got.backward, expected.backward, "{what}");
-                        assert!(got.backward.is_some(), "{what}");
-                        assert_eq!(got.units, expected.units, "{what}");
-                        assert_eq!(got.gradient_units, expected.gradient_units, "{what}");
                     }
                     assert_eq!(got.1, expected.1, "{what}");
                     assert_eq!(got.2, None, "{what}");
@@ -162,7 +179,10 @@ fn a_watched_module_records_the_same() {
             let unknown =
                 |record: Record| Record { activation: None, saturated: None, slope_square: None, ..record };
             let observed: Vec<Record> = observing.records().into_iter().map(unknown).collect();
-            assert_eq!(watching.records(), observed);
+            assert_eq!(watching.records().len(), observed.len());
+            for (got, expected) in watching.records().iter().zip(&observed) {
+                assert_same(got, expected, "watched");
+            }
             assert_eq!(watching.totals(), observing.totals());
         }
     }
@@ -189,14 +209,14 @@ fn spoil(case: &mut Case, side: Side, by: f64) {
 #[test]
 fn every_observer_finds_the_bad_sample() {
     for dtype in [DType::F32, DType::F64] {
-        let near = if dtype == DType::F32 { 2e38 } else { 1e308 };
+        let near = if dtype == DType::F32 { 3e38 } else { 1e308 };
         for side in [Side::Forward, Side::Backward] {
             for (by, what) in
                 [(f64::NAN, What::NonFinite), (f64::INFINITY, What::NonFinite), (near, What::NearLimit)]
             {
                 let mut case = Case::new(dtype, Activation::Identity);
                 // Outputs and gradients of the other samples are far from the limit, and those of this one below it.
-                case.w = case.w.clamp(-0.2, 0.2).unwrap();
+                case.w = case.w.clamp(-0.5, 0.5).unwrap();
                 spoil(&mut case, side, by);
                 for (index, probe) in probes().into_iter().enumerate() {
                     case.run(Attached::Tap, &probe).unwrap();
