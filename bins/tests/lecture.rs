@@ -223,7 +223,10 @@ fn a_verdict_does_not_contradict_itself() {
         let result = json("layer-stats", &[&small[..], &which].concat());
         let text = result["runs"][0]["verdict"].as_str().unwrap();
         let all_inside = text.contains("Every layer's std is in its predicted band");
-        assert!(!(all_inside && text.contains("what weights drawn so make of")), "{text}");
+        assert!(
+            !(all_inside && text.contains("what its input and the law of its weights predict")),
+            "{text}"
+        );
         assert!(!text.contains("NaN"), "{text}");
     }
 }

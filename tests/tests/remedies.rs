@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
 
-use candle_core::{DType, Tensor};
+use candle_core::DType;
 use wick_init::{InitMap, Initializer, Rule};
 use wick_model::{Activation, Mlp, MlpConfig};
-use wick_probe::{LayerReport, Probe, Units, Verdict, judge};
+use wick_probe::{Probe, Units, Verdict, judge};
 use wick_tests::{CPU, normal};
 use wick_theory::LayerLaw;
 
@@ -21,9 +21,6 @@ fn verdicts(phi: Activation, weight_std: f64, bias_std: f64, seed: u64) -> Vec<V
     let config = MlpConfig::new(WIDTH, [WIDTH; DEPTH], phi).with_bias(bias_std > 0.0);
     let mlp = Mlp::new(&config, map.var_builder(DType::F32, &CPU)).unwrap();
     let normal = |name: &str| normal(seed, name, (100, WIDTH), DType::F32);
-    let (input, probe) = (normal("input"), Probe::new());
-    let tape = mlp.tape(&input, |layer| Some(probe.observer_of(layer, phi))).unwrap();
-    tape.backward(&(tape.output() * normal("cotangent")).unwrap().sum_all().unwrap()).unwrap();
     let law = LayerLaw {
         fan_in: WIDTH,
         fan_out: WIDTH,
@@ -32,14 +29,12 @@ fn verdicts(phi: Activation, weight_std: f64, bias_std: f64, seed: u64) -> Vec<V
         orthogonal: false,
         phi,
     };
-    let units = |output: &Tensor| Units::of(output).unwrap().unwrap();
-    let reports: Vec<LayerReport> = probe
-        .records()
-        .iter()
-        .zip(tape.outputs())
-        .map(|(record, output)| LayerReport::of(record).with_law(law).with_units(&units(output)))
-        .collect();
-    judge(&reports, &units(&input).batch)
+    let probe = Probe::new().with_output_units();
+    let probe = (0..DEPTH).fold(probe, |probe, layer| probe.with_law(format!("layer_{layer}"), law));
+    let input = normal("input");
+    let tape = mlp.tape(&input, |layer| Some(probe.observer(layer))).unwrap();
+    tape.backward(&(tape.output() * normal("cotangent")).unwrap().sum_all().unwrap()).unwrap();
+    judge(&probe.layer_reports(), &Units::of(&input).unwrap().unwrap().batch)
 }
 
 /// Parses the number that follows some words.

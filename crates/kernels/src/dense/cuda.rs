@@ -112,8 +112,9 @@ fn forward_as<T: DeviceElement>(layer: &Layer) -> Result<Forward> {
             match observation.deferred() {
                 Some(deferred) => {
                     let observation = observation.clone();
+                    let dtype = output.dtype();
                     let callback: Callback = Box::new(move |summary, saturated| {
-                        observation.forward((summary, fraction(saturated)), None)
+                        observation.forward(activation, dtype, (summary, fraction(saturated)), None)
                     });
                     deferred.defer(&device, bins, record, callback)?;
                 }
@@ -247,7 +248,9 @@ fn backward_as<T: DeviceElement>(of: &Gradient) -> Result<Backward> {
             match observation.deferred() {
                 Some(deferred) => {
                     let observation = observation.clone();
-                    let callback: Callback = Box::new(move |summary, _| observation.backward(summary, None));
+                    let dtype = gradient.dtype();
+                    let callback: Callback =
+                        Box::new(move |summary, _| observation.backward(dtype, summary, None));
                     deferred.defer(&device, bins, record, callback)?;
                 }
                 None => statistics = Some(summarize_now(&device, bins, record)?.0),

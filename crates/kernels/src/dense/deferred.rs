@@ -35,6 +35,10 @@ impl Observer for DeferredObserver {
         self.observer.wants_tensors()
     }
 
+    fn wants_pre_activation(&self) -> bool {
+        self.observer.wants_pre_activation()
+    }
+
     fn forward(&self, output: ObservedOutput<'_>) -> Result<()> {
         self.observer.forward(output)
     }

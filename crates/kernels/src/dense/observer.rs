@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 use wick_theory::Activation;
 
 use crate::stats::deferred::DeferredStats;
@@ -24,10 +24,16 @@ pub trait Observer: Send + Sync {
         true
     }
 
-    /// Whether the observer wants the tensors themselves beside their statistics. The layer then keeps the pre-activation
-    /// until [`forward`](Self::forward) has returned, and on a GPU the statistics are not [deferred](Self::deferred). The
-    /// layer asks once per forward pass.
+    /// Whether the observer needs the output and the gradient themselves beside their statistics. On a GPU the statistics
+    /// are then not [deferred](Self::deferred); wherever they are not, the tensors are handed out anyway. The layer asks
+    /// once per forward pass.
     fn wants_tensors(&self) -> bool {
+        false
+    }
+
+    /// Whether the observer that [wants tensors](Self::wants_tensors) needs the pre-activation too. The layer then keeps
+    /// the pre-activation until [`forward`](Self::forward) has returned. The layer asks once per forward pass.
+    fn wants_pre_activation(&self) -> bool {
         false
     }
 
@@ -58,9 +64,14 @@ pub struct ObservedOutput<'a> {
     pub summary: Summary,
     /// The fraction of the pre-activations at or beyond the activation's saturation thresholds.
     pub saturated: f64,
-    /// The pre-activation and the output, detached from the graph, if the observer
-    /// [wants them](Observer::wants_tensors).
-    pub tensors: Option<(&'a Tensor, &'a Tensor)>,
+    /// The activation of the layer.
+    pub activation: Activation,
+    /// The type of the output.
+    pub dtype: DType,
+    /// The output, detached from the graph. It is `None` only if the statistics were [deferred](Observer::deferred).
+    pub output: Option<&'a Tensor>,
+    /// The pre-activation, detached from the graph, if the observer [wants it](Observer::wants_pre_activation).
+    pub pre_activation: Option<&'a Tensor>,
 }
 
 /// The gradient of the loss with respect to a layer's output, as an [`Observer`] receives it.
@@ -69,22 +80,33 @@ pub struct ObservedOutput<'a> {
 pub struct ObservedGradient<'a> {
     /// The statistics of the gradient. The histogram goes from the smallest to the largest element.
     pub summary: Summary,
-    /// The gradient, if the observer [wants tensors](Observer::wants_tensors).
-    pub tensor: Option<&'a Tensor>,
+    /// The type of the gradient.
+    pub dtype: DType,
+    /// The gradient, detached from the graph. It is `None` only if the statistics were [deferred](Observer::deferred).
+    pub gradient: Option<&'a Tensor>,
 }
 
 /// One pass, forward and backward, that an observer watches.
 #[derive(Clone)]
 pub(crate) struct Observation {
     observer: Arc<dyn Observer>,
+    #[cfg(feature = "cuda")]
     with_tensors: bool,
+    with_pre_activation: bool,
 }
 
 impl Observation {
     /// The observation of a pass that begins; `None` if there is no observer or it does not want this pass.
     pub(super) fn start(observer: Option<Arc<dyn Observer>>) -> Option<Self> {
         let observer = observer.filter(|observer| observer.is_active())?;
-        Some(Self { with_tensors: observer.wants_tensors(), observer })
+        let with_tensors = observer.wants_tensors();
+        let with_pre_activation = with_tensors && observer.wants_pre_activation();
+        Some(Self {
+            observer,
+            #[cfg(feature = "cuda")]
+            with_tensors,
+            with_pre_activation,
+        })
     }
 
     /// The number of bins of the histograms.
@@ -92,9 +114,9 @@ impl Observation {
         self.observer.bins()
     }
 
-    /// Whether the observer gets the tensors too.
-    pub(crate) fn with_tensors(&self) -> bool {
-        self.with_tensors
+    /// Whether the observer gets the pre-activation.
+    pub(crate) fn with_pre_activation(&self) -> bool {
+        self.with_pre_activation
     }
 
     /// Where the statistics of a GPU are to wait, if anywhere.
@@ -104,34 +126,43 @@ impl Observation {
     }
 
     /// Hands an output to the observer, with its statistics and the fraction of saturated pre-activations. `tensors` are the
-    /// pre-activation and the output.
+    /// pre-activation and the output, if they are at hand.
     pub(crate) fn forward(
         &self,
+        activation: Activation,
+        dtype: DType,
         (summary, saturated): (Summary, f64),
         tensors: Option<(&Tensor, &Tensor)>,
     ) -> Result<()> {
-        let tensors =
-            tensors.filter(|_| self.with_tensors).map(|(zs, output)| (zs.detach(), output.detach()));
-        let tensors = tensors.as_ref().map(|(zs, output)| (zs, output));
-        self.observer.forward(ObservedOutput { summary, saturated, tensors })
+        let output = tensors.map(|(_, output)| output.detach());
+        let zs = tensors.filter(|_| self.with_pre_activation).map(|(zs, _)| zs.detach());
+        self.observer.forward(ObservedOutput {
+            summary,
+            saturated,
+            activation,
+            dtype,
+            output: output.as_ref(),
+            pre_activation: zs.as_ref(),
+        })
     }
 
     /// The same, with the statistics taken from the tensors.
     pub(super) fn forward_of(&self, activation: Activation, zs: &Tensor, output: &Tensor) -> Result<()> {
         let (low, high) = activation.saturation_thresholds();
         let summary = summarize(output, activation.range(), self.bins())?;
-        self.forward((summary, fraction_outside(zs, low, high)?), Some((zs, output)))
+        let statistics = (summary, fraction_outside(zs, low, high)?);
+        self.forward(activation, output.dtype(), statistics, Some((zs, output)))
     }
 
-    /// Hands a gradient to the observer, with its statistics.
-    pub(crate) fn backward(&self, summary: Summary, gradient: Option<&Tensor>) -> Result<()> {
-        let tensor = gradient.filter(|_| self.with_tensors).map(Tensor::detach);
-        self.observer.backward(ObservedGradient { summary, tensor: tensor.as_ref() })
+    /// Hands a gradient to the observer, with its statistics; the tensor, if it is at hand.
+    pub(crate) fn backward(&self, dtype: DType, summary: Summary, gradient: Option<&Tensor>) -> Result<()> {
+        let gradient = gradient.map(Tensor::detach);
+        self.observer.backward(ObservedGradient { summary, dtype, gradient: gradient.as_ref() })
     }
 
     /// The same, with the statistics taken from the gradient.
     pub(super) fn backward_of(&self, gradient: &Tensor) -> Result<()> {
-        self.backward(summarize(gradient, None, self.bins())?, Some(gradient))
+        self.backward(gradient.dtype(), summarize(gradient, None, self.bins())?, Some(gradient))
     }
 
     /// Delivers all deferred statistics, if the backward pass ends with this layer.

@@ -123,7 +123,7 @@ impl Dense {
     /// Whether the pre-activation is kept for the observer. That of the identity is the output.
     fn observer_wants_pre_activation(&self) -> bool {
         self.activation != Activation::Identity
-            && self.observation.as_ref().is_some_and(Observation::with_tensors)
+            && self.observation.as_ref().is_some_and(Observation::with_pre_activation)
     }
 
     /// Keeps what the backward pass and the observer need. `observed` are the statistics for [`report`](Self::report), if it
@@ -148,7 +148,9 @@ impl Dense {
         let (Some(observation), Some(observed)) = (&self.observation, observed) else { return Ok(()) };
         let zs = observed.pre_activation.as_ref().unwrap_or(output);
         match observed.statistics {
-            Some(statistics) => observation.forward(statistics, Some((zs, output))),
+            Some(statistics) => {
+                observation.forward(self.activation, output.dtype(), statistics, Some((zs, output)))
+            }
             None => observation.forward_of(self.activation, zs, output),
         }
     }
@@ -202,7 +204,7 @@ impl Dense {
             layer.backward(xs, known, gradient, bias.is_some(), with_inputs)
         };
         if let (Some(observation), Some(summary)) = (&self.observation, passed.statistics) {
-            observation.backward(summary, Some(&gradient))?;
+            observation.backward(gradient.dtype(), summary, Some(&gradient))?;
             observation.end_backward()?;
         }
         let of_inputs = passed.inputs.map(|values| Tensor::from_vec(values, xs.shape(), &Device::Cpu));
@@ -260,7 +262,7 @@ impl Dense {
                 .backward()?;
         if let Some(observation) = &self.observation {
             match passed.statistics {
-                Some(summary) => observation.backward(summary, Some(&gradient))?,
+                Some(summary) => observation.backward(gradient.dtype(), summary, Some(&gradient))?,
                 None if apart.is_some() => observation.backward_of(&gradient)?,
                 None => (),
             }

@@ -129,13 +129,12 @@ impl Observer for Ear {
     }
 
     fn forward(&self, output: ObservedOutput) -> Result<()> {
-        assert!(output.tensors.is_none(), "tensors that the observer does not want");
+        assert!(output.pre_activation.is_none(), "a pre-activation that the observer does not want");
         self.0.lock().unwrap().push((output.summary, Some(output.saturated)));
         Ok(())
     }
 
     fn backward(&self, gradient: ObservedGradient) -> Result<()> {
-        assert!(gradient.tensor.is_none(), "a tensor that the observer does not want");
         self.0.lock().unwrap().push((gradient.summary, None));
         Ok(())
     }
@@ -228,8 +227,13 @@ impl Observer for Keeper {
         true
     }
 
+    fn wants_pre_activation(&self) -> bool {
+        true
+    }
+
     fn forward(&self, output: ObservedOutput) -> Result<()> {
-        let (zs, hs) = output.tensors.unwrap();
+        let (zs, hs) = (output.pre_activation.unwrap(), output.output.unwrap());
+        assert_eq!(output.dtype, hs.dtype());
         assert!(!zs.track_op() && !hs.track_op(), "tensors in the graph");
         let kept = (output.summary, output.saturated, zs.clone(), hs.clone());
         self.outputs.lock().unwrap().push(kept);
@@ -240,7 +244,7 @@ impl Observer for Keeper {
         if self.fails {
             bail!("an observer that fails");
         }
-        self.gradients.lock().unwrap().push((gradient.summary, gradient.tensor.unwrap().clone()));
+        self.gradients.lock().unwrap().push((gradient.summary, gradient.gradient.unwrap().clone()));
         Ok(())
     }
 }
