@@ -3,7 +3,7 @@
 //! `cargo run -p candle-wick --example diagnose`
 
 use anyhow::{Context, Result};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 use wick::{
     Activation, InitMap, Initializer, KeyedV1, LayerReport, Mlp, MlpConfig, Probe, Rule, Units, Verdict,
     judge,
@@ -28,9 +28,9 @@ fn diagnose(activation: Activation, map: &InitMap) -> Result<Vec<Verdict>> {
 }
 
 fn main() -> Result<()> {
-    let start = |initializer: &str| Ok(InitMap::new(42).with_default_init(initializer.parse()?));
+    let start = |spec: &str| anyhow::Ok(InitMap::new(42).with_default_init(spec.parse()?));
     let dead = [
-        Rule::draw("layer_4.bias", Initializer::constant(-3.0))?, // half of the units never reach 0
+        Rule::draw("layer_4.bias", "constant:value=-3".parse()?)?, // most of its units never reach 0
         Rule::draw("**.weight", Initializer::kaiming_normal())?,
     ];
     let nets = [

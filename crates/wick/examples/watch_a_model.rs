@@ -45,6 +45,8 @@ fn main() -> Result<()> {
     }
     // PyTorch draws weights of variance 1/(3 fan_in). A ReLU layer keeps the mean square if that is 2/fan_in.
     let kept = MeanField { phi: Activation::Relu, weight_variance: 1.0 / 3.0, bias_variance: 0.0 }.chi_1(1.0);
-    println!("\nTheory: with PyTorch's default the gradient's mean square shrinks by {kept:.3} a layer.");
+    println!(
+        "\nTheory: with PyTorch's default each layer multiplies the gradient's mean square by {kept:.3}."
+    );
     Ok(())
 }

@@ -60,3 +60,7 @@ pub use wick_model::loss::{self, Loss};
 pub use wick_model::{Mlp, MlpConfig, Tape, fit, fit_with};
 pub use wick_probe::{Fault, LayerReport, Parameters, Probe, Record, Units, Verdict, judge, judge_updates};
 pub use wick_theory::{Activation, BatchGeometry, LayerLaw, MeanField, finite_width, predict};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
