@@ -1,6 +1,6 @@
 //! Asks of four nets what is wrong with them, which layer is the first, and what would fix it.
 //!
-//! `cargo run -p candle-wick --example diagnose`
+//! `cargo run --example diagnose`
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Device};

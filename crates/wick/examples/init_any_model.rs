@@ -1,6 +1,6 @@
 //! Initializes a model that knows nothing of Wick, by rules on the names of its tensors, and prints what each one got.
 //!
-//! `cargo run -p candle-wick --example init_any_model`
+//! `cargo run --example init_any_model`
 
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};

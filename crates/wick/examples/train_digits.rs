@@ -1,6 +1,6 @@
 //! Trains a multilayer perceptron on handwritten digits; saves it, loads it again and tests it.
 //!
-//! `cargo run -p candle-wick --example train_digits [-- --data FILE.csv]`: a header line, then a row for each image
+//! `cargo run --example train_digits [-- --data FILE.csv]`: a header line, then a row for each image
 //! with the class in the last column.
 
 use anyhow::{Context, Result};

@@ -1,6 +1,6 @@
 //! Watches the signal and its gradient in 30 layers of candle's own, for PyTorch's default weights and for He's.
 //!
-//! `cargo run -p candle-wick --example watch_a_model`
+//! `cargo run --example watch_a_model`
 
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
