@@ -1,11 +1,11 @@
-//! What a verdict advises, followed: the net that comes of it is well.
+//! A net that follows the remedy of a verdict is healthy.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 use wick_init::{InitMap, Initializer, KeyedV1, Rule};
 use wick_model::{Activation, Mlp, MlpConfig};
-use wick_probe::{LayerReport, Probe, Units, Verdict, judge};
+use wick_probe::{Probe, Units, Verdict, judge};
 use wick_theory::LayerLaw;
 
 const CPU: Device = Device::Cpu;
@@ -24,10 +24,7 @@ fn verdicts(phi: Activation, weight_std: f64, bias_std: f64, seed: u64) -> Vec<V
         let key = KeyedV1::new(seed).key(name);
         Initializer::normal(1.0).tensor(key, (100, WIDTH), DType::F32, &CPU).unwrap()
     };
-    let (input, probe) = (normal("input"), Probe::new());
-    let pass = mlp.tape(&input, |layer| Some(probe.observer_of(layer, phi))).unwrap();
-    pass.backward(&(pass.output() * normal("cotangent")).unwrap().sum_all().unwrap()).unwrap();
-    let draw = LayerLaw {
+    let law = LayerLaw {
         fan_in: WIDTH,
         fan_out: WIDTH,
         weight_variance: weight_std * weight_std,
@@ -35,26 +32,24 @@ fn verdicts(phi: Activation, weight_std: f64, bias_std: f64, seed: u64) -> Vec<V
         orthogonal: false,
         phi,
     };
-    let units = |output: &Tensor| Units::of(output).unwrap().unwrap();
-    let readings: Vec<LayerReport> = probe
-        .records()
-        .iter()
-        .zip(pass.outputs())
-        .map(|(record, output)| LayerReport::of(record).with_law(draw).with_units(&units(output)))
-        .collect();
-    judge(&readings, &units(&input).batch)
+    let probe = Probe::new().with_output_units();
+    let probe = (0..DEPTH).fold(probe, |probe, layer| probe.with_law(format!("layer_{layer}"), law));
+    let input = normal("input");
+    let tape = mlp.tape(&input, |layer| Some(probe.observer(layer))).unwrap();
+    tape.backward(&(tape.output() * normal("cotangent")).unwrap().sum_all().unwrap()).unwrap();
+    judge(&probe.layer_reports(), &Units::of(&input).unwrap().unwrap().batch)
 }
 
-/// The number behind some words.
-fn behind(text: &str, words: &str) -> Option<f64> {
+/// The number after some words.
+fn number_after(text: &str, words: &str) -> Option<f64> {
     let rest = text.split_once(words)?.1;
     rest.split([' ', '/', ',', ';']).next()?.parse().ok()
 }
 
-/// Of every activation: weights that are far too small are mended by what the verdict says, for seeds 0 to 2, if it says
-/// anything; those of which it says that there are none are sigmoid and softplus.
+/// For every activation, weights that are far too small are fixed by the verdict's remedy, for seeds 0 to 2. For sigmoid
+/// and softplus the verdict says that no weights are right.
 #[test]
-fn what_is_advised_is_well() {
+fn remedies_make_healthy_nets() {
     let mut without = Vec::new();
     for phi in Activation::ALL.into_iter().filter(|phi| *phi != Activation::Identity) {
         let found = verdicts(phi, 0.001, 0.0, 0);
@@ -67,8 +62,8 @@ fn what_is_advised_is_well() {
             without.push(phi);
             continue;
         };
-        let variance = behind(remedy, "Var W = ").unwrap();
-        let bias = behind(remedy, "biases of σ = ").unwrap_or(0.0);
+        let variance = number_after(remedy, "Var W = ").unwrap();
+        let bias = number_after(remedy, "biases of σ = ").unwrap_or(0.0);
         for seed in 0..3 {
             let found = verdicts(phi, (variance / WIDTH as f64).sqrt(), bias, seed);
             assert!(found.is_empty(), "{phi}, {remedy}: {found:?}");

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use candle_core::{DType, Device, Tensor, Var};
 use wick_kernels::{
-    DeferredStats, DensePass, Observer, Summary, activate, activation_gradient, dense, fraction_outside,
-    summarize,
+    DeferredStats, DensePass, ObservedGradient, ObservedOutput, Observer, Summary, activate,
+    activation_gradient, dense, fraction_outside, summarize,
 };
 use wick_theory::Activation;
 
@@ -184,12 +184,14 @@ impl Observer for Ear {
         if self.bins == 0 { 30 } else { self.bins }
     }
 
-    fn forward(&self, output: Summary, saturated: f64) {
-        *self.output.lock().unwrap() = Some((output, saturated));
+    fn forward(&self, output: ObservedOutput) -> candle_core::Result<()> {
+        *self.output.lock().unwrap() = Some((output.summary, output.saturated));
+        Ok(())
     }
 
-    fn backward(&self, gradient: Summary) {
-        *self.gradient.lock().unwrap() = Some(gradient);
+    fn backward(&self, gradient: ObservedGradient) -> candle_core::Result<()> {
+        *self.gradient.lock().unwrap() = Some(gradient.summary);
+        Ok(())
     }
 }
 

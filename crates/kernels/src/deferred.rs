@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::Result;
 
-use crate::{Observer, Summary};
+use crate::dense::{ObservedGradient, ObservedOutput, Observer};
+#[cfg(feature = "cuda")]
+use crate::summary::Summary;
 
 /// Where the statistics of the layers of a pass wait on a GPU, so that they are copied from it once and not after each
 /// layer, which would have to wait for the layer to be computed. On a CPU nothing waits: observers hear at once.
@@ -16,30 +18,33 @@ use crate::{Observer, Summary};
 /// use std::sync::Arc;
 ///
 /// use candle_core::{Device, Tensor};
-/// use wick_kernels::{DensePass, DeferredStats, Observer, Summary};
+/// use wick_kernels::{DeferredStats, DensePass, ObservedGradient, ObservedOutput, Observer};
 /// use wick_theory::Activation;
 ///
 /// #[derive(Default)]
-/// struct Ear(std::sync::Mutex<Vec<f64>>);
+/// struct Maxima(std::sync::Mutex<Vec<f64>>);
 ///
-/// impl Observer for Ear {
+/// impl Observer for Maxima {
 ///     fn bins(&self) -> usize {
 ///         10
 ///     }
-///     fn forward(&self, output: Summary, _: f64) {
-///         self.0.lock().unwrap().push(output.max);
+///     fn forward(&self, output: ObservedOutput) -> candle_core::Result<()> {
+///         self.0.lock().unwrap().push(output.summary.max);
+///         Ok(())
 ///     }
-///     fn backward(&self, _: Summary) {}
+///     fn backward(&self, _: ObservedGradient) -> candle_core::Result<()> {
+///         Ok(())
+///     }
 /// }
 ///
-/// let ear = Arc::new(Ear::default());
+/// let maxima = Arc::new(Maxima::default());
 /// let deferred = DeferredStats::default();
 /// let x = Tensor::new(&[[1f32, 2.0]], &Device::Cpu)?;
 /// let w = Tensor::new(&[[3f32, -4.0], [1.0, 1.0]], &Device::Cpu)?;
-/// let first = DensePass::forward(&x, &w, None, Activation::Relu, Some(deferred.observer(ear.clone(), true)))?;
-/// DensePass::forward(first.output(), &w, None, Activation::Relu, Some(deferred.observer(ear.clone(), false)))?;
+/// let first = DensePass::forward(&x, &w, None, Activation::Relu, Some(deferred.observer(maxima.clone(), true)))?;
+/// DensePass::forward(first.output(), &w, None, Activation::Relu, Some(deferred.observer(maxima.clone(), false)))?;
 /// deferred.deliver()?;
-/// assert_eq!(*ear.0.lock().unwrap(), [3.0, 3.0]);
+/// assert_eq!(*maxima.0.lock().unwrap(), [3.0, 3.0]);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 #[derive(Clone, Default)]
@@ -69,7 +74,7 @@ struct Note {
 
 /// What is done with a summary, and with the number of saturated elements.
 #[cfg(feature = "cuda")]
-pub(crate) type Hear = Box<dyn FnOnce(Summary, u64) + Send>;
+pub(crate) type Hear = Box<dyn FnOnce(Summary, u64) -> Result<()> + Send>;
 
 impl DeferredStats {
     /// A observer whose statistics wait here. Those of the layer that `ends` a backward pass, the first one, are delivered
@@ -110,7 +115,7 @@ impl Waiting {
         let boards = self.boards.iter().map(crate::cuda::Board::read).collect::<Result<Vec<_>>>()?;
         for Note { board, place, hear } in self.notes {
             let (summary, saturated) = place.summary(&boards[board]);
-            hear(summary, saturated);
+            hear(summary, saturated)?;
         }
         Ok(())
     }
@@ -132,12 +137,24 @@ impl Observer for DeferredObserver {
         self.observer.bins()
     }
 
-    fn forward(&self, output: Summary, saturated: f64) {
-        self.observer.forward(output, saturated);
+    fn is_active(&self) -> bool {
+        self.observer.is_active()
     }
 
-    fn backward(&self, gradient: Summary) {
-        self.observer.backward(gradient);
+    fn wants_tensors(&self) -> bool {
+        self.observer.wants_tensors()
+    }
+
+    fn wants_pre_activation(&self) -> bool {
+        self.observer.wants_pre_activation()
+    }
+
+    fn forward(&self, output: ObservedOutput<'_>) -> Result<()> {
+        self.observer.forward(output)
+    }
+
+    fn backward(&self, gradient: ObservedGradient<'_>) -> Result<()> {
+        self.observer.backward(gradient)
     }
 
     fn deferred(&self) -> Option<(&DeferredStats, bool)> {

@@ -45,7 +45,7 @@ mod tap;
 pub use activation::{activate, activation_gradient};
 pub use adamw::AdamW;
 pub use deferred::DeferredStats;
-pub use dense::{DenseGradients, DensePass, Observer, dense};
+pub use dense::{DenseGradients, DensePass, ObservedGradient, ObservedOutput, Observer, dense};
 pub use dot::dot;
 pub use histogram::Histogram;
 pub use memory::{retain_freed_memory, retain_freed_memory_on};

@@ -150,8 +150,8 @@ impl Mlp {
         let deferred = DeferredStats::default();
         let (mut h, mut is_first) = (xs.clone(), true);
         for Layer { name, linear, activation } in &self.layers {
-            let observer = observer(name).map(|observer| {
-                // The first layer that anybody listens to is the last one on the way back.
+            let observer = observer(name).filter(|observer| observer.is_active()).map(|observer| {
+                // The first layer with an active observer is the last one on the way back.
                 deferred.observer(observer, std::mem::take(&mut is_first))
             });
             h = dense(&h, linear.weight(), linear.bias(), *activation, observer)?;

@@ -1,15 +1,15 @@
-//! The singular values of a map's Jacobian, through vector-Jacobian products.
+//! The Jacobian of a map and its singular values, from vector-Jacobian products.
 
 use candle_core::{DType, Device, Result, Tensor, Var, bail};
 use nalgebra::DMatrix;
 
-/// Rows of a Jacobian that one backward pass computes.
-const AT_ONCE: usize = 256;
-/// More outputs or inputs than these take too long for an exact decomposition.
-const MOST: usize = 1000;
+/// How many rows of a Jacobian one backward pass computes.
+const ROWS_PER_PASS: usize = 256;
+/// The exact decomposition of a Jacobian with more outputs or inputs takes too long.
+const MAX_DIMENSION: usize = 1000;
 
-/// `∂f/∂x` at one sample `x` of shape `[in]`, as `[out, in]`. `f` maps a batch `[n, in]` to `[n, out]`, each sample by itself: a
-/// backward pass then computes 256 rows at once.
+/// The Jacobian `∂f/∂x`, of shape `[out, in]`, at one sample `x` of shape `[in]`. The map `f` takes a batch `[n, in]` to
+/// `[n, out]`, each sample independently of the others, so that one backward pass computes 256 rows.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -22,28 +22,33 @@ const MOST: usize = 1000;
 /// ```
 ///
 /// # Errors
-/// If `x` is not of one dimension or `f` does not keep the samples apart, and those of `f`.
+/// If `x` does not have one dimension, if the output of `f` is not `[n, out]` or does not depend on its input, and the
+/// errors of `f`.
 pub fn jacobian(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor) -> Result<Tensor> {
     let outputs = f(&x.unsqueeze(0)?)?.dims2()?.1;
-    let rows = (0..outputs).step_by(AT_ONCE).map(|first| {
-        let count = AT_ONCE.min(outputs - first);
-        let chosen: Vec<f64> = (0..count * outputs)
-            .map(|place| f64::from(u8::from(place % outputs == first + place / outputs)))
+    let rows = (0..outputs).step_by(ROWS_PER_PASS).map(|first| {
+        let count = ROWS_PER_PASS.min(outputs - first);
+        let basis: Vec<f64> = (0..count * outputs)
+            .map(|index| f64::from(u8::from(index % outputs == first + index / outputs)))
             .collect();
-        let chosen = Tensor::from_vec(chosen, (count, outputs), &Device::Cpu)?;
-        pulled_back(&f, x, &chosen)
+        let basis = Tensor::from_vec(basis, (count, outputs), &Device::Cpu)?;
+        vector_jacobian(&f, x, &basis)
     });
     Tensor::cat(&rows.collect::<Result<Vec<_>>>()?, 0)
 }
 
 /// `uᵀ ∂f/∂x` for each row `u` of `[n, out]`.
-fn pulled_back(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor, vectors: &Tensor) -> Result<Tensor> {
+fn vector_jacobian(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor, vectors: &Tensor) -> Result<Tensor> {
     let (count, features) = (vectors.dim(0)?, x.dims1()?);
     let xs = Var::from_tensor(&x.unsqueeze(0)?.broadcast_as((count, features))?.contiguous()?)?;
     let output = f(&xs)?;
     let vectors = vectors.to_device(x.device())?.to_dtype(output.dtype())?;
     if output.dims() != vectors.dims() {
-        bail!("the map makes {:?} of {count} samples, and {:?} was expected", output.dims(), vectors.dims());
+        bail!(
+            "expected an output of shape {:?} for {count} samples, and got {:?}",
+            vectors.dims(),
+            output.dims()
+        );
     }
     let gradients = (output * vectors)?.sum_all()?.backward()?;
     match gradients.get(&xs) {
@@ -52,7 +57,8 @@ fn pulled_back(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor, vectors: &Tens
     }
 }
 
-/// All singular values of `∂f/∂x` at one sample, largest first, for at most 1000 inputs and outputs; `f` as for [`jacobian`].
+/// All singular values of `∂f/∂x` at one sample, largest first, for at most 1000 inputs and outputs. The map `f` is as in
+/// [`jacobian`].
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -65,40 +71,44 @@ fn pulled_back(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor, vectors: &Tens
 /// ```
 ///
 /// # Errors
-/// As [`jacobian`], and for more than 1000 dimensions, where [`jacobian_moments`] is the way.
+/// Those of [`jacobian`], and more than 1000 inputs or outputs, for which [`jacobian_moments`] estimates the moments.
 pub fn singular_values(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor) -> Result<Vec<f64>> {
     let jacobian = jacobian(f, x)?;
     let (rows, columns) = jacobian.dims2()?;
-    if rows.max(columns) > MOST {
+    if rows.max(columns) > MAX_DIMENSION {
         bail!(
-            "a Jacobian of {rows} × {columns} is too large for all its singular values: jacobian_moments has their moments"
+            "a Jacobian of {rows} × {columns} is too large for an exact decomposition, which takes at most \
+             {MAX_DIMENSION} dimensions: use jacobian_moments"
         );
     }
     let values = jacobian.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
-    let mut found: Vec<f64> =
+    let mut singular: Vec<f64> =
         DMatrix::from_row_slice(rows, columns, &values).singular_values().iter().copied().collect();
-    found.sort_by(|a, b| b.total_cmp(a));
-    Ok(found)
+    singular.sort_by(|a, b| b.total_cmp(a));
+    Ok(singular)
 }
 
-/// Mean and variance of the squared singular values of `∂f/∂x`, over the outputs (those without a singular value of their own count
-/// as 0), estimated from random vectors `[n, out]` whose elements have mean 0 and variance 1: with `g = Jᵀu`, `E g·g = tr JJᵀ`, and
-/// `E (g·g')² = tr (JJᵀ)²` of two different ones. `f` as for [`jacobian`].
+/// Estimates the mean and the variance of the squared singular values of `J = ∂f/∂x` at one sample, over the outputs; if
+/// there are more outputs than inputs, the rest count as 0. The map `f` is as in [`jacobian`].
+///
+/// The estimate is made from random vectors `u`, given as `[n, out]`, whose elements are independent with mean 0 and
+/// variance 1. With `g = Jᵀu`, `E g·g = tr JJᵀ`, and `E (g·g')² = tr (JJᵀ)²` for two different vectors.
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
 /// use wick_probe::jacobian_moments;
 ///
-/// // Squared singular values 4 and 1: exact, as these vectors are orthogonal signs.
+/// // The squared singular values are 4 and 1. The estimate is exact, since the vectors are orthogonal signs.
 /// let scale = Tensor::new(&[[2.0f64, 1.0]], &Device::Cpu)?;
 /// let signs = Tensor::new(&[[1.0f64, 1.0], [1.0, -1.0]], &Device::Cpu)?;
-/// let (mean, _) = jacobian_moments(|x| x.broadcast_mul(&scale), &Tensor::ones(2, DType::F64, &Device::Cpu)?, &signs)?;
+/// let x = Tensor::ones(2, DType::F64, &Device::Cpu)?;
+/// let (mean, _) = jacobian_moments(|x| x.broadcast_mul(&scale), &x, &signs)?;
 /// assert_eq!(mean, 2.5);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 ///
 /// # Errors
-/// As [`jacobian`], and for fewer than two vectors.
+/// Those of [`jacobian`], and fewer than two vectors.
 pub fn jacobian_moments(
     f: impl Fn(&Tensor) -> Result<Tensor>,
     x: &Tensor,
@@ -106,12 +116,12 @@ pub fn jacobian_moments(
 ) -> Result<(f64, f64)> {
     let (count, outputs) = vectors.dims2()?;
     if count < 2 {
-        bail!("the variance takes two random vectors or more, and there is {count}");
+        bail!("the variance needs at least two random vectors, and got {count}");
     }
-    let pulled = pulled_back(f, x, vectors)?.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
-    let products = pulled.matmul(&pulled.t()?.contiguous()?)?.to_vec2::<f64>()?;
+    let products = vector_jacobian(f, x, vectors)?.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
+    let gram = products.matmul(&products.t()?.contiguous()?)?.to_vec2::<f64>()?;
     let (mut first, mut second) = (0.0, 0.0);
-    for (i, row) in products.iter().enumerate() {
+    for (i, row) in gram.iter().enumerate() {
         for (j, product) in row.iter().enumerate() {
             if i == j { first += product } else { second += product * product }
         }

@@ -1,16 +1,17 @@
-//! What each layer of a candle model does, forward and backward.
+//! What each layer of a candle model does, forward and backward, and what is wrong with it.
 //!
-//! - [`Probe`]: taps that sit in any forward pass, one line each, and record statistics of the value that
-//!   passes and of the gradient that comes back. They change neither outputs nor parameter gradients by a bit, as long as all that follows takes the
-//!   tensor that the tap returns.
-//! - [`judge`]: what is wrong, in which layer first, and what would remedy it, from the [`Record`]s of all layers.
-//! - [`Probe::first_bad`]: where NaN came from. [`Probe::totals`]: [`Stats`] over all steps. [`Probe::watch`]: a tap around a module.
-//! - [`Parameters`]: by how much a step moves the weights.
-//! - [`singular_values`], [`jacobian_moments`]: the Jacobian of a map, beside [`wick_theory::jacobian_spectrum`].
-//! - [`tap`]: the bare tap, for whoever wants the gradient itself.
-//! - [`summarize`]: mean, std, rms, min, max and histogram of a tensor; [`fraction_outside`]: how much of it is
-//!   saturated. The same bits with any number of threads.
-//! - [`Moments`] and [`Histogram`]: what these are made of; both merge.
+//! - [`Probe`] records statistics of the values that pass and of the gradients that come back, by a tap in any forward
+//!   pass, by an observer of a fused dense layer, or around a module ([`Probe::watch`]). It changes neither outputs nor
+//!   parameter gradients by a bit, as long as all that follows uses the tensor that the tap returns.
+//! - [`Probe::layer_reports`] and [`judge`] tell what is wrong, in which layer first, and how to fix it.
+//! - [`Probe::first_bad`] tells where NaN came from, and [`Probe::totals`] has [`Stats`] over all steps.
+//! - [`Parameters`] tells how far a step moves the weights, and [`judge_updates`] whether that is too far.
+//! - [`singular_values`] and [`jacobian_moments`] measure the Jacobian of a map, which
+//!   [`wick_theory::jacobian_spectrum`] predicts.
+//! - [`tap`] is the bare tap, which hands over the gradient itself.
+//! - [`summarize`] gives mean, std, rms, min, max and histogram of a tensor, and [`fraction_outside`] the fraction that
+//!   is saturated, with the same bits for any number of threads. They are made of [`Moments`] and [`Histogram`], which
+//!   can be merged.
 //!
 //! ```
 //! use candle_core::{Device, Tensor, Var};
@@ -30,30 +31,24 @@
 //! # Ok::<(), candle_core::Error>(())
 //! ```
 
-mod bad;
-mod bands;
 mod baselines;
+mod diagnose;
 mod jacobian;
-mod log;
-mod parameters;
-mod probe;
-mod reading;
-mod remedy;
-mod trend;
-mod units;
-mod verdict;
-mod watch;
+mod limits;
+mod observe;
 
-pub use bad::{BadTensor, Past, Side, What};
 pub use baselines::Baseline;
+pub use diagnose::fault::{Fault, Verdict};
+pub use diagnose::judge;
+pub use diagnose::layer_report::LayerReport;
+pub use diagnose::trend::describe_trend;
+pub use diagnose::updates::judge_updates;
 pub use jacobian::{jacobian, jacobian_moments, singular_values};
-pub use log::{Record, Totals};
-pub use parameters::{ParameterGradient, Parameters, Update, judge_updates};
-pub use probe::Probe;
-pub use reading::LayerReport;
-pub use trend::describe_trend;
-pub use units::Units;
-pub use verdict::{Fault, Verdict, judge};
-pub use watch::{Watched, WatchedSequential};
+pub use observe::bad::{BadTensor, Past, Side, What};
+pub use observe::parameters::{ParameterGradient, Parameters, Update};
+pub use observe::probe::Probe;
+pub use observe::record::{Record, Totals};
+pub use observe::units::Units;
+pub use observe::watch::{Watched, WatchedSequential};
 pub use wick_kernels::{Histogram, Moments, Stats, Summary, fraction_outside, summarize, tap};
 pub use wick_theory::BatchGeometry;

@@ -6,6 +6,7 @@
 //! - [`predict`]: a network as it is given, layer by layer, forward and backward.
 //! - [`finite_width`]: the same for layers that are not wide, with the band that 95 % of the draws fall in.
 //! - [`lyapunov_exponent`], [`log_norm_of_product`]: products of Gaussian matrices; [`jacobian_spectrum`] of a net.
+//! - [`special`]: the normal distribution function and what else activations have in common.
 //! - [`gaussian::expectation`]: integrals `E[f(√q z)]`, `z ~ N(0, 1)`, split at the kinks of `f`.
 //!
 //! ```
@@ -22,7 +23,7 @@ mod mean_field;
 mod network;
 mod products;
 mod response;
-mod special;
+pub mod special;
 
 pub use activation::{Activation, GELU_CUBIC, SELU_ALPHA, SELU_SCALE, UnknownActivation};
 pub use finite_width::{Band, BatchGeometry, LayerBands, finite_width};

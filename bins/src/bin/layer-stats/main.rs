@@ -14,10 +14,10 @@ use wick_bins::failure::usage;
 use wick_bins::{failure, memory, progress};
 use wick_init::{InitMap, Initializer, KeyedV1, Rule};
 use wick_model::{Activation, Mlp, MlpConfig};
-use wick_probe::{LayerReport, Probe, Units};
-use wick_theory::{BatchGeometry, LayerLaw};
+use wick_probe::Probe;
+use wick_theory::{BatchGeometry, LayerLaw, finite_width};
 
-use report::{Experiment, LayerStats, Run, Theory};
+use report::{Experiment, LayerStats, Run};
 
 /// Sends data through a deep net and shows every layer's outputs and gradients, for several ways to start the
 /// weights. The default is the lecture's experiment: 2000 samples of 800 features through ten tanh layers.
@@ -138,27 +138,26 @@ fn run(
         .with_rules([Rule::draw("*.bias", Initializer::normal(args.bias_std))?])
         .with_default_init(spec.initializer.clone());
     let mlp = Mlp::new(config, map.var_builder(place.dtype, &place.device))?;
-    let probe = Probe::new().with_bins(args.bins.into());
-    let pass = mlp.tape(input, |layer| Some(probe.observer_of(layer, config.activation)))?;
-    let cotangent = normal(args, place, "layer-stats/cotangent", pass.output().dims2()?)?;
-    pass.backward(&(pass.output() * &cotangent)?.sum_all()?)?;
-    let units = pass.outputs().map(Units::of).collect::<candle_core::Result<Vec<_>>>()?;
-    let theory = match draws(spec, config, args.bias_std)? {
-        Some(draws) => Some(Theory::new(draws, batch, &batch_of(&cotangent)?)),
+    let laws = laws(spec, config, args.bias_std)?;
+    let probe = Probe::new().with_bins(args.bins.into()).with_output_units();
+    let probe = laws
+        .iter()
+        .flatten()
+        .enumerate()
+        .fold(probe, |probe, (index, law)| probe.with_law(format!("layer_{index}"), *law));
+    let tape = mlp.tape(input, |layer| Some(probe.observer(layer)))?;
+    let cotangent = normal(args, place, "layer-stats/cotangent", tape.output().dims2()?)?;
+    tape.backward(&(tape.output() * &cotangent)?.sum_all()?)?;
+    let bands = match &laws {
+        Some(laws) => Some(finite_width(laws, batch, &batch_of(&cotangent)?)),
         None => None,
     };
-    let records = probe.records();
-    let readings = records.iter().zip(&units).map(|(record, units)| {
-        let reading = LayerReport::of(record).with_dtype(place.dtype);
-        if let Some(units) = units { reading.with_units(units) } else { reading }
-    });
-    let readings = readings.collect();
-    Ok(Run::new(&spec.text, config, batch, records, readings, theory))
+    Ok(Run::new(&spec.text, config, batch, &probe, bands.as_deref()))
 }
 
-/// How the layers are drawn; `None` for weights of a structure that theory has nothing to say about.
-fn draws(spec: &Spec, config: &MlpConfig, bias_std: f64) -> Result<Option<Vec<LayerLaw<Activation>>>> {
-    let draws = config.layers().map(|(fan_in, fan_out)| {
+/// The laws from which the layers' weights are drawn; `None` for weights of a structure that theory does not cover.
+fn laws(spec: &Spec, config: &MlpConfig, bias_std: f64) -> Result<Option<Vec<LayerLaw<Activation>>>> {
+    let laws = config.layers().map(|(fan_in, fan_out)| {
         let law = spec.initializer.weight_law(&[fan_out, fan_in])?;
         Ok(law.map(|law| LayerLaw {
             fan_in,
@@ -169,7 +168,7 @@ fn draws(spec: &Spec, config: &MlpConfig, bias_std: f64) -> Result<Option<Vec<La
             phi: config.activation,
         }))
     });
-    draws.collect()
+    laws.collect()
 }
 
 /// What a net's predictions take from a tensor `[samples, features]`.

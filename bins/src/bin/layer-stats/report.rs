@@ -3,8 +3,8 @@
 use serde::Serialize;
 use wick_bins::output::{Report, Table, exact, short};
 use wick_model::{Activation, MlpConfig};
-use wick_probe::{Fault, Histogram, LayerReport, Record, Verdict, describe_trend, judge};
-use wick_theory::{BatchGeometry, LayerBands, LayerLaw, finite_width};
+use wick_probe::{Fault, Histogram, Probe, Verdict, describe_trend, judge};
+use wick_theory::{BatchGeometry, LayerBands};
 
 #[derive(Debug, Serialize)]
 pub(crate) struct LayerStats {
@@ -70,24 +70,6 @@ impl From<LayerBands> for Predicted {
     }
 }
 
-/// How the layers are drawn, and what that should make of them.
-#[derive(Debug)]
-pub(crate) struct Theory {
-    draws: Vec<LayerLaw<Activation>>,
-    bands: Vec<LayerBands>,
-}
-
-impl Theory {
-    pub(crate) fn new(
-        draws: Vec<LayerLaw<Activation>>,
-        input: &BatchGeometry,
-        gradient: &BatchGeometry,
-    ) -> Self {
-        let bands = finite_width(&draws, input, gradient);
-        Self { draws, bands }
-    }
-}
-
 #[derive(Debug, Serialize)]
 pub(crate) struct Forward {
     pub(crate) mean: f64,
@@ -110,43 +92,35 @@ impl Run {
         init: &str,
         config: &MlpConfig,
         input: &BatchGeometry,
-        records: Vec<Record>,
-        readings: Vec<LayerReport>,
-        theory: Option<Theory>,
+        probe: &Probe,
+        bands: Option<&[LayerBands]>,
     ) -> Self {
-        let drawn = |(index, reading): (usize, LayerReport)| match theory
-            .as_ref()
-            .and_then(|theory| theory.draws.get(index))
-        {
-            Some(draw) => reading.with_law(*draw),
-            None => reading,
-        };
-        let readings: Vec<LayerReport> = readings.into_iter().enumerate().map(drawn).collect();
-        let faults = judge(&readings, input);
-        let bands = |index: usize| theory.as_ref().and_then(|theory| theory.bands.get(index).copied());
-        let layers = config.layers().zip(records).enumerate().map(|(index, ((fan_in, fan_out), record))| {
-            let (forward, backward) = (record.forward, record.backward);
-            let gradient = |f: fn(&wick_probe::Summary) -> f64| backward.as_ref().map_or(f64::NAN, f);
-            Layer {
-                name: record.name,
-                fan_in,
-                fan_out,
-                forward: Forward {
-                    mean: forward.mean,
-                    std: forward.std,
-                    min: forward.min,
-                    max: forward.max,
-                    saturated: record.saturated.unwrap_or(f64::NAN),
-                    histogram: forward.histogram,
-                },
-                backward: Backward {
-                    mean: gradient(|g| g.mean),
-                    std: gradient(|g| g.std),
-                    rms: gradient(|g| g.rms),
-                },
-                predicted: bands(index).map(Predicted::from),
-            }
-        });
+        let faults = judge(&probe.layer_reports(), input);
+        let predicted = |index: usize| bands?.get(index).copied().map(Predicted::from);
+        let layers =
+            config.layers().zip(probe.records()).enumerate().map(|(index, ((fan_in, fan_out), record))| {
+                let (forward, backward) = (record.forward, record.backward);
+                let gradient = |f: fn(&wick_probe::Summary) -> f64| backward.as_ref().map_or(f64::NAN, f);
+                Layer {
+                    name: record.name,
+                    fan_in,
+                    fan_out,
+                    forward: Forward {
+                        mean: forward.mean,
+                        std: forward.std,
+                        min: forward.min,
+                        max: forward.max,
+                        saturated: record.saturated.unwrap_or(f64::NAN),
+                        histogram: forward.histogram,
+                    },
+                    backward: Backward {
+                        mean: gradient(|g| g.mean),
+                        std: gradient(|g| g.std),
+                        rms: gradient(|g| g.rms),
+                    },
+                    predicted: predicted(index),
+                }
+            });
         let layers: Vec<Layer> = layers.collect();
         let verdict = verdict(&faults, &layers);
         Self { init: init.to_owned(), verdict, faults, layers }

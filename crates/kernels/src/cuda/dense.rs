@@ -1,20 +1,19 @@
 //! What a dense layer does beside its matrix products, which are cuBLAS'.
 
-use std::sync::Arc;
-
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::{CudaFunction, LaunchConfig, PushKernelArg};
 use candle_core::cuda_backend::{CudaStorage, WrapErr};
 use candle_core::{Layout, Result, Shape, Tensor, bail};
 use wick_theory::Activation;
 
-use super::stats::{Board, Ear, MOST_BINS, Wanted};
+use super::stats::{Board, Ear, MOST_BINS, Wanted, at_once};
 use super::{
     Code, Element, address, address_of, blocks, by_type, contiguous, kernel, lasting_kernel, on_gpu, ptx,
     room, tensor,
 };
 use crate::deferred::Hear;
-use crate::{DeferredStats, Observer};
+use crate::dense::Observation;
+use crate::summary::Summary;
 
 pub(crate) type Operand<'a> = (&'a CudaStorage, &'a Layout);
 
@@ -23,6 +22,8 @@ pub(crate) struct Forward {
     pub(crate) output: CudaStorage,
     /// If it was to be kept.
     pub(crate) pre_activation: Option<Tensor>,
+    /// The statistics of the output and the fraction of saturated pre-activations, if they were read at once.
+    pub(crate) statistics: Option<(Summary, f64)>,
 }
 
 /// A layer `φ(x Wᵀ + b)` that goes forward.
@@ -33,7 +34,7 @@ pub(crate) struct Layer<'a> {
     pub(crate) bias: Option<Operand<'a>>,
     /// Whether the pre-activation is kept.
     pub(crate) keep: bool,
-    pub(crate) observer: Option<&'a Arc<dyn Observer>>,
+    pub(crate) observation: Option<&'a Observation>,
     /// Of the output.
     pub(crate) shape: &'a Shape,
 }
@@ -45,7 +46,7 @@ impl Layer<'_> {
 }
 
 fn forward_as<T: Element>(layer: &Layer) -> Result<Forward> {
-    let &Layer { activation, xs, weight, bias, keep, observer, shape } = layer;
+    let &Layer { activation, xs, weight, bias, keep, observation, shape } = layer;
     let device = xs.0.device().clone();
     let (outputs, inputs) = weight.1.shape().dims2()?;
     let samples = shape.elem_count() / outputs.max(1);
@@ -63,8 +64,8 @@ fn forward_as<T: Element>(layer: &Layer) -> Result<Forward> {
     let w_layout = Layout::contiguous_with_offset((outputs, inputs), w_start).transpose(0, 1)?;
     let output = xs.0.matmul(weight.0, (1, samples, outputs, inputs), &x_layout, &w_layout)?;
     let kept = keep.then(|| room::<T>(&device, count)).transpose()?;
-    if bias.is_none() && activation == Activation::Identity && observer.is_none() && !keep {
-        return Ok(Forward { output, pre_activation: None });
+    if bias.is_none() && activation == Activation::Identity && observation.is_none() && !keep {
+        return Ok(Forward { output, pre_activation: None, statistics: None });
     }
     let code = Code::of(activation);
     let zs = address(output.as_cuda_slice::<T>()?);
@@ -84,61 +85,52 @@ fn forward_as<T: Element>(layer: &Layer) -> Result<Forward> {
         unsafe { launch.launch(blocks(count, most)) }.w()?;
         Ok(())
     };
-    match observer {
+    let mut statistics = None;
+    match observation {
         None => {
             let function = kernel::<T>(&device, "dense_forward", "wick-dense", ptx::DENSE)?;
             launch(&function, None, 1 << 16)?;
         }
-        Some(observer) => {
+        Some(observation) => {
             let (function, most) =
                 lasting_kernel::<T>(&device, "dense_forward_heard", "wick-dense", ptx::DENSE)?;
-            let (bins, range) = (bins_of(observer)?, activation.range());
+            let (bins, range) = (bins_of(observation)?, activation.range());
             let tails = crate::dense::saturation_thresholds(activation);
             let tails = (tails.0.is_finite() || tails.1.is_finite()).then_some(tails);
             let wanted = Wanted { bins, range, tails, parts: most };
-            let ear = observer.clone();
-            let hear: Hear =
-                Box::new(move |summary, saturated| ear.forward(summary, saturated as f64 / count as f64));
-            gathered(observer, false, |deferred| {
-                let record = |board: &mut Board| {
-                    let place = board.record(wanted, |ear| launch(&function, Some(ear), most))?;
-                    if range.is_none() {
-                        board.histogram::<T>(place, &output, &Layout::contiguous(count))?;
-                    }
-                    Ok(place)
-                };
-                deferred.note(&device, bins, record, hear)
-            })?;
+            let record = |board: &mut Board| {
+                let place = board.record(wanted, |ear| launch(&function, Some(ear), most))?;
+                if range.is_none() {
+                    board.histogram::<T>(place, &output, &Layout::contiguous(count))?;
+                }
+                Ok(place)
+            };
+            let fraction = move |saturated| saturated as f64 / count as f64;
+            match observation.deferred() {
+                Some(deferred) => {
+                    let observation = observation.clone();
+                    let dtype = output.dtype();
+                    let hear: Hear = Box::new(move |summary, saturated| {
+                        observation.forward(activation, dtype, (summary, fraction(saturated)), None)
+                    });
+                    deferred.note(&device, bins, record, hear)?;
+                }
+                None => {
+                    let (summary, saturated) = at_once(&device, bins, record)?;
+                    statistics = Some((summary, fraction(saturated)));
+                }
+            }
         }
     }
     let pre_activation = kept.map(|kept| tensor(CudaStorage::wrap_cuda_slice(kept, device.clone()), shape));
-    Ok(Forward { output, pre_activation })
+    Ok(Forward { output, pre_activation, statistics })
 }
 
-/// How many bins a observer's histograms have, if the kernels can count them.
-fn bins_of(observer: &Arc<dyn Observer>) -> Result<usize> {
-    match observer.bins().max(1) {
+/// The number of bins of an observation's histograms, if the kernels can count them.
+fn bins_of(observation: &Observation) -> Result<usize> {
+    match observation.bins().max(1) {
         bins if bins > MOST_BINS => bail!("a GPU counts at most {MOST_BINS} bins on the way, not {bins}"),
         bins => Ok(bins),
-    }
-}
-
-/// Has statistics noted where the observer wants them, and heard of at once if it does not say where.
-fn gathered(
-    observer: &Arc<dyn Observer>,
-    backward: bool,
-    note: impl FnOnce(&DeferredStats) -> Result<()>,
-) -> Result<()> {
-    match observer.deferred() {
-        Some((deferred, ends)) => {
-            note(deferred)?;
-            if ends && backward { deferred.deliver() } else { Ok(()) }
-        }
-        None => {
-            let deferred = DeferredStats::default();
-            note(&deferred)?;
-            deferred.deliver()
-        }
     }
 }
 
@@ -146,6 +138,8 @@ fn gathered(
 pub(crate) struct Backward {
     pub(crate) of_z: Tensor,
     pub(crate) bias: Option<Tensor>,
+    /// The statistics of the gradient of the output, if they were read at once.
+    pub(crate) statistics: Option<Summary>,
 }
 
 /// The gradient of a layer's output that goes back through its activation.
@@ -157,7 +151,7 @@ pub(crate) struct Gradient<'a> {
     /// Contiguous and of the same shape, whose last dimension are the outputs.
     pub(crate) gradient: &'a Tensor,
     pub(crate) with_bias: bool,
-    pub(crate) observer: Option<&'a Arc<dyn Observer>>,
+    pub(crate) observation: Option<&'a Observation>,
 }
 
 impl Gradient<'_> {
@@ -167,9 +161,9 @@ impl Gradient<'_> {
 }
 
 fn backward_as<T: Element>(of: &Gradient) -> Result<Backward> {
-    let &Gradient { activation, known, of_output, gradient, with_bias, observer } = of;
-    if activation == Activation::Identity && !with_bias && observer.is_none() {
-        return Ok(Backward { of_z: gradient.clone(), bias: None });
+    let &Gradient { activation, known, of_output, gradient, with_bias, observation } = of;
+    if activation == Activation::Identity && !with_bias && observation.is_none() {
+        return Ok(Backward { of_z: gradient.clone(), bias: None, statistics: None });
     }
     let (known_storage, known_layout) = known.storage_and_layout();
     let (gradient_storage, gradient_layout) = gradient.storage_and_layout();
@@ -185,7 +179,7 @@ fn backward_as<T: Element>(of: &Gradient) -> Result<Backward> {
     let of_z_at = address(&of_z);
     let of_output = i32::from(of_output);
     let finished = |of_z| tensor(CudaStorage::wrap_cuda_slice(of_z, device.clone()), (samples, outputs));
-    if !with_bias && observer.is_none() {
+    if !with_bias && observation.is_none() {
         if count > 0 {
             let function = kernel::<T>(&device, "dense_gradient", "wick-dense", ptx::DENSE)?;
             let length = count as u64;
@@ -195,7 +189,7 @@ fn backward_as<T: Element>(of: &Gradient) -> Result<Backward> {
             // SAFETY: the arguments are the kernel's: `count` elements in `known`, `gradient` and `of_z`.
             unsafe { launch.launch(blocks(count, 1 << 16)) }.w()?;
         }
-        return Ok(Backward { of_z: finished(of_z), bias: None });
+        return Ok(Backward { of_z: finished(of_z), bias: None, statistics: None });
     }
 
     // 32 columns and some eighths of the rows to a block: as many blocks as are run at once, but few parts to a column.
@@ -231,24 +225,29 @@ fn backward_as<T: Element>(of: &Gradient) -> Result<Backward> {
         unsafe { launch.launch(config) }.w()?;
         Ok(())
     };
-    match observer {
+    let mut statistics = None;
+    match observation {
         None => launch(Ear::default())?,
-        Some(observer) => {
-            let bins = bins_of(observer)?;
+        Some(observation) => {
+            let bins = bins_of(observation)?;
             let wanted = Wanted { bins, range: None, tails: None, parts: groups * rows };
-            let ear = observer.clone();
-            let hear: Hear = Box::new(move |summary, _| ear.backward(summary));
-            gathered(observer, true, |deferred| {
-                let record = |board: &mut Board| {
-                    let place = board.record(wanted, launch)?;
-                    board.histogram::<T>(place, gradient_storage, gradient_layout)?;
-                    Ok(place)
-                };
-                deferred.note(&device, wanted.bins, record, hear)
-            })?;
+            let record = |board: &mut Board| {
+                let place = board.record(wanted, launch)?;
+                board.histogram::<T>(place, gradient_storage, gradient_layout)?;
+                Ok(place)
+            };
+            match observation.deferred() {
+                Some(deferred) => {
+                    let observation = observation.clone();
+                    let dtype = gradient.dtype();
+                    let hear: Hear = Box::new(move |summary, _| observation.backward(dtype, summary, None));
+                    deferred.note(&device, bins, record, hear)?;
+                }
+                None => statistics = Some(at_once(&device, bins, record)?.0),
+            }
         }
     }
     let of_z = finished(of_z);
     let bias = of_bias.map(|bias| tensor(CudaStorage::wrap_cuda_slice(bias, device.clone()), outputs));
-    Ok(Backward { of_z, bias })
+    Ok(Backward { of_z, bias, statistics })
 }

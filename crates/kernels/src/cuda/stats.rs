@@ -158,9 +158,21 @@ fn now(
     let xs = xs.detach().contiguous()?;
     let (storage, layout) = xs.storage_and_layout();
     let storage = on_gpu(&storage)?;
-    let mut board = Board::with_room(storage.device(), HEAD + bins)?;
-    let place =
-        by_type!(xs.dtype(), T => board.look::<T>(storage, layout, Wanted { bins, range, tails, parts: 0 }))?;
+    at_once(
+        storage.device(),
+        bins,
+        |board| by_type!(xs.dtype(), T => board.look::<T>(storage, layout, Wanted { bins, range, tails, parts: 0 })),
+    )
+}
+
+/// The statistics of one record, read as soon as it has been made, and the number of saturated elements.
+pub(super) fn at_once(
+    device: &CudaDevice,
+    bins: usize,
+    record: impl FnOnce(&mut Board) -> Result<Place>,
+) -> Result<(Summary, u64)> {
+    let mut board = Board::with_room(device, HEAD + bins)?;
+    let place = record(&mut board)?;
     Ok(place.summary(&board.read()?))
 }
 

@@ -1,11 +1,11 @@
 //! A dense layer outside candle's graph.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use candle_core::{Result, Tensor, Var, bail};
 use wick_theory::Activation;
 
-use super::{Dense, Observer, composed, is_fast};
+use super::{Dense, Observation, Observer, composed, is_fast};
 
 /// A [`dense`](crate::dense()) layer that has gone forward and is to go backward by itself, outside candle's own backward pass, which
 /// fills a tensor with zeros and adds to it for every gradient.
@@ -74,10 +74,10 @@ impl DensePass {
         let bias = bias.map(|bias| bias.detach().contiguous()).transpose()?;
         let op = Dense {
             activation,
-            observer,
+            observation: Observation::start(observer),
             inputs_want_gradient: true,
             differentiable: true,
-            pre_activation: OnceLock::new(),
+            kept: Arc::default(),
         };
         let mut of_candle = None;
         let output = match (&bias, fast) {
@@ -87,11 +87,12 @@ impl DensePass {
                 let vars = (Var::from_tensor(&xs)?, Var::from_tensor(&weight)?);
                 let bias = bias.as_ref().map(Var::from_tensor).transpose()?;
                 let b = bias.as_ref().map(Var::as_tensor);
-                let output = composed(&vars.0, &vars.1, b, activation, op.observer.clone())?;
+                let output = composed(&vars.0, &vars.1, b, activation, op.observation.clone())?;
                 of_candle = Some((vars.0, vars.1, bias, output.clone()));
                 output.detach()
             }
         };
+        op.report(&output)?;
         Ok(Self { op, xs, weight, bias, output, composed: of_candle })
     }
 

@@ -1,11 +1,12 @@
 //! A dense layer as one op: product, bias, activation and statistics, while the rows are in the cache.
 
 mod alone;
+mod observer;
 #[cfg(feature = "cuda")]
 mod on_gpu;
 mod pass;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
@@ -13,32 +14,13 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Device, Layout, Resul
 use wick_theory::Activation;
 
 use crate::slice::{self, Real};
-use crate::{DeferredStats, SimdLevel, Summary, activate, fraction_outside, summarize, tap};
+use crate::{SimdLevel, Summary, activate, tap};
 pub use alone::{DenseGradients, DensePass};
+pub(crate) use observer::Observation;
+pub use observer::{ObservedGradient, ObservedOutput, Observer};
 use pass::Layer;
 #[cfg(feature = "cuda")]
 pub(crate) use pass::saturation_thresholds;
-
-/// Who hears what passes through a [`dense`] layer. The statistics are taken on the way, while the numbers are in the
-/// cache.
-pub trait Observer: Send + Sync {
-    /// How many bins the histograms have. A GPU counts up to 4096 of them on the way, and more by themselves, which takes
-    /// longer.
-    fn bins(&self) -> usize;
-
-    /// A forward pass: the layer's output (its histogram covers the activation's range where that is finite), and the
-    /// share of the pre-activations in the activation's flat tails.
-    fn forward(&self, output: Summary, saturated: f64);
-
-    /// A backward pass: the gradient of the loss with respect to the layer's output.
-    fn backward(&self, gradient: Summary);
-
-    /// Where the statistics of a GPU wait, and whether the backward pass ends with this layer; without such a place they are
-    /// read at once. [`DeferredStats::observer`] has it.
-    fn deferred(&self) -> Option<(&DeferredStats, bool)> {
-        None
-    }
-}
 
 /// `φ(x Wᵀ + b)` for `x` of shape `[…, in]`, `W` of `[out, in]` and `b` of `[out]`, differentiable in all three.
 ///
@@ -72,21 +54,25 @@ pub fn dense(
     activation: Activation,
     observer: Option<Arc<dyn Observer>>,
 ) -> Result<Tensor> {
-    if !is_fast(xs, weight, bias)? {
-        return composed(xs, weight, bias, activation, observer);
+    let is_fast = is_fast(xs, weight, bias)?;
+    let observation = Observation::start(observer);
+    if !is_fast {
+        return composed(xs, weight, bias, activation, observation);
     }
     let op = Dense {
         activation,
-        observer,
+        observation,
         inputs_want_gradient: xs.track_op(),
         differentiable: [Some(xs), Some(weight), bias].into_iter().flatten().any(Tensor::track_op),
-        pre_activation: OnceLock::new(),
+        kept: Arc::default(),
     };
     let (xs, weight) = (xs.contiguous()?, weight.contiguous()?);
-    match bias {
-        Some(bias) => xs.apply_op3(&weight, &bias.contiguous()?, op),
-        None => xs.apply_op2(&weight, op),
-    }
+    let output = match bias {
+        Some(bias) => xs.apply_op3(&weight, &bias.contiguous()?, op.clone())?,
+        None => xs.apply_op2(&weight, op.clone())?,
+    };
+    op.report(&output)?;
+    Ok(output)
 }
 
 /// Whether the layer can be computed in one op; an error if its parts do not fit together.
@@ -114,30 +100,46 @@ fn composed(
     weight: &Tensor,
     bias: Option<&Tensor>,
     activation: Activation,
-    observer: Option<Arc<dyn Observer>>,
+    observation: Option<Observation>,
 ) -> Result<Tensor> {
     let linear = candle_nn::Linear::new(weight.clone(), bias.cloned());
     let z = candle_nn::Module::forward(&linear, xs)?;
     let h = activate(activation, &z)?;
-    let Some(observer) = observer else { return Ok(h) };
-    let (low, high) = activation.saturation_thresholds();
-    let saturated = fraction_outside(&z, low, high)?;
-    observer.forward(summarize(&h, activation.range(), observer.bins())?, saturated);
+    let Some(observation) = observation else { return Ok(h) };
+    observation.forward_of(activation, &z, &h)?;
     tap(&h, move |gradient| {
-        observer.backward(summarize(gradient, None, observer.bins())?);
-        Ok(())
+        observation.backward_of(gradient)?;
+        observation.end_backward()
     })
 }
 
+/// The op of a layer that goes forward once. Clones share what the forward pass keeps.
+#[derive(Clone)]
 struct Dense {
     activation: Activation,
-    observer: Option<Arc<dyn Observer>>,
+    observation: Option<Observation>,
     /// Whether anything behind the input wants a gradient.
     inputs_want_gradient: bool,
     /// Whether anything at all does.
     differentiable: bool,
-    /// Kept for the backward pass, where the output does not tell the derivative.
+    kept: Arc<Kept>,
+}
+
+/// What a forward pass keeps.
+#[derive(Default)]
+struct Kept {
+    /// For the backward pass, where the derivative cannot be computed from the output.
     pre_activation: OnceLock<Tensor>,
+    /// For the observer, until the output exists as a tensor.
+    observed: Mutex<Option<Observed>>,
+}
+
+/// What a forward pass leaves for the observer.
+struct Observed {
+    /// The statistics of the output and the fraction of saturated pre-activations, if they were taken on the way.
+    statistics: Option<(Summary, f64)>,
+    /// `None` where it equals the output, or where the observer does not want it.
+    pre_activation: Option<Tensor>,
 }
 
 /// The gradients of the input, if anything wants it, of the weight, and of the bias, if there is one.
@@ -177,20 +179,51 @@ impl Dense {
             samples: xs.1.dims().iter().rev().skip(1).product(),
             outputs: weight.1.dims()[0],
             inputs: weight.1.dims()[1],
-            bins: self.observer.as_ref().map(|observer| observer.bins()),
+            bins: self.observation.as_ref().map(Observation::bins),
         };
         let bias = bias.map(|bias| slice::of(bias.0, bias.1)).transpose()?;
-        let keep = self.differentiable && !T::is_derivative_of_output(self.activation);
+        let for_backward = self.differentiable && !T::is_derivative_of_output(self.activation);
+        let keep = for_backward || self.observer_wants_pre_activation();
         let passed = layer.forward(slice::of(xs.0, xs.1)?, bias, keep);
-        if let Some(pre_activation) = passed.pre_activation {
-            let tensor = Tensor::from_vec(pre_activation, shape, &Device::Cpu)?;
-            // An op goes forward once; if it went again, it would be the same.
-            let _ = self.pre_activation.set(tensor);
-        }
-        if let (Some(observer), Some((output, saturated))) = (&self.observer, passed.heard) {
-            observer.forward(output, saturated);
-        }
+        let pre_activation = passed.pre_activation.map(|zs| Tensor::from_vec(zs, shape, &Device::Cpu));
+        let statistics = passed.heard;
+        self.keep(for_backward, pre_activation.transpose()?, statistics.map(Some));
         Ok(T::storage(passed.output))
+    }
+
+    /// Whether the pre-activation is kept for the observer. That of the identity is the output.
+    fn observer_wants_pre_activation(&self) -> bool {
+        self.activation != Activation::Identity
+            && self.observation.as_ref().is_some_and(Observation::with_pre_activation)
+    }
+
+    /// Keeps what the backward pass and the observer need. `observed` are the statistics for [`report`](Self::report), if it
+    /// is to report at all; the inner option is `None` where they are still to be taken.
+    fn keep(
+        &self,
+        for_backward: bool,
+        pre_activation: Option<Tensor>,
+        observed: Option<Option<(Summary, f64)>>,
+    ) {
+        if let (true, Some(pre_activation)) = (for_backward, &pre_activation) {
+            // An op goes forward once; if it went again, it would be the same.
+            let _ = self.kept.pre_activation.set(pre_activation.clone());
+        }
+        let observed = observed.map(|statistics| Observed { statistics, pre_activation });
+        *self.kept.observed.lock().unwrap_or_else(PoisonError::into_inner) = observed;
+    }
+
+    /// Tells the observer of a forward pass whose output is `output`, unless that has been left to [`DeferredStats`](crate::DeferredStats).
+    fn report(&self, output: &Tensor) -> Result<()> {
+        let observed = self.kept.observed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (Some(observation), Some(observed)) = (&self.observation, observed) else { return Ok(()) };
+        let zs = observed.pre_activation.as_ref().unwrap_or(output);
+        match observed.statistics {
+            Some(statistics) => {
+                observation.forward(self.activation, output.dtype(), statistics, Some((zs, output)))
+            }
+            None => observation.forward_of(self.activation, zs, output),
+        }
     }
 
     fn backward(
@@ -230,14 +263,15 @@ impl Dense {
                 samples: xs.dims().iter().rev().skip(1).product(),
                 outputs: weight.dims()[0],
                 inputs: weight.dims()[1],
-                bins: self.observer.as_ref().map(|observer| observer.bins()),
+                bins: self.observation.as_ref().map(Observation::bins),
             };
-            let known = slice::lend(self.pre_activation.get().unwrap_or(output))?;
+            let known = slice::lend(self.kept.pre_activation.get().unwrap_or(output))?;
             let (xs, gradient) = (slice::lend(xs)?, slice::lend(&gradient)?);
             layer.backward(&xs, &known, &gradient, bias.is_some(), with_inputs)
         };
-        if let (Some(observer), Some(gradient)) = (&self.observer, passed.heard) {
-            observer.backward(gradient);
+        if let (Some(observation), Some(summary)) = (&self.observation, passed.heard) {
+            observation.backward(gradient.dtype(), summary, Some(&gradient))?;
+            observation.end_backward()?;
         }
         let of_inputs = passed.inputs.map(|values| Tensor::from_vec(values, xs.shape(), &Device::Cpu));
         let of_weight = Tensor::from_vec(passed.weight, weight.shape(), &Device::Cpu)?;

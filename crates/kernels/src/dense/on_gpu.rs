@@ -1,18 +1,12 @@
 //! A dense layer on an NVIDIA GPU: cuBLAS' products, and our kernels around them.
 
-use std::sync::Arc;
-
 use candle_core::backend::BackendStorage;
-use candle_core::op::BackpropOp;
-use candle_core::{CudaStorage, DType, Layout, Result, Shape, Storage, Tensor};
+use candle_core::{CudaStorage, DType, Result, Shape, Tensor};
 use wick_theory::Activation;
 
-use super::{Dense, Gradients, Observer, output_shape};
+use super::{Dense, Gradients, Observation, output_shape};
 use crate::cuda::{Gradient, Layer, MOST_BINS, Operand};
 use crate::slice::Real;
-use crate::{fraction_outside, summarize};
-
-type Ear = Arc<dyn Observer>;
 
 impl Dense {
     pub(super) fn forward_on_gpu(
@@ -22,30 +16,23 @@ impl Dense {
         bias: Option<Operand>,
     ) -> Result<(CudaStorage, Shape)> {
         let shape = output_shape(xs.1, weight.1);
-        let keep = self.differentiable && !derives_from_output(self.activation, xs.0.dtype());
-        let (observer, apart) = self.observers();
-        let keep_now = keep || apart.is_some();
+        let for_backward = self.differentiable && !derives_from_output(self.activation, xs.0.dtype());
+        let (on_the_way, apart) = self.observations();
+        let keep = for_backward || apart.is_some() || self.observer_wants_pre_activation();
         let activation = self.activation;
-        let layer = Layer { activation, xs, weight, bias, keep: keep_now, observer, shape: &shape };
+        let layer = Layer { activation, xs, weight, bias, keep, observation: on_the_way, shape: &shape };
         let passed = layer.forward()?;
-        if let (Some(observer), Some(zs)) = (apart, &passed.pre_activation) {
-            let copy = Storage::Cuda(passed.output.try_clone(&Layout::contiguous(&shape))?);
-            let output = Tensor::from_storage(copy, &shape, BackpropOp::none(), false);
-            let (low, high) = activation.saturation_thresholds();
-            let saturated = fraction_outside(zs, low, high)?;
-            observer.forward(summarize(&output, activation.range(), observer.bins())?, saturated);
-        }
-        if let (true, Some(pre_activation)) = (keep, passed.pre_activation) {
-            let _ = self.pre_activation.set(pre_activation);
-        }
+        let observed = if apart.is_some() { Some(None) } else { passed.statistics.map(Some) };
+        self.keep(for_backward, passed.pre_activation, observed);
         Ok((passed.output, shape))
     }
 
-    /// Who listens to the layer's kernels, and who, with more bins than those can count, to the tensors by themselves.
-    fn observers(&self) -> (Option<&Ear>, Option<&Ear>) {
-        let few = |observer: &&Ear| observer.bins() <= MOST_BINS;
-        let observer = self.observer.as_ref();
-        (observer.filter(few), observer.filter(|observer| !few(observer)))
+    /// The observation whose statistics the layer's kernels take on the way, and the one whose statistics are taken from the
+    /// tensors, as it has more bins than those kernels can count.
+    fn observations(&self) -> (Option<&Observation>, Option<&Observation>) {
+        let few = |observation: &&Observation| observation.bins() <= MOST_BINS;
+        let observation = self.observation.as_ref();
+        (observation.filter(few), observation.filter(|observation| !few(observation)))
     }
 
     pub(super) fn backward_on_gpu(
@@ -59,15 +46,20 @@ impl Dense {
     ) -> Result<Gradients> {
         let (outputs, inputs) = weight.dims2()?;
         let of_output = derives_from_output(self.activation, xs.dtype());
-        let known = self.pre_activation.get().unwrap_or(output);
+        let known = self.kept.pre_activation.get().unwrap_or(output);
         let gradient = gradient.contiguous()?;
-        let (observer, apart) = self.observers();
-        if let Some(observer) = apart {
-            observer.backward(summarize(&gradient, None, observer.bins())?);
-        }
+        let (observation, apart) = self.observations();
         let activation = self.activation;
-        let passed =
-            Gradient { activation, known, of_output, gradient: &gradient, with_bias, observer }.backward()?;
+        let passed = Gradient { activation, known, of_output, gradient: &gradient, with_bias, observation }
+            .backward()?;
+        if let Some(observation) = &self.observation {
+            match passed.statistics {
+                Some(summary) => observation.backward(gradient.dtype(), summary, Some(&gradient))?,
+                None if apart.is_some() => observation.backward_of(&gradient)?,
+                None => (),
+            }
+            observation.end_backward()?;
+        }
         let of_z = passed.of_z.reshape(((), outputs))?;
         let of_weight = of_z.t()?.matmul(&xs.detach().reshape(((), inputs))?)?;
         let of_inputs =

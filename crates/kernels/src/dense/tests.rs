@@ -1,6 +1,8 @@
 use super::*;
+use crate::deferred::DeferredStats;
+use crate::summary::{fraction_outside, summarize};
 use candle_core::{Var, backprop::GradStore};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn wave(shape: impl Into<Shape>, dtype: DType, seed: f64) -> Var {
     let shape = shape.into();
@@ -120,12 +122,15 @@ impl Observer for Ear {
         30
     }
 
-    fn forward(&self, output: Summary, saturated: f64) {
-        self.0.lock().unwrap().push((output, Some(saturated)));
+    fn forward(&self, output: ObservedOutput) -> Result<()> {
+        assert!(output.pre_activation.is_none(), "a pre-activation that the observer does not want");
+        self.0.lock().unwrap().push((output.summary, Some(output.saturated)));
+        Ok(())
     }
 
-    fn backward(&self, gradient: Summary) {
-        self.0.lock().unwrap().push((gradient, None));
+    fn backward(&self, gradient: ObservedGradient) -> Result<()> {
+        self.0.lock().unwrap().push((gradient.summary, None));
+        Ok(())
     }
 }
 
@@ -182,12 +187,160 @@ fn the_composed_layer_is_heard_too() {
         .unwrap()
         .backward()
         .unwrap();
-    let h = composed(&x, &w, None, Activation::Tanh, Some(ears[1].clone())).unwrap();
+    let observation = Observation::start(Some(ears[1].clone()));
+    let h = composed(&x, &w, None, Activation::Tanh, observation).unwrap();
     h.sum_all().unwrap().backward().unwrap();
     let [ours, theirs] = ears.map(|ear| ear.0.lock().unwrap().clone());
     assert_eq!((ours.len(), theirs.len()), (2, 2));
     for (ours, theirs) in ours.iter().zip(&theirs) {
         assert!((ours.0.std - theirs.0.std).abs() < 1e-6 && ours.1 == theirs.1, "{ours:?} {theirs:?}");
+    }
+}
+
+/// Keeps all that it is handed: the pre-activation, the output and the gradient, with their statistics.
+#[derive(Default)]
+struct Keeper {
+    asleep: bool,
+    fails: bool,
+    bins_asked: AtomicUsize,
+    outputs: Mutex<Vec<(Summary, f64, Tensor, Tensor)>>,
+    gradients: Mutex<Vec<(Summary, Tensor)>>,
+}
+
+impl Observer for Keeper {
+    fn bins(&self) -> usize {
+        self.bins_asked.fetch_add(1, Ordering::Relaxed);
+        30
+    }
+
+    fn is_active(&self) -> bool {
+        !self.asleep
+    }
+
+    fn wants_tensors(&self) -> bool {
+        true
+    }
+
+    fn wants_pre_activation(&self) -> bool {
+        true
+    }
+
+    fn forward(&self, output: ObservedOutput) -> Result<()> {
+        let (zs, hs) = (output.pre_activation.unwrap(), output.output.unwrap());
+        assert_eq!(output.dtype, hs.dtype());
+        assert!(!zs.track_op() && !hs.track_op(), "tensors in the graph");
+        let kept = (output.summary, output.saturated, zs.clone(), hs.clone());
+        self.outputs.lock().unwrap().push(kept);
+        Ok(())
+    }
+
+    fn backward(&self, gradient: ObservedGradient) -> Result<()> {
+        if self.fails {
+            bail!("an observer that fails");
+        }
+        self.gradients.lock().unwrap().push((gradient.summary, gradient.gradient.unwrap().clone()));
+        Ok(())
+    }
+}
+
+/// The ways in which a layer goes forward and backward.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Way {
+    Fused,
+    Composed,
+    Detached,
+}
+
+const WAYS: [Way; 3] = [Way::Fused, Way::Composed, Way::Detached];
+
+/// The output, and the gradient of the weight, of a layer that goes back from `gradient`.
+fn go(
+    way: Way,
+    [x, w, b]: [&Var; 3],
+    activation: Activation,
+    gradient: &Tensor,
+    observer: Option<Arc<dyn Observer>>,
+) -> Result<(Tensor, Tensor)> {
+    let graph = |output: Tensor| {
+        let gradients = (&output * gradient)?.sum_all()?.backward()?;
+        Ok((output, gradients.get(w).unwrap().clone()))
+    };
+    match way {
+        Way::Fused => graph(dense(x, w, Some(b), activation, observer)?),
+        Way::Composed => graph(composed(x, w, Some(b), activation, Observation::start(observer))?),
+        Way::Detached => {
+            let pass = DensePass::forward(x, w, Some(b), activation, observer)?;
+            Ok((pass.output().clone(), pass.backward(gradient, true)?.weight))
+        }
+    }
+}
+
+/// The tensors that an observer gets are those of the product and the activation by themselves, to the bit, and their
+/// statistics are what it gets without asking for tensors.
+#[test]
+fn an_observer_that_wants_tensors_gets_them() {
+    for dtype in [DType::F32, DType::F64] {
+        for activation in Activation::ALL {
+            let (x, w, b) = (wave((70, 9), dtype, 1.0), wave((11, 9), dtype, 2.0), wave(11, dtype, 3.0));
+            let gradient = wave((70, 11), dtype, 4.0).detach();
+            for way in WAYS {
+                let what = format!("{activation} {dtype:?} {way:?}");
+                let parts = [&x, &w, &b];
+                let keeper = Arc::new(Keeper::default());
+                let (output, of_w) = go(way, parts, activation, &gradient, Some(keeper.clone())).unwrap();
+                let ear = Arc::new(Ear::default());
+                let plain = go(way, parts, activation, &gradient, Some(ear.clone())).unwrap();
+                assert_eq!(
+                    (numbers(&output), numbers(&of_w)),
+                    (numbers(&plain.0), numbers(&plain.1)),
+                    "{what}"
+                );
+
+                let zs = go(way, parts, Activation::Identity, &gradient, None).unwrap().0;
+                let outputs = keeper.outputs.lock().unwrap();
+                let [(summary, saturated, kept_zs, kept_output)] = outputs.as_slice() else {
+                    panic!("{what}")
+                };
+                assert_eq!((kept_zs.shape(), kept_output.shape()), (zs.shape(), zs.shape()), "{what}");
+                assert_eq!(numbers(kept_zs), numbers(&zs), "{what}");
+                let activated = activate(activation, &zs).unwrap();
+                assert_eq!(numbers(kept_output), numbers(&activated), "{what}");
+                let gradients = keeper.gradients.lock().unwrap();
+                let [(gradient_summary, kept_gradient)] = gradients.as_slice() else { panic!("{what}") };
+                assert_eq!(numbers(kept_gradient), numbers(&gradient), "{what}");
+                let without = ear.0.lock().unwrap();
+                assert_eq!(without[0], (summary.clone(), Some(*saturated)), "{what}");
+                assert_eq!(without[1], (gradient_summary.clone(), None), "{what}");
+            }
+        }
+    }
+}
+
+/// An observer that is not active is not called, is not asked for its bins, and changes nothing.
+#[test]
+fn an_observer_that_is_not_active_gets_nothing() {
+    let (x, w, b) =
+        (wave((70, 9), DType::F32, 1.0), wave((11, 9), DType::F32, 2.0), wave(11, DType::F32, 3.0));
+    let gradient = wave((70, 11), DType::F32, 4.0).detach();
+    for way in WAYS {
+        let keeper = Arc::new(Keeper { asleep: true, ..Keeper::default() });
+        let observer = DeferredStats::default().observer(keeper.clone(), true);
+        let got = go(way, [&x, &w, &b], Activation::Gelu, &gradient, Some(observer)).unwrap();
+        let plain = go(way, [&x, &w, &b], Activation::Gelu, &gradient, None).unwrap();
+        assert_eq!((numbers(&got.0), numbers(&got.1)), (numbers(&plain.0), numbers(&plain.1)), "{way:?}");
+        assert!(keeper.outputs.lock().unwrap().is_empty() && keeper.gradients.lock().unwrap().is_empty());
+        assert_eq!(keeper.bins_asked.load(Ordering::Relaxed), 0, "{way:?}");
+    }
+}
+
+#[test]
+fn the_error_of_an_observer_ends_the_pass() {
+    let (x, w, b) = (wave((3, 4), DType::F32, 1.0), wave((2, 4), DType::F32, 2.0), wave(2, DType::F32, 3.0));
+    let gradient = wave((3, 2), DType::F32, 4.0).detach();
+    for way in WAYS {
+        let keeper = Arc::new(Keeper { fails: true, ..Keeper::default() });
+        let error = go(way, [&x, &w, &b], Activation::Tanh, &gradient, Some(keeper)).unwrap_err().to_string();
+        assert!(error.contains("an observer that fails"), "{way:?}: {error}");
     }
 }
 

@@ -1,13 +1,11 @@
-//! Parameters, and by how much a step moves them.
+//! Parameters: how far a step moves them, and their gradients.
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Result, Tensor, Var};
 use serde::Serialize;
+use wick_kernels::Stats;
 
-use crate::Stats;
-use crate::verdict::{Fault, Verdict};
-
-/// Parameters as they were before a step.
+/// Copies of parameters from before a step.
 ///
 /// ```
 /// use candle_core::{Device, Tensor, Var};
@@ -32,31 +30,31 @@ pub struct Parameters {
 pub struct Update {
     /// The parameter's name.
     pub name: String,
-    /// How many dimensions it has.
+    /// How many dimensions the parameter has.
     pub rank: usize,
-    /// Its norm before the step.
+    /// The parameter's norm before the step.
     pub norm: f64,
-    /// Its root mean square before the step.
+    /// The parameter's root mean square before the step.
     pub rms: f64,
-    /// The root mean square of what was added.
+    /// The root mean square of the update.
     pub update_rms: f64,
-    /// `log10` of the two's ratio; -∞ where nothing moved.
+    /// `log10(update_rms / rms)`, which is -∞ if nothing moved.
     pub log10_ratio: f64,
 }
 
 impl Parameters {
-    /// Copies the parameters, as [`InitMap::named_vars`](https://docs.rs/wick-init) or a `VarMap`'s data have them.
+    /// Copies the parameters, in the form of [`InitMap::named_vars`](https://docs.rs/wick-init) or a `VarMap`'s data.
     ///
     /// # Errors
-    /// If the device has no memory for them.
+    /// If the device has no memory for the copies.
     pub fn of(vars: &[(String, Var)]) -> Result<Self> {
         let copies = vars.iter().map(|(name, var)| Ok((name.clone(), var.as_tensor().copy()?)));
         Ok(Self { copies: copies.collect::<Result<_>>()? })
     }
 
-    /// What a step did since: for each parameter that still has its name and shape, in the order in which `vars` has them. The
-    /// first that is wrong is the one that [`judge_updates`] names: give them as the signal meets them. By the order of names as
-    /// text, `layer_10` comes before `layer_2`, and a `VarMap` has no order at all.
+    /// What the steps since then did, for each parameter that still has its name and shape, in the order of `vars`.
+    /// Pass `vars` in forward order, since [`judge_updates`](crate::judge_updates) names the first parameter that is
+    /// wrong. Names sorted as text have `layer_10` before `layer_2`, and a `VarMap` has no order.
     ///
     /// # Errors
     /// Those of the device.
@@ -89,11 +87,11 @@ impl Parameters {
 pub struct ParameterGradient {
     /// The parameter's name.
     pub name: String,
-    /// The gradient's norm.
+    /// The norm of the gradient; NaN if it contains NaN or infinities.
     pub norm: f64,
-    /// Its mean magnitude.
+    /// The mean magnitude of the gradient's elements.
     pub mean_abs: f64,
-    /// The share of it that is 0.
+    /// The fraction of the gradient's elements that are 0.
     pub zeros: f64,
     /// The standard deviation of the parameter itself.
     pub weight_std: f64,
@@ -129,38 +127,4 @@ impl ParameterGradient {
 
 fn rms(xs: &Tensor) -> Result<f64> {
     Ok(xs.detach().to_dtype(DType::F64)?.sqr()?.mean_all()?.to_scalar::<f64>()?.sqrt())
-}
-
-/// `log10` of update over weight in which nets learn: about a thousandth a step. Above, weights are replaced rather than
-/// changed; below, an epoch moves them by nothing.
-const RANGE: std::ops::RangeInclusive<f64> = -5.0..=-1.0;
-
-/// The first weight (of two or more dimensions: biases start at 0) that a step moves far too much, or far too little.
-///
-/// ```
-/// use wick_probe::{Fault, Update, judge_updates};
-///
-/// let update = Update {
-///     name: "w".into(),
-///     rank: 2,
-///     norm: 1.0,
-///     rms: 0.1,
-///     update_rms: 0.05,
-///     log10_ratio: 0.5f64.log10(),
-/// };
-/// assert_eq!(judge_updates(&[update]).map(|verdict| verdict.fault), Some(Fault::UpdateRatio));
-/// ```
-pub fn judge_updates(updates: &[Update]) -> Option<Verdict> {
-    let weights = || updates.iter().filter(|update| update.rank > 1 && update.rms > 0.0);
-    let update = weights().find(|update| !RANGE.contains(&update.log10_ratio))?;
-    let ratio = 10f64.powf(update.log10_ratio);
-    let (word, remedy) = if update.log10_ratio > *RANGE.end() {
-        ("too large", format!("a learning rate ×{:.0e} as large", 1e-3 / ratio))
-    } else if ratio > 0.0 {
-        ("too small", format!("a learning rate ×{:.0e} as large", 1e-3 / ratio))
-    } else {
-        ("nothing", "a path from the loss to it".to_owned())
-    };
-    let text = format!("{}: a step moves it by {ratio:.1e} of its size: {word}", update.name);
-    Some(Verdict { fault: Fault::UpdateRatio, layer: update.name.clone(), figure: ratio, text, remedy })
 }

@@ -1,11 +1,11 @@
-use wick_theory::finite_width;
+use wick_theory::{Activation, BatchGeometry, LayerLaw, finite_width};
 
 use super::*;
-use crate::Units;
+use crate::diagnose::units::idle_fraction;
 
-/// A tanh net at its critical point, as it should be: layers of 200 units and a batch of normal numbers.
+/// A healthy tanh net at its critical point, with layers of 200 units and a batch of normal numbers.
 fn healthy(depth: usize) -> Vec<LayerReport> {
-    let draw = LayerLaw {
+    let law = LayerLaw {
         fan_in: 200,
         fan_out: 200,
         weight_variance: 1.0 / 200.0,
@@ -14,8 +14,8 @@ fn healthy(depth: usize) -> Vec<LayerReport> {
         phi: Activation::Tanh,
     };
     let batch = BatchGeometry::normal(100, 200, 1.0);
-    let bands = finite_width(&vec![draw; depth], &batch, &batch);
-    let reading = |(index, bands): (usize, &wick_theory::LayerBands)| {
+    let bands = finite_width(&vec![law; depth], &batch, &batch);
+    let report = |(index, bands): (usize, &wick_theory::LayerBands)| {
         let std = bands.std.middle;
         LayerReport {
             gradient_rms: Some(bands.gradient_rms.middle),
@@ -23,14 +23,14 @@ fn healthy(depth: usize) -> Vec<LayerReport> {
             constant: Some(0.0),
             copies: Some(0.0),
             batch: Some(BatchGeometry::normal(100, 200, std)),
-            draw: Some(draw),
+            law: Some(law),
             ..LayerReport::new(format!("layer_{index}"), std, std)
         }
     };
-    bands.iter().enumerate().map(reading).collect()
+    bands.iter().enumerate().map(report).collect()
 }
 
-/// What is found after something was done to the layers, with the layer that is blamed.
+/// The faults that are found after `spoil` changed the layers, with the layers that are blamed.
 fn found(depth: usize, spoil: impl Fn(usize, &mut LayerReport)) -> Vec<(Fault, String)> {
     let mut layers = healthy(depth);
     for (index, layer) in layers.iter_mut().enumerate() {
@@ -64,30 +64,30 @@ fn each_fault_by_its_name_and_layer() {
             }
         }
     };
-    // One layer half as much again: it alone is to blame, since the others are seen beside what came in.
+    // One layer is 1.5 times too large. It alone is to blame, since each layer is compared with its own input.
     assert_eq!(found(6, scaled(2, 1.5))[0], (Fault::OutsideBand, "layer_2".into()));
     assert_eq!(found(6, scaled(2, 1.03)), []);
-    // The layer whose weights send back too much, by the gradient below it.
+    // The gradient before a layer is too large for the layer's weights.
     let back = |index: usize, layer: &mut LayerReport| {
         if index < 3 {
             layer.gradient_rms = layer.gradient_rms.map(|g| g * 2.0);
         }
     };
     assert_eq!(found(6, back), only(Fault::OutsideBand, "layer_3"));
-    // Without knowing how layers were drawn, the course of all tells.
+    // If the laws of the layers are not known, the trend over all layers is judged.
     let fading = |index: usize, layer: &mut LayerReport| {
-        layer.draw = None;
+        layer.law = None;
         layer.std = 0.3f64.powi(index as i32);
     };
     assert_eq!(found(10, fading), only(Fault::DiesOut, "layer_2"));
     let growing = |index: usize, layer: &mut LayerReport| {
-        layer.draw = None;
+        layer.law = None;
         layer.std = 3f64.powi(index as i32);
     };
     assert_eq!(found(10, growing), only(Fault::BlowsUp, "layer_3"));
     let gradient = |by: f64| {
         move |index: usize, layer: &mut LayerReport| {
-            layer.draw = None;
+            layer.law = None;
             layer.gradient_rms = Some(1e-4 * by.powi(9 - index as i32));
         }
     };
@@ -95,7 +95,7 @@ fn each_fault_by_its_name_and_layer() {
     assert_eq!(found(10, gradient(3.0)), only(Fault::ExplodingGradient, "layer_6"));
     assert_eq!(found(10, gradient(0.7)), []);
     let nothing = |index: usize, layer: &mut LayerReport| {
-        layer.draw = None;
+        layer.law = None;
         if index > 3 {
             (layer.std, layer.rms) = (0.0, 0.0);
         }
@@ -127,10 +127,10 @@ fn each_fault_by_its_name_and_layer() {
         });
     };
     assert_eq!(found(5, one(4, alike)), only(Fault::RankCollapse, "layer_4"));
-    // A tanh that was left out, though the std does not show it.
+    // An activation was left out, which the std does not show.
     assert_eq!(found(5, one(3, |l| l.range = Some((-0.9, 1.2)))), only(Fault::OutsideBand, "layer_3"));
     assert_eq!(found(5, one(1, |l| l.rms = f64::NAN)), only(Fault::NonFinite, "layer_1"));
-    // A gradient that is NaN at layer 3 is passed on to the layers below.
+    // A gradient that is NaN at layer 3 is passed back to the layers before.
     let nan_behind = |index: usize, layer: &mut LayerReport| {
         if index <= 3 {
             layer.gradient_rms = Some(f64::NAN);
@@ -139,12 +139,13 @@ fn each_fault_by_its_name_and_layer() {
     assert_eq!(found(5, nan_behind), only(Fault::NonFinite, "layer_3"));
 }
 
-/// Half of a ReLU is flat by design, and what is not known is not accused of it; a tanh is, from half of it on.
+/// Half of a ReLU is flat by design, and an unknown activation does not saturate. A tanh does, from a fraction of a
+/// half on.
 #[test]
-fn only_what_is_bounded_saturates() {
+fn only_bounded_activations_saturate() {
     let with = |activation: Option<Activation>| {
         let spoil = move |_: usize, layer: &mut LayerReport| {
-            (layer.draw, layer.activation, layer.saturated) = (None, activation, Some(0.55));
+            (layer.law, layer.activation, layer.saturated) = (None, activation, Some(0.55));
         };
         found(3, spoil)
     };
@@ -154,17 +155,17 @@ fn only_what_is_bounded_saturates() {
 }
 
 #[test]
-fn one_number_everywhere_is_nothing() {
+fn constant_outputs_are_dead_signals() {
     let layers: Vec<LayerReport> = healthy(3)
         .into_iter()
-        .map(|layer| LayerReport { std: 0.0, rms: 0.5, draw: None, constant: Some(1.0), ..layer })
+        .map(|layer| LayerReport { std: 0.0, rms: 0.5, law: None, constant: Some(1.0), ..layer })
         .collect();
     let verdicts = judge(&layers, &BatchGeometry::normal(100, 200, 1.0));
-    let said = "dies out: nothing but one number, everywhere the same, comes out of layer_0";
-    assert_eq!(verdicts.iter().map(|verdict| verdict.text.as_str()).collect::<Vec<_>>(), [said]);
+    let expected = "dies out: all outputs of layer_0 are the same number";
+    assert_eq!(verdicts.iter().map(|verdict| verdict.text.as_str()).collect::<Vec<_>>(), [expected]);
 }
 
-/// A layer is compared with what comes in, where that is known, and where the type has digits for it.
+/// A layer is compared with its input if that is known, and if the type has digits for the numbers.
 #[test]
 fn bands_need_a_batch_and_normal_numbers() {
     let twice = |index: usize, layer: &mut LayerReport| {
@@ -178,20 +179,20 @@ fn bands_need_a_batch_and_normal_numbers() {
         layer.batch = None;
     };
     assert_eq!(found(4, unknown), []);
-    // A few samples have nearly all of the signal.
+    // A few samples carry nearly all of the signal.
     let uneven = |index: usize, layer: &mut LayerReport| {
         twice(index, layer);
         let lengths = [vec![0.1; 19], vec![18.1]].concat();
         layer.batch = Some(BatchGeometry { lengths, ..BatchGeometry::normal(100, 200, layer.rms) });
     };
     assert_eq!(found(4, uneven), []);
-    // So small that tanh is linear; the first layer, whose input is not, is left alone.
+    // The signals are so small that tanh is linear. The input of the first layer is not: it has no law here.
     let tiny = |index: usize, layer: &mut LayerReport| {
         (layer.std, layer.rms, layer.gradient_rms) = (1e-5, 1e-5, None);
         layer.batch = Some(BatchGeometry::normal(100, 200, 1e-5));
         twice(index, layer);
         if index == 0 {
-            layer.draw = None;
+            layer.law = None;
         }
     };
     assert_eq!(found(4, tiny), only(Fault::OutsideBand, "layer_2"));
@@ -202,21 +203,21 @@ fn bands_need_a_batch_and_normal_numbers() {
     assert_eq!(found(4, subnormal), []);
 }
 
-/// A GELU has the steeper slopes the longer a sample is: gradients that come to the long ones are larger than the product of the
-/// means. Of samples of one length they are not, and twice as much is too much of any.
+/// GELU is steeper for longer samples, so that gradients on the long samples come back larger than the product of the
+/// means. For samples of one length they do not, and a factor of 2 is too large in both cases.
 #[test]
 fn long_samples_have_long_gradients() {
     let judged = |spread: f64, times: f64| {
         let lengths: Vec<f64> = (0..20).map(|group| 1.0 + spread * (f64::from(group) / 9.5 - 1.0)).collect();
         let mut layers = healthy(4);
         for (index, layer) in layers.iter_mut().enumerate() {
-            // E φ'² of a GELU at a length of 1 is .456.
+            // E φ'² of GELU at a mean square of 1 is 0.456.
             layer.gradient_rms = Some(if index < 2 { 0.456f64.sqrt() * times } else { 1.0 });
             layer.batch =
                 Some(BatchGeometry { lengths: lengths.clone(), ..BatchGeometry::normal(100, 200, 1.0) });
             (layer.std, layer.rms) = (0.58, 0.65);
-            let gelu = layer.draw.map(|draw| LayerLaw { phi: Activation::Gelu, ..draw });
-            layer.draw = gelu.filter(|_| index == 2);
+            let gelu = layer.law.map(|law| LayerLaw { phi: Activation::Gelu, ..law });
+            layer.law = gelu.filter(|_| index == 2);
         }
         judge(&layers, &BatchGeometry::normal(100, 200, 1.0)).len()
     };
@@ -224,27 +225,29 @@ fn long_samples_have_long_gradients() {
     assert_eq!((judged(0.0, 1.0), judged(0.0, 1.4)), (0, 1));
 }
 
-/// Of samples at a cosine of .95, a third of a ReLU's units are on one side for all of a hundred; at 0, none.
+/// If 100 samples have a cosine of 0.95, a third of the units of a ReLU layer are on one side for all of them.
 #[test]
 fn idle_units_are_not_dead() {
     let idle_units = |cosine: f64, phi: Activation| {
         let batch =
             move |layer: &LayerReport| BatchGeometry { cosine, ..BatchGeometry::normal(100, 200, layer.rms) };
         let spoil = move |_: usize, layer: &mut LayerReport| {
-            (layer.draw, layer.activation, layer.constant) = (None, Some(phi), Some(0.3));
+            (layer.law, layer.activation, layer.constant) = (None, Some(phi), Some(0.3));
             layer.batch = Some(batch(layer));
         };
         found(4, spoil)
     };
-    let expected =
-        idle(Some(Activation::Relu), &BatchGeometry { cosine: 0.95, ..BatchGeometry::normal(100, 200, 1.0) });
+    let expected = idle_fraction(
+        Some(Activation::Relu),
+        &BatchGeometry { cosine: 0.95, ..BatchGeometry::normal(100, 200, 1.0) },
+    );
     assert!((0.2..0.35).contains(&expected), "{expected}");
-    // What comes into the first layer is not alike.
+    // The samples of the first layer's input are not alike.
     assert_eq!(idle_units(0.95, Activation::Relu), only(Fault::DeadUnits, "layer_0"));
     let deep = |phi| {
         let mut layers = healthy(4);
         for layer in &mut layers {
-            (layer.draw, layer.activation, layer.constant) = (None, Some(phi), Some(0.3));
+            (layer.law, layer.activation, layer.constant) = (None, Some(phi), Some(0.3));
             layer.batch = Some(BatchGeometry { cosine: 0.95, ..BatchGeometry::normal(100, 200, layer.rms) });
         }
         judge(&layers[1..], &BatchGeometry { cosine: 0.95, ..BatchGeometry::normal(100, 200, 1.0) }).len()
@@ -253,19 +256,19 @@ fn idle_units_are_not_dead() {
 }
 
 #[test]
-fn what_saturates_and_explodes_and_what_outgrows_its_type() {
+fn texts_tell_saturation_with_explosion_and_overflow() {
     let text = |spoil: fn(usize, &mut LayerReport)| {
         let mut layers = healthy(8);
         layers.iter_mut().enumerate().for_each(|(index, layer)| spoil(index, layer));
         judge(&layers, &BatchGeometry::normal(100, 200, 1.0))[0].clone()
     };
     let verdict = text(|index, layer| {
-        (layer.draw, layer.activation, layer.saturated) = (None, Some(Activation::Tanh), Some(0.9));
+        (layer.law, layer.activation, layer.saturated) = (None, Some(Activation::Tanh), Some(0.9));
         layer.gradient_rms = Some(3f64.powi(8 - index as i32));
     });
     assert!(verdict.text.ends_with("few units carry all of the gradient"), "{verdict}");
     let verdict = text(|index, layer| {
-        layer.draw = layer.draw.map(|draw| LayerLaw { weight_variance: 1.0, ..draw });
+        layer.law = layer.law.map(|law| LayerLaw { weight_variance: 1.0, ..law });
         layer.rms = if index < 5 { 10f64.powi(index as i32) } else { f64::NAN };
     });
     assert_eq!((verdict.fault, verdict.layer.as_str()), (Fault::NonFinite, "layer_5"));
@@ -274,11 +277,11 @@ fn what_saturates_and_explodes_and_what_outgrows_its_type() {
 }
 
 #[test]
-fn what_would_mend_it() {
+fn remedies_are_critical_weights() {
     let remedies = |phi, weight_variance: f64| {
         let mut layers = healthy(12);
         for (index, layer) in layers.iter_mut().enumerate() {
-            layer.draw = layer.draw.map(|draw| LayerLaw { phi, weight_variance, ..draw });
+            layer.law = layer.law.map(|law| LayerLaw { phi, weight_variance, ..law });
             layer.std = 0.3f64.powi(index as i32);
         }
         judge(&layers, &BatchGeometry::normal(100, 200, 1.0))
@@ -290,10 +293,11 @@ fn what_would_mend_it() {
     assert_eq!(remedies(Activation::Tanh, 1e-4).as_deref(), Some(tanh));
     let relu = "relu keeps its signals with Var W = 2/fan_in, here σ = 0.100";
     assert_eq!(remedies(Activation::Relu, 1e-4).as_deref(), Some(relu));
-    // GELU's critical point is at σ_w² = 1.98305826, σ_b² = .17292239, and its σ_b .41584.
+    // GELU has its critical point at σ_w² = 1.98305826 and σ_b² = 0.17292239, so that σ_b = 0.41584.
     let gelu = "gelu keeps its signals with Var W = 1.98/fan_in, here σ = 0.0996 and biases of σ = 0.416";
     assert_eq!(remedies(Activation::Gelu, 1e-4).as_deref(), Some(gelu));
-    // Who has those weights is not told to take them, and what has no critical point, or one that is saturated, has none.
+    // A net that has those weights gets no remedy. An activation without a critical point, or with a saturated one, has
+    // none.
     assert_eq!(remedies(Activation::Tanh, 1.0 / 200.0).as_deref(), Some(""));
     for phi in [Activation::Sigmoid, Activation::Softplus] {
         assert!(
@@ -301,25 +305,4 @@ fn what_would_mend_it() {
             "{phi}"
         );
     }
-}
-
-#[test]
-fn copies_and_the_dead() {
-    use candle_core::{Device, Tensor};
-    let rows: Vec<f32> = (0..40u8)
-        .flat_map(|sample| {
-            let a = f32::from(sample).sin();
-            // A unit, one that is a copy up to rounding, one that is its negative, one nearly a copy, a constant.
-            [a, a * (1.0 + 1e-7), -a, a * 1.001, 3.0]
-        })
-        .collect();
-    let units = Units::of(&Tensor::from_vec(rows, (40, 5), &Device::Cpu).unwrap()).unwrap().unwrap();
-    assert_eq!((units.constant, units.copies), (0.2, 0.2));
-    // Channels of an image are units; pixels are samples.
-    let image = Tensor::arange(0f32, 24.0, &Device::Cpu).unwrap().reshape((2, 3, 2, 2)).unwrap();
-    assert_eq!(Units::of(&image).unwrap().map(|units| units.count), Some(3));
-    assert_eq!(
-        Units::of(&Tensor::zeros((1, 4), candle_core::DType::F32, &Device::Cpu).unwrap()).unwrap(),
-        None
-    );
 }

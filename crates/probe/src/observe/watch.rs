@@ -1,11 +1,11 @@
-//! Taps around modules.
+//! Modules with a tap on their output.
 
 use candle_core::{Result, Tensor};
 use candle_nn::{Module, ModuleT};
 
-use crate::Probe;
+use crate::observe::probe::Probe;
 
-/// A module whose output is tapped: see [`Probe::watch`].
+/// A module with a tap on its output, made by [`Probe::watch`].
 #[derive(Debug, Clone)]
 pub struct Watched<M> {
     name: String,
@@ -14,7 +14,7 @@ pub struct Watched<M> {
 }
 
 impl Probe {
-    /// A tap behind a module of any kind, which stays a module.
+    /// Puts a tap on the output of a module of any kind. The result is a module again.
     ///
     /// ```
     /// use candle_core::{DType, Device, Tensor};
@@ -32,8 +32,7 @@ impl Probe {
         Watched { name: name.into(), module, probe: self.clone() }
     }
 
-    /// An empty [`WatchedSequential`] whose layers are called `name.0`, `name.1`, …, or by the name alone if that is all
-    /// there is to say.
+    /// An empty [`WatchedSequential`], whose layers are recorded as `name.0`, `name.1`, …
     ///
     /// ```
     /// use candle_core::{DType, Device, Tensor};
@@ -60,15 +59,15 @@ impl<M: Module> Module for Watched<M> {
 }
 
 impl<M> Watched<M> {
-    /// The module itself.
+    /// The module without its tap.
     pub fn inner(&self) -> &M {
         &self.module
     }
 
-    /// As `Module::forward`, for modules that take a flag for training, like dropout.
+    /// Does the same as `Module::forward` for modules with a training flag, such as dropout.
     ///
     /// # Errors
-    /// Those of the module.
+    /// Those of the module and of [`Probe::tap`].
     pub fn forward_t(&self, xs: &Tensor, train: bool) -> Result<Tensor>
     where
         M: ModuleT,
@@ -77,7 +76,7 @@ impl<M> Watched<M> {
     }
 }
 
-/// Modules one behind the other, as [`candle_nn::Sequential`], with a tap behind each.
+/// A sequence of modules, like [`candle_nn::Sequential`], with a tap on the output of each.
 pub struct WatchedSequential {
     name: String,
     layers: Vec<Box<dyn Module + Send + Sync>>,
@@ -94,14 +93,14 @@ impl std::fmt::Debug for WatchedSequential {
 }
 
 impl WatchedSequential {
-    /// The same with one more layer.
-    #[allow(clippy::should_implement_trait)] // The name that candle's Sequential has.
+    /// Appends a layer.
+    #[allow(clippy::should_implement_trait)] // candle's Sequential has the same name.
     pub fn add(mut self, layer: impl Module + Send + Sync + 'static) -> Self {
         self.layers.push(Box::new(layer));
         self
     }
 
-    /// The same with one more layer that is a function.
+    /// Appends a layer that is a function.
     ///
     /// ```
     /// use candle_core::{DType, Device, Tensor};

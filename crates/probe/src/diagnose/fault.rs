@@ -1,0 +1,85 @@
+//! Faults, verdicts, and the thresholds from which something is a fault.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// The kinds of faults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// A number is NaN or infinite.
+    NonFinite,
+    /// The output or the gradient of a layer is outside the band that its input and the law of its weights predict.
+    OutsideBand,
+    /// The outputs shrink to nothing.
+    DiesOut,
+    /// The outputs grow without bound.
+    BlowsUp,
+    /// Most pre-activations are where the activation is flat.
+    Saturated,
+    /// The outputs of units are the same for every sample.
+    DeadUnits,
+    /// Units are copies of each other.
+    SymmetricUnits,
+    /// All samples become alike.
+    RankCollapse,
+    /// The gradients shrink from the last layer to the first.
+    VanishingGradient,
+    /// The gradients grow from the last layer to the first.
+    ExplodingGradient,
+    /// Updates are far too large for the weights, or far too small.
+    UpdateRatio,
+}
+
+/// One fault: the layer where it begins, its size, and a remedy.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Verdict {
+    /// The kind of fault.
+    pub fault: Fault,
+    /// The first layer with the fault, in the direction in which it spreads.
+    pub layer: String,
+    /// The number that shows the fault.
+    pub figure: f64,
+    /// The fault in a sentence.
+    pub text: String,
+    /// The remedy in a sentence; empty where none is known.
+    pub remedy: String,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)?;
+        if self.remedy.is_empty() { Ok(()) } else { write!(f, "; {}", self.remedy) }
+    }
+}
+
+/// A signal or a gradient that changes by more than this factor over a whole net has died out or blown up. Adam
+/// compensates smaller factors; half precision cannot represent larger ones.
+pub(crate) const MAX_TOTAL_CHANGE: f64 = 1e3;
+
+/// A layer may be this many half widths of its 95 % band away from the band's middle, which is about four standard
+/// deviations.
+pub(crate) const MAX_BAND_HALF_WIDTHS: f64 = 2.0;
+
+/// A larger fraction of pre-activations on the flat sides saturates a layer whose slopes are not known.
+pub(crate) const MAX_SATURATED: f64 = 0.5;
+
+/// A layer is saturated if `E φ'²` is a smaller fraction of the largest `φ'²`.
+pub(crate) const MIN_SLOPE_FRACTION: f64 = 0.1;
+
+/// A larger fraction of constant units, beyond the fraction expected by chance, makes them dead.
+pub(crate) const MAX_DEAD_UNITS: f64 = 0.25;
+
+/// A larger fraction of units that are copies makes them symmetric.
+pub(crate) const MAX_COPIED_UNITS: f64 = 0.1;
+
+/// Samples with a larger mean cosine are alike.
+pub(crate) const MAX_COSINE: f64 = 0.999;
+
+/// A std that is a smaller fraction of the rms is rounding: all outputs are one number.
+pub(crate) const MIN_STD_FRACTION: f64 = 1e-7;
+
+/// The `log10` of update over weight with which nets learn; about 1e-3 a step is usual. Larger updates replace the
+/// weights rather than changing them, and smaller ones hardly move them in an epoch.
+pub(crate) const UPDATE_LOG10_RANGE: std::ops::RangeInclusive<f64> = -5.0..=-1.0;

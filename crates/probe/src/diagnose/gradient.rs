@@ -1,0 +1,56 @@
+//! Faults of the gradients: vanishing and exploding.
+
+use wick_theory::{Activation, BatchGeometry, LayerLaw, predict};
+
+use crate::diagnose::fault::{Fault, MAX_TOTAL_CHANGE, Verdict};
+use crate::diagnose::layer_report::LayerReport;
+use crate::diagnose::remedy::remedy;
+use crate::diagnose::text::{short, times};
+use crate::diagnose::trend::Trend;
+
+/// Gradients that shrink or grow by more than a factor of 1000 from the last layer to the first, or that are 0.
+pub(crate) fn vanishing_or_exploding(layers: &[LayerReport], input: &BatchGeometry) -> Option<Verdict> {
+    // From the last layer to the first, as the gradients go.
+    let known: Vec<(&LayerReport, f64)> =
+        layers.iter().rev().filter_map(|layer| Some((layer, layer.gradient_rms?))).collect();
+    let ((_, last_rms), (first, first_rms)) = (*known.first()?, *known.last()?);
+    if let Some((layer, _)) = known.iter().find(|(_, rms)| *rms == 0.0) {
+        let text = format!("the gradients vanish: none gets to {}", layer.name);
+        let (fault, layer) = (Fault::VanishingGradient, layer.name.clone());
+        return Some(Verdict { fault, layer, figure: 0.0, text, remedy: remedy(layers) });
+    }
+    let trend = Trend::of(known.iter().map(|(_, rms)| *rms));
+    let total = first_rms / last_rms;
+    let (fault, word, far) = if total < 1.0 / MAX_TOTAL_CHANGE {
+        (Fault::VanishingGradient, "vanish", 0.1)
+    } else if total > MAX_TOTAL_CHANGE {
+        (Fault::ExplodingGradient, "explode", 10.0)
+    } else {
+        return None;
+    };
+    // The first layer on the way back whose gradient has changed by more than a factor of ten.
+    let is_far = |(_, rms): &&(&LayerReport, f64)| (rms / last_rms).ln() / f64::ln(far) > 1.0;
+    let layer = known.iter().find(is_far).map_or(first, |(layer, _)| layer).name.clone();
+    let text = format!(
+        "the gradients {word}: their rms changes {} on the way back{}, from {} to {}, by more than ten from {layer} \
+         down",
+        trend.text(),
+        predicted_change(layers, input),
+        short(last_rms),
+        short(first_rms),
+    );
+    Some(Verdict { fault, layer, figure: trend.factor, text, remedy: remedy(layers) })
+}
+
+/// The factor a layer by which theory predicts that gradients change, if the laws of all layers are known.
+fn predicted_change(layers: &[LayerReport], input: &BatchGeometry) -> String {
+    let laws: Option<Vec<LayerLaw<Activation>>> = layers.iter().map(|layer| layer.law).collect();
+    let predicted = laws.map(|laws| predict(&laws, input.mean_square, 1.0));
+    match predicted.as_deref() {
+        Some([first, .., last]) => {
+            let steps = layers.len() as f64 - 1.0;
+            format!(", by theory {}", times((first.gradient_rms / last.gradient_rms).powf(1.0 / steps)))
+        }
+        _ => String::new(),
+    }
+}

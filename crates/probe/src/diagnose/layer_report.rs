@@ -1,0 +1,137 @@
+//! What the verdict on a layer is made from.
+
+use candle_core::DType;
+use wick_theory::{Activation, BatchGeometry, LayerLaw};
+
+use crate::diagnose::fault::MIN_STD_FRACTION;
+use crate::observe::probe::Probe;
+use crate::observe::record::Record;
+use crate::observe::units::Units;
+
+/// What is known of a layer: what was measured, and the law from which its weights were drawn.
+///
+/// ```
+/// use wick_probe::LayerReport;
+///
+/// let mut report = LayerReport::new("layer_0", 0.9, 1.0);
+/// report.gradient_rms = Some(0.5);
+/// assert_eq!((report.rms, report.law), (1.0, None));
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct LayerReport {
+    /// The layer's name.
+    pub name: String,
+    /// The standard deviation of the outputs.
+    pub std: f64,
+    /// The root mean square of the outputs.
+    pub rms: f64,
+    /// The root mean square of the loss's gradient with respect to the outputs.
+    pub gradient_rms: Option<f64>,
+    /// The activation that makes the outputs.
+    pub activation: Option<Activation>,
+    /// The type of the outputs; `None` is judged as `f32`.
+    pub dtype: Option<DType>,
+    /// The fraction of pre-activations where the activation is flat.
+    pub saturated: Option<f64>,
+    /// The mean of `φ'²` over the pre-activations.
+    pub slope_square: Option<f64>,
+    /// The fraction of units whose output is the same for all samples.
+    pub constant: Option<f64>,
+    /// The fraction of units that are copies of another one.
+    pub copies: Option<f64>,
+    /// The smallest and the largest output.
+    pub range: Option<(f64, f64)>,
+    /// The lengths and cosines of the samples' outputs.
+    pub batch: Option<BatchGeometry>,
+    /// The lengths and cosines of the samples' gradients.
+    pub gradients: Option<BatchGeometry>,
+    /// The law from which the weights were drawn.
+    pub law: Option<LayerLaw<Activation>>,
+}
+
+impl LayerReport {
+    /// A layer of which only the standard deviation and the root mean square of the outputs are known.
+    pub fn new(name: impl Into<String>, std: f64, rms: f64) -> Self {
+        Self {
+            name: name.into(),
+            std,
+            rms,
+            gradient_rms: None,
+            activation: None,
+            dtype: None,
+            saturated: None,
+            slope_square: None,
+            constant: None,
+            copies: None,
+            range: None,
+            batch: None,
+            gradients: None,
+            law: None,
+        }
+    }
+
+    /// The report of one record.
+    pub fn of(record: &Record) -> Self {
+        let rms = record.forward.rms;
+        let gradient_rms = record.backward.as_ref().map(|gradient| gradient.rms);
+        Self {
+            gradient_rms,
+            activation: record.activation,
+            dtype: Some(record.dtype),
+            saturated: record.saturated,
+            slope_square: record.slope_square,
+            constant: record.units.as_ref().map(|units| units.constant),
+            copies: record.units.as_ref().map(|units| units.copies),
+            range: Some((record.forward.min, record.forward.max)),
+            batch: record.units.as_ref().map(|units| geometry(units, rms)),
+            gradients: record
+                .gradient_units
+                .as_ref()
+                .map(|units| geometry(units, gradient_rms.unwrap_or(0.0))),
+            ..Self::new(record.name.as_str(), record.forward.std, rms)
+        }
+    }
+
+    /// Sets the law from which the layer's weights were drawn, so that [`judge`](crate::judge()) compares the layer with
+    /// theory. [`Probe::with_law`] does so for every report of a name.
+    pub fn with_law(self, law: LayerLaw<Activation>) -> Self {
+        Self { law: Some(law), ..self }
+    }
+
+    /// The activation, as recorded or as stated by the law.
+    pub(crate) fn phi(&self) -> Option<Activation> {
+        self.activation.or(self.law.map(|law| law.phi))
+    }
+
+    /// Whether all outputs are one number.
+    pub(crate) fn is_constant(&self) -> bool {
+        self.std <= MIN_STD_FRACTION * self.rms
+    }
+}
+
+/// The geometry of the samples that were read, with the mean square of all samples.
+fn geometry(units: &Units, rms: f64) -> BatchGeometry {
+    BatchGeometry { mean_square: rms * rms, ..units.batch.clone() }
+}
+
+impl Probe {
+    /// A report of each record so far, in the order of the calls, with the law that was
+    /// [stated](Self::with_law) for its name: the input of [`judge`](crate::judge()).
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Tensor};
+    /// use wick_probe::{BatchGeometry, Fault, Probe, judge};
+    ///
+    /// let probe = Probe::new().with_units();
+    /// let x = Tensor::arange(0f32, 6., &Device::Cpu)?.reshape((3, 2))?;
+    /// probe.tap("layer", &x.affine(0.0, 1.0)?)?;
+    /// let verdicts = judge(&probe.layer_reports(), &BatchGeometry::of(&x.flatten_all()?.to_vec1::<f32>()?, 2));
+    /// assert_eq!(verdicts[0].fault, Fault::DiesOut);
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    pub fn layer_reports(&self) -> Vec<LayerReport> {
+        let report = |record: &Record| LayerReport { law: self.law(&record.name), ..LayerReport::of(record) };
+        self.records().iter().map(report).collect()
+    }
+}

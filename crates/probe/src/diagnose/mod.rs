@@ -1,0 +1,63 @@
+//! What is wrong with a net, in which layer first, and how to fix it.
+
+mod bands;
+pub(crate) mod fault;
+mod gradient;
+pub(crate) mod layer_report;
+mod remedy;
+mod signal;
+mod text;
+pub(crate) mod trend;
+mod units;
+pub(crate) mod updates;
+
+#[cfg(test)]
+mod tests;
+
+use wick_theory::BatchGeometry;
+
+use bands::outside_band;
+use fault::{Fault, Verdict};
+use gradient::vanishing_or_exploding;
+use layer_report::LayerReport;
+use signal::{dying_or_growing, non_finite, rank_collapse, saturated};
+use units::{dead_units, symmetric_units};
+
+/// Finds the faults of a net, given its layers from first to last and its input. A healthy net has none. No verdict
+/// changes when the loss is multiplied by a number.
+///
+/// A layer whose [`law`](LayerReport::law) is known is compared with what theory predicts for its measured input, so
+/// that no layer is blamed for the layers before it. The prediction is a 95 % band, made by
+/// [`finite_width`](wick_theory::finite_width()); a layer may be twice the half width of the band away from its
+/// middle. The band needs the [`BatchGeometry`] of the layer's input. If the [`batch`](LayerReport::batch) of the layer
+/// before is not known, only the range of the outputs is compared.
+///
+/// ```
+/// use wick_probe::{BatchGeometry, Fault, LayerReport, judge};
+///
+/// let std = |index: i32| 0.27f64.powi(index);
+/// let layer = |index: i32| LayerReport::new(format!("layer_{index}"), std(index), std(index));
+/// let verdicts = judge(&(1..10).map(layer).collect::<Vec<_>>(), &BatchGeometry::normal(100, 50, 1.0));
+/// assert_eq!(verdicts[0].fault, Fault::DiesOut);
+/// assert!(verdicts[0].text.starts_with("dies out: the outputs' std shrinks ×0.27 a layer"));
+/// ```
+pub fn judge(layers: &[LayerReport], input: &BatchGeometry) -> Vec<Verdict> {
+    if let Some(verdict) = non_finite(layers) {
+        return vec![verdict];
+    }
+    let mut found = Vec::new();
+    found.extend(outside_band(layers, input));
+    let gradient = vanishing_or_exploding(layers, input);
+    let explodes = gradient.as_ref().is_some_and(|verdict| verdict.fault == Fault::ExplodingGradient);
+    let saturated = saturated(layers, explodes);
+    if saturated.is_none() {
+        found.extend(dying_or_growing(layers));
+    }
+    found.extend(saturated);
+    let collapsed = rank_collapse(layers);
+    found.extend(dead_units(layers, input, collapsed.as_ref()));
+    found.extend(symmetric_units(layers));
+    found.extend(collapsed);
+    found.extend(gradient);
+    found
+}

@@ -1,0 +1,61 @@
+//! Weights that fix a net.
+
+use wick_theory::{Activation, Critical, Custom, LayerLaw, MeanField};
+
+use crate::diagnose::fault::{MAX_SATURATED, MIN_SLOPE_FRACTION};
+use crate::diagnose::layer_report::LayerReport;
+use crate::diagnose::text::short;
+
+/// The law of weights that keeps signals and gradients, if the laws of the layers are known. The text is empty if they
+/// are not, or if all layers have that law already.
+pub(crate) fn remedy(layers: &[LayerReport]) -> String {
+    let laws = || layers.iter().filter_map(|layer| layer.law).filter(|law| law.phi != Activation::Identity);
+    let Some(law) = laws().next() else { return String::new() };
+    let phi = law.phi;
+    let Some(critical) = critical_point(phi) else {
+        return format!(
+            "{phi} has no weights that keep its signals and its gradients; tanh, relu and gelu have"
+        );
+    };
+    if laws().all(|law| is_critical(&law, critical)) {
+        return String::new();
+    }
+    let sigma = (critical.weight_variance / law.fan_in as f64).sqrt();
+    let bias = if critical.bias_variance > 1e-6 {
+        format!(" and biases of σ = {}", short(critical.bias_variance.sqrt()))
+    } else {
+        String::new()
+    };
+    let variance = short(critical.weight_variance).trim_end_matches('0').trim_end_matches('.').to_owned();
+    format!("{phi} keeps its signals with Var W = {variance}/fan_in, here σ = {}{bias}", short(sigma))
+}
+
+/// The critical point of an activation, without biases if it has one. A point at which a layer is saturated is none.
+fn critical_point(phi: Activation) -> Option<Critical> {
+    let field = MeanField { phi, weight_variance: 1.0, bias_variance: 0.0 };
+    let critical = field.critical().or_else(|| field.critical_point())?;
+    let (low, high) = phi.saturation_thresholds();
+    let is_flat = Custom {
+        value: |x: f64| f64::from(u8::from(x <= low || x >= high)),
+        derivative: |_: f64| 0.0,
+        kinks: [low, high].into_iter().filter(|threshold| threshold.is_finite()).collect(),
+    };
+    let fraction =
+        MeanField { phi: is_flat, weight_variance: 1.0, bias_variance: 0.0 }.length_map(critical.q);
+    let slope_fraction = field.chi_1(critical.q) / max_slope(phi).powi(2);
+    let is_saturated =
+        phi.range().is_some() && (fraction > MAX_SATURATED || slope_fraction < MIN_SLOPE_FRACTION);
+    (!is_saturated).then_some(critical)
+}
+
+/// Whether a layer has the critical variances: the weights' within 5 %, the biases' within 10 %.
+fn is_critical(law: &LayerLaw<Activation>, critical: Critical) -> bool {
+    let variance = law.weight_variance * law.fan_in as f64;
+    (variance / critical.weight_variance - 1.0).abs() < 0.05
+        && (law.bias_variance - critical.bias_variance).abs() <= 0.1 * critical.bias_variance
+}
+
+/// The largest slope of a bounded activation.
+pub(crate) fn max_slope(phi: Activation) -> f64 {
+    (-800..=800).map(|x| phi.derivative(f64::from(x) / 100.0).abs()).fold(0.0, f64::max)
+}

@@ -1,0 +1,109 @@
+//! Faults of the forward signal: NaN, dying out, blowing up, saturation, samples that become alike.
+
+use crate::diagnose::fault::{
+    Fault, MAX_COSINE, MAX_SATURATED, MAX_TOTAL_CHANGE, MIN_SLOPE_FRACTION, Verdict,
+};
+use crate::diagnose::layer_report::LayerReport;
+use crate::diagnose::remedy::{max_slope, remedy};
+use crate::diagnose::text::short;
+use crate::diagnose::trend::Trend;
+
+/// The first layer with outputs, or else the last one with gradients, that are NaN or infinite.
+pub(crate) fn non_finite(layers: &[LayerReport]) -> Option<Verdict> {
+    let forward = layers.iter().position(|layer| !layer.rms.is_finite());
+    let backward = || {
+        let is_bad = |layer: &LayerReport| layer.gradient_rms.is_some_and(|rms| !rms.is_finite());
+        layers.iter().rposition(is_bad)
+    };
+    let (index, what, before) = match forward {
+        Some(index) => (index, "outputs", layers[..index].iter().map(|layer| layer.rms).collect::<Vec<_>>()),
+        None => {
+            let index = backward()?;
+            let before = layers[index + 1..].iter().rev().filter_map(|layer| layer.gradient_rms).collect();
+            (index, "gradients", before)
+        }
+    };
+    let layer = &layers[index];
+    // Numbers that grew all the way, or that are infinite rather than NaN, exceed the range of the type.
+    let grew = before.first().zip(before.last()).is_some_and(|(first, last)| last / first > MAX_TOTAL_CHANGE);
+    let infinite = layer.range.is_some_and(|(low, high)| low.is_infinite() || high.is_infinite());
+    let (reason, remedy) = if grew || (forward.is_some() && infinite) {
+        (": they have outgrown the type", remedy(layers))
+    } else {
+        ("", String::new())
+    };
+    Some(Verdict {
+        fault: Fault::NonFinite,
+        layer: layer.name.clone(),
+        figure: f64::NAN,
+        text: format!("{}: {what} are NaN or infinite, in this layer first{reason}", layer.name),
+        remedy,
+    })
+}
+
+/// Outputs that shrink or grow by more than a factor of 1000 over the whole net, or that become constant.
+pub(crate) fn dying_or_growing(layers: &[LayerReport]) -> Option<Verdict> {
+    let (first, last) = (layers.first()?, layers.last()?);
+    if let Some(layer) = layers.iter().find(|layer| layer.is_constant()) {
+        let what = if layer.rms == 0.0 { "zero" } else { "the same number" };
+        let text = format!("dies out: all outputs of {} are {what}", layer.name);
+        let layer = layer.name.clone();
+        return Some(Verdict { fault: Fault::DiesOut, layer, figure: 0.0, text, remedy: remedy(layers) });
+    }
+    let trend = Trend::of(layers.iter().map(|layer| layer.std));
+    let total = last.std / first.std;
+    let (fault, what, bound) = if total < 1.0 / MAX_TOTAL_CHANGE {
+        (Fault::DiesOut, "dies out: the outputs' std shrinks", "below a tenth of the first")
+    } else if total > MAX_TOTAL_CHANGE {
+        (Fault::BlowsUp, "blows up: the outputs' std grows", "ten times the first")
+    } else {
+        return None;
+    };
+    let is_far = |layer: &&LayerReport| match fault {
+        Fault::DiesOut => layer.std < 0.1 * first.std,
+        _ => layer.std > 10.0 * first.std,
+    };
+    let layer = layers.iter().find(is_far).unwrap_or(last).name.clone();
+    let text = format!(
+        "{what} {}, from {} to {}, {bound} from {layer} on",
+        trend.text(),
+        short(first.std),
+        short(last.std),
+    );
+    Some(Verdict { fault, layer, figure: trend.factor, text, remedy: remedy(layers) })
+}
+
+/// The first layer of a bounded activation most of whose pre-activations are where the activation is flat.
+pub(crate) fn saturated(layers: &[LayerReport], explodes: bool) -> Option<Verdict> {
+    let (layer, figure, what) = layers.iter().find_map(|layer| {
+        // Half of a ReLU is flat by design; dead units are found by another rule.
+        let phi = layer.phi().filter(|phi| phi.range().is_some())?;
+        let fraction = layer.saturated?;
+        let what =
+            format!("{:.0} % of the pre-activations are where the activation is flat", 100.0 * fraction);
+        match layer.slope_square {
+            Some(slope_square) => {
+                let passed = slope_square / max_slope(phi).powi(2);
+                (passed < MIN_SLOPE_FRACTION).then(|| {
+                    (layer, slope_square, format!("{what}, the mean of φ'² is {}", short(slope_square)))
+                })
+            }
+            None => (fraction > MAX_SATURATED).then_some((layer, fraction, what)),
+        }
+    })?;
+    let effect =
+        if explodes { "few units carry all of the gradient" } else { "hardly any gradient gets through" };
+    let text = format!("saturates: in {}, {what}: {effect}", layer.name);
+    Some(Verdict { fault: Fault::Saturated, layer: layer.name.clone(), figure, text, remedy: remedy(layers) })
+}
+
+/// The first layer whose samples are all alike.
+pub(crate) fn rank_collapse(layers: &[LayerReport]) -> Option<Verdict> {
+    let (layer, cosine) = layers.iter().filter(|layer| !layer.is_constant()).find_map(|layer| {
+        let batch = layer.batch.as_ref().filter(|batch| batch.samples > 1)?;
+        (batch.cosine > MAX_COSINE).then_some((layer, batch.cosine))
+    })?;
+    let text = format!("{}: all samples look alike, their cosine is {cosine:.5}", layer.name);
+    let remedy = "weights of a larger σ or smaller biases keep them apart".into();
+    Some(Verdict { fault: Fault::RankCollapse, layer: layer.name.clone(), figure: cosine, text, remedy })
+}

@@ -1,0 +1,64 @@
+//! Faults of single units: dead ones and copies.
+
+use wick_theory::gaussian::expectation;
+use wick_theory::special::normal_cdf;
+use wick_theory::{Activation, BatchGeometry};
+
+use crate::diagnose::fault::{Fault, MAX_COPIED_UNITS, MAX_DEAD_UNITS, Verdict};
+use crate::diagnose::layer_report::LayerReport;
+use crate::observe::units::MAX_SAMPLES;
+
+/// The first layer with more constant units than the similarity of its input samples explains. Layers from a
+/// `collapsed` one on are skipped: where all samples are alike, every unit is constant.
+pub(crate) fn dead_units(
+    layers: &[LayerReport],
+    input: &BatchGeometry,
+    collapsed: Option<&Verdict>,
+) -> Option<Verdict> {
+    let inputs = std::iter::once(Some(input)).chain(layers.iter().map(|layer| layer.batch.as_ref()));
+    let until = collapsed.map(|verdict| verdict.layer.as_str());
+    let (layer, fraction) = layers
+        .iter()
+        .zip(inputs)
+        .take_while(|(layer, _)| until != Some(layer.name.as_str()))
+        .filter(|(layer, _)| !layer.is_constant())
+        .find_map(|(layer, input)| {
+            let by_chance = input.map_or(0.0, |input| idle_fraction(layer.phi(), input));
+            Some((layer, layer.constant.filter(|fraction| fraction - by_chance > MAX_DEAD_UNITS)?))
+        })?;
+    let percent = 100.0 * fraction;
+    let text = format!(
+        "{}: {percent:.0} % of its units are dead: their output is the same for every sample",
+        layer.name
+    );
+    let remedy = "start its bias at 0, or use leaky_relu or gelu".into();
+    Some(Verdict { fault: Fault::DeadUnits, layer: layer.name.clone(), figure: fraction, text, remedy })
+}
+
+/// The expected fraction of units without bias that are on their flat side for all `n` samples.
+///
+/// If all pairs of samples have the cosine `c`, the fraction is `E Φ(-√(c/(1-c)) g)ⁿ` for a standard normal `g`. It
+/// holds for activations that are flat on the left only, which an unknown activation is taken to be; for others it is 0.
+pub(crate) fn idle_fraction(phi: Option<Activation>, input: &BatchGeometry) -> f64 {
+    let is_flat_on_the_left = phi.is_none_or(|phi| {
+        let (low, high) = phi.saturation_thresholds();
+        low.is_finite() && high.is_infinite()
+    });
+    if !is_flat_on_the_left || input.cosine <= 0.0 {
+        return 0.0;
+    }
+    let ratio = (input.cosine / (1.0 - input.cosine).max(1e-9)).sqrt();
+    let samples = input.samples.min(MAX_SAMPLES) as i32;
+    expectation(|g| normal_cdf(-ratio * g).powi(samples), 1.0, &[])
+}
+
+/// The first layer of which many units are copies of others.
+pub(crate) fn symmetric_units(layers: &[LayerReport]) -> Option<Verdict> {
+    let (layer, fraction) = layers
+        .iter()
+        .find_map(|layer| Some((layer, layer.copies.filter(|fraction| *fraction > MAX_COPIED_UNITS)?)))?;
+    let percent = 100.0 * fraction;
+    let text = format!("{}: {percent:.0} % of its units are copies of others, and will stay so", layer.name);
+    let remedy = "draw its weights independently at random".into();
+    Some(Verdict { fault: Fault::SymmetricUnits, layer: layer.name.clone(), figure: fraction, text, remedy })
+}

@@ -1,0 +1,13 @@
+//! What passes through a model: taps and observers, and the records that they make.
+
+pub(crate) mod bad;
+mod log;
+pub(crate) mod observer;
+pub(crate) mod parameters;
+pub(crate) mod probe;
+pub(crate) mod record;
+pub(crate) mod units;
+pub(crate) mod watch;
+
+#[cfg(test)]
+mod tests;
