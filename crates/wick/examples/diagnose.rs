@@ -4,10 +4,7 @@
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Device};
-use wick::{
-    Activation, InitMap, Initializer, KeyedV1, LayerReport, Mlp, MlpConfig, Probe, Rule, Units, Verdict,
-    judge,
-};
+use wick::{Activation, InitMap, Initializer, KeyedV1, Mlp, MlpConfig, Probe, Rule, Units, Verdict, judge};
 
 /// One forward and one backward pass of ten layers, judged.
 fn diagnose(activation: Activation, map: &InitMap) -> Result<Vec<Verdict>> {
@@ -17,14 +14,11 @@ fn diagnose(activation: Activation, map: &InitMap) -> Result<Vec<Verdict>> {
     let mlp = Mlp::new(&config, map.var_builder(DType::F32, &Device::Cpu))?;
 
     let probe = Probe::new().with_units(); // with_units: dead units, copies, and how alike the samples are
-    let output = mlp.forward_with(&x, |layer| {
-        probe.tap_activation(layer.name, layer.activation, layer.pre_activation, &layer.output)
-    })?;
-    output.sum_all()?.backward()?;
+    let tape = mlp.tape(&x, |layer| Some(probe.observer(layer)))?;
+    tape.backward(&tape.output().sum_all()?)?;
 
-    let layers: Vec<LayerReport> = probe.records().iter().map(LayerReport::of).collect();
     let input = Units::of(&x)?.context("the input is a batch")?;
-    Ok(judge(&layers, &input.batch))
+    Ok(judge(&probe.layer_reports(), &input.batch))
 }
 
 fn main() -> Result<()> {

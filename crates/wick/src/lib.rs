@@ -11,9 +11,9 @@
 //! | PyTorch's own weights | [`InitMap::with_torch_rng`] with the rules of [`presets::torch_defaults`] |
 //! | a table of what each tensor got | [`InitMap::manifest`] |
 //! | to save and to load weights | [`InitMap::save`], [`InitMap::with_file`] |
-//! | statistics of a layer in any forward pass | [`Probe::tap`], [`Probe::watch`] |
+//! | statistics of a layer in any forward pass | [`Probe::tap`], [`Probe::watch`], [`Probe::observer`] for fused layers |
 //! | the sizes of weights and of their updates | [`Parameters`] |
-//! | to know which layer is wrong, and why | [`judge`] with [`LayerReport`]s, [`judge_updates`] |
+//! | to know which layer is wrong, and why | [`judge`] with [`Probe::layer_reports`], [`judge_updates`] |
 //! | what theory predicts for a layer | [`MeanField`] (infinite width), [`finite_width()`], [`predict`] |
 //! | a multilayer perceptron | [`Mlp`] with [`MlpConfig`] and [`Activation`] |
 //! | to train it | [`fit_with`] with [`Mlp::tape`], a [`Loss`], [`AdamW`] or [`Sgd`] |
