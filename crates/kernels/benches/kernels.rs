@@ -1,5 +1,5 @@
-//! Each kernel by itself: `cargo bench -p wick-kernels`, or `-- NAME` for some. Beside the peers, in whole jobs, they are
-//! timed by `benches/run.py`.
+//! Times each kernel: `cargo bench -p wick-kernels`, or `-- NAME` for some. `benches/run.py` compares whole
+//! jobs with other libraries.
 
 #![allow(missing_docs, clippy::unwrap_used)] // A benchmark has no users.
 
