@@ -46,7 +46,7 @@ fn products(c: &mut Criterion) {
         let (a, b) = (Matrix::new(&a, m, k).unwrap(), Matrix::new(&b, n, k).unwrap().t());
         group.throughput(Throughput::Elements(2 * (m * k * n) as u64)); // elem/s are FLOP/s here
         group.bench_function(format!("{m}x{k}x{n}"), |bencher| {
-            bencher.iter(|| matmul(SimdLevel::best(), a, b))
+            bencher.iter(|| matmul(SimdLevel::best(), a, b));
         });
     }
     group.throughput(Throughput::Elements(8 * 800u64.pow(3) / 3));

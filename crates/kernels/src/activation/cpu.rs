@@ -85,10 +85,10 @@ pub(crate) fn apply_gradient<T: Number>(activation: Activation, known: &[T], gs:
     if activation == Activation::Identity {
         return;
     }
-    if let (Some(known), Some(gs)) = (T::as_f32s(known), T::as_f32s_mut(gs)) {
-        if is_within_limit(activation, known) {
-            return run(SimdLevel::best(), activation, GradientInPlace { known, gs });
-        }
+    if let (Some(known), Some(gs)) = (T::as_f32s(known), T::as_f32s_mut(gs))
+        && is_within_limit(activation, known)
+    {
+        return run(SimdLevel::best(), activation, GradientInPlace { known, gs });
     }
     for (g, x) in gs.iter_mut().zip(known) {
         *g = T::narrow(activation.derivative(x.widen()) * g.widen());
