@@ -1,23 +1,24 @@
 //! The hot loops of a network, vectorised, as candle ops that any model can use.
 //!
-//! - [`dense`]: a layer's product, bias, activation and, for an [`Observer`], its statistics in one op, forward and
-//!   backward; [`DensePass`]: the same outside candle's graph.
+//! - [`dense`]: a layer's product, bias, activation and, for an [`Observer`], its statistics in one op,
+//!   forward and backward; [`DensePass`]: the same outside candle's graph.
 //! - [`activate`], [`activation_gradient`]: every activation and its derivative, on any tensor.
-//! - [`summarize`], [`fraction_outside`], and the [`Moments`] and [`Histogram`] that a [`Summary`] consists of; [`Stats`]
-//!   of a whole stream: the same bits with any number of threads.
+//! - [`summarize`], [`fraction_outside`], and the [`Moments`] and [`Histogram`] that a [`Summary`] consists
+//!   of; [`Stats`] of a whole stream: the same bits with any number of threads.
 //! - [`dot`]: the sum of products, which losses and penalties consist of.
 //! - [`tap`]: the identity, with a callback for the gradient.
 //! - [`AdamW`], [`Sgd`]: in one pass over the parameters.
 //! - [`CudaGraph`]: a forward pass or a training step as a CUDA graph.
 //! - [`retain_freed_memory`], [`retain_freed_memory_on`]: for programs that train.
-//! - [`gemm`](mod@gemm), [`qr`], [`haar`]: matrix products, and orthonormal rows, given and random, on slices.
+//! - [`gemm`](mod@gemm), [`qr`], [`haar`]: matrix products, and orthonormal rows, given and random, on
+//!   slices.
 //! - [`simd`], [`parallel`]: loops compiled for each vector unit, and on every core.
 //!
-//! Each op is a folder that holds its CPU loops, its CUDA launches and its composition of candle's own ops side by side;
-//! the CUDA sources are in `cuda/*.cu`. With the feature `cuda`, the ops have kernels for NVIDIA's GPUs, and
-//! [`DeferredStats`] keeps statistics on the GPU until a pass is over. On a CPU without a fused multiply-add, and on other
-//! devices, candle's own ops do the work. The environment variable `WICK_SIMD` limits the vector units that are used (see
-//! [`SimdLevel`]).
+//! Each op is a folder that holds its CPU loops, its CUDA launches and its composition of candle's own ops
+//! side by side; the CUDA sources are in `cuda/*.cu`. With the feature `cuda`, the ops have kernels for
+//! NVIDIA's GPUs, and [`DeferredStats`] keeps statistics on the GPU until a pass is over. On a CPU without a
+//! fused multiply-add, and on other devices, candle's own ops do the work. The environment variable
+//! `WICK_SIMD` limits the vector units that are used (see [`SimdLevel`]).
 
 mod activation;
 mod cpu;

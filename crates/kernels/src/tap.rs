@@ -5,12 +5,13 @@ use candle_core::{CpuStorage, CudaStorage, CustomOp1, Layout, MetalStorage, Resu
 
 use crate::cpu::parallel;
 
-/// Returns `xs` with a tap on it: a backward pass calls `callback` with the gradient of the loss with respect to the returned
-/// tensor, summed over all its uses.
+/// Returns `xs` with a tap on it: a backward pass calls `callback` with the gradient of the loss with respect
+/// to the returned tensor, summed over all its uses.
 ///
-/// The values, and every other gradient, stay the same to the bit if all uses of `xs` are replaced by the returned tensor; if
-/// some ops still take `xs` itself, gradients are summed in another order. A tap costs one copy of `xs`. `callback` is never
-/// called if `xs` does not depend on a variable, or the loss does not depend on the returned tensor.
+/// The values, and every other gradient, stay the same to the bit if all uses of `xs` are replaced by the
+/// returned tensor; if some ops still take `xs` itself, gradients are summed in another order. A tap costs
+/// one copy of `xs`. `callback` is never called if `xs` does not depend on a variable, or the loss does not
+/// depend on the returned tensor.
 ///
 /// ```
 /// use std::sync::{Arc, Mutex};
@@ -32,8 +33,8 @@ use crate::cpu::parallel;
 /// # Errors
 /// Those of the device; an error of `callback` ends the backward pass.
 pub fn tap(xs: &Tensor, callback: impl Fn(&Tensor) -> Result<()> + Send + Sync + 'static) -> Result<Tensor> {
-    // An op returns a contiguous tensor. A tensor that is dense but transposed is tapped in the order of its memory, and
-    // permuted back, so that the next op gets the layout that it would have got without the tap.
+    // An op returns a contiguous tensor. A tensor that is dense but transposed is tapped in the order of its
+    // memory, and permuted back, so that the next op gets the layout that it would have got without the tap.
     let order = memory_order(xs);
     let laid_out = xs.permute(order.as_slice())?;
     if xs.is_contiguous() || !laid_out.is_contiguous() {

@@ -1,13 +1,14 @@
-//! The activations from candle's own ops.
+//! The activations composed of candle's own ops.
 
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
 use candle_core::{Result, Tensor};
 use wick_theory::{Activation, GELU_CUBIC, SELU_ALPHA, SELU_SCALE};
 
-/// An activation, differentiable by candle: what devices without an op of ours use.
-/// Kinks are masks, which are constants of the graph, so that the gradient there is the enum's; nothing overflows
-/// on the way, so that no `0·∞` makes a gradient NaN.
+/// An activation composed of candle's ops, for devices without an op of this crate.
+///
+/// Kinks are masks, which are constants of the graph, so that the gradient at a kink is the enum's. No
+/// intermediate result overflows, so that no `0·∞` makes a gradient NaN.
 pub(crate) fn compose(activation: Activation, xs: &Tensor) -> Result<Tensor> {
     match activation {
         Activation::Identity => Ok(xs.clone()),
@@ -48,7 +49,7 @@ pub(crate) fn compose(activation: Activation, xs: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// `(1 + tanh(x/2))/2`: of all ways to write it, one in which nothing overflows.
+/// `(1 + tanh(x/2))/2`, a form of the sigmoid in which nothing overflows.
 fn sigmoid(xs: &Tensor) -> Result<Tensor> {
     ((xs * 0.5)?.tanh()? + 1.0)? * 0.5
 }

@@ -54,7 +54,8 @@ pub(crate) fn gradients<T: Element>(level: SimdLevel, activation: Activation, xs
     })
 }
 
-/// A vector that tasks fill part by part: `fill` gets the index of its part's first element, and writes the whole part.
+/// A vector that tasks fill part by part: `fill` gets the index of its part's first element, and writes the
+/// whole part.
 fn filled<T: Send>(count: usize, fill: impl Fn(usize, &mut [MaybeUninit<T>]) + Sync) -> Vec<T> {
     let mut values = Vec::with_capacity(count);
     let spare = &mut values.spare_capacity_mut()[..count];
@@ -78,23 +79,24 @@ pub(crate) fn apply<T: Number>(activation: Activation, xs: &mut [T]) {
     }
 }
 
-/// Replaces every gradient `g` by `φ'·g`. `known` is the output of the activation if [`derives_from_output`] says so for the
-/// type, else its input.
+/// Replaces every gradient `g` by `φ'·g`. `known` is the output of the activation if [`derives_from_output`]
+/// says so for the type, else its input.
 pub(crate) fn apply_gradient<T: Number>(activation: Activation, known: &[T], gs: &mut [T]) {
     if activation == Activation::Identity {
         return;
     }
-    if let (Some(known), Some(gs)) = (T::as_f32s(known), T::as_f32s_mut(gs)) {
-        if is_within_limit(activation, known) {
-            return run(SimdLevel::best(), activation, GradientInPlace { known, gs });
-        }
+    if let (Some(known), Some(gs)) = (T::as_f32s(known), T::as_f32s_mut(gs))
+        && is_within_limit(activation, known)
+    {
+        return run(SimdLevel::best(), activation, GradientInPlace { known, gs });
     }
     for (g, x) in gs.iter_mut().zip(known) {
         *g = T::narrow(activation.derivative(x.widen()) * g.widen());
     }
 }
 
-/// Whether a dense layer computes the derivative from the output of the activation rather than from its input.
+/// Whether a dense layer computes the derivative from the output of the activation rather than from its
+/// input.
 pub(crate) fn derives_from_output(activation: Activation, dtype: DType) -> bool {
     struct Ask;
     impl Visit for Ask {

@@ -81,8 +81,8 @@ fn gradient_as<T: DeviceElement>(
         let stream = device.cuda_stream();
         let mut launch = stream.launch_builder(&function);
         launch.arg(&code).arg(&xs).arg(&gs).arg(&mut ys).arg(&length);
-        // SAFETY: the arguments are those of the kernel: `xs`, `gs` and `ys` have `count` elements each (`gradient` has
-        // checked that the shapes are equal).
+        // SAFETY: the arguments are those of the kernel: `xs`, `gs` and `ys` have `count` elements each
+        // (`gradient` has checked that the shapes are equal).
         unsafe { launch.launch(blocks(count, MAX_BLOCKS)) }.w()?;
     }
     Ok(CudaStorage::wrap_cuda_slice(ys, device.clone()))

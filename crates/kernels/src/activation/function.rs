@@ -26,8 +26,8 @@ pub trait Function: Copy + Sync + Send {
     /// [`Activation::value`](wick_theory::Activation::value) and its derivative.
     const LIMIT: f64 = f64::INFINITY;
 
-    /// Whether a backward pass computes the derivative from the output of the activation, as PyTorch does: for tanh,
-    /// `1 - h²`.
+    /// Whether a backward pass computes the derivative from the output of the activation, as PyTorch does:
+    /// for tanh, `1 - h²`.
     const OF_OUTPUT: OfOutput = OfOutput::No;
 
     /// `φ'(x)·g` from `h = φ(x)` alone, where [`OF_OUTPUT`](Self::OF_OUTPUT) allows it.

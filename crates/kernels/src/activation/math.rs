@@ -1,18 +1,19 @@
 //! Elementary functions without branches, so that a loop over them is vectorised.
 //!
-//! Those of `f64` are good to about two units in its last place where a result is not subnormal; they serve `f32`,
-//! rounded once. The polynomials are Chebyshev interpolants of the functions named beside them, computed with fifty
-//! digits. NaN gives NaN.
+//! The functions of `f64` are accurate to about two units in the last place unless the result is subnormal;
+//! rounded once, they serve `f32`. The polynomials are Chebyshev interpolants of the functions in their
+//! comments, computed with fifty digits. The functions of NaN are NaN.
 
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI, FRAC_2_SQRT_PI, LOG2_E};
 
-/// ln 2 in two parts, the first with zeros at its end, so that its product with a whole number is exact.
+/// ln 2 in two parts. The first ends with zero bits, so that its product with a whole number is exact.
 const LN_2: [f64; 2] = [0.693_147_180_369_123_8, 1.908_214_929_270_587_7e-10];
 /// π/2 in two parts.
 const HALF_PI: [f64; 2] = [std::f64::consts::FRAC_PI_2, 6.123_233_995_736_766e-17];
 /// `1/√(2π)`.
 const FRAC_1_SQRT_2_PI: f64 = 0.398_942_280_401_432_7;
-/// Added and taken off again, it rounds to a whole number, which stands in the last bits meanwhile.
+/// Adding this rounds a number to a whole one, which is then in the last bits; subtracting it returns the
+/// whole number.
 const ROUND: f64 = 6_755_399_441_055_744.0;
 
 /// `c₀ + c₁x + c₂x² + …` by Horner's scheme.
@@ -25,7 +26,7 @@ fn polynomial<const N: usize>(x: f64, coefficients: [f64; N]) -> f64 {
     sum
 }
 
-/// `2ⁿ` and `eʳ - 1` with `eˣ = 2ⁿeʳ`, `|r| ≤ ln 2/2`, for `|x| ≤ 708`; what is beyond is taken as that.
+/// `2ⁿ` and `eʳ - 1` with `eˣ = 2ⁿeʳ`, `|r| ≤ ln 2/2`, for `|x| ≤ 708`; other `x` are clamped.
 #[inline(always)]
 fn exp_parts(x: f64) -> (f64, f64) {
     /// `(eʳ - 1 - r)/r²` for `|r| ≤ ln 2/2`.
@@ -108,7 +109,7 @@ pub(crate) fn softplus(x: f64) -> f64 {
     right + ln_1p(exp(-x.abs()))
 }
 
-/// Where erf gives way to erfc.
+/// The `|x|` from which on erf is computed from erfc.
 const ERF_EDGE: f64 = 0.9;
 
 /// `erf x/x` by `x²`, for `|x| ≤ 1`.
@@ -132,8 +133,8 @@ fn erf_series(square: f64) -> f64 {
     polynomial(square, SERIES)
 }
 
-/// `erfc x` for `x ≥ 0.9`, as `e^{-x²} p((x - c)/(x + c))/(1 + 2x)` (the form of Shepherd and Laframboise 1981,
-/// *Chebyshev approximation of (1 + 2x)exp(x²)erfc x in 0 ≤ x < ∞*).
+/// `erfc x` for `x ≥ 0.9`, as `e^{-x²} p((x - c)/(x + c))/(1 + 2x)` (the form of Shepherd and Laframboise
+/// 1981, *Chebyshev approximation of (1 + 2x)exp(x²)erfc x in 0 ≤ x < ∞*).
 #[inline(always)]
 fn erfc_tail(x: f64) -> f64 {
     const CENTRE: f64 = 3.75;
@@ -185,13 +186,13 @@ pub(crate) fn normal_pdf(x: f64) -> f64 {
     FRAC_1_SQRT_2_PI * exp(-0.5 * x * x)
 }
 
-/// Beyond this, [`sin`] and [`cos`] lose digits.
+/// The magnitude beyond which [`sin`] and [`cos`] lose digits.
 pub(crate) const SIN_LIMIT: f64 = 1e12;
 
 /// `sin x` for `|x| ≤` [`SIN_LIMIT`].
 #[inline(always)]
 pub(crate) fn sin(x: f64) -> f64 {
-    // Of its absolute value, so that the function is odd to the bit.
+    // The absolute value is reduced, so that the function is odd to the bit.
     let (sin, cos, quadrant) = sin_cos_parts(x.abs());
     let value = if quadrant & 1 == 0 { sin } else { cos };
     let value = if quadrant & 2 == 0 { value } else { -value };
@@ -206,7 +207,7 @@ pub(crate) fn cos(x: f64) -> f64 {
     if (quadrant + 1) & 2 == 0 { value } else { -value }
 }
 
-/// Sine and cosine of what is left of `x` in its quadrant, and the quadrant.
+/// Sine and cosine of the rest of `x` in its quadrant, and the quadrant.
 #[inline(always)]
 fn sin_cos_parts(x: f64) -> (f64, f64, u64) {
     /// `(sin r/r - 1)/r²` by `r²`, for `|r| ≤ π/4`.
@@ -247,7 +248,7 @@ pub(crate) fn tanh_f32(x: f32) -> f32 {
     const LN_2: [f32; 2] = [0.693_145_75, 1.428_606_8e-6];
     const ROUND: f32 = 12_582_912.0;
     let magnitude = x.abs();
-    // From here on the result is 1.
+    // For larger numbers the result is 1.
     let magnitude = if magnitude > 10.0 { 10.0 } else { magnitude };
     let twice = magnitude + magnitude;
     let shifted = twice.mul_add(std::f32::consts::LOG2_E, ROUND);

@@ -22,10 +22,11 @@ use cpu::{gradients, values};
 
 /// `φ(xs)`, element by element, for any shape and any floating point type.
 ///
-/// On a CPU, `f64` is computed by [`Activation::value`] and [`Activation::derivative`], and the narrower types by
-/// vectorised functions that are within 2 units in the last place of these, forward and backward, with the same bits on
-/// every processor that has a fused multiply-add. On NVIDIA's GPUs a kernel of this crate does the same, in `f32` for all
-/// types but `f64`; on other devices the activation is composed of candle's own ops.
+/// On a CPU, `f64` is computed by [`Activation::value`] and [`Activation::derivative`], and the narrower
+/// types by vectorised functions that are within 2 units in the last place of these, forward and backward,
+/// with the same bits on every processor that has a fused multiply-add. On NVIDIA's GPUs a kernel of this
+/// crate does the same, in `f32` for all types but `f64`; on other devices the activation is composed of
+/// candle's own ops.
 ///
 /// ```
 /// use candle_core::{Device, Var};

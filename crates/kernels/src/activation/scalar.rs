@@ -1,4 +1,6 @@
 //! Each activation as a loop body: its value and its derivative, without branches.
+//!
+//! A new activation is a struct with a `Function`, and an arm of [`visit`].
 
 use wick_theory::{Activation, GELU_CUBIC, SELU_ALPHA, SELU_SCALE};
 
@@ -17,7 +19,7 @@ pub(crate) struct Tanh;
 pub(crate) struct Relu;
 #[derive(Clone, Copy)]
 pub(crate) struct LeakyRelu(f64);
-/// `scale·elu(x)` with this `α`.
+/// `scale·elu(x)` with the parameter `α`.
 #[derive(Clone, Copy)]
 pub(crate) struct Elu {
     scale: f64,
@@ -76,7 +78,8 @@ pub(crate) fn visit<V: Visit>(activation: Activation, visitor: V) -> V::Output {
     }
 }
 
-/// `x`, but at least -760, where `x·Φ(x)`, `x·σ(x)` and the like are already zero, so that no `-∞·0` makes a NaN.
+/// `x`, but at least -760, where `x·Φ(x)`, `x·σ(x)` and the like are already zero, so that no `-∞·0` makes a
+/// NaN.
 #[inline(always)]
 fn left_end(x: f64) -> f64 {
     if x < -760.0 { -760.0 } else { x }

@@ -21,8 +21,8 @@ fn forward_and_backward_are_the_enum() {
     }
 }
 
-/// What devices without an op of ours compute, run here: candle's ops composed, against the enum. (candle's erf is good to
-/// about 1e-7, so what is made of it is held to that.)
+/// Compositions of candle's ops, which devices without an op of this crate use, compared with the enum.
+/// (candle's erf is accurate to about 1e-7, which sets the tolerance of what uses it.)
 #[test]
 fn compositions_are_the_enum() {
     for activation in Activation::ALL {
@@ -41,7 +41,7 @@ fn compositions_are_the_enum() {
     }
 }
 
-/// Far out, forward and backward, in the types that overflow soonest.
+/// Large inputs, forward and backward, in the types that overflow soonest.
 #[test]
 fn compositions_hold_far_out() {
     let far = [-200f64, -100.0, -50.0, -15.0, 0.0, 15.0, 50.0, 100.0, 200.0];
@@ -89,7 +89,7 @@ fn any_layout_and_type() {
 }
 
 #[test]
-fn a_gradient_of_a_strided_input_lands_in_its_places() {
+fn the_gradient_of_a_strided_input_has_its_layout() {
     let x = Var::new(&[[0.1f64, 0.2, 0.3], [0.4, 0.5, 0.6]], &Device::Cpu).unwrap();
     let y = activate(Activation::Sin, &x.t().unwrap()).unwrap();
     let weights = Tensor::new(&[[1f64, 2.0], [3.0, 4.0], [5.0, 6.0]], &Device::Cpu).unwrap();
@@ -102,20 +102,20 @@ fn a_gradient_of_a_strided_input_lands_in_its_places() {
     assert_eq!(got, expected);
 }
 
-/// Numbers of every exponent and sign, the subnormal ones too, and what is special.
+/// Numbers of every exponent and sign, with subnormal and special ones.
 fn all_exponents() -> Vec<f32> {
     let mantissas = (0..64u32).map(|i| i.wrapping_mul(0x9e37_79b9) & 0x007f_ffff);
     let mut xs: Vec<f32> = mantissas
         .flat_map(|mantissa| (0..=254u32).map(move |exponent| f32::from_bits(exponent << 23 | mantissa)))
         .flat_map(|x| [x, -x])
         .collect();
-    // Where the functions do something, much closer.
+    // Near zero, where the functions bend, a much finer grid.
     xs.extend((-300_000..300_000).map(|i| i as f32 * 1e-4));
     xs.extend([f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MAX, f32::MIN, -0.0]);
     xs
 }
 
-/// How many `f32` lie between what was computed and what is right.
+/// The distance, in units of `f32`, between the computed and the right value.
 fn ulps(got: f32, right: f64) -> u64 {
     let right = right as f32;
     if got.is_nan() && right.is_nan() || got == right {

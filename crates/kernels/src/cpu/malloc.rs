@@ -2,12 +2,14 @@
 
 /// Keeps freed memory with the process, for the next tensors; returns whether that was possible.
 ///
-/// A training step allocates and frees tens of tensors of megabytes. glibc returns each to the kernel, which hands it out
-/// again page by page, zeroed: on the job of `layer-stats`, that takes more than a tenth of the time (`benches/run.py`).
+/// A training step allocates and frees tens of tensors of megabytes. glibc returns each to the kernel, which
+/// hands it out again page by page, zeroed: on the job of `layer-stats`, that takes more than a tenth of the
+/// time (`benches/run.py`).
 ///
-/// The function sets glibc's `mallopt` thresholds for the whole process: blocks of up to 32 MiB stay on the heap, and the
-/// heap is not trimmed, so that the process stays as large as it was at its largest. Call it once, at the start of a program
-/// that computes; a library should leave the choice to its users. On systems without glibc nothing happens.
+/// The function sets glibc's `mallopt` thresholds for the whole process: blocks of up to 32 MiB stay on the
+/// heap, and the heap is not trimmed, so that the process stays as large as it was at its largest. Call it
+/// once, at the start of a program that computes; a library should leave the choice to its users. On systems
+/// without glibc nothing happens.
 ///
 /// ```
 /// let kept = wick_kernels::retain_freed_memory();

@@ -1,8 +1,8 @@
 //! Loops over tasks on every core, in which the calling thread takes part.
 //!
-//! A thread outside rayon's pool that gives the pool a loop sleeps until the loop is done; falling asleep and waking up cost
-//! as much as a product of some millions of operations. Here the thread starts on the loop at once, and the pool's threads
-//! join it.
+//! A thread outside rayon's pool that gives the pool a loop sleeps until the loop is done; falling asleep and
+//! waking up cost as much as a product of some millions of operations. Here the thread starts on the loop at
+//! once, and the pool's threads join it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -53,7 +53,8 @@ pub fn for_each_part<T: Send>(data: &mut [T], size: usize, task: impl Fn(usize, 
     let start = Start(data.as_mut_ptr());
     for_each(len.div_ceil(size), |index| {
         let first = index * size;
-        // SAFETY: the parts lie within the slice, which is borrowed as long as the tasks run, and no two parts overlap.
+        // SAFETY: the parts lie within the slice, which is borrowed as long as the tasks run, and no two
+        // parts overlap.
         let part = unsafe { std::slice::from_raw_parts_mut(start.at(first), size.min(len - first)) };
         task(index, part);
     });

@@ -5,18 +5,19 @@ use std::sync::OnceLock;
 
 /// The vector instructions that the kernels use: at most those that this processor has.
 ///
-/// Results are the same bits at every level that has a fused multiply-add: each element goes through the same operations
-/// in the same order, whatever the width of the vectors.
+/// Results are the same bits at every level that has a fused multiply-add: each element goes through the same
+/// operations in the same order, whatever the width of the vectors.
 ///
-/// A level is proof that the processor has its instructions, which [`run`] and the matrix products rely on. So only
-/// [`best`](Self::best), [`available`](Self::available) and [`named`](Self::named) return one, and they ask the processor:
+/// A level is proof that the processor has its instructions, which [`run`] and the matrix products rely on.
+/// So only [`best`](Self::best), [`available`](Self::available) and [`named`](Self::named) return one, and
+/// they ask the processor:
 ///
 /// ```compile_fail,E0451
 /// let level = wick_kernels::SimdLevel { units: unreachable!() };
 /// ```
 ///
-/// (The crate `pulp` has such proofs too, but its levels ask for more than these kernels need, so that its choice of level
-/// would differ on some processors.)
+/// (The crate `pulp` has such proofs too, but its levels ask for more than these kernels need, so that its
+/// choice of level would differ on some processors.)
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SimdLevel {
     units: Units,
@@ -25,8 +26,8 @@ pub struct SimdLevel {
 /// The vector units that a level stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Units {
-    /// What every processor of the architecture has. On x86-64 that has no fused multiply-add, so the kernels leave the
-    /// work to candle where they can, and are slow where they cannot.
+    /// What every processor of the architecture has. On x86-64 that has no fused multiply-add, so the kernels
+    /// leave the work to candle where they can, and are slow where they cannot.
     Portable,
     /// 256 bits with fused multiply-add.
     Avx2,
@@ -69,8 +70,8 @@ impl SimdLevel {
     /// What every processor of the architecture has.
     pub const PORTABLE: Self = Self { units: Units::Portable };
 
-    /// The best level of this processor, or the one that the environment variable `WICK_SIMD` names (`portable`, `avx2`,
-    /// `avx512`), if that is lower.
+    /// The best level of this processor, or the one that the environment variable `WICK_SIMD` names
+    /// (`portable`, `avx2`, `avx512`), if that is lower.
     pub fn best() -> Self {
         static BEST: OnceLock<SimdLevel> = OnceLock::new();
         *BEST.get_or_init(|| {
@@ -128,7 +129,8 @@ impl fmt::Display for SimdLevel {
 
 /// A loop that is compiled once for each level.
 ///
-/// `#[target_feature]` is not inherited by a closure that is not inlined, so a loop is a struct with a method.
+/// `#[target_feature]` is not inherited by a closure that is not inlined, so a loop is a struct with a
+/// method.
 ///
 /// ```
 /// use wick_kernels::simd::{SimdLevel, Task, run};
@@ -150,8 +152,8 @@ pub trait Task {
     /// The result of the loop.
     type Output;
 
-    /// Runs the loop. The method and all that it calls must be `#[inline(always)]`; otherwise they do not get the level's
-    /// instructions.
+    /// Runs the loop. The method and all that it calls must be `#[inline(always)]`; otherwise they do not get
+    /// the level's instructions.
     fn run(self) -> Self::Output;
 }
 
@@ -217,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_level_is_called_what_wick_simd_takes() {
+    fn names_are_those_of_wick_simd() {
         for level in SimdLevel::available() {
             assert_eq!(SimdLevel::named(&level.to_string()), Some(level));
         }

@@ -26,8 +26,8 @@ pub(crate) fn with<T: Number, R>(xs: &Tensor, f: impl FnOnce(&[T]) -> R) -> Resu
     Ok(f(of_cpu(&storage, layout)?))
 }
 
-/// The tensor on the CPU, contiguous, in `f64` if it was `f64` or an integer type, else in `f32`, which holds every `bf16`
-/// and `f16`.
+/// The tensor on the CPU, contiguous, in `f64` if it was `f64` or an integer type, else in `f32`, which holds
+/// every `bf16` and `f16`.
 pub(crate) fn on_cpu(xs: &Tensor) -> Result<(Tensor, DType)> {
     let dtype = match xs.dtype() {
         DType::F32 | DType::BF16 | DType::F16 => DType::F32,

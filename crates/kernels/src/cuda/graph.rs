@@ -1,16 +1,17 @@
-//! Work that is launched as one CUDA graph.
+//! Work that is replayed as one CUDA graph.
 
 use candle_core::{Device, Result, Tensor};
 
-/// Work on a GPU that is recorded once, as a CUDA graph, and then launched as often as wanted, without the time that it takes
-/// a CPU to launch each kernel by itself: a forward pass, or a whole training step. On other devices it is done afresh each
-/// time. The results are those of doing it.
+/// Work on a GPU that is recorded once, as a CUDA graph, and then replayed any number of times: a forward
+/// pass, or a whole training step. A replay saves the time that a CPU takes to launch each kernel. On other
+/// devices a replay calls the work again. The results are the same either way.
 ///
-/// The work must do the same each time, to the same tensors: its input is to be written into (`Tensor::slice_set`), not
-/// exchanged, and nothing in it may read a number back from the device, nor hear statistics ([`Observer`](crate::Observer)).
-/// What it leaves behind must be in variables, in an optimizer's state, or in the one tensor that it returns. Of all settings
-/// the recording keeps what they were; those of our own optimizers alone can be changed later, by
-/// [`set_learning_rate`](candle_nn::Optimizer::set_learning_rate) or `set_params`.
+/// The work must do the same to the same tensors each time: new input is written into its input tensor
+/// (`Tensor::slice_set`). It must not read a number back from the device, nor take statistics
+/// ([`Observer`](crate::Observer)). Its results must be in variables, in an optimizer's state, or in the one
+/// tensor that it returns. The recording keeps the value of every setting; only the settings of this crate's
+/// optimizers can be changed later, by [`set_learning_rate`](candle_nn::Optimizer::set_learning_rate) or
+/// `set_params`.
 ///
 /// ```
 /// use candle_core::{Device, Tensor, Var};
@@ -24,7 +25,7 @@ use candle_core::{Device, Result, Tensor};
 ///     adamw.backward_step(&loss)?;
 ///     Ok(loss)
 /// })?;
-/// let first = step.output().to_scalar::<f32>()?; // The step has been done once.
+/// let first = step.output().to_scalar::<f32>()?; // The step has run once.
 /// step.replay()?;
 /// assert_eq!(first, 5.0);
 /// assert!(step.output().to_scalar::<f32>()? < first);
@@ -44,10 +45,10 @@ impl<F> std::fmt::Debug for CudaGraph<F> {
 }
 
 impl<F: FnMut() -> Result<Tensor>> CudaGraph<F> {
-    /// Does the work once, and records it where that is possible.
+    /// Calls the work once, and on a GPU records it.
     ///
     /// # Errors
-    /// If the work fails, or does what cannot be recorded.
+    /// If the work fails, or cannot be recorded.
     pub fn new(device: &Device, mut work: F) -> Result<Self> {
         #[cfg(feature = "cuda")]
         if let Device::Cuda(device) = device {
@@ -68,20 +69,23 @@ impl<F: FnMut() -> Result<Tensor>> CudaGraph<F> {
         use candle_core::cuda_backend::WrapErr;
         use candle_core::cuda_backend::cudarc::driver::sys;
 
-        // What candle uploads for its kernels, shapes and strides, is kept from the first time for the recording.
+        // The shapes and strides that candle uploads for its kernels are kept from the first call for the
+        // recording.
         let _uploads = device.enable_cuda_graph_htod_cache();
         let first = work()?.detach();
-        // A tensor of its own, which outlives the recording: whatever is made in there is also given back in there.
+        // The output is copied to a tensor that outlives the recording, in which all other memory is
+        // allocated and freed.
         let output = first.copy()?.contiguous()?;
-        // All kernels have to be loaded before the recording, that of `keep` too.
+        // All kernels must be loaded before the recording, that of `keep` too.
         keep(&output, &first)?;
         drop(first);
         let stream = device.cuda_stream();
         stream.synchronize().w()?;
         stream.begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).w()?;
         let recorded = work().and_then(|result| keep(&output, &result.detach()));
-        // A capture that has begun has to end, whatever happened in it. An error of a tensor that was dropped waits in cudarc for
-        // the next call, whoever's that is: it is taken out before that end, and after one that failed.
+        // A capture that has begun must end, even after an error. cudarc keeps the error of a dropped tensor
+        // and returns it from the next call, so it is taken out before the end of the capture, and after an
+        // end that failed.
         let dropped = stream.context().check_err();
         let graph = stream.end_capture(sys::CUgraphInstantiate_flags(0));
         if graph.is_err() {
@@ -95,7 +99,7 @@ impl<F: FnMut() -> Result<Tensor>> CudaGraph<F> {
         }
     }
 
-    /// Does the work again; its result is in [`output`](Self::output).
+    /// Repeats the work; the result is in [`output`](Self::output).
     ///
     /// # Errors
     /// If the work or the device fails.
@@ -109,7 +113,7 @@ impl<F: FnMut() -> Result<Tensor>> CudaGraph<F> {
         Ok(())
     }
 
-    /// What the work returned the last time. On a GPU, the next launch writes over it.
+    /// The tensor that the work returned the last time. On a GPU, the next replay overwrites it.
     pub fn output(&self) -> &Tensor {
         &self.output
     }

@@ -50,8 +50,8 @@ macro_rules! by_type {
 }
 pub(crate) use by_type;
 
-/// A launch over `count` elements, of which each thread takes four at a time, with at most `max` blocks, whose threads go on
-/// to further elements.
+/// A launch over `count` elements, of which each thread takes four at a time, with at most `max` blocks,
+/// whose threads go on to further elements.
 pub(crate) fn blocks(count: usize, max: usize) -> LaunchConfig {
     let blocks = count.div_ceil(4 * THREADS as usize).clamp(1, max);
     LaunchConfig { grid_dim: (blocks as u32, 1, 1), block_dim: (THREADS, 1, 1), shared_mem_bytes: 0 }
@@ -81,8 +81,8 @@ pub(crate) fn tensor(storage: CudaStorage, shape: impl Into<Shape>) -> Tensor {
 /// Allocates memory for `count` elements without initialising it.
 ///
 /// # Safety
-/// A kernel must write every element before anything reads one. (All work on a device runs in the order of candle's one
-/// stream, so a kernel launched first has written first.)
+/// A kernel must write every element before anything reads one. (All work on a device runs in the order of
+/// candle's one stream, so a kernel launched first has written first.)
 pub(crate) unsafe fn alloc_uninit<T: DeviceElement>(
     device: &CudaDevice,
     count: usize,
@@ -91,8 +91,8 @@ pub(crate) unsafe fn alloc_uninit<T: DeviceElement>(
     unsafe { device.alloc::<T>(count.max(1)) }
 }
 
-/// The address of a buffer on its device, for a launch on it. (All work on a device runs in the order of candle's one stream,
-/// so no synchronisation is needed.)
+/// The address of a buffer on its device, for a launch on it. (All work on a device runs in the order of
+/// candle's one stream, so no synchronisation is needed.)
 pub(crate) fn address<T: DeviceRepr>(buffer: &CudaSlice<T>) -> u64 {
     buffer.device_ptr(buffer.stream()).0
 }
@@ -118,8 +118,8 @@ pub(crate) fn kernel<T: DeviceElement>(
     function(device, &format!("{name}_{}", T::DTYPE.as_str()), source, ptx)
 }
 
-/// A kernel by its name and the type of its elements, and the number of its blocks that the device runs at once. No more
-/// blocks are launched: their threads loop over all elements.
+/// A kernel by its name and the type of its elements, and the number of its blocks that the device runs at
+/// once. No more blocks are launched: their threads loop over all elements.
 pub(crate) fn persistent_kernel<T: DeviceElement>(
     device: &CudaDevice,
     name: &str,

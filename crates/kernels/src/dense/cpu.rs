@@ -18,8 +18,8 @@ use crate::stats::moments::Moments;
 use crate::stats::partial::{Partial, Summary, summarize_with_moments};
 use crate::stats::summary::count_outside;
 
-/// The number of elements that are processed together, so that they stay in the first-level cache from the bias to the
-/// histogram.
+/// The number of elements that are processed together, so that they stay in the first-level cache from the
+/// bias to the histogram.
 const CHUNK: usize = 1 << 13;
 
 /// A layer without its bias.
@@ -112,8 +112,8 @@ impl<T: Number> Layer<'_, T> {
         Forward { output, pre_activation: keep.then_some(kept), statistics }
     }
 
-    /// Computes the gradients. `known` is the tensor that the derivative is computed from: the output of the layer or its
-    /// pre-activation.
+    /// Computes the gradients. `known` is the tensor that the derivative is computed from: the output of the
+    /// layer or its pre-activation.
     pub(super) fn backward(
         &self,
         xs: &[T],
@@ -137,7 +137,8 @@ impl<T: Number> Layer<'_, T> {
             if with_bias {
                 sums = vec![0.0; self.outputs];
             }
-            // This loop streams three tensors, so a chunk is a quarter of the usual size to stay in the first-level cache.
+            // This loop streams three tensors, so a chunk is a quarter of the usual size to stay in the
+            // first-level cache.
             let size = self.whole_rows(CHUNK / 4);
             let chunks = of_z.chunks_mut(size).zip(gradient.chunks(size));
             for ((of_z, gradient), known) in chunks.zip(known.chunks(size)) {

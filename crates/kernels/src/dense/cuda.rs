@@ -65,7 +65,8 @@ fn forward_as<T: DeviceElement>(layer: &Layer) -> Result<Forward> {
     let x_layout = Layout::contiguous_with_offset((samples, inputs), x_start);
     let w_layout = Layout::contiguous_with_offset((outputs, inputs), w_start).transpose(0, 1)?;
     let output = xs.0.matmul(weight.0, (1, samples, outputs, inputs), &x_layout, &w_layout)?;
-    // SAFETY: the kernel writes all `count` elements; it is launched below, as `keep` excludes the early return.
+    // SAFETY: the kernel writes all `count` elements; it is launched below, as `keep` excludes the early
+    // return.
     let kept = keep.then(|| unsafe { alloc_uninit::<T>(&device, count) }).transpose()?;
     if bias.is_none() && activation == Activation::Identity && observation.is_none() && !keep {
         return Ok(Forward { output, pre_activation: None, statistics: None });
@@ -83,8 +84,9 @@ fn forward_as<T: DeviceElement>(layer: &Layer) -> Result<Forward> {
             launch.arg(sink);
         }
         launch.arg(&zs).arg(&bias).arg(&kept_at).arg(&zs).arg(&length).arg(&width);
-        // SAFETY: the arguments are those of the kernel: `count` elements in `zs`, which it overwrites one by one, and in
-        // `kept` if there is one; `outputs` biases if there are any; and a record and parts as `RecordArena::record` makes them.
+        // SAFETY: the arguments are those of the kernel: `count` elements in `zs`, which it overwrites one by
+        // one, and in `kept` if there is one; `outputs` biases if there are any; and a record and parts as
+        // `RecordArena::record` makes them.
         unsafe { launch.launch(blocks(count, max_blocks)) }.w()?;
         Ok(())
     };
@@ -150,10 +152,12 @@ pub(super) struct Backward {
 /// The backward pass of a layer through its activation.
 pub(super) struct Gradient<'a> {
     pub(super) activation: Activation,
-    /// The tensor that the derivative is computed from: the output if `of_output`, else the pre-activation. Contiguous.
+    /// The tensor that the derivative is computed from: the output if `of_output`, else the pre-activation.
+    /// Contiguous.
     pub(super) known: &'a Tensor,
     pub(super) of_output: bool,
-    /// The gradient of the output, contiguous and of the same shape, whose last dimension is that of the outputs.
+    /// The gradient of the output, contiguous and of the same shape, whose last dimension is that of the
+    /// outputs.
     pub(super) gradient: &'a Tensor,
     pub(super) with_bias: bool,
     pub(super) observation: Option<&'a Observation>,
@@ -192,13 +196,15 @@ fn backward_as<T: DeviceElement>(of: &Gradient) -> Result<Backward> {
             let stream = device.cuda_stream();
             let mut launch = stream.launch_builder(&function);
             launch.arg(&code).arg(&known).arg(&of_output).arg(&gradient_at).arg(&of_z_at).arg(&length);
-            // SAFETY: the arguments are those of the kernel: `count` elements in `known`, `gradient` and `of_z` each.
+            // SAFETY: the arguments are those of the kernel: `count` elements in `known`, `gradient` and
+            // `of_z` each.
             unsafe { launch.launch(blocks(count, 1 << 16)) }.w()?;
         }
         return Ok(Backward { of_z: finished(of_z), bias: None, statistics: None });
     }
 
-    // A block takes 32 columns and a part of the rows: as many blocks as run at once, but few parts to a column.
+    // A block takes 32 columns and a part of the rows: as many blocks as run at once, but few parts to a
+    // column.
     let (function, max_blocks) = persistent_kernel::<T>(&device, "dense_backward", "wick-dense", ptx::DENSE)?;
     let groups = outputs.div_ceil(32);
     let rows = (max_blocks / groups.max(1)).min(256).clamp(1, samples.div_ceil(32).max(1));
@@ -228,9 +234,10 @@ fn backward_as<T: DeviceElement>(of: &Gradient) -> Result<Backward> {
             .arg(&of_z_at)
             .arg(&of_bias_at);
         launch.arg(&sums_at).arg(&tickets_at).arg(&height).arg(&width);
-        // SAFETY: the arguments are those of the kernel: `samples` rows of `outputs` elements in `known`, `gradient` and `of_z`
-        // each; if there is a bias, `outputs` elements in `of_bias`, `rows·outputs` in `sums`, and `groups` zeros in `tickets`;
-        // and a record and parts as `RecordArena::record` makes them for `groups·rows` blocks.
+        // SAFETY: the arguments are those of the kernel: `samples` rows of `outputs` elements in `known`,
+        // `gradient` and `of_z` each; if there is a bias, `outputs` elements in `of_bias`, `rows·outputs` in
+        // `sums`, and `groups` zeros in `tickets`; and a record and parts as `RecordArena::record` makes them
+        // for `groups·rows` blocks.
         unsafe { launch.launch(config) }.w()?;
         Ok(())
     };

@@ -8,9 +8,9 @@ use crate::dense::observer::{ObservedGradient, ObservedOutput, Observer};
 use crate::stats::deferred::DeferredStats;
 
 impl DeferredStats {
-    /// Wraps an observer so that its statistics are deferred. `ends` tells that the backward pass ends with this layer, the
-    /// first one with an observer: as soon as the layer has gone backward, all statistics are delivered, since the caller of
-    /// candle's backward pass cannot call [`deliver`](Self::deliver) in time.
+    /// Wraps an observer so that its statistics are deferred. `ends` tells that the backward pass ends with
+    /// this layer, the first one with an observer: as soon as the layer has gone backward, all statistics are
+    /// delivered, since candle's backward pass has no later moment to [`deliver`](Self::deliver) them.
     pub fn observer(&self, observer: Arc<dyn Observer>, ends: bool) -> Arc<dyn Observer> {
         Arc::new(DeferredObserver { deferred: self.clone(), ends, observer })
     }

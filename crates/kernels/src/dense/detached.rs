@@ -9,8 +9,9 @@ use crate::dense::composed::composed;
 use crate::dense::observer::{Observation, Observer};
 use crate::dense::op::{Dense, has_op};
 
-/// A [`dense`](crate::dense()) layer that has gone forward and goes backward outside candle's graph. Candle's own backward pass
-/// fills a tensor with zeros for every gradient and adds the gradient to it; this one does not.
+/// A [`dense`](crate::dense()) layer that has gone forward and goes backward outside candle's graph. Candle's
+/// own backward pass fills a tensor with zeros for every gradient and adds the gradient to it; this one does
+/// not.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -32,8 +33,8 @@ pub struct DensePass {
     weight: Tensor,
     bias: Option<Tensor>,
     output: Tensor,
-    /// If the layer is composed of candle's own ops: variables in place of the input, the weight and the bias, and the output
-    /// computed from them.
+    /// If the layer is composed of candle's own ops: variables in place of the input, the weight and the
+    /// bias, and the output computed from them.
     composed: Option<(Var, Var, Option<Var>, Tensor)>,
 }
 

@@ -19,11 +19,13 @@ use composed::composed;
 use observer::{Observation, Observer};
 use op::{Dense, has_op};
 
-/// `φ(x Wᵀ + b)` for `x` of shape `[…, in]`, `W` of `[out, in]` and `b` of `[out]`, differentiable in all three.
+/// `φ(x Wᵀ + b)` for `x` of shape `[…, in]`, `W` of `[out, in]` and `b` of `[out]`, differentiable in all
+/// three.
 ///
-/// `f32` and `f64` on a CPU with a fused multiply-add, and all four types on NVIDIA's GPUs, are computed in one op, forward and
-/// backward; elsewhere the layer is composed of candle's own ops. On a CPU, every output is summed over `in` in rising order,
-/// with any number of threads. The gradient of `x` is computed only if `x` depends on a variable.
+/// `f32` and `f64` on a CPU with a fused multiply-add, and all four types on NVIDIA's GPUs, are computed in
+/// one op, forward and backward; elsewhere the layer is composed of candle's own ops. On a CPU, every output
+/// is summed over `in` in rising order, with any number of threads. The gradient of `x` is computed only if
+/// `x` depends on a variable.
 ///
 /// ```
 /// use candle_core::{Device, Tensor, Var};

@@ -43,7 +43,7 @@ pub(super) fn has_op(xs: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Res
     Ok(has_ops && [Some(weight), bias].into_iter().flatten().all(alike))
 }
 
-/// The op of a layer that goes forward once. Clones share what the forward pass keeps.
+/// The op of a layer that goes forward once. Clones share the tensors that the forward pass keeps.
 #[derive(Clone)]
 pub(super) struct Dense {
     pub(super) activation: Activation,
@@ -55,27 +55,28 @@ pub(super) struct Dense {
     pub(super) kept: Arc<Kept>,
 }
 
-/// What a forward pass keeps.
+/// The results that a forward pass keeps.
 #[derive(Default)]
 pub(super) struct Kept {
-    /// For the backward pass, where the derivative cannot be computed from the output.
+    /// The pre-activation for the backward pass, if the derivative cannot be computed from the output.
     pre_activation: OnceLock<Tensor>,
-    /// For the observer, until the output exists as a tensor.
+    /// The results for the observer, until the output exists as a tensor.
     observed: Mutex<Option<Observed>>,
 }
 
-/// What a forward pass leaves for the observer.
+/// The results of a forward pass for the observer.
 struct Observed {
-    /// The statistics of the output and the fraction of saturated pre-activations, if they were taken on the way.
+    /// The statistics of the output and the fraction of saturated pre-activations, if they were taken while
+    /// the layer was computed.
     statistics: Option<(Summary, f64)>,
-    /// `None` where it equals the output, or where the observer does not want it.
+    /// The pre-activation; `None` if it equals the output, or the observer does not want it.
     pre_activation: Option<Tensor>,
 }
 
-/// The gradients of the input, if anything wants it, of the weight, and of the bias, if there is one.
+/// The gradients of the input, if it was asked for, of the weight, and of the bias, if the layer has one.
 type Gradients = (Option<Tensor>, Tensor, Option<Tensor>);
 
-/// `[…, out]` for an input of `[…, in]` and a weight of `[out, in]`.
+/// The shape `[…, out]` for an input of `[…, in]` and a weight of `[out, in]`.
 fn output_shape(xs: &Layout, weight: &Layout) -> Shape {
     let mut dims = xs.dims().to_vec();
     if let Some(last) = dims.last_mut() {
@@ -120,14 +121,15 @@ impl Dense {
         Ok(T::to_cpu_storage_owned(passed.output))
     }
 
-    /// Whether the pre-activation is kept for the observer. That of the identity is the output.
+    /// Whether the pre-activation is kept for the observer. The pre-activation of the identity is the output.
     fn observer_wants_pre_activation(&self) -> bool {
         self.activation != Activation::Identity
             && self.observation.as_ref().is_some_and(Observation::with_pre_activation)
     }
 
-    /// Keeps what the backward pass and the observer need. `observed` are the statistics for [`report`](Self::report), if it
-    /// is to report at all; the inner option is `None` where they are still to be taken.
+    /// Keeps the results that the backward pass and the observer need. `observed` is `None` if the observer
+    /// is not to be called by [`report`](Self::report), and `Some(None)` if `report` has to take the
+    /// statistics from the tensors.
     fn keep(
         &self,
         for_backward: bool,
@@ -135,14 +137,15 @@ impl Dense {
         observed: Option<Option<(Summary, f64)>>,
     ) {
         if let (true, Some(pre_activation)) = (for_backward, &pre_activation) {
-            // An op goes forward once; if it went again, it would be the same.
+            // An op goes forward once; a second pass would have the same result.
             let _ = self.kept.pre_activation.set(pre_activation.clone());
         }
         let observed = observed.map(|statistics| Observed { statistics, pre_activation });
         *self.kept.observed.lock().unwrap_or_else(PoisonError::into_inner) = observed;
     }
 
-    /// Tells the observer of a forward pass whose output is `output`, unless that has been left to [`DeferredStats`](crate::DeferredStats).
+    /// Calls the observer with the forward pass whose output is `output`, unless that is left to
+    /// [`DeferredStats`](crate::DeferredStats).
     pub(super) fn report(&self, output: &Tensor) -> Result<()> {
         let observed = self.kept.observed.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (Some(observation), Some(observed)) = (&self.observation, observed) else { return Ok(()) };
@@ -234,8 +237,8 @@ impl Dense {
         Ok((passed.output, shape))
     }
 
-    /// The observation whose statistics the layer's kernels take on the way, and the one whose statistics are taken from the
-    /// tensors, as it has more bins than those kernels can count.
+    /// The observation as one whose statistics the layer's kernels take, or as one with more bins than those
+    /// kernels can count, whose statistics are taken from the tensors.
     fn observations(&self) -> (Option<&Observation>, Option<&Observation>) {
         let few = |observation: &&Observation| observation.bins() <= MAX_BINS;
         let observation = self.observation.as_ref();

@@ -33,13 +33,14 @@ fn dot_as<T: DeviceElement>(a: (&CudaStorage, &Layout), b: (&CudaStorage, &Layou
     let stream = device.cuda_stream();
     let mut launch = stream.launch_builder(&function);
     launch.arg(&a).arg(&b).arg(&mut sum).arg(&mut words).arg(&length);
-    // SAFETY: the arguments are those of the kernel: `length` elements in `a` and in `b` (`dot` has checked that the shapes are
-    // equal), one in `sum`, and in `words`, which are zero, one for each block and one more.
+    // SAFETY: the arguments are those of the kernel: `length` elements in `a` and in `b` (`dot` has checked
+    // that the shapes are equal), one in `sum`, and in `words`, which are zero, one for each block and one
+    // more.
     unsafe { launch.launch(config) }.w()?;
     Ok(CudaStorage::wrap_cuda_slice(sum, device.clone()))
 }
 
-/// A contiguous tensor times a number that lies on the same device.
+/// A contiguous tensor times a scalar on the same device.
 pub(crate) fn scaled(xs: &Tensor, scale: &Tensor) -> Result<Tensor> {
     by_type!(xs.dtype(), T => scaled_as::<T>(xs, scale))
 }
@@ -57,7 +58,8 @@ fn scaled_as<T: DeviceElement>(xs: &Tensor, scale: &Tensor) -> Result<Tensor> {
     let stream = device.cuda_stream();
     let mut launch = stream.launch_builder(&function);
     launch.arg(&from).arg(&by).arg(&to).arg(&length);
-    // SAFETY: the arguments are those of the kernel: `length` elements in `xs` and in `ys`, and one in `scale`.
+    // SAFETY: the arguments are those of the kernel: `length` elements in `xs` and in `ys`, and one in
+    // `scale`.
     unsafe { launch.launch(blocks(count, 1 << 16)) }.w()?;
     Ok(tensor(CudaStorage::wrap_cuda_slice(ys, device.clone()), xs.shape()))
 }

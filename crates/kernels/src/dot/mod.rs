@@ -11,12 +11,13 @@ use crate::cpu::element::Number;
 use crate::cpu::simd::{self, SimdLevel};
 use crate::cpu::{parallel, slice};
 
-/// `Σ aᵢ bᵢ` over all elements, a scalar, differentiable in both: `∂/∂a = g·b` and `∂/∂b = g·a`. Losses and penalties
-/// consist of such sums: `Σ o·g`, `Σ w²`.
+/// `Σ aᵢ bᵢ` over all elements, a scalar, differentiable in both: `∂/∂a = g·b` and `∂/∂b = g·a`. Losses and
+/// penalties consist of such sums: `Σ o·g`, `Σ w²`.
 ///
-/// `f32` and `f64` on a CPU are summed in one pass in `f64`, in blocks of a fixed size: the same bits with any number of
-/// threads. So are all four types on an NVIDIA GPU, with the same bits each time on the same GPU. Other types and devices are
-/// left to candle's `(a * b)?.sum_all()`, which makes a tensor of the products and sums in the elements' own type.
+/// `f32` and `f64` on a CPU are summed in one pass in `f64`, in blocks of a fixed size: the same bits with
+/// any number of threads. So are all four types on an NVIDIA GPU, with the same bits each time on the same
+/// GPU. Other types and devices are left to candle's `(a * b)?.sum_all()`, which makes a tensor of the
+/// products and sums in the elements' own type.
 ///
 /// ```
 /// use candle_core::{Device, Tensor, Var};
@@ -163,7 +164,8 @@ mod tests {
         x.to_dtype(DType::F64).unwrap().to_scalar().unwrap()
     }
 
-    /// Compares with a plain sum in `f64`, for sizes around those of a lane and a block. Products of `f32` are exact in `f64`.
+    /// Compares with a plain sum in `f64`, for sizes around those of a lane and a block. Products of `f32`
+    /// are exact in `f64`.
     #[test]
     fn against_a_plain_sum() {
         for (dtype, bound) in [(DType::F32, 6e-8), (DType::F64, 1e-13)] {
@@ -188,7 +190,8 @@ mod tests {
         assert_eq!(run(1), run(2));
     }
 
-    /// The gradients of the product of two tensors, transposed and scaled, and of a tensor with itself.
+    /// The gradients of the product of two tensors, one transposed, and of a tensor with itself equal those
+    /// of candle's ops.
     #[test]
     fn gradients_are_those_of_candles_ops() {
         for dtype in [DType::F32, DType::F64, DType::BF16] {
@@ -213,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused() {
+    fn shapes_and_types_that_differ_are_refused() {
         let error = dot(&wave(3, DType::F32), &wave(4, DType::F32)).unwrap_err().to_string();
         assert!(error.contains("one shape") && error.contains("[3]") && error.contains("[4]"), "{error}");
         assert!(dot(&wave(3, DType::F32), &wave(3, DType::F64)).is_err());

@@ -1,18 +1,20 @@
-//! Orthonormal rows of no preferred direction, from random reflections.
+//! Random orthonormal rows, from random reflections.
 
 use crate::cpu::parallel;
 use crate::cpu::simd::{self, SimdLevel, Task};
 use crate::linalg::gemm;
 use crate::linalg::reflections::{BLOCK, Block, dot, multiply_out, part};
 
-/// Rows that are orthonormal and, if the numbers are independent standard normals, distributed by Haar's measure: the
-/// first rows of a matrix that is as likely as any rotation or reflection of it.
+/// Returns orthonormal rows, distributed by the Haar measure if the numbers are independent standard normals:
+/// they are the first rows of a random orthogonal matrix whose distribution no rotation or reflection
+/// changes.
 ///
-/// The QR decomposition of a Gaussian matrix leaves, behind each of its reflections, a smaller Gaussian matrix that does
-/// not depend on it. So the reflections can be drawn by themselves, each from as many normals as it has dimensions, and
-/// only be multiplied out (Stewart 1980, *The efficient generation of random orthogonal matrices with an application to
-/// condition estimators*): half of the decomposition's work. Row `i` of the numbers gives the direction of reflection
-/// `i` from its column `i` on; what stands left of that is not looked at.
+/// After each reflection of the QR decomposition of a Gaussian matrix, a smaller Gaussian matrix remains that
+/// does not depend on the reflection. So each reflection can be drawn directly, from as many normals as it
+/// has dimensions, and the reflections only have to be multiplied (Stewart 1980, *The efficient generation of
+/// random orthogonal matrices with an application to condition estimators*): half of the decomposition's
+/// work. Row `i` of the numbers, from column `i` on, is the direction of reflection `i`; the numbers left of
+/// that column are not used.
 ///
 /// ```
 /// use wick_kernels::{SimdLevel, haar::orthonormal_rows};
@@ -24,14 +26,14 @@ use crate::linalg::reflections::{BLOCK, Block, dot, multiply_out, part};
 /// ```
 ///
 /// # Panics
-/// If the rows are longer in number than in length, or do not fill the vector.
+/// If there are more rows than elements in a row, or the rows do not fill the vector.
 pub fn orthonormal_rows(level: SimdLevel, mut normals: Vec<f64>, length: usize) -> Vec<f64> {
     if normals.is_empty() {
         return normals;
     }
     let count = normals.len() / length.max(1);
     assert!(count * length == normals.len() && count <= length, "{} elements, {length} a row", normals.len());
-    // The thread pool is entered once, and not for each of the products.
+    // Enters the thread pool once rather than for each product.
     rayon::scope(|_| {
         let blocks = parallel::map(count.div_ceil(BLOCK), |block| {
             let rows = block * BLOCK..count.min((block + 1) * BLOCK);
@@ -42,7 +44,7 @@ pub fn orthonormal_rows(level: SimdLevel, mut normals: Vec<f64>, length: usize) 
     normals
 }
 
-/// The reflections along some rows, of which the first begins at column `first`.
+/// The reflections along some rows; the direction of the first row begins at column `first`.
 fn block_of(level: SimdLevel, rows: &[f64], length: usize, first: usize) -> Block {
     let (count, width) = (rows.len() / length, length - first);
     let mut v = vec![0.0; count * width];
@@ -52,7 +54,7 @@ fn block_of(level: SimdLevel, rows: &[f64], length: usize, first: usize) -> Bloc
         taus.push(tau);
         negative.push(is_negative);
     }
-    // T's column j is -τⱼ T Vᵀ vⱼ, and τⱼ on the diagonal.
+    // Column j of T is -τⱼ T Vᵀ vⱼ, with τⱼ on the diagonal.
     let vectors = part(&v, count, width, width);
     let overlaps = gemm::matmul(level, vectors, vectors.t());
     let mut t = vec![0.0; count * count];
@@ -69,7 +71,8 @@ fn block_of(level: SimdLevel, rows: &[f64], length: usize, first: usize) -> Bloc
     Block { first, v, t, negative }
 }
 
-/// Makes the vector of the reflection that takes a row to its first axis; gives τ, and whether to the negative side.
+/// Computes the vector of the reflection that maps a row to its first axis. Returns τ, and whether the row is
+/// mapped to the negative side.
 struct Reflect<'a> {
     row: &'a [f64],
     v: &'a mut [f64],
@@ -86,7 +89,7 @@ impl Task for Reflect<'_> {
         if norm == 0.0 {
             return (0.0, false);
         }
-        // Away from what stands there, so that nothing cancels.
+        // The sign opposite to that of `row[0]`, so that nothing cancels.
         let r = if row[0] > 0.0 { -norm } else { norm };
         let head = row[0] - r;
         for (v, x) in v.iter_mut().zip(row).skip(1) {
@@ -100,7 +103,7 @@ impl Task for Reflect<'_> {
 mod tests {
     use super::*;
 
-    /// Independent normals by Box and Muller's formula, of a generator good enough for this.
+    /// Independent normals, by Box and Muller's formula from SplitMix64.
     fn normals(count: usize, seed: u64) -> Vec<f64> {
         let mut state = seed;
         let mut uniform = || {
@@ -114,7 +117,8 @@ mod tests {
             .collect()
     }
 
-    /// Orthonormal, the same bits at every level and with any number of threads; sizes around those of a block.
+    /// The rows are orthonormal, with the same bits at every level and with any number of threads, for sizes
+    /// around a block's.
     #[test]
     fn rows_are_orthonormal_with_the_same_bits_everywhere() {
         let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -136,8 +140,8 @@ mod tests {
         }
     }
 
-    /// Row `i` is the `i`-th unit vector through the reflections one by one, the last first: each takes its normals'
-    /// direction to the first of the axes that it moves.
+    /// Row `i` is the `i`-th unit vector after all reflections, applied one by one, the last first. Each maps
+    /// the direction of its normals to the first axis that it moves.
     #[test]
     fn the_reflections_multiplied_one_by_one() {
         let (count, length) = (70, 90);
@@ -157,8 +161,9 @@ mod tests {
         }
     }
 
-    /// Of Haar's measure on 3 × 3: E tr Q = 0, E (tr Q)² = 1, E det Q = 0 and E q² = 1/3 for each element, n = 20000,
-    /// seed 1, each within 4.5 standard errors (alpha 1e-4 in all). The twin, without R's signs, is not.
+    /// The Haar measure on 3 × 3 has E tr Q = 0, E (tr Q)² = 1, E det Q = 0 and E q² = 1/3 for each element.
+    /// With n = 20000 and seed 1, each holds within 4.5 standard errors (alpha 1e-4 in all). The twin,
+    /// without the signs of R, does not pass.
     #[test]
     fn no_direction_is_preferred() {
         const DRAWS: usize = 20_000;
@@ -173,7 +178,7 @@ mod tests {
                 .map(|normals| {
                     let mut q = orthonormal_rows(SimdLevel::best(), normals.to_vec(), 3);
                     for i in (0..3).filter(|_| !with_signs) {
-                        // The reflection of a row that points to the first axis goes to the other side.
+                        // Undoes the sign: each reflection then maps its row to the positive side.
                         let first = normals[i * 4];
                         q[i * 3..][..3].iter_mut().for_each(|x| *x *= if first > 0.0 { -1.0 } else { 1.0 });
                     }

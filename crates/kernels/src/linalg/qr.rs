@@ -1,19 +1,21 @@
-//! Orthonormal rows by blocked Householder reflections, whose sums run in a fixed order: so the bits depend neither on
-//! threads nor on the processor.
+//! Orthonormal rows by blocked Householder reflections. All sums run in a fixed order, so the bits depend
+//! neither on the threads nor on the processor.
 
 use crate::cpu::simd::{self, SimdLevel, Task};
 use crate::linalg::gemm;
 use crate::linalg::reflections::{BLOCK, Block, apply, dot, multiply_out, part};
 
-/// Rows that are reflected one by one; more are split in two.
+/// The number of rows that are reflected one by one; more rows are split in two.
 const BASE: usize = 16;
 
-/// The rows' orthonormalization: `Qᵀ` of the QR decomposition, with a positive diagonal of R, of the matrix whose columns
-/// are these rows. Rows that depend on those before them are replaced by some that are orthonormal to all.
+/// Orthonormalizes rows: returns `Qᵀ` of the QR decomposition, with a positive diagonal of R, of the matrix
+/// whose columns are the rows. A row that depends linearly on earlier rows is replaced by one that is
+/// orthonormal to all others.
 ///
-/// The reflections are gathered as `I - V T Vᵀ` (Schreiber and Van Loan 1989, *A storage-efficient WY representation for
-/// products of Householder transformations*), each block by halves (Elmroth and Gustavson 2000, *Applying recursion to
-/// serial and parallel QR factorization*), so that nearly all of the work is in [`gemm`](crate::gemm::gemm).
+/// The reflections are combined as `I - V T Vᵀ` (Schreiber and Van Loan 1989, *A storage-efficient WY
+/// representation for products of Householder transformations*), each block by halves (Elmroth and Gustavson
+/// 2000, *Applying recursion to serial and parallel QR factorization*), so that nearly all of the work is in
+/// [`gemm`](crate::gemm::gemm).
 ///
 /// ```
 /// use wick_kernels::{SimdLevel, qr::orthonormal_rows};
@@ -25,14 +27,14 @@ const BASE: usize = 16;
 /// ```
 ///
 /// # Panics
-/// If the rows are longer in number than in length, or do not fill the vector.
+/// If there are more rows than elements in a row, or the rows do not fill the vector.
 pub fn orthonormal_rows(level: SimdLevel, mut rows: Vec<f64>, length: usize) -> Vec<f64> {
     if rows.is_empty() {
         return rows;
     }
     let count = rows.len() / length.max(1);
     assert!(count * length == rows.len() && count <= length, "{} elements, {length} a row", rows.len());
-    // The thread pool is entered once, and not for each of the products.
+    // Enters the thread pool once rather than for each product.
     rayon::scope(|_| orthonormalize(level, &mut rows, count, length));
     rows
 }
@@ -42,7 +44,7 @@ fn orthonormalize(level: SimdLevel, rows: &mut [f64], count: usize, length: usiz
     for first in (0..count).step_by(BLOCK) {
         let next = match blocks.last() {
             None => block_of(level, &rows[..BLOCK.min(count) * length], length, 0),
-            // The next rows are reflected and made a block while the others are still being reflected.
+            // The next block is computed while the rows after it are still being reflected.
             Some(block) => {
                 let (own, rest) = rows[first * length..].split_at_mut(BLOCK.min(count - first) * length);
                 let next = || {
@@ -57,7 +59,7 @@ fn orthonormalize(level: SimdLevel, rows: &mut [f64], count: usize, length: usiz
     multiply_out(level, &blocks, rows, length);
 }
 
-/// The reflections that make R of some rows, of which columns `first` and later are left to reflect.
+/// The reflections of some rows, of which columns `first` and later are still to be reflected.
 fn block_of(level: SimdLevel, rows: &[f64], length: usize, first: usize) -> Block {
     let mut v = Vec::with_capacity(rows.len());
     for row in rows.chunks(length) {
@@ -71,20 +73,20 @@ fn block_of(level: SimdLevel, rows: &[f64], length: usize, first: usize) -> Bloc
     Block { first, v, t, negative }
 }
 
-/// A block in the making.
+/// A block that is being computed.
 struct Panel {
     level: SimdLevel,
     v: Vec<f64>,
-    /// Of a row.
+    /// The length of a row.
     length: usize,
     t: Vec<f64>,
-    /// Of all rows.
+    /// The number of all rows.
     count: usize,
     negative: Vec<bool>,
 }
 
 impl Panel {
-    /// Makes vectors of the rows `from..to`, to which all those before have been applied.
+    /// Computes the vectors of the rows `from..to`, to which all earlier reflections have been applied.
     fn reflect(&mut self, from: usize, to: usize) {
         if to - from <= BASE {
             let (v, t) = (&mut self.v[..to * self.length], &mut self.t);
@@ -101,12 +103,12 @@ impl Panel {
         let t_of_left = part(&self.t[from * count + from..], middle - from, middle - from, count);
         apply(self.level, of_left, t_of_left, &mut right[from..], length, true);
         for row in right.chunks_mut(length) {
-            // These are R's.
+            // These elements belong to R.
             row[..middle].fill(0.0);
         }
         self.reflect(middle, to);
 
-        // T of both is [T₁, -T₁ V₁ᵀ V₂ T₂; 0, T₂].
+        // T of both halves is [T₁, -T₁ V₁ᵀ V₂ T₂; 0, T₂].
         let (halves, width) = ((middle - from, to - middle), length - middle);
         let left = part(&self.v[from * length + middle..], halves.0, width, length);
         let right = part(&self.v[middle * length + middle..], halves.1, width, length);
@@ -124,7 +126,7 @@ impl Panel {
     }
 }
 
-/// Reflects row after row, from `from` on to the end.
+/// Reflects row after row, beginning with `from`.
 struct Base<'a> {
     v: &'a mut [f64],
     t: &'a mut [f64],
@@ -145,7 +147,8 @@ impl Task for Base<'_> {
             let (before, own) = done.split_at_mut(j * length);
             let own = &mut own[j..];
             let norm = dot(own, own).sqrt();
-            // The reflection takes the row to ∓norm in its column j, away from what stands there; none for zeros.
+            // The reflection maps the row to ∓norm in its column j, with the sign opposite to that of the
+            // element; zeros are not reflected.
             let r = if own[0] > 0.0 { -norm } else { norm };
             let head = own[0] - r;
             let tau = if norm > 0.0 { -head / r } else { 0.0 };
@@ -161,10 +164,10 @@ impl Task for Base<'_> {
                 }
             }
             for other in todo.chunks_mut(length) {
-                // This is R's.
+                // This element belongs to R.
                 other[j] = 0.0;
             }
-            // T's new column: -τ T Vᵀ v, and τ on the diagonal.
+            // The new column of T is -τ T Vᵀ v, with τ on the diagonal.
             let mut overlaps = [0.0; BASE];
             for (overlap, row) in overlaps.iter_mut().zip(before[from * length..].chunks(length)) {
                 *overlap = dot(&row[j..], own);
@@ -185,7 +188,7 @@ impl Task for Base<'_> {
 mod tests {
     use super::*;
 
-    /// Numbers of no pattern that matters here.
+    /// Numbers of a linear congruential generator.
     fn numbers(n: usize) -> Vec<f64> {
         let mut state = 12345u64;
         (0..n)
@@ -196,8 +199,8 @@ mod tests {
             .collect()
     }
 
-    /// Q's rows are orthonormal, and R = Qᵀ A is upper triangular with a positive diagonal, at every level with the same
-    /// bits. The sizes are below, at and above the base and the block.
+    /// The rows of Q are orthonormal, and R = Qᵀ A is upper triangular with a positive diagonal, with the
+    /// same bits at every level. The sizes are below, at and above those of the base and the block.
     #[test]
     fn the_decomposition_is_that_of_its_rows_at_every_level() {
         for (count, length) in

@@ -1,24 +1,24 @@
-//! Householder reflections, gathered and applied as products of matrices.
+//! Householder reflections, combined and applied as matrix products.
 
 use crate::cpu::simd::SimdLevel;
 use crate::linalg::gemm;
 use crate::linalg::gemm::matrix::Matrix;
 use crate::linalg::gemm::product::Accumulate;
 
-/// Reflections that are gathered and applied together.
+/// The number of reflections that are combined and applied together.
 pub(crate) const BLOCK: usize = 64;
-/// Sums that run beside each other.
+/// The number of sums that run in parallel.
 const LANES: usize = 16;
 
 /// Reflections `I - V T Vᵀ` of consecutive rows.
 pub(crate) struct Block {
     /// The first row, and the column at which the vectors begin.
     pub(crate) first: usize,
-    /// The vectors as rows, from column `first` on; zero left of their own 1.
+    /// The vectors as rows, from column `first` on; each is zero left of its leading 1.
     pub(crate) v: Vec<f64>,
-    /// Upper triangular.
+    /// The matrix T, upper triangular.
     pub(crate) t: Vec<f64>,
-    /// Where R's diagonal is negative.
+    /// Whether each element of the diagonal of R is negative.
     pub(crate) negative: Vec<bool>,
 }
 
@@ -34,7 +34,8 @@ impl Block {
     }
 }
 
-/// `Q = H₁ H₂ … Hₖ E` as rows, with `E` the first columns of the identity with R's signs.
+/// Computes the rows of `Q = H₁ H₂ … Hₖ E`, where `E` is the first columns of the identity with the signs of
+/// R.
 pub(crate) fn multiply_out(level: SimdLevel, blocks: &[Block], rows: &mut [f64], length: usize) {
     rows.fill(0.0);
     for block in blocks.iter().rev() {
@@ -42,13 +43,13 @@ pub(crate) fn multiply_out(level: SimdLevel, blocks: &[Block], rows: &mut [f64],
         for (i, negative) in block.negative.iter().enumerate() {
             rows[from + i * length + block.first + i] = if *negative { -1.0 } else { 1.0 };
         }
-        // Rows above the block, and columns left of it, are not touched by it yet.
+        // The block does not change rows above it or columns left of it.
         block.apply(level, &mut rows[from..], length, false);
     }
 }
 
-/// `X = X - X Vᵀ T V` for vectors that are rows, or with `Tᵀ` for the product that is not transposed. `X` has the width of
-/// `V`, and its rows begin `row_stride` apart.
+/// Computes `X = X - X Vᵀ T V` for vectors that are rows, or the same with `Tᵀ` if not `transposed`. `X` has
+/// the width of `V`, and its rows begin `row_stride` elements apart.
 pub(crate) fn apply(
     level: SimdLevel,
     v: Matrix<f64>,
@@ -64,7 +65,7 @@ pub(crate) fn apply(
     gemm::gemm_part(level, part(&weights, rows, v.rows(), v.rows()), v, x, row_stride, Accumulate::Subtract);
 }
 
-/// A part of a matrix, by sizes that have been chosen to fit.
+/// A part of a matrix. The caller chooses sizes that fit.
 pub(crate) fn part(data: &[f64], rows: usize, columns: usize, row_stride: usize) -> Matrix<'_, f64> {
     match Matrix::part(data, rows, columns, row_stride) {
         Some(matrix) => matrix,
@@ -72,7 +73,7 @@ pub(crate) fn part(data: &[f64], rows: usize, columns: usize, row_stride: usize)
     }
 }
 
-/// The product of two vectors, in an order that no processor changes.
+/// The dot product of two vectors, summed in an order that does not depend on the processor.
 #[inline(always)]
 pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     let mut lanes = [0.0f64; LANES];

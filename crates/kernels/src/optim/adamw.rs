@@ -7,8 +7,9 @@ use candle_nn::{Optimizer, ParamsAdamW};
 use crate::optim::{CpuVars, Rule};
 
 /// AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) with the parameters and the arithmetic of
-/// [`candle_nn::AdamW`], as a drop-in replacement: on a CPU, `f32` variables are stepped in one pass that reads each number
-/// once, and on an NVIDIA GPU in one launch per hundred variables; other variables are left to candle's AdamW.
+/// [`candle_nn::AdamW`], as a drop-in replacement: on a CPU, `f32` variables are stepped in one pass that
+/// reads each number once, and on an NVIDIA GPU in one launch per hundred variables; other variables are left
+/// to candle's AdamW.
 ///
 /// ```
 /// use candle_core::{Device, Var};
@@ -235,15 +236,17 @@ mod gpu {
             let stream = device.cuda_stream();
             let mut launch = stream.launch_builder(&tick);
             launch.arg(settings).arg(&mut *state);
-            // SAFETY: the arguments are those of the kernel: one `AdamSettings` and one `AdamState`, which its one thread updates.
+            // SAFETY: the arguments are those of the kernel: one `AdamSettings` and one `AdamState`, which
+            // its one thread updates.
             unsafe { launch.launch(once) }.w()?;
             let step = function(&device, "adamw", "wick-optimizer", ptx::OPTIMIZER)?;
             vars.launch(gradients, |all, config| {
                 let mut launch = stream.launch_builder(&step);
                 launch.arg(all).arg(settings).arg(&*state).arg(&mut *first).arg(&mut *second);
-                // SAFETY: the arguments are those of the kernel: parameters whose weights and gradients have `count` numbers each,
-                // and whose `start` and `count` lie within `first` and `second`, as `Vars` allocated and checked them; one
-                // `AdamSettings` and one `AdamState`; and a block for each part.
+                // SAFETY: the arguments are those of the kernel: parameters whose weights and gradients have
+                // `count` numbers each, and whose `start` and `count` lie within `first` and `second`, as
+                // `Vars` allocated and checked them; one `AdamSettings` and one `AdamState`; and a block for
+                // each part.
                 unsafe { launch.launch(config) }.w()?;
                 Ok(())
             })

@@ -47,7 +47,8 @@ pub(super) struct Parameters {
 // SAFETY: plain numbers, laid out as in C.
 unsafe impl DeviceRepr for Parameters {}
 
-/// The `f32` variables of one device, each with the index at which its numbers begin in the optimizer's state.
+/// The `f32` variables of one device, each with the index at which its numbers begin in the optimizer's
+/// state.
 #[derive(Debug)]
 pub(super) struct Vars {
     pub(super) device: CudaDevice,
@@ -72,8 +73,8 @@ impl Vars {
         self.device.alloc_zeros(self.state_size.max(1))
     }
 
-    /// Calls `launch` with all parameters that have a gradient, at most [`MAX_PARAMETERS`] at a time. Each has as many gradients
-    /// as weights, and its numbers of the state lie within [`zeros`](Self::zeros).
+    /// Calls `launch` with all parameters that have a gradient, at most [`MAX_PARAMETERS`] at a time. Each
+    /// has as many gradients as weights, and its numbers of the state lie within [`zeros`](Self::zeros).
     pub(super) fn launch(
         &self,
         gradients: &GradStore,
@@ -132,8 +133,8 @@ impl<T: DeviceRepr + ValidAsZeroBits + Copy + 'static> Settings<T> {
         Ok(Self { on_device: device.alloc_zeros(1)?, changed: Some(settings) })
     }
 
-    /// Changes the settings on the device at once, for a recorded step that is replayed. If the device fails, the next step
-    /// tries again and returns the error.
+    /// Changes the settings on the device at once, for a recorded step that is replayed. If the device fails,
+    /// the next step tries again and returns the error.
     pub(super) fn set(&mut self, device: &CudaDevice, settings: T) {
         self.changed = match device.memcpy_htod(&[settings], &mut self.on_device) {
             Ok(()) => None,

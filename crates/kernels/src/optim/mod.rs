@@ -1,7 +1,8 @@
 //! Optimizers that step a variable in one pass over its numbers, and what they share.
 //!
-//! An optimizer is a file with a [`Rule`]: the loop over the numbers of a part of a variable, its gradient and its state. On
-//! a GPU it is a kernel in `cuda/optimizer.cu`, launched from the same file on many variables at once.
+//! An optimizer is a file with a [`Rule`]: the loop over the numbers of a part of a variable, its gradient
+//! and its state. On a GPU it is a kernel in `cuda/optimizer.cu`, launched from the same file on many
+//! variables at once.
 
 pub(crate) mod adamw;
 #[cfg(feature = "cuda")]
@@ -26,7 +27,8 @@ pub(crate) trait Rule<const K: usize>: Copy + Send + Sync {
     /// The name of the op.
     const NAME: &'static str;
 
-    /// Steps a part of a variable. It must be `#[inline(always)]`, so that it is compiled for the vector unit in use.
+    /// Steps a part of a variable. It must be `#[inline(always)]`, so that it is compiled for the vector unit
+    /// in use.
     fn step(self, weights: &mut [f32], gradients: &[f32], state: [&mut [f32]; K]);
 }
 

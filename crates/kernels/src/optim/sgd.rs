@@ -25,12 +25,12 @@ impl Default for ParamsSgd {
     }
 }
 
-/// Gradient descent with momentum, as PyTorch's `SGD` (Sutskever et al. 2013, *On the importance of initialization and
-/// momentum in deep learning*, in PyTorch's form): `g ← g + λw`, `v ← μv + g` (`v = g` at first), `w ← w - lr·v`, or, with
-/// Nesterov's look-ahead, `w ← w - lr·(g + μv)`.
+/// Gradient descent with momentum, as PyTorch's `SGD` (Sutskever et al. 2013, *On the importance of
+/// initialization and momentum in deep learning*, in PyTorch's form): `g ← g + λw`, `v ← μv + g` (`v = g` at
+/// first), `w ← w - lr·v`, or, with Nesterov's look-ahead, `w ← w - lr·(g + μv)`.
 ///
-/// On a CPU, `f32` variables are stepped in one pass that reads each number once, and on an NVIDIA GPU in one launch per hundred
-/// variables; other variables are stepped by candle's ops.
+/// On a CPU, `f32` variables are stepped in one pass that reads each number once, and on an NVIDIA GPU in one
+/// launch per hundred variables; other variables are stepped by candle's ops.
 ///
 /// ```
 /// use candle_core::{Device, Var};
@@ -202,9 +202,9 @@ mod gpu {
             vars.launch(gradients, |all, config| {
                 let mut launch = stream.launch_builder(&step);
                 launch.arg(all).arg(settings).arg(&mut *velocity);
-                // SAFETY: the arguments are those of the kernel: parameters whose weights and gradients have `count` numbers each,
-                // and whose `start` and `count` lie within `velocity`, as `Vars` allocated and checked them; one `SgdSettings`;
-                // and a block for each part.
+                // SAFETY: the arguments are those of the kernel: parameters whose weights and gradients have
+                // `count` numbers each, and whose `start` and `count` lie within `velocity`, as `Vars`
+                // allocated and checked them; one `SgdSettings`; and a block for each part.
                 unsafe { launch.launch(config) }.w()?;
                 Ok(())
             })

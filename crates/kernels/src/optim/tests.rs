@@ -5,10 +5,37 @@ use crate::optim::PART;
 use crate::optim::adamw::AdamW;
 use crate::optim::sgd::{ParamsSgd, Sgd};
 
+/// The part of each optimizer that all share. A new optimizer needs a row in
+/// [`every_optimizer_steps_its_variables`].
+///
+/// The first step from 1 with the gradient 2 leads to `expected`, in every part of a large `f32` variable and
+/// in `f64`; a variable without a gradient stays; the learning rate can be changed.
+fn check<O: Optimizer>(params: O::Config, rate: f64, expected: f64) {
+    let ones = |count: usize, dtype| Var::ones(count, dtype, &Device::Cpu).unwrap();
+    let (large, wide, idle) = (ones(2 * PART + 5, DType::F32), ones(3, DType::F64), ones(3, DType::F32));
+    let mut optimizer = O::new(vec![large.clone(), wide.clone(), idle.clone()], params).unwrap();
+    optimizer.set_learning_rate(rate);
+    assert_eq!(optimizer.learning_rate(), rate);
+    let sum = |var: &Var| var.sqr().unwrap().sum_all().unwrap().to_dtype(DType::F64).unwrap();
+    optimizer.backward_step(&(sum(&large) + sum(&wide)).unwrap()).unwrap();
+    for var in [&large, &wide] {
+        let numbers = var.to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap();
+        assert!(numbers.iter().all(|x| (x - expected).abs() < 1e-6), "{} for {expected}", numbers[0]);
+    }
+    assert_eq!(idle.to_vec1::<f32>().unwrap(), [1.0; 3]);
+}
+
+#[test]
+fn every_optimizer_steps_its_variables() {
+    check::<AdamW>(ParamsAdamW { weight_decay: 0.0, ..Default::default() }, 0.25, 0.75);
+    check::<Sgd>(ParamsSgd::default(), 0.125, 0.75);
+}
+
 mod adamw {
     use super::*;
 
-    /// 200 steps on a function that pulls each weight elsewhere, beside candle's own; `f64` goes through candle's.
+    /// 200 steps on a quadratic loss equal those of candle's AdamW; `f64` is stepped by candle's AdamW
+    /// itself.
     #[test]
     fn as_candles_own() {
         for dtype in [DType::F32, DType::F64] {
@@ -47,8 +74,8 @@ mod adamw {
 mod sgd {
     use super::*;
 
-    /// The loss Σ (w - a)⁴/4 from w = (0.5, -1, 2), a = (0, 1, -1): five steps, `f32` in one pass and `f64` by candle's ops,
-    /// beside what `torch.optim.SGD` (2.15, float64) comes to.
+    /// Five steps on the loss Σ (w - a)⁴/4 from w = (0.5, -1, 2) with a = (0, 1, -1), `f32` in one pass and
+    /// `f64` by candle's ops, equal those of `torch.optim.SGD` (2.15, float64).
     #[test]
     fn as_pytorchs() {
         let cases = [
@@ -83,7 +110,7 @@ mod sgd {
     ];
 
     #[test]
-    fn many_numbers_are_stepped_as_one() {
+    fn every_part_of_a_variable_is_stepped() {
         let n = 2 * PART + 5;
         let w = Var::ones(n, DType::F32, &Device::Cpu).unwrap();
         let idle = Var::ones(3, DType::F32, &Device::Cpu).unwrap();

@@ -1,13 +1,13 @@
 //! Statistics on a GPU, written to records that are read all at once.
 //!
-//! The kernels work in two stages: a GPU runs as many blocks as fit at once, each takes a part of the elements, and the parts
-//! are merged in order. So the same GPU computes the same bits each time, and another one may compute other last digits.
-//! Counts are the same everywhere.
+//! The kernels work in two stages: a GPU runs as many blocks as fit at once, each takes a part of the
+//! elements, and the parts are merged in order. So the same GPU computes the same bits each time, and another
+//! one may compute other last digits. Counts are the same everywhere.
 
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DeviceRepr, PushKernelArg};
 use candle_core::cuda_backend::{CudaDevice, CudaStorage, WrapErr};
-use candle_core::{DType, Layout, Result, Tensor};
+use candle_core::{DType, Layout, Result, Tensor, bail};
 
 use crate::cuda::launch::{
     DeviceElement, address, alloc_uninit, blocks, by_type, contiguous, on_gpu, persistent_kernel, ptx,
@@ -100,13 +100,16 @@ impl RecordArena {
         Ok(&mut arenas[last])
     }
 
-    /// Adds a record, which `launch` is to fill: it gets the kernels' view of the record. The launch must have at most
-    /// `request.parts` blocks.
+    /// Adds a record, which `launch` is to fill: it gets the kernels' view of the record. The launch must
+    /// have at most `request.parts` blocks.
     pub(crate) fn record(
         &mut self,
         request: Request,
         launch: impl FnOnce(Sink) -> Result<()>,
     ) -> Result<RecordId> {
+        if self.words.len() - self.used < HEAD + request.bins {
+            bail!("an arena of {} words has no room for {} bins", self.words.len(), request.bins);
+        }
         let parts = match self.parts.take().filter(|parts| parts.len() >= request.parts * PART) {
             Some(parts) => parts,
             // SAFETY: every block writes its part before the last block reads all parts.
@@ -206,8 +209,8 @@ impl RecordArena {
             let stream = device.cuda_stream();
             let mut launch = stream.launch_builder(&function);
             launch.arg(&sink).arg(&view).arg(&length);
-            // SAFETY: the arguments are those of the kernel: `length` elements in `view`, a record of `HEAD + bins` words, and
-            // five words in `parts` for each of the at most `max_blocks` blocks.
+            // SAFETY: the arguments are those of the kernel: `length` elements in `view`, a record of
+            // `HEAD + bins` words, and five words in `parts` for each of the at most `max_blocks` blocks.
             unsafe { launch.launch(blocks(count, max_blocks)) }.w()?;
             Ok(())
         })?;
@@ -233,7 +236,8 @@ impl RecordArena {
         let stream = device.cuda_stream();
         let mut launch = stream.launch_builder(&function);
         launch.arg(&mut record).arg(&bins).arg(&view).arg(&length);
-        // SAFETY: the arguments are those of the kernel: a record of `HEAD + bins` words, and `length` elements in `view`.
+        // SAFETY: the arguments are those of the kernel: a record of `HEAD + bins` words, and `length`
+        // elements in `view`.
         unsafe { launch.launch(blocks(count, max_blocks)) }.w()?;
         Ok(())
     }

@@ -9,12 +9,13 @@ use crate::stats::cuda::{RecordArena, RecordId};
 #[cfg(feature = "cuda")]
 use crate::stats::partial::Summary;
 
-/// The statistics of the layers of a pass, which stay on the GPU until they are delivered, so that they are copied once. A
-/// copy after each layer would have to wait until the layer has been computed. On a CPU nothing is deferred: observers are
-/// called at once.
+/// The statistics of the layers of a pass, which stay on the GPU until they are delivered, so that they are
+/// copied once. A copy after each layer would have to wait until the layer has been computed. On a CPU
+/// nothing is deferred: observers are called at once.
 ///
-/// A GPU splits sums into as many parts as it runs blocks. The same GPU computes the same bits each time; another one may
-/// compute other last digits of means and standard deviations. Counts, minima and maxima are the same everywhere.
+/// A GPU splits sums into as many parts as it runs blocks. The same GPU computes the same bits each time;
+/// another one may compute other last digits of means and standard deviations. Counts, minima and maxima are
+/// the same everywhere.
 ///
 /// ```
 /// use std::sync::Arc;

@@ -5,12 +5,13 @@ use crate::cpu::simd::{self, SimdLevel};
 
 /// Count, mean, variance, minimum and maximum of a stream of numbers, in `f64`, mergeable.
 ///
-/// Each block is summed in one pass, as differences from a pivot: the mean of its first numbers, or 0 if they scatter about
-/// 0. Blocks are merged by the formula of Chan, Golub and LeVeque 1979 (*Updating formulae and a pairwise algorithm for
-/// computing sample variances*, equation 2.1). So a mean far from zero costs no digits of the variance: the mean of `m` of
-/// a block's `n` numbers is at most `√(n/m)` standard deviations away from the block's mean, which adds at most `n/m`
-/// rounding errors to the variance; 0 is at most twice as far away, since it is used only if at least half of the mean square
-/// of the first numbers is variance.
+/// Each block is summed in one pass, as differences from a pivot: the mean of its first numbers, or 0 if they
+/// scatter about
+/// 0. Blocks are merged by the formula of Chan, Golub and LeVeque 1979 (*Updating formulae and a pairwise
+///   algorithm for computing sample variances*, equation 2.1). So a mean far from zero costs no digits of the
+///   variance: the mean of `m` of a block's `n` numbers is at most `√(n/m)` standard deviations away from the
+///   block's mean, which adds at most `n/m` rounding errors to the variance; 0 is at most twice as far away,
+///   since it is used only if at least half of the mean square of the first numbers is variance.
 ///
 /// ```
 /// use wick_kernels::Moments;
@@ -47,8 +48,8 @@ impl Moments {
         simd::run(SimdLevel::best(), Of(block))
     }
 
-    /// The moments that a device has computed: the count, the mean, the sum of squared distances from the mean, the smallest
-    /// and the largest number.
+    /// The moments that a device has computed: the count, the mean, the sum of squared distances from the
+    /// mean, the smallest and the largest number.
     #[cfg(feature = "cuda")]
     pub(crate) fn from_parts(count: u64, mean: f64, squares: f64, min: f64, max: f64) -> Self {
         Self { count, mean, squares, min, max }
@@ -203,7 +204,7 @@ mod tests {
         (mean, values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n)
     }
 
-    /// Mean 1e9, std 1: the textbook E[x²] - E[x]² would keep no digit of the variance.
+    /// With mean 1e9 and std 2, the textbook formula E[x²] - E[x]² keeps no digit of the variance.
     #[test]
     fn cancellation() {
         let values: Vec<f64> = (0..10_000).map(|i| 1e9 + f64::from(i % 7)).collect();

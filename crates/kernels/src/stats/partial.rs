@@ -24,8 +24,8 @@ pub struct Summary {
     pub histogram: Histogram,
 }
 
-/// The number of elements that are summed as one block. Blocks are merged in order, so that the bits do not depend on the
-/// number of threads.
+/// The number of elements that are summed as one block. Blocks are merged in order, so that the bits do not
+/// depend on the number of threads.
 const BLOCK: usize = 1 << 13;
 
 /// The results of `of` for each block of the values, in order.
@@ -61,7 +61,8 @@ impl Partial {
         }
     }
 
-    /// The summary of all values. If the range was not known before, the histogram is counted here, from `values`.
+    /// The summary of all values. If the range was not known before, the histogram is counted here, from
+    /// `values`.
     pub(crate) fn summary<T: Number>(self, values: &[T]) -> Summary {
         let moments = self.moments;
         let histogram = self.histogram.unwrap_or_else(|| {

@@ -11,8 +11,9 @@ use crate::stats::histogram::Histogram;
 use crate::stats::moments::Moments;
 use crate::stats::partial::{Partial, Summary, by_blocks};
 
-/// Mean, std, rms, min, max and a histogram of a tensor of any shape, layout, device and floating point or integer type,
-/// computed in `f64`. The histogram covers `range`; without one, it goes from the smallest to the largest element.
+/// Mean, std, rms, min, max and a histogram of a tensor of any shape, layout, device and floating point or
+/// integer type, computed in `f64`. The histogram covers `range`; without one, it goes from the smallest to
+/// the largest element.
 ///
 /// # Errors
 /// If the values cannot be copied from the device.
@@ -38,8 +39,8 @@ pub fn summarize(xs: &Tensor, range: Option<(f64, f64)>, bins: usize) -> Result<
     }
 }
 
-/// The fraction of the elements at or below `low` or at or above `high`: of a pre-activation and the saturation thresholds
-/// of its activation, the fraction that is saturated.
+/// The fraction of the elements at or below `low` or at or above `high`: of a pre-activation and the
+/// saturation thresholds of its activation, the fraction that is saturated.
 ///
 /// # Errors
 /// If the values cannot be copied from the device.

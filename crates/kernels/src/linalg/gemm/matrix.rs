@@ -19,8 +19,8 @@ impl<'a, T> Matrix<'a, T> {
         whole.then_some(Self { data, rows, columns, row_stride: columns, column_stride: 1 })
     }
 
-    /// A row-major matrix whose rows begin `row_stride` elements apart: a part of a wider matrix. `None` if a row is longer
-    /// than `row_stride`, or the data end before the last row does.
+    /// A row-major matrix whose rows begin `row_stride` elements apart: a part of a wider matrix. `None` if a
+    /// row is longer than `row_stride`, or the data end before the last row does.
     pub fn part(data: &'a [T], rows: usize, columns: usize, row_stride: usize) -> Option<Self> {
         let fits = columns <= row_stride && end(rows, columns, row_stride)? <= data.len();
         fits.then_some(Self { data, rows, columns, row_stride, column_stride: 1 })

@@ -1,11 +1,12 @@
 //! Matrix products that hand out each block of rows of the result while it is in the cache.
 //!
-//! Every element of `A·B` is summed over `k` in rising order by fused multiply-adds, in equal blocks of at most 512; so its
-//! bits depend neither on the threads, nor on the width of the vectors, nor on the rows that are computed beside it.
+//! Every element of `A·B` is summed over `k` in rising order by fused multiply-adds, in equal blocks of at
+//! most 512; so its bits depend neither on the threads, nor on the width of the vectors, nor on the rows that
+//! are computed beside it.
 //!
-//! The blocking is that of Goto and van de Geijn 2008 (*Anatomy of high-performance matrix multiplication*): rows of `A`
-//! are packed for the second-level cache, `B` is packed into panels, of which the next is prefetched while one is in use,
-//! and a tile of `C` stays in the registers.
+//! The blocking is that of Goto and van de Geijn 2008 (*Anatomy of high-performance matrix multiplication*):
+//! rows of `A` are packed for the second-level cache, `B` is packed into panels, of which the next is
+//! prefetched while one is in use, and a tile of `C` stays in the registers.
 
 mod buffer;
 pub(crate) mod matrix;
@@ -35,8 +36,9 @@ pub fn gemm<T: Number>(level: SimdLevel, a: Matrix<T>, b: Matrix<T>, c: &mut [T]
     multiply(level, a, b, c, into, None);
 }
 
-/// The same as [`gemm`] for a part of a wider matrix: the first `b.columns` of the rows that begin `row_stride` elements
-/// apart in `c`. With [`Accumulate::Set`] and an `A` without columns, `c` stays as it is.
+/// The same as [`gemm`] for a part of a wider matrix: the first `b.columns` of the rows that begin
+/// `row_stride` elements apart in `c`. With [`Accumulate::Set`] and an `A` without columns, `c` stays as it
+/// is.
 ///
 /// # Panics
 /// If the sizes do not fit together.
@@ -73,8 +75,8 @@ pub fn matmul<T: Number>(level: SimdLevel, a: Matrix<T>, b: Matrix<T>) -> Vec<T>
     matmul_then(level, a, b, None)
 }
 
-/// Returns `A·B`. `finish` is called once with each block of [`ROWS`](product::ROWS) finished rows, while the block is in
-/// the cache.
+/// Returns `A·B`. `finish` is called once with each block of [`ROWS`](product::ROWS) finished rows, while the
+/// block is in the cache.
 pub(crate) fn matmul_then<T: Number>(
     level: SimdLevel,
     a: Matrix<T>,

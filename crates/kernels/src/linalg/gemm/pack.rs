@@ -1,4 +1,4 @@
-//! Copies of parts of the operands, in the order in which the tiles read them.
+//! Packed copies of parts of the operands, in the order in which the tiles read them.
 
 use std::ops::Range;
 
@@ -8,21 +8,21 @@ use crate::linalg::gemm::matrix::{Matrix, chunks};
 use crate::linalg::gemm::tile::Tiles;
 use crate::linalg::gemm::vector::{self, LINE};
 
-/// How many elements the packed columns of `B` take.
+/// The number of elements of the packed columns of `B`.
 pub(super) fn columns_size<T: 'static>(columns: usize, depth: usize, tiles: &Tiles<T>) -> usize {
     columns.next_multiple_of(tiles.lanes) * depth
 }
 
-/// A panel of `B`: some columns, row after row, filled up to a whole number of vectors.
+/// A panel of `B`: some columns, row after row, padded to a whole number of vectors.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Panel {
-    /// Where it starts in the packed matrix.
+    /// The index in the packed matrix at which the panel starts.
     pub(super) start: usize,
-    /// Its first column.
+    /// The first column.
     pub(super) first: usize,
-    /// How many columns of the matrix it has.
+    /// The number of columns of the matrix.
     pub(super) columns: usize,
-    /// How many with the filling.
+    /// The number of columns with the padding.
     pub(super) width: usize,
 }
 
@@ -39,7 +39,7 @@ pub(super) fn panels<T: 'static>(
     })
 }
 
-/// Packs rows `depths` of `B` into panels, `depth` rows of all columns after as many others.
+/// Packs the rows `depths` of `B` into panels: all columns of the first `depth` rows, then of the next.
 pub(super) fn columns<T: Number>(
     b: &Matrix<T>,
     depths: Range<usize>,
@@ -49,7 +49,7 @@ pub(super) fn columns<T: Number>(
     parallel: bool,
     packed: &mut [T],
 ) {
-    /// Panels that are packed together, so that rows are read in long pieces.
+    /// The number of panels that are packed together, so that rows are read in long pieces.
     const TOGETHER: usize = 4;
     let mut rest = packed;
     let mut jobs = Vec::new();
@@ -113,14 +113,15 @@ struct Move {
     step: usize,
 }
 
-/// Copies the parts of rows to their moves, filled up with zeros.
+/// Copies parts of rows to their destinations, padded with zeros.
 fn spread<'a, T: Number>(
     rows: Range<usize>,
     row: impl Fn(usize) -> &'a [T],
     moves: impl Iterator<Item = Move> + Clone,
     to: &mut [T],
 ) {
-    /// Rows ahead that are asked for: each lies on a page of its own, so the processor does not foresee it.
+    /// The number of rows to prefetch: each is on another page, so the processor's own prefetcher does not
+    /// help.
     const AHEAD: usize = 8;
     let ends = moves.clone().map(|part| part.from + part.len);
     let length = ends.max().unwrap_or(0);
@@ -134,7 +135,7 @@ fn spread<'a, T: Number>(
         for Move { from: start, len, to: first, step } in moves.clone() {
             let (from, to) = (&from[start..start + len], &mut to[first + index * step..][..step]);
             let (to, filling) = to.split_at_mut(len);
-            // The usual numbers at once, without a call.
+            // The usual lengths are copied without a call.
             match len {
                 32 => copy::<T, 32>(from, to),
                 24 => copy::<T, 24>(from, to),
@@ -156,7 +157,7 @@ fn copy<T: Copy, const N: usize>(from: &[T], to: &mut [T]) {
     }
 }
 
-/// Packs some rows of a panel of a matrix whose columns lie one behind the other.
+/// Packs some rows of a panel of a matrix whose columns are contiguous.
 fn transpose<T: Number>(
     b: &Matrix<T>,
     rows: Range<usize>,
@@ -173,7 +174,8 @@ fn transpose<T: Number>(
             let to = &mut to[start..];
             debug_assert!(from.len() >= (tiles.lanes - 1) * b.column_stride + depth);
             debug_assert!(to.len() >= (depth - 1) * width + tiles.lanes);
-            // SAFETY: there are `lanes` columns here of `depth` elements and more, and as many moves for them.
+            // SAFETY: `from` has `lanes` columns of at least `depth` elements, and `to` has room for `depth`
+            // rows of `lanes`.
             unsafe { (tiles.transpose)(from.as_ptr(), b.column_stride, depth, to.as_mut_ptr(), width) };
             continue;
         }
@@ -187,13 +189,13 @@ fn transpose<T: Number>(
     }
 }
 
-/// How many elements the packed rows of `A` take, and those behind them that packing may write to.
+/// The number of elements of the packed rows of `A`, and of those after them that packing may overwrite.
 pub(super) fn rows_size<T: 'static>(rows: usize, depth: usize, tiles: &Tiles<T>) -> usize {
     rows * depth + tiles.lanes
 }
 
-/// Packs some rows of `A`: those of a tile side by side, one tile's rows behind the other's, so that row `i` of them is
-/// at `i` times the depth.
+/// Packs some rows of `A`, tile after tile, the rows of a tile interleaved, so that a tile whose first row is
+/// `i` begins at `i` times the depth.
 pub(super) fn rows<T: Number>(
     a: &Matrix<T>,
     rows: Range<usize>,
@@ -213,7 +215,7 @@ pub(super) fn rows<T: Number>(
     }
 }
 
-/// The tiles that rows make: how many rows are above each, and its height.
+/// The tiles that the rows are split into: the number of rows above each, and its height.
 fn slivers<T: 'static>(rows: Range<usize>, tiles: &Tiles<T>) -> impl Iterator<Item = (usize, usize)> + Clone {
     let all = rows.len();
     std::iter::successors(Some((0, 0)), move |(first, height)| {
@@ -223,7 +225,7 @@ fn slivers<T: 'static>(rows: Range<usize>, tiles: &Tiles<T>) -> impl Iterator<It
     .skip(1)
 }
 
-/// Packs the rows of one tile, and may write to a vector less one element behind them.
+/// Packs the rows of one tile. It may overwrite up to a vector less one element after them.
 fn some_rows<T: Number>(
     a: &Matrix<T>,
     first: usize,
@@ -233,8 +235,8 @@ fn some_rows<T: Number>(
     to: &mut [T],
 ) {
     let (depth, lanes) = (depths.len(), tiles.lanes);
-    // Whole vectors of rows: the last may begin before the one ahead of it ends, or end behind the rows of the tile, where
-    // the next step and the next tile write after it.
+    // Whole vectors of rows are packed. The last may overlap the one before it, or reach beyond the rows of
+    // the tile, where the next step and the next tile write later.
     let starts = (0..height.saturating_sub(lanes)).step_by(lanes).chain([height.saturating_sub(lanes)]);
     for start in starts {
         let from = &a.data[(first + start) * a.row_stride + depths.start * a.column_stride..];
@@ -242,7 +244,8 @@ fn some_rows<T: Number>(
         if depth > 0 && inside && height > lanes / 2 {
             let to = &mut to[start..];
             debug_assert!(to.len() >= (depth - 1) * height + lanes);
-            // SAFETY: there are `lanes` rows here of `depth` elements and more, and moves for a vector at each step.
+            // SAFETY: `from` has `lanes` rows of at least `depth` elements, and `to` has room for a vector at
+            // each step.
             unsafe { (tiles.transpose)(from.as_ptr(), a.row_stride, depth, to.as_mut_ptr(), height) };
         } else {
             for row in start..height.min(start + lanes) {

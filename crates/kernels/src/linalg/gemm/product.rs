@@ -43,8 +43,8 @@ pub(super) fn depth_of(k: usize) -> usize {
     k.div_ceil(k.div_ceil(DEPTH).max(1)).max(1)
 }
 
-/// Computes the product into `c`. With [`Accumulate::Set`], `c` may be uninitialised memory. Only contiguous rows can be
-/// finished.
+/// Computes the product into `c`. With [`Accumulate::Set`], `c` may be uninitialised memory. Only contiguous
+/// rows can be finished.
 pub(super) fn multiply<T: Number>(
     level: SimdLevel,
     a: Matrix<T>,
@@ -130,8 +130,8 @@ impl<T: Number> Product<'_, T> {
         });
     }
 
-    /// The rows of each task: [`ROWS`] if they are finished, so that the blocks are the same with any number of threads;
-    /// otherwise about as many, chosen such that all threads get the same number of tiles.
+    /// The rows of each task: [`ROWS`] if they are finished, so that the blocks are the same with any number
+    /// of threads; otherwise about as many, chosen such that all threads get the same number of tiles.
     fn blocks(&self, finished: bool) -> Vec<Range<usize>> {
         let m = self.a.rows;
         if finished {
@@ -145,8 +145,8 @@ impl<T: Number> Product<'_, T> {
         (0..blocks).map(|block| start(block)..start(block + 1)).collect()
     }
 
-    /// Adds the product of some rows of `A` and a part of `k` to the same rows of `C`. `packed` begins with that part of `B`;
-    /// `first` is the panel that the next block begins with.
+    /// Adds the product of some rows of `A` and a part of `k` to the same rows of `C`. `packed` begins with
+    /// that part of `B`; `first` is the panel that the next block begins with.
     fn block(&self, rows: Range<usize>, depths: Range<usize>, packed: &[T], first: &[T]) {
         let (n, depth) = (self.b.columns, depths.len());
         let add = depths.start > 0 || self.into != Accumulate::Set;
@@ -160,7 +160,8 @@ impl<T: Number> Product<'_, T> {
         });
     }
 
-    /// Gives each task a panel of `B`, which it packs itself: for an `A` of few rows, where packing is much of the work.
+    /// Gives each task a panel of `B`, which it packs itself: for an `A` of few rows, where packing is much
+    /// of the work.
     fn by_columns(&self) {
         let (m, k) = (self.a.rows, self.a.columns);
         let depth = depth_of(k);
@@ -211,8 +212,8 @@ impl<T: Number> Product<'_, T> {
                 debug_assert!(a.len() >= (height - 1) * self.a.row_stride + depth);
                 debug_assert!(b.len() >= (panel.width - 1) * self.b.column_stride + depth);
                 let tile = self.tiles.direct(height, panel.width);
-                // SAFETY: `a` has `height` rows and `b` has `width` columns of `depth` elements, and the scratch tile has
-                // room for the largest tile.
+                // SAFETY: `a` has `height` rows and `b` has `width` columns of `depth` elements, and the
+                // scratch tile has room for the largest tile.
                 unsafe {
                     let (a_row, b_row) = (self.a.row_stride, self.b.column_stride);
                     tile(depth, a.as_ptr(), a_row, b.as_ptr(), b_row, scratch.as_mut_ptr());
@@ -263,9 +264,9 @@ impl<T: Number> Product<'_, T> {
             let done = row - rows.start;
             // Each tile prefetches its part of the next panel.
             let next = next.wrapping_add(depth * panel.width * done / rows.len());
-            // SAFETY: `a` has `height` rows and `depth` columns from `done` on, the panel is `depth × width`, and only rows
-            // and columns of this task are written: those of the tile if the panel is whole, else those of the part of the
-            // scratch tile that `C` has.
+            // SAFETY: `a` has `height` rows and `depth` columns from `done` on, the panel is `depth × width`,
+            // and only rows and columns of this task are written: those of the tile if the panel is whole,
+            // else those of the part of the scratch tile that `C` has.
             unsafe {
                 let (a, b) = (a[done * depth..].as_ptr(), b.as_ptr());
                 let at = row * self.c.row_stride + panel.first;

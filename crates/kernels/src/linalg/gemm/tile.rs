@@ -9,24 +9,27 @@ use crate::linalg::gemm::vector::{Four, LINE, Vector, prefetch, prefetch_for_lat
 /// The number of elements of the largest tile: 14 rows of 2 vectors of 16.
 pub(super) const LARGEST: usize = 14 * 32;
 
-/// Computes a tile: `c = a·b`, or `c = c + a·b` with `add`. `next` is the address of what is used next: every second step
-/// prefetches one of its lines into the second-level cache. It need not be valid.
+/// Computes a tile: `c = a·b`, or `c = c + a·b` with `add`. `next` is the address of what is used next: every
+/// second step prefetches one of its lines into the second-level cache. It need not be valid.
 ///
 /// # Safety
-/// `a` must be valid for `depth` contiguous columns of the tile's height, `b` for `depth` contiguous rows of its width, and
-/// `c` for the tile's rows, `c_row` apart. The processor must have the instructions of the tile.
+/// `a` must be valid for `depth` contiguous columns of the tile's height, `b` for `depth` contiguous rows of
+/// its width, and `c` for the tile's rows, `c_row` apart. The processor must have the instructions of the
+/// tile.
 pub(super) type Tile<T> =
     unsafe fn(depth: usize, a: *const T, b: *const T, c: *mut T, c_row: usize, add: bool, next: *const T);
 
 /// Computes a tile of few rows: `c = a·b`, with `a` and the transposed `b` read in place.
 ///
 /// # Safety
-/// `a` must be valid for the tile's rows, `a_row` apart, and `b` for its columns, `b_row` apart, of `depth` elements each;
-/// `c` for the tile with contiguous rows. The processor must have the instructions of the tile.
+/// `a` must be valid for the tile's rows, `a_row` apart, and `b` for its columns, `b_row` apart, of `depth`
+/// elements each; `c` for the tile with contiguous rows. The processor must have the instructions of the
+/// tile.
 pub(super) type Direct<T> =
     unsafe fn(depth: usize, a: *const T, a_row: usize, b: *const T, b_row: usize, c: *mut T);
 
-/// Transposes `lanes` rows, `stride` apart, of `depth` elements to `depth` rows, `to_stride` apart, of `lanes` elements.
+/// Transposes `lanes` rows, `stride` apart, of `depth` elements to `depth` rows, `to_stride` apart, of
+/// `lanes` elements.
 ///
 /// # Safety
 /// Both pointers must be valid for these rows, and the processor must have the instructions of the level.
@@ -42,7 +45,8 @@ pub struct Tiles<T: 'static> {
     heights: &'static [(usize, &'static [Tile<T>])],
     /// Transposes a part of a matrix.
     pub(super) transpose: Transpose<T>,
-    /// The tiles of few rows, by the binary logarithm of the rows and by the number of vectors in a row less one.
+    /// The tiles of few rows, by the binary logarithm of the rows and by the number of vectors in a row less
+    /// one.
     direct: &'static [&'static [Direct<T>]],
 }
 
@@ -57,7 +61,8 @@ impl<T: 'static> Tiles<T> {
         self.heights[0].1.len() * self.lanes
     }
 
-    /// The highest tiles that fit `rows` rows: their height, and the tiles by the number of vectors in a row less one.
+    /// The highest tiles that fit `rows` rows: their height, and the tiles by the number of vectors in a row
+    /// less one.
     pub(super) fn of(&self, rows: usize) -> (usize, &'static [Tile<T>]) {
         let last = self.heights.len() - 1;
         let fits = self.heights.iter().position(|(height, _)| *height <= rows);

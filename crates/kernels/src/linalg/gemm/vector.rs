@@ -49,7 +49,8 @@ pub(super) unsafe trait Vector: Copy {
     /// The number of columns that [`columns`](Self::columns) takes.
     const COLUMNS: usize;
 
-    /// Calls `each` with the columns, and their numbers, of a matrix of `LANES` rows, `stride` apart, and `COLUMNS` columns.
+    /// Calls `each` with the columns, and their numbers, of a matrix of `LANES` rows, `stride` apart, and
+    /// `COLUMNS` columns.
     unsafe fn columns(from: *const Self::Element, stride: usize, each: impl FnMut(usize, Self));
 }
 
@@ -114,8 +115,8 @@ mod rows {
     vector!(__m256d, f64, 4, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_add_pd, _mm256_fmadd_pd, 2, columns_4_by_2);
 }
 
-// The functions load rows in pieces of 128 bits. Once every fourth row (or every second) shares a register, only the pieces
-// themselves are left to transpose.
+// The functions load rows in pieces of 128 bits. Once every fourth row (or every second) shares a register,
+// only the pieces themselves are left to transpose.
 
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
@@ -201,7 +202,8 @@ pub(super) struct Four<T>([T; 4]);
 
 macro_rules! four {
     ($element:ty) => {
-        // SAFETY: no special instructions are needed; the pointers are read and written within the trait's contract.
+        // SAFETY: no special instructions are needed; the pointers are read and written within the trait's
+        // contract.
         unsafe impl Vector for Four<$element> {
             type Element = $element;
             const LANES: usize = 4;

@@ -10,7 +10,8 @@ use crate::cpu::element::Number;
 use crate::cpu::simd::{self, SimdLevel};
 use edges::Edges;
 
-/// Counts in bins of equal width over `[low, high]`. A bin includes its lower edge; the last bin includes its upper edge too.
+/// Counts in bins of equal width over `[low, high]`. A bin includes its lower edge; the last bin includes its
+/// upper edge too.
 ///
 /// ```
 /// use wick_kernels::Histogram;
@@ -45,7 +46,8 @@ impl PartialEq for Histogram {
 }
 
 impl Histogram {
-    /// An empty histogram. A range without width, or without order, becomes one of width 1 around `low`, as in NumPy.
+    /// An empty histogram. A range without width, or without order, becomes one of width 1 around `low`, as
+    /// in NumPy.
     pub fn new(low: f64, high: f64, bins: usize) -> Self {
         // If all numbers are NaN, there is no range, and any range will do.
         let low = if low.is_nan() { 0.0 } else { low };
@@ -98,7 +100,8 @@ impl Histogram {
         }
     }
 
-    /// Adds the counts of another histogram of the same range and bins. Returns `false`, and adds nothing, if they differ.
+    /// Adds the counts of another histogram of the same range and bins. Returns `false`, and adds nothing, if
+    /// they differ.
     pub fn merge(&mut self, other: &Self) -> bool {
         let same = self.is_like(other);
         if same {
@@ -119,8 +122,8 @@ struct Add<'a, T> {
 impl<T: Number> simd::Task for Add<'_, T> {
     type Output = ();
 
-    /// Computes the bins of some values at once, on the vector unit, and then counts them in several tables, so that no
-    /// addition waits for the one before it.
+    /// Computes the bins of some values at once, on the vector unit, and then counts them in several tables,
+    /// so that no addition waits for the one before it.
     #[inline(always)]
     fn run(self) {
         const SOME: usize = 64;

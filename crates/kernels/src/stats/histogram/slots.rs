@@ -1,9 +1,10 @@
 //! Counting `f32`s in up to thirty bins with vectors of 512 bits, with the same result as one by one.
 //!
-//! Each number has a slot: 0 below the range, then the bins, then one slot above the range. The slot is guessed in `f32`, at
-//! most one too high, and decremented if the number is below the slot's smallest `f32`, which a table holds; so every number
-//! at an edge is counted in the right bin. Sixty-four slots make a vector of bytes, whose bits are stored as bit planes. The
-//! members of a slot are then an intersection of planes, and a population count counts them.
+//! Each number has a slot: 0 below the range, then the bins, then one slot above the range. The slot is
+//! guessed in `f32`, at most one too high, and decremented if the number is below the slot's smallest `f32`,
+//! which a table holds; so every number at an edge is counted in the right bin. Sixty-four slots make a
+//! vector of bytes, whose bits are stored as bit planes. The members of a slot are then an intersection of
+//! planes, and a population count counts them.
 
 use std::arch::x86_64::*;
 
@@ -27,7 +28,8 @@ pub(super) struct Slots {
 }
 
 impl Slots {
-    /// Returns `None` if the processor or the range do not allow it: too many bins, or edges too close for `f32`.
+    /// Returns `None` if the processor or the range do not allow it: too many bins, or edges too close for
+    /// `f32`.
     pub(super) fn new(edges: &Edges) -> Option<Self> {
         let able = SimdLevel::best().units() == Units::Avx512 && is_x86_feature_detected!("avx512vpopcntdq");
         let Edges { low, high, bins, scale } = *edges;
@@ -139,8 +141,8 @@ impl Slots {
         ([u0, u1, u2, u3], [l0, l1, l2, l3, l4, l5, l6, l7])
     }
 
-    /// The slots of sixty-four numbers, in an unspecified order. A number outside the range may be in either of the two slots for
-    /// such numbers.
+    /// The slots of sixty-four numbers, in an unspecified order. A number outside the range may be in either
+    /// of the two slots for such numbers.
     #[target_feature(enable = "avx512f,avx512bw")]
     #[inline]
     fn bytes(&self, values: &[f32; 64]) -> __m512i {
@@ -153,8 +155,9 @@ impl Slots {
         let slots = |first: usize| {
             // SAFETY: each quarter holds sixteen numbers.
             let x = unsafe { _mm512_loadu_ps(values[first..first + 16].as_ptr()) };
-            // A NaN, or a number beyond all whole numbers, becomes the smallest whole number. Far outside the range, the table
-            // is read at another slot, and the guess may go down by one, but it stays outside.
+            // A NaN, or a number beyond all whole numbers, becomes the smallest whole number. Far outside the
+            // range, the table is read at another slot, and the guess may go down by one, but it stays
+            // outside.
             let guess = _mm512_cvttps_epi32(_mm512_fmadd_ps(x, scale, offset));
             let low = _mm512_permutex2var_ps(lows, guess, more_lows);
             let too_high = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(x, low);

@@ -19,8 +19,8 @@ fn merging_counts_what_adding_counts() {
     assert!(!merged.merge(&Histogram::new(-1.0, 2.0, 30)));
 }
 
-/// All at once and one by one are the same, at every edge and beside it, for all numbers of bins and ranges near and
-/// far from 0, and whatever number of values is left over.
+/// Counting many at once equals counting one by one: at every edge and next to it, for all numbers of bins,
+/// for ranges near and far from 0, and for any number of values that is left over.
 #[test]
 fn many_at_once_are_counted_as_one_by_one() {
     for (low, high) in [
@@ -65,7 +65,7 @@ fn a_range_without_width_is_widened() {
 }
 
 #[test]
-fn a_range_that_was_changed_is_the_one_that_counts() {
+fn a_changed_range_is_the_one_that_counts() {
     let mut histogram = Histogram::new(0.0, 1.0, 2);
     (histogram.high, histogram.counts) = (4.0, vec![0; 4]);
     histogram.add(&[0.5f32, 3.5]);

@@ -1,4 +1,5 @@
-//! Mergeable statistics of a stream of numbers: four moments, extremes, zeros, non-finite numbers, magnitudes.
+//! Mergeable statistics of a stream of numbers: four moments, extremes, zeros, non-finite numbers,
+//! magnitudes.
 
 use candle_core::{DType, Result, Tensor};
 
@@ -6,11 +7,13 @@ use crate::cpu::element::Number;
 use crate::cpu::simd::{self, SimdLevel};
 use crate::cpu::{parallel, slice};
 
-/// Statistics of a stream of numbers, in `f64`, mergeable at any split. The memory does not grow with the stream.
+/// Statistics of a stream of numbers, in `f64`, mergeable at any split. The memory does not grow with the
+/// stream.
 ///
-/// Moments are central ones of the finite numbers, summed in blocks about a pivot and merged by the formulas of Pébay 2008
-/// (*Formulas for robust, one-pass parallel computation of covariances and arbitrary-order statistical moments*, Sandia report
-/// SAND2008-6212). Quantiles come from a histogram of magnitudes of both signs, four bins to a power of two.
+/// Moments are central ones of the finite numbers, summed in blocks about a pivot and merged by the formulas
+/// of Pébay 2008 (*Formulas for robust, one-pass parallel computation of covariances and arbitrary-order
+/// statistical moments*, Sandia report SAND2008-6212). Quantiles come from a histogram of magnitudes of both
+/// signs, four bins to a power of two.
 ///
 /// ```
 /// use wick_kernels::Stats;
@@ -206,8 +209,8 @@ impl Stats {
         if self.finite == 0 { f64::NAN } else { self.max }
     }
 
-    /// The number below which a fraction `p` in `[0, 1]` of the finite numbers lies, to the width of a bin: the relative error is
-    /// at most a quarter. NaN of an empty stream.
+    /// The number below which a fraction `p` in `[0, 1]` of the finite numbers lies, to the width of a bin:
+    /// the relative error is at most a quarter. NaN of an empty stream.
     ///
     /// ```
     /// use wick_kernels::Stats;

@@ -75,7 +75,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_not_finite_is_counted_and_left_out() {
+fn non_finite_numbers_are_counted_and_left_out() {
     let stats = Stats::of(&[1.0f32, f32::NAN, f32::INFINITY, 3.0, f32::NEG_INFINITY, -0.0]);
     assert_eq!((stats.count(), stats.non_finite(), stats.zeros()), (6, 3, 1));
     assert_eq!((stats.mean(), stats.min(), stats.max()), (4.0 / 3.0, 0.0, 3.0));

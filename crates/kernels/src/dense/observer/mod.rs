@@ -9,24 +9,26 @@ use crate::stats::deferred::DeferredStats;
 use crate::stats::partial::Summary;
 use crate::stats::summary::{fraction_outside, summarize};
 
-/// An observer of what passes through a [`dense`](crate::dense()) layer. The layer takes the statistics while it computes,
-/// when the numbers are in the cache.
+/// An observer of the signals that pass through a [`dense`](crate::dense()) layer. The layer takes the
+/// statistics while it computes, when the numbers are in the cache.
 ///
-/// An error of [`forward`](Self::forward) or [`backward`](Self::backward) ends the pass and is returned by it.
+/// An error of [`forward`](Self::forward) or [`backward`](Self::backward) ends the pass and is returned by
+/// it.
 pub trait Observer: Send + Sync {
-    /// The number of bins of the histograms. A GPU counts up to 4096 of them while it computes, and more in a pass of their
-    /// own, which takes longer.
+    /// The number of bins of the histograms. A GPU counts up to 4096 of them while it computes, and more in a
+    /// pass of their own, which takes longer.
     fn bins(&self) -> usize;
 
     /// Whether the observer wants this pass. If not, the layer takes no statistics and calls neither
-    /// [`forward`](Self::forward) nor, for the same pass, [`backward`](Self::backward). The layer asks once per forward pass.
+    /// [`forward`](Self::forward) nor, for the same pass, [`backward`](Self::backward). The layer asks once
+    /// per forward pass.
     fn is_active(&self) -> bool {
         true
     }
 
-    /// Whether the observer needs the output and the gradient themselves beside their statistics. On a GPU the statistics
-    /// are then not [deferred](Self::deferred); wherever they are not, the tensors are handed out anyway. The layer asks
-    /// once per forward pass.
+    /// Whether the observer needs the output and the gradient themselves in addition to their statistics. On
+    /// a GPU the statistics are then not [deferred](Self::deferred); wherever they are not deferred, the
+    /// layer hands out the tensors anyway. The layer asks once per forward pass.
     fn wants_tensors(&self) -> bool {
         false
     }
@@ -49,8 +51,8 @@ pub trait Observer: Send + Sync {
     /// Whatever the observer cannot do; the backward pass returns the error.
     fn backward(&self, gradient: ObservedGradient<'_>) -> Result<()>;
 
-    /// Where the statistics of a GPU are kept until the pass is over, and whether the backward pass ends with this layer.
-    /// Without it (`None`) they are read at once. [`DeferredStats::observer`] provides it.
+    /// Where the statistics of a GPU are kept until the pass is over, and whether the backward pass ends with
+    /// this layer. Without it (`None`) they are read at once. [`DeferredStats::observer`] provides it.
     fn deferred(&self) -> Option<(&DeferredStats, bool)> {
         None
     }
@@ -68,7 +70,8 @@ pub struct ObservedOutput<'a> {
     pub activation: Activation,
     /// The type of the output.
     pub dtype: DType,
-    /// The output, detached from the graph. It is `None` only if the statistics were [deferred](Observer::deferred).
+    /// The output, detached from the graph. It is `None` only if the statistics were
+    /// [deferred](Observer::deferred).
     pub output: Option<&'a Tensor>,
     /// The pre-activation, detached from the graph, if the observer [wants it](Observer::wants_pre_activation).
     pub pre_activation: Option<&'a Tensor>,
@@ -119,14 +122,14 @@ impl Observation {
         self.with_pre_activation
     }
 
-    /// Where the statistics of a GPU are to wait, if anywhere.
+    /// Where the statistics of a GPU are deferred to, if they are deferred.
     #[cfg(feature = "cuda")]
     pub(crate) fn deferred(&self) -> Option<&DeferredStats> {
         self.observer.deferred().filter(|_| !self.with_tensors).map(|(deferred, _)| deferred)
     }
 
-    /// Hands an output to the observer, with its statistics and the fraction of saturated pre-activations. `tensors` are the
-    /// pre-activation and the output, if they are at hand.
+    /// Hands an output to the observer, with its statistics and the fraction of saturated pre-activations.
+    /// `tensors` are the pre-activation and the output, if they are at hand.
     pub(crate) fn forward(
         &self,
         activation: Activation,
@@ -173,3 +176,6 @@ impl Observation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
