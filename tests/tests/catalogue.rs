@@ -252,11 +252,11 @@ fn fans_are_those_of_the_ops() {
 fn identities_keep_a_signal() {
     let key = KeyedV1::new(9).key("w");
     let x = Initializer::normal(1.0).tensor(key, (2, 6, 9, 9), DType::F32, &CPU).unwrap();
-    let dirac = Initializer::Dirac { groups: 2 }.tensor(key, (6, 3, 3, 3), DType::F32, &CPU).unwrap();
+    let dirac = Initializer::dirac(2).tensor(key, (6, 3, 3, 3), DType::F32, &CPU).unwrap();
     assert_eq!(numbers(&x.conv2d(&dirac, 1, 1, 1, 2).unwrap()), numbers(&x));
     let norm = |t: &Tensor| numbers(t).iter().map(|x| x * x).sum::<f64>().sqrt();
     for centre in [Centre::Upper, Centre::Lower] {
-        let delta = Initializer::DeltaOrthogonal { gain: 1.0, centre };
+        let delta = Initializer::delta_orthogonal(1.0, centre);
         // An even side too, over an image with as much around it as the kernel reaches.
         for side in [3, 4] {
             let delta = delta.tensor(key, (10, 6, side, side), DType::F32, &CPU).unwrap();
@@ -271,7 +271,7 @@ fn identities_keep_a_signal() {
 /// QᵀQ = I to 1e-6 in f32, at the size of a real layer.
 #[test]
 fn orthogonal_to_a_millionth() {
-    let scheme = Initializer::Orthogonal { gain: 1.0 };
+    let scheme = Initializer::orthogonal(1.0);
     let q = scheme.tensor(KeyedV1::new(4).key("q"), (300, 200), DType::F32, &CPU).unwrap();
     let q = q.to_dtype(DType::F64).unwrap();
     let gram = q.t().unwrap().matmul(&q).unwrap();

@@ -23,9 +23,7 @@ fn run(job: &str, round: u64) -> Option<Tensor> {
         "torch_stream_normal" => {
             Initializer::normal(1.0).tensor(&mut TorchRng::new(round), COUNT, DType::F32, &Device::Cpu).ok()
         }
-        "orthogonal" => {
-            Initializer::Orthogonal { gain: 1.0 }.tensor(key, (800, 800), DType::F32, &Device::Cpu).ok()
-        }
+        "orthogonal" => Initializer::orthogonal(1.0).tensor(key, (800, 800), DType::F32, &Device::Cpu).ok(),
         "candle_randn" => Tensor::randn(0f32, 1.0, COUNT, &Device::Cpu).ok(),
         _ => None,
     }
