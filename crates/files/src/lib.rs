@@ -1,1 +1,36 @@
-//! Files that are whole or not there.
+//! Writes whole files or none.
+//!
+//! A file is written to a temporary file in the folder of its target, synced to the disk, and renamed to the target; the
+//! folder is synced too. A reader therefore sees the old file or the new one and no half of either, and a failure leaves
+//! the old file as it was and no temporary file.
+//!
+//! What a write does to the file system:
+//!
+//! | the target is | the write |
+//! |---|---|
+//! | missing | makes it, and its folder; its mode is `0666` less the umask |
+//! | a regular file | replaces it and keeps its mode, and its owner and group where the process may set them |
+//! | a symbolic link | replaces or makes the file that the link points to, and keeps the link |
+//! | a device, a pipe, or an open file of the process (`/dev/stdout`, `/dev/fd/3`) | writes into it |
+//! | a folder | fails |
+//!
+//! The temporary file never has a permission that the finished file lacks. A hard link to a replaced file keeps the old
+//! contents. Folders that a write made stay if the write fails afterwards.
+//!
+//! ```
+//! let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("results/numbers.csv");
+//! wick_files::write(&path, b"1,2\n")?;
+//! wick_files::write_with(&path, |out| (1..=3).try_for_each(|n| writeln!(out, "{n}")))?;
+//! assert_eq!(std::fs::read(&path)?, b"1\n2\n3\n");
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+mod error;
+mod registry;
+mod target;
+mod temporary;
+mod write;
+
+pub use registry::remove_temporaries_on_signals;
+pub use write::{check_folder, write, write_all, write_with};

@@ -1,0 +1,109 @@
+//! The temporary files of the process, and their removal when a signal ends it.
+
+#[cfg(not(unix))]
+pub(crate) use elsewhere::Registered;
+#[cfg(unix)]
+pub(crate) use unix::Registered;
+
+/// Removes the temporary files of unfinished writes when the process gets `SIGINT`, `SIGTERM` or `SIGHUP`. The process
+/// still ends by that signal, so a shell sees `128 + n`.
+///
+/// A program calls this function once, at its start; a library leaves the signals of its process alone. A signal that
+/// the process ignores (`SIGHUP` under `nohup`) stays ignored, and one that has a handler keeps it. At most 64 temporary
+/// files are removed. Where the platform has no such signals the function does nothing.
+pub fn remove_temporaries_on_signals() {
+    #[cfg(unix)]
+    unix::install();
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::ffi::{CString, c_char, c_int};
+    use std::os::unix::ffi::OsStrExt;
+    use std::path::Path;
+    use std::ptr;
+    use std::sync::atomic::{AtomicPtr, Ordering};
+
+    /// The paths of the temporary files, each made by `CString::into_raw` and owned by whoever swaps it out: a signal
+    /// handler can take no lock and free no memory.
+    static PATHS: [AtomicPtr<c_char>; 64] = [const { AtomicPtr::new(ptr::null_mut()) }; 64];
+
+    /// The entry of one temporary file; the drop removes the entry.
+    #[derive(Debug)]
+    pub(crate) struct Registered(Option<&'static AtomicPtr<c_char>>);
+
+    impl Registered {
+        /// Enters an absolute path. A path that finds no free entry is not entered.
+        pub(crate) fn new(path: &Path) -> Self {
+            let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return Self(None) };
+            let path = path.into_raw();
+            let free = |entry: &&AtomicPtr<c_char>| {
+                entry.compare_exchange(ptr::null_mut(), path, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            };
+            let entry = PATHS.iter().find(free);
+            if entry.is_none() {
+                // SAFETY: the pointer is of `into_raw` above, and no entry holds it.
+                drop(unsafe { CString::from_raw(path) });
+            }
+            Self(entry)
+        }
+    }
+
+    impl Drop for Registered {
+        fn drop(&mut self) {
+            let Some(entry) = self.0 else { return };
+            let path = entry.swap(ptr::null_mut(), Ordering::AcqRel);
+            if !path.is_null() {
+                // SAFETY: the pointer is of `into_raw` in `new`. The swap took it from the entry, which only this value
+                // and the signal handler do, so it is freed once.
+                drop(unsafe { CString::from_raw(path) });
+            }
+        }
+    }
+
+    pub(super) fn install() {
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+            // SAFETY: `action` is plain data, for which zeros are valid, and the pointers are to it or null. The handler
+            // calls functions only that POSIX allows in one.
+            unsafe {
+                let mut action: libc::sigaction = std::mem::zeroed();
+                let is_default = libc::sigaction(signal, ptr::null(), &raw mut action) == 0
+                    && action.sa_sigaction == libc::SIG_DFL;
+                if is_default {
+                    let handler: extern "C" fn(c_int) = remove_and_end;
+                    action.sa_sigaction = handler as libc::sighandler_t;
+                    // The default action holds again as soon as the handler runs.
+                    action.sa_flags = libc::SA_RESETHAND | libc::SA_RESTART;
+                    libc::sigaction(signal, &raw const action, ptr::null_mut());
+                }
+            }
+        }
+    }
+
+    /// Removes the temporary files and ends the process by the signal.
+    extern "C" fn remove_and_end(signal: c_int) {
+        for entry in &PATHS {
+            let path = entry.swap(ptr::null_mut(), Ordering::AcqRel);
+            if !path.is_null() {
+                // SAFETY: the path ends with a NUL, and no one frees it after the swap: the process is about to end.
+                unsafe { libc::unlink(path) };
+            }
+        }
+        // SAFETY: `raise` may be called in a handler. The signal is blocked until the handler returns, and then does what
+        // it does by default: it ends the process.
+        unsafe { libc::raise(signal) };
+    }
+}
+
+#[cfg(not(unix))]
+mod elsewhere {
+    /// Nothing: the platform has no signals that end a process.
+    #[derive(Debug)]
+    pub(crate) struct Registered;
+
+    impl Registered {
+        pub(crate) fn new(_: &std::path::Path) -> Self {
+            Self
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The temporary file beside a target.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io;
+use std::path::Path;
+
+use tempfile::NamedTempFile;
+
+use crate::registry::Registered;
+
+/// A temporary file, removed on drop and by a signal.
+#[derive(Debug)]
+pub(crate) struct Temporary {
+    // The file is removed before its entry.
+    file: NamedTempFile,
+    _entry: Registered,
+}
+
+impl Temporary {
+    /// Makes a temporary file in a folder. Its mode is that of the file it replaces, less the umask, or that of a new file.
+    pub(crate) fn new(folder: &Path, old: Option<&Metadata>) -> io::Result<Self> {
+        let folder = std::path::absolute(folder)?;
+        let mut entry = None;
+        // No other process uses the prefix, so that a signal between the entry and the open removes nobody else's file.
+        let file = tempfile::Builder::new().prefix(&format!(".wick-{}-", std::process::id())).make_in(
+            folder,
+            |path| {
+                entry = Some(Registered::new(path));
+                create(path, old)
+            },
+        )?;
+        let entry = entry.ok_or_else(|| io::Error::other("no temporary file was made"))?;
+        Ok(Self { file, _entry: entry })
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        self.file.as_file()
+    }
+
+    /// Gives the file the mode of the old one, and syncs its contents to the disk.
+    pub(crate) fn finish(&self, old: Option<&Metadata>) -> io::Result<()> {
+        if let Some(old) = old {
+            keep_permissions(self.file(), old)?;
+        }
+        self.file().sync_all()
+    }
+
+    /// Renames the file to its target and syncs the folder.
+    pub(crate) fn persist(self, target: &Path) -> io::Result<()> {
+        self.file.persist(target).map_err(|error| error.error)?;
+        // The file is in its place. A folder that cannot be opened or synced (some file systems refuse) is no failure.
+        #[cfg(unix)]
+        let _ = File::open(folder_of(target)).and_then(|folder| folder.sync_all());
+        Ok(())
+    }
+}
+
+/// The folder of a file.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn create(path: &Path, old: Option<&Metadata>) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+        // The system takes the umask from it.
+        options.mode(old.map_or(0o666, |old| old.mode() & 0o777));
+    }
+    #[cfg(not(unix))]
+    let _ = old;
+    options.open(path)
+}
+
+/// Gives a file the owner, the group and the mode of another, as far as the process may.
+#[cfg(unix)]
+fn keep_permissions(file: &File, old: &Metadata) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+
+    let new = file.metadata()?;
+    let mut mode = old.mode() & 0o7777;
+    if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
+        let is_kept = fchown(file, Some(old.uid()), Some(old.gid())).is_ok()
+            || fchown(file, None, Some(old.gid())).is_ok();
+        if !is_kept {
+            // Another group gets no more than everybody.
+            mode &= 0o707 | (mode & 0o007) << 3;
+        }
+    }
+    file.set_permissions(std::fs::Permissions::from_mode(mode))
+}
+
+#[cfg(not(unix))]
+fn keep_permissions(_: &File, _: &Metadata) -> io::Result<()> {
+    Ok(())
+}

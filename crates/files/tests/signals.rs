@@ -1,0 +1,77 @@
+//! A signal in the midst of a write ends the process, and leaves the old file and no temporary one.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used)] // A test fails by panicking.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+/// The child of the tests below: it stands still in the midst of a write until a signal comes.
+#[test]
+fn stands_still_while_it_writes() {
+    let Some(path) = std::env::var_os("WICK_FILES_TEST") else { return };
+    wick_files::remove_temporaries_on_signals();
+    let result = wick_files::write_with(path, |out| {
+        out.write_all(&vec![1; 1 << 20])?;
+        println!("\nwriting");
+        std::thread::sleep(Duration::from_secs(
+            u64::from(std::env::var_os("WICK_FILES_SHORT").is_none()) * 59 + 1,
+        ));
+        Ok(())
+    });
+    result.unwrap();
+}
+
+/// How the child ends when it gets a signal while it writes.
+fn end_by(signal: i32, path: &Path, is_ignored: bool) -> ExitStatus {
+    let ignoring = if is_ignored { format!("trap '' {signal}; ") } else { String::new() };
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", &format!("{ignoring}exec \"$0\" --exact stands_still_while_it_writes --nocapture")])
+        .arg(std::env::current_exe().unwrap())
+        .env("WICK_FILES_TEST", path)
+        .stdout(Stdio::piped());
+    if is_ignored {
+        command.env("WICK_FILES_SHORT", "1");
+    }
+    let mut child = command.spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut lines = lines.map(Result::unwrap).skip_while(|line| line != "writing");
+    assert_eq!(lines.next().as_deref(), Some("writing"));
+    assert_eq!(
+        fs::read_dir(path.parent().unwrap()).unwrap().count(),
+        2,
+        "the old file and the temporary one"
+    );
+    let sent = Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status();
+    assert!(sent.unwrap().success());
+    // A child that writes on needs a reader.
+    lines.for_each(drop);
+    child.wait().unwrap()
+}
+
+#[test]
+fn a_signal_leaves_no_temporary_file_and_ends_the_process() {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "old").unwrap();
+        assert_eq!(end_by(signal, &path, false).signal(), Some(signal));
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "signal {signal}");
+    }
+}
+
+/// `nohup` starts programs with `SIGHUP` ignored.
+#[test]
+fn an_ignored_signal_stays_ignored() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    fs::write(&path, "old").unwrap();
+    assert!(end_by(libc::SIGHUP, &path, true).success());
+    assert_eq!(fs::read(&path).unwrap().len(), 1 << 20);
+}

@@ -1,0 +1,187 @@
+//! What a write leaves: contents, modes, links, devices, and nothing where it fails.
+
+#![allow(clippy::unwrap_used)] // A test fails by panicking.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use tempfile::tempdir;
+use wick_files::{check_folder, write, write_all, write_with};
+
+fn names(folder: &Path) -> Vec<String> {
+    let name = |file: io::Result<fs::DirEntry>| file.unwrap().file_name().into_string().unwrap();
+    let mut names: Vec<String> = fs::read_dir(folder).unwrap().map(name).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn folders_are_made_and_files_replaced() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("a/b/file");
+    write(&path, b"one").unwrap();
+    write_with(&path, |out| out.write_all(b"two")).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"two");
+    assert_eq!(names(path.parent().unwrap()), ["file"]);
+}
+
+#[test]
+fn a_failed_write_leaves_the_old_file_and_nothing_else() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("file");
+    write(&path, b"old").unwrap();
+    let error = write_with(&path, |out| {
+        out.write_all(&vec![7; 1 << 20])?;
+        Err(io::Error::new(io::ErrorKind::StorageFull, "the disk is full"))
+    });
+    let expected = "the disk is full; free some space or choose another place";
+    assert_eq!(error.unwrap_err().to_string(), format!("cannot write '{}': {expected}", path.display()));
+    assert_eq!((fs::read(&path).unwrap(), names(folder.path())), (b"old".to_vec(), vec!["file".into()]));
+}
+
+#[test]
+fn of_several_files_all_are_written_or_none() {
+    let folder = tempdir().unwrap();
+    let [one, two] = ["one", "two"].map(|name| folder.path().join(name));
+    let files = [(one.clone(), b"1".to_vec()), (two.clone(), b"2".to_vec())];
+    fs::create_dir(&two).unwrap();
+    let error = write_all(&files).unwrap_err();
+    assert!(error.to_string().contains("two': it is a folder"), "{error}");
+    assert_eq!(names(folder.path()), ["two"]);
+    fs::remove_dir(&two).unwrap();
+    write_all(&files).unwrap();
+    assert_eq!((fs::read(one).unwrap(), fs::read(two).unwrap()), (b"1".to_vec(), b"2".to_vec()));
+}
+
+#[test]
+fn a_folder_is_checked_before_it_is_needed() {
+    let folder = tempdir().unwrap();
+    check_folder(folder.path().join("a/b")).unwrap();
+    assert_eq!(names(&folder.path().join("a/b")), [""; 0]);
+    write(folder.path().join("file"), b"").unwrap();
+    for error in [check_folder(folder.path().join("file/b")), write(folder.path().join("file/b/c"), b"")]
+        .map(Result::unwrap_err)
+    {
+        let text = error.to_string();
+        assert!(text.contains("file/b"), "{text}");
+        assert!(text.ends_with("a file stands where a folder is needed, choose another place"), "{text}");
+    }
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+    use std::process::Command;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o7777
+    }
+
+    /// Runs one test of this file in a process of its own, where `WICK_FILES_TEST` names a file.
+    fn child(umask: &str, path: &Path) {
+        let script = format!("umask {umask}; exec \"$0\" --exact unix::writes_where_it_is_told");
+        let status = Command::new("sh")
+            .args(["-c", &script])
+            .arg(std::env::current_exe().unwrap())
+            .env("WICK_FILES_TEST", path)
+            .stdout(std::process::Stdio::null())
+            .status();
+        assert!(status.unwrap().success());
+    }
+
+    /// The child of the tests below: writes a file and checks its mode on the way.
+    #[test]
+    fn writes_where_it_is_told() {
+        let Some(path) = std::env::var_os("WICK_FILES_TEST") else { return };
+        let path = Path::new(&path);
+        let old = path.exists().then(|| mode(path));
+        let folder = path.parent().unwrap();
+        write_with(path, |out| {
+            let temporary = names(folder).into_iter().find(|name| name.starts_with(".wick-")).unwrap();
+            let now = mode(&folder.join(temporary));
+            assert_eq!(now & !old.unwrap_or(0o666), 0, "the temporary file has mode {now:o}");
+            out.write_all(b"new")
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_new_file_has_the_mode_that_the_umask_leaves() {
+        for (umask, expected) in [("022", 0o644), ("077", 0o600), ("002", 0o664)] {
+            let folder = tempdir().unwrap();
+            let path = folder.path().join("file");
+            child(umask, &path);
+            assert_eq!(mode(&path), expected, "umask {umask}");
+        }
+    }
+
+    #[test]
+    fn an_old_file_keeps_its_mode_whatever_the_umask() {
+        for (umask, kept) in [("022", 0o600), ("000", 0o600), ("077", 0o664), ("022", 0o444)] {
+            let folder = tempdir().unwrap();
+            let path = folder.path().join("file");
+            fs::write(&path, "old").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(kept)).unwrap();
+            child(umask, &path);
+            assert_eq!((mode(&path), fs::read(&path).unwrap()), (kept, b"new".to_vec()), "umask {umask}");
+        }
+    }
+
+    #[test]
+    fn a_symbolic_link_stays_and_its_file_is_written() {
+        let folder = tempdir().unwrap();
+        let [link, file] = ["links/link", "files/file"].map(|name| folder.path().join(name));
+        for parent in [&link, &file].map(|path| path.parent().unwrap()) {
+            fs::create_dir(parent).unwrap();
+        }
+        symlink("../files/file", &link).unwrap();
+        // The link points to nothing at first.
+        for bytes in [b"one", b"two"] {
+            write(&link, bytes).unwrap();
+            assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+            assert!(fs::symlink_metadata(&file).unwrap().is_file());
+            assert_eq!(fs::read(&file).unwrap(), bytes);
+        }
+        let circle = folder.path().join("circle");
+        symlink("circle", &circle).unwrap();
+        assert!(write(&circle, b"").unwrap_err().to_string().contains("circle"));
+    }
+
+    #[test]
+    fn devices_and_pipes_are_written_into() {
+        write("/dev/null", b"nothing").unwrap();
+        assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+        let error = write("/dev/full", b"x").unwrap_err();
+        assert!(error.to_string().starts_with("cannot write '/dev/full': "), "{error}");
+
+        let folder = tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::read(pipe).unwrap()
+        });
+        write(&pipe, b"through").unwrap();
+        assert_eq!(reader.join().unwrap(), b"through");
+        assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
+        assert_eq!(names(folder.path()), ["pipe"]);
+    }
+
+    /// `--out /dev/stdout > file` writes into the file, which whoever opened it goes on writing to.
+    #[test]
+    fn an_open_file_is_written_into() {
+        use std::io::Write;
+        use std::os::fd::AsRawFd;
+
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("file");
+        let mut open = fs::OpenOptions::new().create(true).append(true).open(&path).unwrap();
+        open.write_all(b"before, ").unwrap();
+        write(format!("/dev/fd/{}", open.as_raw_fd()), b"within").unwrap();
+        open.write_all(b", after").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"before, within, after");
+    }
+}
