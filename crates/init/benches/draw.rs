@@ -1,5 +1,6 @@
-//! The drawing jobs, one run for each name read from stdin, its milliseconds on stdout: `benches/init.py` drives this
-//! and PyTorch in turn. By hand: `echo normal | cargo bench -q -p wick-init --bench draw`.
+//! Times the drawing of tensors: for each name of a job that it reads from stdin, it runs the job once and writes the
+//! milliseconds to stdout. `benches/init.py` runs this and PyTorch in turn. By hand:
+//! `echo normal | cargo bench -q -p wick-init --bench draw`.
 
 #![allow(missing_docs)] // A benchmark has no users but the script.
 
@@ -14,7 +15,7 @@ const COUNT: usize = 3_225_000;
 
 fn run(job: &str, round: u64) -> Option<Tensor> {
     let key = KeyedV1::new(round).key(job);
-    let keyed = |scheme: Initializer| scheme.tensor(key, COUNT, DType::F32, &Device::Cpu).ok();
+    let keyed = |initializer: Initializer| initializer.tensor(key, COUNT, DType::F32, &Device::Cpu).ok();
     match job {
         "normal" => keyed(Initializer::normal(1.0)),
         "uniform" => keyed(Initializer::uniform(1.0)),

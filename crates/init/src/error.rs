@@ -13,12 +13,14 @@ use crate::map::pattern::PatternError;
 #[non_exhaustive]
 pub enum Error {
     /// The shape has fewer than two dimensions, so fans are not defined for it.
-    #[error("shape {shape:?} has no fans: {scheme} needs a weight of two or more dimensions [out, in, …]")]
+    #[error(
+        "shape {shape:?} has no fans: {initializer} needs a weight of two or more dimensions [out, in, …]"
+    )]
     NoFans {
         /// The requested shape.
         shape: Vec<usize>,
         /// The initializer that needed the fans.
-        scheme: String,
+        initializer: String,
     },
     /// The shape does not fit the layout.
     #[error("shape {shape:?} does not fit the layout {layout}: it needs {needs}")]
@@ -31,12 +33,12 @@ pub enum Error {
         needs: &'static str,
     },
     /// The initializer cannot fill a tensor of this shape.
-    #[error("{scheme} cannot fill shape {shape:?}: it needs {needs}")]
+    #[error("{initializer} cannot fill shape {shape:?}: it needs {needs}")]
     Shape {
         /// The requested shape.
         shape: Vec<usize>,
         /// The initializer.
-        scheme: String,
+        initializer: String,
         /// The shapes that it fills, in words.
         needs: &'static str,
     },
@@ -135,14 +137,12 @@ pub enum Error {
         source: Option<io::Error>,
     },
     /// A file cannot be written.
-    #[error("cannot write '{}': {reason}", .path.display())]
+    #[error("{source}")]
     Write {
         /// The file.
         path: PathBuf,
-        /// The reason, in words.
-        reason: String,
-        /// The error of the operating system, if it is the reason.
-        source: Option<io::Error>,
+        /// The error of the operating system, whose text names the file.
+        source: io::Error,
     },
     /// A tensor was requested again with another shape, type or device.
     #[error("'{name}' was made {made} and is now asked for {asked}")]

@@ -65,7 +65,7 @@ impl Fans {
         let [first, second, kernel @ ..] = shape else {
             return Err(Error::NoFans {
                 shape: shape.to_vec(),
-                scheme: "an initializer that scales by fans".into(),
+                initializer: "an initializer that scales by fans".into(),
             });
         };
         layout.check(shape)?;

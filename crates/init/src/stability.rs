@@ -1,4 +1,4 @@
-//! Every scheme's bits from the keyed stream, in every type: fixed for ever.
+//! The bits of every initializer from the keyed stream, in every type, which are fixed for ever.
 
 use candle_core::{DType, Device};
 use half::{bf16, f16};
@@ -14,9 +14,9 @@ fn hash(words: impl Iterator<Item = u64>) -> u64 {
 
 /// The hashes in `f32`, `f64`, `bf16` and `f16`, of seed 42 and the name `w`.
 fn hashes(spec: &str, shape: &[usize]) -> [u64; 4] {
-    let scheme: Initializer = spec.parse().unwrap();
+    let initializer: Initializer = spec.parse().unwrap();
     [DType::F32, DType::F64, DType::BF16, DType::F16].map(|dtype| {
-        let drawn = scheme.tensor(KeyedV1::new(42).key("w"), shape, dtype, &Device::Cpu).unwrap();
+        let drawn = initializer.tensor(KeyedV1::new(42).key("w"), shape, dtype, &Device::Cpu).unwrap();
         let flat = drawn.flatten_all().unwrap();
         match dtype {
             DType::F32 => hash(flat.to_vec1::<f32>().unwrap().into_iter().map(|x| x.to_bits().into())),
@@ -38,7 +38,7 @@ fn table() -> impl Iterator<Item = (&'static str, Vec<usize>, [u64; 4])> {
     })
 }
 
-/// A change here is a change of everybody's weights: a line with **Values** in the CHANGELOG.
+/// A change of these bits changes the weights of all users; it needs a line with **Values** in the CHANGELOG.
 #[test]
 fn values_are_stable() {
     let wrong: Vec<String> = table()

@@ -14,7 +14,7 @@ use clap::{Parser, ValueEnum};
 use wick_bins::args::{Float, Spec};
 use wick_bins::failure::usage;
 use wick_bins::output::Format;
-use wick_bins::{failure, files, memory, output};
+use wick_bins::{failure, memory, output};
 use wick_init::{InitMap, Rule, presets};
 
 use report::InitWeights;
@@ -144,7 +144,7 @@ fn init_weights(args: Args) -> Result<()> {
     }
     let manifest = map.manifest()?;
     if let Some(path) = &args.out {
-        files::write(path, &tensors::serialized(&map)?)?;
+        map.save(path)?;
     }
     output::print(&InitWeights { manifest }, args.format)
 }

@@ -32,7 +32,7 @@ impl Initializer {
         layout.check(shape)?;
         let fan = |mode: FanMode| -> Result<f64, Error> {
             let fans = Fans::with_layout(shape, layout)
-                .map_err(|_| Error::NoFans { shape: shape.to_vec(), scheme: self.to_string() })?;
+                .map_err(|_| Error::NoFans { shape: shape.to_vec(), initializer: self.to_string() })?;
             let fan = mode.of(fans);
             // A tensor without elements may have a fan of 0, by which nothing can be divided; it draws nothing.
             Ok(if fan > 0.0 { fan } else { 1.0 })
@@ -80,7 +80,7 @@ impl Initializer {
                 _ => {
                     return Err(Error::Shape {
                         shape: shape.to_vec(),
-                        scheme: self.to_string(),
+                        initializer: self.to_string(),
                         needs: "a first dimension that is a multiple of the gates",
                     });
                 }

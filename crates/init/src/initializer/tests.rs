@@ -11,7 +11,7 @@ use crate::structures::sparse::SparseBy;
 
 /// Initializers of independent elements, compared with their formula for the variance, on a linear layer.
 #[test]
-fn schemes_have_their_std() {
+fn initializers_have_their_std() {
     let (fan_in, fan_out) = (800f64, 750f64);
     let cut = TRUNCATED_STD * TRUNCATED_STD;
     let cases = [
@@ -36,22 +36,23 @@ fn schemes_have_their_std() {
         (Initializer::SirenFirst, 1.0 / 3.0 / (fan_in * fan_in)),
         (Initializer::SirenHidden { omega: 30.0 }, 2.0 / fan_in / 900.0),
     ];
-    for (scheme, variance) in cases {
-        let std = scheme.std(&[750, 800]).unwrap().unwrap();
-        assert!((std * std - variance).abs() < 1e-14, "{scheme}: {}", std * std);
+    for (initializer, variance) in cases {
+        let std = initializer.std(&[750, 800]).unwrap().unwrap();
+        assert!((std * std - variance).abs() < 1e-14, "{initializer}: {}", std * std);
     }
     // Structured initializers with a standard deviation, compared with the mean square of the elements.
     let sparse = Initializer::sparse(0.31, 0.5, SparseBy::Column);
     let orthogonal = Initializer::orthogonal(2.0);
     let delta = Initializer::delta_orthogonal(3.0, Centre::Upper);
-    for (scheme, shape) in [(orthogonal, &[60, 7, 3][..]), (delta, &[80, 60, 3]), (sparse, &[10, 2000])] {
-        let drawn = scheme.tensor(KeyedV1::new(6).key("w"), shape, DType::F64, &Device::Cpu).unwrap();
+    for (initializer, shape) in [(orthogonal, &[60, 7, 3][..]), (delta, &[80, 60, 3]), (sparse, &[10, 2000])]
+    {
+        let drawn = initializer.tensor(KeyedV1::new(6).key("w"), shape, DType::F64, &Device::Cpu).unwrap();
         let got = drawn.sqr().unwrap().mean_all().unwrap().to_scalar::<f64>().unwrap().sqrt();
-        // The sparse one's 12,000 numbers that are not 0 by chance, within 3.1 %; the others exactly.
+        // The sparse weight has 12,000 random numbers that are not 0, so its bound is 3.1 %; the others are exact.
         let bound = if shape.len() == 2 { 4.1 / 24_000f64.sqrt() } else { 1e-12 };
-        let std = scheme.std(shape).unwrap().unwrap();
-        assert!((got / std - 1.0).abs() < bound, "{scheme}: {got} {std}");
-        assert!((got / (1.05 * std) - 1.0).abs() > bound, "{scheme}: the twin");
+        let std = initializer.std(shape).unwrap().unwrap();
+        assert!((got / std - 1.0).abs() < bound, "{initializer}: {got} {std}");
+        assert!((got / (1.05 * std) - 1.0).abs() > bound, "{initializer}: the twin");
     }
     assert_eq!(Initializer::zer_o().std(&[4, 4]).unwrap(), None);
     let convolution = Initializer::kaiming_normal().std(&[64, 3, 7, 7]).unwrap();
@@ -80,8 +81,8 @@ fn parameters_out_of_range_are_named() {
         (Initializer::forget_gate(nan), "value = NaN"),
         (Initializer::icnr(2, Initializer::normal(-1.0)), "std = -1"),
     ];
-    for (scheme, message) in cases {
-        let error = scheme.std(&[2, 2]).unwrap_err().to_string();
+    for (initializer, message) in cases {
+        let error = initializer.std(&[2, 2]).unwrap_err().to_string();
         assert!(error.starts_with(message), "{error}");
     }
     let error = Initializer::xavier_normal().std(&[5]).unwrap_err().to_string();
@@ -91,17 +92,18 @@ fn parameters_out_of_range_are_named() {
     );
 }
 
-/// Whatever the scheme: one without fans would pass otherwise.
+/// Every initializer checks the layout, also one that needs no fans.
 #[test]
 fn a_layout_that_does_not_fit_is_refused() {
-    for scheme in [Initializer::normal(1.0), Initializer::xavier_normal(), Initializer::zeros()] {
-        let error = scheme.std_with_layout(&[8, 3, 3, 3], WeightLayout::Embedding).unwrap_err().to_string();
-        assert!(error.contains("does not fit the layout embedding"), "{scheme}: {error}");
+    for initializer in [Initializer::normal(1.0), Initializer::xavier_normal(), Initializer::zeros()] {
         let error =
-            scheme.std_with_layout(&[6, 2], WeightLayout::Stacked { parts: 4 }).unwrap_err().to_string();
-        assert!(error.contains("a multiple of the parts"), "{scheme}: {error}");
+            initializer.std_with_layout(&[8, 3, 3, 3], WeightLayout::Embedding).unwrap_err().to_string();
+        assert!(error.contains("does not fit the layout embedding"), "{initializer}: {error}");
+        let error =
+            initializer.std_with_layout(&[6, 2], WeightLayout::Stacked { parts: 4 }).unwrap_err().to_string();
+        assert!(error.contains("a multiple of the parts"), "{initializer}: {error}");
     }
-    // A bias beside it has no layout.
+    // A layout does not apply to the bias of the same layer.
     assert!(Initializer::zeros().std_with_layout(&[6], WeightLayout::Stacked { parts: 4 }).is_ok());
 }
 
@@ -115,8 +117,8 @@ fn integers_are_refused() {
 #[test]
 fn infinite_weights_are_refused() {
     let key = KeyedV1::new(0).key("w");
-    let draw = |scheme: Initializer, dtype| scheme.tensor(key, (2, 2), dtype, &Device::Cpu);
-    for (scheme, dtype) in [
+    let draw = |initializer: Initializer, dtype| initializer.tensor(key, (2, 2), dtype, &Device::Cpu);
+    for (initializer, dtype) in [
         (Initializer::normal(1e38), DType::F32),
         (Initializer::normal(7000.0), DType::F16),
         (Initializer::uniform(1e39), DType::BF16),
@@ -125,7 +127,7 @@ fn infinite_weights_are_refused() {
         (Initializer::orthogonal(1e6), DType::F16),
         (Initializer::sparse(0.0, 1e5, SparseBy::Row), DType::F16),
     ] {
-        let error = draw(scheme, dtype).unwrap_err().to_string();
+        let error = draw(initializer, dtype).unwrap_err().to_string();
         assert!(error.contains(&format!("beyond the largest {}", dtype.as_str())), "{error}");
     }
     assert!(draw(Initializer::normal(1e38), DType::F64).is_ok());
@@ -140,31 +142,35 @@ fn infinite_weights_are_refused() {
     assert!(drawn.iter().all(|x| x.is_finite()));
 }
 
-/// Whatever the scheme, a layer without inputs or outputs gets its empty weight.
+/// Every initializer gives a layer without inputs or outputs an empty weight.
 #[test]
 fn empty_weights_are_drawn() {
     let key = KeyedV1::new(0).key("w");
-    for scheme in [Initializer::kaiming_normal(), Initializer::SirenFirst, Initializer::xavier_uniform()] {
+    for initializer in [Initializer::kaiming_normal(), Initializer::SirenFirst, Initializer::xavier_uniform()]
+    {
         for shape in [[5, 0], [0, 5], [0, 0]] {
-            let drawn = scheme.tensor(key, &shape, DType::F16, &Device::Cpu).unwrap();
-            assert_eq!(drawn.dims(), shape, "{scheme}");
+            let drawn = initializer.tensor(key, &shape, DType::F16, &Device::Cpu).unwrap();
+            assert_eq!(drawn.dims(), shape, "{initializer}");
         }
     }
 }
 
-/// The same scheme from a generator of rand's has the same distribution: n = 200,000, seed 5, alpha 1e-4 for
-/// the std (3.9 standard errors, kurtosis at most 3). Twin: a std 5 % off is outside.
+/// An initializer that draws from a generator of rand's has the same distribution: n = 200,000, seed 5, alpha 1e-4 for the
+/// std (3.9 standard errors, kurtosis at most 3). The twin, a std that is 5 % off, is outside.
 #[test]
 fn any_generator_will_do() {
-    for scheme in [Initializer::normal(0.5), Initializer::uniform(2.0), Initializer::truncated_normal(3.0)] {
+    for initializer in
+        [Initializer::normal(0.5), Initializer::uniform(2.0), Initializer::truncated_normal(3.0)]
+    {
         for dtype in [DType::F32, DType::F64] {
             let mut rng = KeyedV1::new(5).key("any").rng();
-            let drawn = scheme.tensor(RngSource::from_rng(&mut rng), 200_000, dtype, &Device::Cpu).unwrap();
+            let drawn =
+                initializer.tensor(RngSource::from_rng(&mut rng), 200_000, dtype, &Device::Cpu).unwrap();
             let values = drawn.to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap();
             let std = (values.iter().map(|x| x * x).sum::<f64>() / 200_000.0).sqrt();
             let bound = 3.9 / (2.0f64 * 200_000.0).sqrt();
-            let expected = scheme.std(&[200_000]).unwrap().unwrap();
-            assert!((std / expected - 1.0).abs() < bound, "{scheme} {dtype:?}: {std}");
+            let expected = initializer.std(&[200_000]).unwrap().unwrap();
+            assert!((std / expected - 1.0).abs() < bound, "{initializer} {dtype:?}: {std}");
             assert!((std / (1.05 * expected) - 1.0).abs() > bound);
         }
     }

@@ -49,8 +49,8 @@ impl InitMap {
         unused
     }
 
-    /// Writes the variables to a safetensors file, beside its place first and then renamed, so that no reader sees half of
-    /// it and a failure leaves what was there.
+    /// Saves the variables to a safetensors file, and makes its folder if it is missing. The file is written whole or not at
+    /// all, as by [`wick_files::write`]: a reader sees the old file or the new one, and a failure keeps the old one.
     ///
     /// ```
     /// use candle_core::{DType, Device};
@@ -72,18 +72,8 @@ impl InitMap {
     /// [`Error::Write`] if the file cannot be written, [`Error::Candle`] if a device cannot hand over the values.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
-        let error = |(reason, source)| Error::Write { path: path.to_owned(), reason, source };
-        let name = path.file_name().ok_or_else(|| error(("it has no name".into(), None)))?;
-        let beside = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
         let tensors = self.named_vars().into_iter().map(|(name, var)| (name, var.as_tensor().clone()));
-        let tensors = tensors.collect::<std::collections::HashMap<_, _>>();
-        let written = candle_core::safetensors::save(&tensors, &beside).map_err(|e| error(parts(e)));
-        let placed = written
-            .and_then(|()| std::fs::rename(&beside, path).map_err(|e| error((e.to_string(), Some(e)))));
-        if placed.is_err() {
-            // What is left of it, if anything is; the first failure is the one to tell.
-            let _ = std::fs::remove_file(&beside);
-        }
-        placed
+        let bytes = safetensors::serialize(tensors, None).map_err(candle_core::Error::from)?;
+        wick_files::write(path, &bytes).map_err(|source| Error::Write { path: path.to_owned(), source })
     }
 }

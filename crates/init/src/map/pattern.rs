@@ -133,10 +133,10 @@ impl FromStr for Pattern {
         }
         let parts: Vec<String> = name.split('.').map(str::to_owned).collect();
         if !name.is_empty() && parts.iter().any(String::is_empty) {
-            return Err(error("a part is empty: nothing between two dots, or beside the first or the last"));
+            return Err(error("a part is empty: before the first dot, after the last one, or between two"));
         }
         if parts.iter().any(|part| part.len() > 2 && part.contains("**")) {
-            return Err(error("`**` stands for whole parts between dots, `*` for characters of one"));
+            return Err(error("`**` stands for whole parts between dots, `*` for characters of one part"));
         }
         let shape = shape.map(|inside| {
             // `[]` matches a scalar.
@@ -258,8 +258,8 @@ mod tests {
     fn an_error_says_why_a_pattern_cannot_be_read() {
         for (pattern, part) in [
             ("", "it is empty"),
-            ("a..b", "nothing between two dots"),
-            ("a.", "beside the first or the last"),
+            ("a..b", "a part is empty"),
+            ("a.", "a part is empty: before the first dot, after the last one, or between two"),
             ("a**", "`**` stands for whole parts"),
             ("[3", "not closed"),
             ("[3] x", "not closed at the end"),

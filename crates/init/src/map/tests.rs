@@ -59,14 +59,14 @@ fn a_weight_without_a_hint_is_an_error_that_names_it() {
     let error = vb.pp("fc").get((2, 3), "weight").unwrap_err().to_string();
     assert!(error.contains("no initializer for 'fc.weight' [2, 3]"), "{error}");
     assert_eq!(values(&vb.get(3, "bias").unwrap()), [0.0; 3]);
-    // An RMS norm that asks for its scale without a hint would put out zeros.
+    // The outputs of an RMS norm that asks for its scale without a hint would be zeros.
     let error = vb.pp("norm").get(3, "weight").unwrap_err().to_string();
     assert!(error.contains("no initializer for 'norm.weight' [3]"), "{error}");
     let map = InitMap::new(7).with_default_init(Initializer::ones());
     let vb = map.var_builder(DType::F32, &Device::Cpu);
     assert_eq!(values(&vb.get((2, 3), "weight").unwrap()), [1.0; 6]);
     let scale = vb.get_with_hints((2, 1, 1), "scale", Init::Const(0.5)).unwrap();
-    assert_eq!(values(&scale), [0.5; 2], "what a layer asks for by value it gets");
+    assert_eq!(values(&scale), [0.5; 2], "a constant that a layer asks for takes precedence");
 }
 
 #[test]
@@ -75,7 +75,11 @@ fn a_name_is_one_variable() {
     let vb = map.var_builder(DType::F32, &Device::Cpu);
     let first = vb.get((2, 3), "weight").unwrap();
     map.vars()[0].set(&first.zeros_like().unwrap()).unwrap();
-    assert_eq!(values(&vb.get((2, 3), "weight").unwrap()), [0.0; 6], "training is seen by who asks again");
+    assert_eq!(
+        values(&vb.get((2, 3), "weight").unwrap()),
+        [0.0; 6],
+        "a later request gets the trained value"
+    );
 
     let error = vb.get((3, 2), "weight").unwrap_err().to_string();
     assert!(error.contains("'weight' was made [2, 3] f32") && error.contains("[3, 2] f32"), "{error}");
@@ -117,10 +121,13 @@ fn an_error_of_a_rule_names_the_tensor() {
     let vb = InitMap::new(7).with_rules([rule]).var_builder(DType::F32, &Device::Cpu);
     let error = vb.pp("norm").get(3, "weight").unwrap_err().to_string();
     assert!(error.contains("'norm.weight'") && error.contains("[3] has no fans"), "{error}");
+    let error = Error::NoSuchTensor("w".to_owned()).of_tensor("b");
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(error.to_string(), format!("'b': {source}"));
 }
 
 #[test]
-fn what_a_file_has_is_loaded_and_the_rest_is_drawn() {
+fn tensors_of_a_file_are_loaded_and_the_others_drawn() {
     let folder = std::env::temp_dir().join(format!("wick-init-map-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let path = folder.join("half.safetensors");
@@ -148,12 +155,14 @@ fn what_a_file_has_is_loaded_and_the_rest_is_drawn() {
         let error = InitMap::new(7).with_file(&path).unwrap_err().to_string();
         assert!(error.contains(&path.display().to_string()) && error.lines().count() == 1, "{error}");
     }
-    assert!(InitMap::new(7).with_file(folder.join("missing.safetensors")).is_err());
+    let error = InitMap::new(7).with_file(folder.join("missing.safetensors")).unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().downcast_ref::<std::io::Error>();
+    assert_eq!(source.unwrap().kind(), std::io::ErrorKind::NotFound);
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]
-fn the_manifest_says_what_was_meant_and_what_came() {
+fn the_manifest_has_the_expected_std_and_the_actual_one() {
     let rules = presets::mup(128.0).unwrap();
     let map = InitMap::new(7).with_rules(rules);
     let vb = map.var_builder(DType::F32, &Device::Cpu);
@@ -170,9 +179,9 @@ fn the_manifest_says_what_was_meant_and_what_came() {
     assert_eq!(weight.key.as_ref().map(String::len), Some(16));
 }
 
-/// torch.manual_seed(42); torch.rand(3) and torch.randn(16)[:4], whatever the tensors are called.
+/// torch.manual_seed(42); torch.rand(3) and torch.randn(16)[:4], for tensors of any names.
 #[test]
-fn one_generator_for_all_goes_by_the_order() {
+fn one_generator_for_all_tensors_depends_on_the_order() {
     let rules = [
         Rule::draw("first", Initializer::Uniform { low: 0.0, high: 1.0 }).unwrap(),
         Rule::draw("second", Initializer::normal(1.0)).unwrap(),
@@ -200,7 +209,7 @@ fn one_generator_for_all_goes_by_the_order() {
     assert_ne!(first, later);
 }
 
-/// In the folder of the test's name, which goes when the test ends.
+/// A folder that is removed when the test ends.
 struct Folder(std::path::PathBuf);
 
 impl Folder {
@@ -218,7 +227,7 @@ impl Drop for Folder {
 }
 
 #[test]
-fn what_is_loaded_keeps_its_rule() {
+fn a_loaded_tensor_keeps_its_rule() {
     let folder = Folder::new("loaded");
     let path = folder.0.join("w.safetensors");
     let build = |map: &InitMap| {
@@ -244,7 +253,7 @@ fn what_is_loaded_keeps_its_rule() {
     );
     assert_eq!((weight.init.as_str(), weight.expected_std, weight.key.as_ref()), ("", None, None));
 
-    // A vector has no fans to learn by.
+    // A vector has no fans, which this learning rate needs.
     let falling = LearningRate::InverseFanIn { base: 2.0 };
     let rules = [Rule::draw("**.bias", Initializer::ones()).unwrap().with_learning_rate(falling)];
     let loaded = InitMap::new(8).with_file(&path).unwrap().with_rules(rules);
@@ -252,7 +261,7 @@ fn what_is_loaded_keeps_its_rule() {
     let error = loaded.learning_rates().unwrap_err().to_string();
     assert!(error.starts_with("'fc.bias': shape [8] has no fans"), "{error}");
 
-    // The layout, too: of three projections stacked, the fans of one.
+    // The rule's layout applies, too: the fans are those of one of the stacked projections.
     let stacked =
         Rule::draw("**.weight", Initializer::ones()).unwrap().with_layout(WeightLayout::Stacked { parts: 2 });
     let loaded = InitMap::new(8).with_file(&path).unwrap().with_rules([stacked]);
@@ -273,7 +282,7 @@ fn a_checkpoint_in_shards() {
         path
     };
     let (first, second, again) = (save("1", &["a"]), save("2", &["b", "c"]), save("3", &["c"]));
-    assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 3, "nothing is left beside them");
+    assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 3, "no temporary file is left");
 
     let map = InitMap::new(2).with_file(first).unwrap().with_file(second).unwrap();
     let vb = map.var_builder(DType::F32, &Device::Cpu);
@@ -285,12 +294,15 @@ fn a_checkpoint_in_shards() {
     let error = map.with_file(again).unwrap_err().to_string();
     assert!(error.contains("an earlier file has 'c.bias' too"), "{error}");
 
-    let nowhere = folder.0.join("no").join("folder.safetensors");
-    let error = InitMap::new(1).save(&nowhere).unwrap_err().to_string();
-    assert!(error.starts_with("cannot write") && error.lines().count() == 1, "{error}");
+    // A folder stands where the file should be.
+    let error = InitMap::new(1).save(&folder.0).unwrap_err();
+    let text = error.to_string();
+    assert!(text.starts_with("cannot write") && text.lines().count() == 1, "{text}");
+    let source = std::error::Error::source(&error).unwrap().downcast_ref::<std::io::Error>();
+    assert_eq!(source.unwrap().kind(), std::io::ErrorKind::IsADirectory);
 }
 
-/// A PyTorch generator starts again in every map; one of rand's cannot, and is shared.
+/// A PyTorch generator restarts in every map; a generator of rand's cannot restart, and is shared.
 #[test]
 fn maps_of_a_clone_have_their_own_pytorch_generator() {
     let draw = |map: InitMap| values(&map.var_builder(DType::F32, &Device::Cpu).get(5, "w").unwrap());
@@ -306,7 +318,7 @@ fn maps_of_a_clone_have_their_own_pytorch_generator() {
 }
 
 #[test]
-fn norms_are_found_by_the_weight_beside_their_bias() {
+fn norms_are_found_by_the_shape_of_their_weight() {
     let map = InitMap::new(7).with_rules(presets::torch_defaults().unwrap()).strict();
     let vb = map.var_builder(DType::F32, &Device::Cpu);
     for name in ["bn1", "LayerNorm", "ln_1"] {
@@ -336,7 +348,7 @@ fn a_layer_beyond_the_depth_is_an_error() {
 #[test]
 fn advice_for_a_vector_is_a_rule() {
     let vb = InitMap::new(7).var_builder(DType::F32, &Device::Cpu);
-    // Behind the first line may be a backtrace.
+    // A backtrace may follow the first line.
     let error = |shape: &[usize]| {
         let error = vb.get(shape, "weight").unwrap_err().to_string();
         error.lines().next().unwrap().to_owned()
@@ -345,7 +357,7 @@ fn advice_for_a_vector_is_a_rule() {
     assert!(error(&[3, 3]).ends_with("name one with a rule or with InitMap::with_default_init"));
 }
 
-/// `?` on a pattern's error, where candle's error is what is returned.
+/// `?` converts a pattern's error to candle's error.
 #[test]
 fn errors_become_candles() {
     let build = || -> Result<InitMap> { Ok(InitMap::new(7).with_rules([Rule::hint("a..b")?])) };

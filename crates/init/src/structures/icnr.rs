@@ -69,7 +69,7 @@ impl Structure for Icnr {
     fn check_parameters(&self, shape: &[usize], layout: WeightLayout) -> Result<(), Error> {
         if matches!(&self.base, Initializer::Structured(base) if base.name() == "icnr") {
             let needs = "a base that draws one of each set, which an icnr is not";
-            return Err(Error::Shape { shape: shape.to_vec(), scheme: "icnr".into(), needs });
+            return Err(Error::Shape { shape: shape.to_vec(), initializer: "icnr".into(), needs });
         }
         if self.fits(shape) {
             self.base.check(&self.one_of_each(shape), layout)

@@ -120,9 +120,9 @@ mod tests {
 
     #[test]
     fn orthogonal_rows_or_columns() {
-        let scheme = Initializer::orthogonal(1.5);
+        let initializer = Initializer::orthogonal(1.5);
         for (rows, columns) in [(1, 1), (5, 5), (3, 40), (40, 3), (100, 70), (70, 100), (65, 65)] {
-            let matrix = filled(&scheme, &[rows, columns]);
+            let matrix = filled(&initializer, &[rows, columns]);
             let error = if rows <= columns {
                 gram_error(&matrix, columns, 1.5)
             } else {
@@ -130,7 +130,7 @@ mod tests {
             };
             assert!(error < 1e-13, "{rows}×{columns}: {error}");
         }
-        let convolution = filled(&scheme, &[8, 3, 3, 3]);
+        let convolution = filled(&initializer, &[8, 3, 3, 3]);
         assert!(gram_error(&convolution, 27, 1.5) < 1e-13);
         // The twin: a Gaussian matrix is not orthogonal.
         assert!(gram_error(&filled(&Initializer::normal(0.1), &[40, 100]), 100, 1.0) > 1e-3);
@@ -141,10 +141,11 @@ mod tests {
     #[test]
     fn orthogonal_is_haar() {
         let (n, draws) = (6, 3000);
-        let scheme = Initializer::orthogonal(1.0);
+        let initializer = Initializer::orthogonal(1.0);
         let fourth = |index: usize| {
             let mut source = RngSource::Keyed(KeyedV1::new(11).key(&format!("w{index}")));
-            let w = scheme.values(&mut source, &[n, n], WeightLayout::Plain, DType::F64).unwrap().into_f64();
+            let w =
+                initializer.values(&mut source, &[n, n], WeightLayout::Plain, DType::F64).unwrap().into_f64();
             w.iter().map(|x| x.powi(4)).sum::<f64>() / (n * n) as f64
         };
         let values: Vec<f64> = (0..draws).map(fourth).collect();

@@ -75,7 +75,7 @@ impl Structured {
         if self.0.fits(shape) {
             return Ok(());
         }
-        Err(Error::Shape { shape: shape.to_vec(), scheme: self.name(), needs: self.0.needs() })
+        Err(Error::Shape { shape: shape.to_vec(), initializer: self.name(), needs: self.0.needs() })
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the tests of all structured initializers share.
+//! Tests of all structured initializers, and functions that the tests of each one use.
 
 use candle_core::{DType, Device};
 
@@ -28,7 +28,7 @@ pub(super) fn gram_error(rows: &[f64], length: usize, gain: f64) -> f64 {
 #[test]
 fn a_tensor_without_elements_is_filled_with_nothing() {
     let base = Initializer::normal(1.0);
-    for scheme in [
+    for initializer in [
         Initializer::dirac(1),
         Initializer::delta_orthogonal(1.0, Centre::Upper),
         Initializer::orthogonal(1.0),
@@ -37,7 +37,7 @@ fn a_tensor_without_elements_is_filled_with_nothing() {
         Initializer::zer_o(),
     ] {
         for shape in [[4, 2, 0], [4, 0, 3], [0, 0, 3]] {
-            assert!(filled(&scheme, &shape).is_empty(), "{scheme} {shape:?}");
+            assert!(filled(&initializer, &shape).is_empty(), "{initializer} {shape:?}");
         }
     }
 }
@@ -64,9 +64,9 @@ fn shapes_that_cannot_be_filled_are_named() {
         ("keras.stft".parse().unwrap(), &[1, 1, 8]),
         (Initializer::icnr(2, icnr), &[16, 2, 3, 3]),
     ];
-    for (scheme, shape) in cases {
-        let error = scheme.std(shape).unwrap_err().to_string();
-        assert!(error.contains(&format!("cannot fill shape {shape:?}")), "{scheme}: {error}");
+    for (initializer, shape) in cases {
+        let error = initializer.std(shape).unwrap_err().to_string();
+        assert!(error.contains(&format!("cannot fill shape {shape:?}")), "{initializer}: {error}");
     }
     let of_identity = Initializer::icnr(2, Initializer::identity(1.0));
     let error = of_identity.std(&[4, 2, 3, 3]).unwrap_err().to_string();

@@ -8,7 +8,7 @@ use crate::structures::stft::{Scaling, Side, Window};
 
 #[test]
 fn what_is_written_reads_back() {
-    let schemes = [
+    let initializers = [
         Initializer::zeros(),
         Initializer::Constant(-0.125),
         Initializer::normal(1e-300),
@@ -36,8 +36,8 @@ fn what_is_written_reads_back() {
         Initializer::icnr(3, Initializer::orthogonal(2.0)),
         Initializer::zer_o(),
     ];
-    for scheme in schemes {
-        assert_eq!(scheme.to_string().parse::<Initializer>().unwrap(), scheme, "{scheme}");
+    for initializer in initializers {
+        assert_eq!(initializer.to_string().parse::<Initializer>().unwrap(), initializer, "{initializer}");
     }
 }
 
@@ -45,7 +45,7 @@ fn number() -> impl Strategy<Value = f64> {
     prop_oneof![-1e3..1e3, prop::num::f64::NORMAL, Just(0.0), Just(-0.0), Just(1.0), Just(-1.0)]
 }
 
-fn scheme() -> impl Strategy<Value = Initializer> {
+fn initializer() -> impl Strategy<Value = Initializer> {
     let distribution =
         prop::sample::select(Distribution::WORDS.map(|(_, distribution)| distribution).to_vec());
     let mode = prop::sample::select(FanMode::ALL.to_vec());
@@ -88,12 +88,12 @@ proptest! {
 
     /// Every initializer that can fill some shape reads back as it was, down to the signs of zeros.
     #[test]
-    fn whatever_can_be_drawn_reads_back(scheme in scheme()) {
+    fn whatever_can_be_drawn_reads_back(initializer in initializer()) {
         const SHAPES: [&[usize]; 6] = [&[8], &[8, 8], &[8, 1, 3], &[840, 2, 3], &[5040, 2], &[16, 1, 1, 1]];
-        if SHAPES.iter().any(|shape| scheme.std(shape).is_ok()) {
-            let text = scheme.to_string();
+        if SHAPES.iter().any(|shape| initializer.std(shape).is_ok()) {
+            let text = initializer.to_string();
             let read: Initializer = text.parse().map_err(|error: Error| TestCaseError::fail(error.to_string()))?;
-            prop_assert_eq!(read, scheme, "{}", text);
+            prop_assert_eq!(read, initializer, "{}", text);
         }
     }
 }
@@ -199,7 +199,7 @@ fn an_error_says_why_a_spec_cannot_be_read() {
 fn every_library_has_its_constructors() {
     use Distribution::{Normal, TruncatedNormal};
     let fan_in = FanMode::FanIn;
-    for (spec, scheme) in [
+    for (spec, initializer) in [
         ("torch.linear", torch::linear_default()),
         ("torch.uniform", torch::uniform(0.0, 1.0)),
         ("torch.normal", torch::normal(0.0, 1.0)),
@@ -235,7 +235,7 @@ fn every_library_has_its_constructors() {
         ("timm.variance_scaling", timm::variance_scaling(1.0, fan_in, Normal)),
         ("timm.lecun_normal", timm::lecun_normal()),
     ] {
-        assert_eq!(spec.parse::<Initializer>().unwrap(), scheme, "{spec}");
+        assert_eq!(spec.parse::<Initializer>().unwrap(), initializer, "{spec}");
     }
 }
 

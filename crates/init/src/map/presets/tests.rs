@@ -78,10 +78,10 @@ fn the_first_rule_of_each_tensor() {
     }
 }
 
-/// candle's own LSTM and GRU: every number within 1/√hidden, and some near it; a linear layer's rule would go
-/// to 1/√in for one weight, and leave the biases at zero.
+/// In candle's LSTM and GRU, every number is within 1/√hidden, and some are near it. The rule of a linear layer would allow
+/// 1/√in for one weight, and leave the biases at zero.
 #[test]
-fn recurrent_layers_start_as_pytorchs() {
+fn recurrent_layers_start_as_in_pytorch() {
     use candle_core::{DType, Device};
     let map = crate::map::InitMap::new(5).with_rules(torch_defaults().unwrap());
     let vb = map.var_builder(DType::F32, &Device::Cpu);
@@ -101,7 +101,7 @@ fn every_name_is_a_preset() {
     assert!(by_name("gpt7", 2, 64.0).is_none());
 }
 
-/// One list for all: what is an embedding to one preset is one to the others.
+/// All presets take the same tensors for embeddings.
 #[test]
 fn embeddings_are_the_same_to_every_preset() {
     let embeddings = [

@@ -110,8 +110,8 @@ mod tests {
     use candle_core::Device;
 
     fn truncated(std: f64, low: f64, high: f64) -> Result<Vec<f64>, Error> {
-        let scheme = Initializer::TruncatedNormal { mean: 0.0, std, low, high };
-        let drawn = scheme.tensor(&mut TorchRng::new(1), 500, DType::F64, &Device::Cpu)?;
+        let initializer = Initializer::TruncatedNormal { mean: 0.0, std, low, high };
+        let drawn = initializer.tensor(&mut TorchRng::new(1), 500, DType::F64, &Device::Cpu)?;
         Ok(drawn.to_vec1()?)
     }
 
