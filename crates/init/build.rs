@@ -1,5 +1,5 @@
-//! With the feature `cuda`, compiles the stream in `cuda` to PTX without fused operations; the driver compiles the PTX for
-//! its GPU.
+//! With the feature `cuda`, compiles the stream in `cuda` to PTX without fused operations; the driver
+//! compiles the PTX for its GPU.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=cuda");

@@ -21,8 +21,8 @@ fn section(name: &str) -> &'static str {
     CATALOGUE.split("\n## ").find(|section| section.contains(&anchor)).unwrap()
 }
 
-/// The table translates the names of other libraries. So it must have each name that begins with a library's, and each name
-/// whose section in the catalogue names a library.
+/// The table translates the names of other libraries. So it must have each name that begins with a library's,
+/// and each name whose section in the catalogue names a library.
 #[test]
 fn the_page_of_initializers_has_every_name_with_a_counterpart() {
     let linked = linked();

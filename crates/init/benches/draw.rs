@@ -1,6 +1,9 @@
-//! Times the drawing of tensors: for each name of a job that it reads from stdin, it runs the job once and writes the
-//! milliseconds to stdout. `benches/init.py` runs this and PyTorch in turn. By hand:
-//! `echo normal | cargo bench -q -p wick-init --bench draw`.
+//! Times the drawing of tensors: for each name of a job that it reads from stdin, it runs the job once and
+//! writes the milliseconds to stdout. `benches/init.py` runs this and PyTorch in turn. By hand:
+//!
+//! ```sh
+//! echo normal | cargo bench -q -p wick-init --bench draw
+//! ```
 
 #![allow(missing_docs)] // A benchmark has no users but the script.
 

@@ -1,5 +1,5 @@
-// The keyed stream (src/rng/keyed): Philox4x32-10, uniform, normal and truncated normal, the same bits as on a CPU. Compile
-// it without fused multiplications and additions, fast division or approximate square roots.
+// The keyed stream (src/rng/keyed): Philox4x32-10, uniform, normal and truncated normal, the same bits as on
+// a CPU. Compile it without fused multiplications and additions, fast division or approximate square roots.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
@@ -175,7 +175,8 @@ __device__ inline double ratio(const double (&top)[8], const double (&bottom)[8]
     return p / q;
 }
 
-// The inverse of the standard normal distribution function, as in src/rng/keyed/truncated.rs (Wichura 1988, AS 241).
+// The inverse of the standard normal distribution function, as in src/rng/keyed/truncated.rs (Wichura 1988,
+// AS 241).
 __device__ inline double normal_quantile(double p) {
     const double A[8] = {
         2.5090809287301227e3, 33430.57558358813, 6.72657709270087e4, 4.592195393154987e4, 1.373169376550946e4,
@@ -250,7 +251,8 @@ __device__ inline void store(double *p, double x) { *p = x; }
 __device__ inline void store(__nv_bfloat16 *p, float x) { *p = __float2bfloat16_rn(x); }
 __device__ inline void store(__half *p, float x) { *p = __float2half_rn(x); }
 
-// A thread takes the four words of one block of Philox, which are elements of a group of 64 that are 16 apart.
+// A thread takes the four words of one block of Philox, which are elements of a group of 64 that are 16
+// apart.
 template <class F, class W, class T, class D>
 __device__ void draw(const Key &key, const D &distribution, T *out, u64 count) {
     auto four = [&](u64 block, F(&drawn)[4]) {

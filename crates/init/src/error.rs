@@ -8,7 +8,8 @@ use candle_core::DType;
 use crate::layout::WeightLayout;
 use crate::map::pattern::PatternError;
 
-/// An error of this crate. The text of each variant names the condition that does not hold and what to do about it.
+/// An error of this crate. The text of each variant names the condition that does not hold and what to do
+/// about it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -53,10 +54,7 @@ pub enum Error {
         range: &'static str,
     },
     /// The text names no known initializer.
-    #[error(
-        "unknown initializer '{name}'{}; known: {known}",
-        if .similar.is_empty() { String::new() } else { format!(" (did you mean {}?)", .similar.join(" or ")) }
-    )]
+    #[error("unknown initializer '{name}'{}; known: {known}", suggestion(.similar))]
     UnknownInitializer {
         /// The name that was read.
         name: String,
@@ -160,6 +158,11 @@ pub enum Error {
     /// candle could not make or move a tensor.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+}
+
+/// A question in parentheses, if there are similar names.
+fn suggestion(similar: &[&str]) -> String {
+    if similar.is_empty() { String::new() } else { format!(" (did you mean {}?)", similar.join(" or ")) }
 }
 
 impl Error {

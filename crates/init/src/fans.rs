@@ -3,8 +3,8 @@
 use crate::error::Error;
 use crate::layout::WeightLayout;
 
-/// The number of terms that make one output of a weight, and the number of outputs that one input goes into. Fans can
-/// be fractions: a stride divides them.
+/// The number of terms that make one output of a weight, and the number of outputs that one input goes into.
+/// Fans can be fractions: a stride divides them.
 ///
 /// ```
 /// use wick_init::{Fans, WeightLayout};
@@ -26,8 +26,8 @@ pub struct Fans {
 }
 
 impl WeightLayout {
-    /// Returns an error if a weight of this shape, of two or more dimensions, does not fit this layout. A vector (a bias,
-    /// say) fits every layout.
+    /// Returns an error if a weight of this shape, of two or more dimensions, does not fit this layout. A
+    /// vector (a bias, say) fits every layout.
     pub(crate) fn check(self, shape: &[usize]) -> Result<(), Error> {
         let [first, _, kernel @ ..] = shape else { return Ok(()) };
         let divides = |count: usize| first.checked_rem(count) == Some(0);
@@ -59,8 +59,8 @@ impl Fans {
     /// The fans of a weight of this layout.
     ///
     /// # Errors
-    /// [`Error::NoFans`] for fewer than two dimensions, [`Error::WeightLayout`] for groups, parts or strides that do not
-    /// divide the first dimension, and for an embedding of more than two dimensions.
+    /// [`Error::NoFans`] for fewer than two dimensions, [`Error::WeightLayout`] for groups, parts or strides
+    /// that do not divide the first dimension, and for an embedding of more than two dimensions.
     pub fn with_layout(shape: &[usize], layout: WeightLayout) -> Result<Self, Error> {
         let [first, second, kernel @ ..] = shape else {
             return Err(Error::NoFans {

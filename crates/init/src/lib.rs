@@ -1,15 +1,17 @@
 //! Initial weights for any candle model: seeded, and the same bits on every device and thread count.
 //!
-//! - [`Initializer`]: all initializers; the named ones are a few lines over one core. Where libraries disagree, [`torch`],
-//!   [`jax`], [`keras`] and [`timm`] have each one's convention. The [`catalogue`] has a section on each.
+//! - [`Initializer`]: all initializers; the named ones are a few lines over one core. Where libraries
+//!   disagree, [`torch`], [`jax`], [`keras`] and [`timm`] have each one's convention. The [`catalogue`] has a
+//!   section on each.
 //! - [`Fans`]: the number of inputs and outputs that a weight of a given shape connects.
-//! - [`KeyedV1`]: seeded streams of random numbers. The values of a tensor depend on the seed and its full name only.
-//! - [`RngSource`]: where random numbers come from: a key, PyTorch's CPU generator to the bit ([`torch::TorchRng`]), or
-//!   any generator of `rand`'s.
+//! - [`KeyedV1`]: seeded streams of random numbers. The values of a tensor depend on the seed and its full
+//!   name only.
+//! - [`RngSource`]: where random numbers come from: a key, PyTorch's CPU generator to the bit
+//!   ([`torch::TorchRng`]), or any generator of `rand`'s.
 //! - [`InitMap`]: the backend that gives any candle model its weights through a plain
 //!   [`VarBuilder`](candle_nn::VarBuilder), and keeps the variables to train.
-//! - [`Rule`]s choose the initializers of tensors by [`Pattern`]s on names and shapes; [`presets`] are the rules of whole
-//!   libraries and models; a [`Manifest`] records what each tensor was initialized from.
+//! - [`Rule`]s choose the initializers of tensors by [`Pattern`]s on names and shapes; [`presets`] are the
+//!   rules of whole libraries and models; a [`Manifest`] records what each tensor was initialized from.
 //!
 //! An unmodified candle layer with Xavier weights, whatever else the model has and in whatever order it is
 //! built:

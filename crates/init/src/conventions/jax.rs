@@ -1,5 +1,5 @@
-//! JAX's conventions (`jax.nn.initializers`): its normal initializers are cut off at two standard deviations and corrected,
-//! so that the elements have the intended standard deviation.
+//! JAX's conventions (`jax.nn.initializers`): its normal initializers are cut off at two standard deviations
+//! and corrected, so that the elements have the intended standard deviation.
 
 use crate::fans::FanMode;
 use crate::initializer::Initializer;
@@ -38,8 +38,8 @@ pub fn uniform(scale: f64) -> Initializer {
     Initializer::Uniform { low: 0.0, high: scale }
 }
 
-/// `truncated_normal(stddev, lower, upper)`: cut at `lower` and `upper` times the stddev (JAX's defaults are ±2) and *not*
-/// corrected; cut at ±2, the elements have a standard deviation of `.87962566 stddev`.
+/// `truncated_normal(stddev, lower, upper)`: cut at `lower` and `upper` times the stddev (JAX's defaults are
+/// ±2) and *not* corrected; cut at ±2, the elements have a standard deviation of `.87962566 stddev`.
 ///
 /// ```
 /// let half = wick_init::jax::truncated_normal(2.0, 0.0, 3.0);

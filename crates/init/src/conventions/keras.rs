@@ -1,6 +1,6 @@
-//! Keras' conventions (`keras.initializers`): the normal initializers are JAX's; the plain ones have other default standard
-//! deviations. Keras' `VarianceScaling` calls [`Distribution::TruncatedNormal`] `normal`, and [`Distribution::Normal`]
-//! `untruncated_normal`.
+//! Keras' conventions (`keras.initializers`): the normal initializers are JAX's; the plain ones have other
+//! default standard deviations. Keras' `VarianceScaling` calls [`Distribution::TruncatedNormal`] `normal`,
+//! and [`Distribution::Normal`] `untruncated_normal`.
 
 pub use super::jax::{
     glorot_normal, glorot_uniform, he_normal, he_uniform, lecun_normal, lecun_uniform, variance_scaling,

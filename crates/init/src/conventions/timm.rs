@@ -30,8 +30,8 @@ pub fn trunc_normal(std: f64) -> Initializer {
     Initializer::TruncatedNormal { mean: 0.0, std, low: -2.0, high: 2.0 }
 }
 
-/// `trunc_normal_tf_(mean, std, a, b)`: TensorFlow's, with the bounds (timm's defaults are ±2) in units of the std around the
-/// mean.
+/// `trunc_normal_tf_(mean, std, a, b)`: TensorFlow's, with the bounds (timm's defaults are ±2) in units of
+/// the std around the mean.
 ///
 /// ```
 /// let cut = wick_init::timm::trunc_normal_tf(1.0, 0.5, -1.0, 3.0);

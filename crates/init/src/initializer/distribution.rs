@@ -5,8 +5,8 @@
 pub enum Distribution {
     /// `N(0, σ²)`.
     Normal,
-    /// `N(0, s²)` cut off at `±2s`, with `s = σ/0.87962566103423978` so that the elements have the standard deviation `σ`:
-    /// JAX and Keras draw from this one.
+    /// `N(0, s²)` cut off at `±2s`, with `s = σ/0.87962566103423978` so that the elements have the standard
+    /// deviation `σ`: JAX and Keras draw from this one.
     TruncatedNormal,
     /// `U(-√3 σ, √3 σ)`.
     Uniform,

@@ -11,8 +11,8 @@ use crate::rng::RngSource;
 use crate::rng::values::Values;
 
 impl Initializer {
-    /// Returns the expected standard deviation of the elements of a tensor of this shape; of an orthogonal or sparse weight,
-    /// over all of its elements. `None` for the other structured initializers.
+    /// Returns the expected standard deviation of the elements of a tensor of this shape; of an orthogonal or
+    /// sparse weight, over all of its elements. `None` for the other structured initializers.
     ///
     /// ```
     /// use wick_init::Initializer;
@@ -41,8 +41,8 @@ impl Initializer {
         })
     }
 
-    /// Returns the law of a weight `[out, in]`, if a signal that goes through the weight depends on this law alone: that
-    /// needs mean 0 and no other structure than orthogonality. `None` for all other weights.
+    /// Returns the law of a weight `[out, in]`, if a signal that goes through the weight depends on this law
+    /// alone: that needs mean 0 and no other structure than orthogonality. `None` for all other weights.
     ///
     /// ```
     /// use wick_init::Initializer;
@@ -67,14 +67,15 @@ impl Initializer {
         })
     }
 
-    /// Draws a tensor from a [`Key`](crate::Key), whose element `i` (row-major) then depends on the key and on `i` alone, or
-    /// from another [`RngSource`]. `f64` is drawn in `f64`, the other types in `f32`, and rounded once.
+    /// Draws a tensor from a [`Key`](crate::Key), whose element `i` (row-major) then depends on the key and
+    /// on `i` alone, or from another [`RngSource`]. `f64` is drawn in `f64`, the other types in `f32`, and
+    /// rounded once.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a parameter out of range, [`Error::NoFans`] if the initializer needs fans and the shape has
-    /// none, [`Error::WeightLayout`] if the shape does not fit the layout, [`Error::Shape`] if the initializer cannot fill
-    /// the shape, [`Error::Overflow`] if a weight would be infinite, [`Error::Type`] for a type that is not floating point,
-    /// [`Error::Candle`] if the device refuses.
+    /// [`Error::Parameter`] for a parameter out of range, [`Error::NoFans`] if the initializer needs fans and
+    /// the shape has none, [`Error::WeightLayout`] if the shape does not fit the layout, [`Error::Shape`] if
+    /// the initializer cannot fill the shape, [`Error::Overflow`] if a weight would be infinite,
+    /// [`Error::Type`] for a type that is not floating point, [`Error::Candle`] if the device refuses.
     pub fn tensor<'a>(
         &self,
         source: impl Into<RngSource<'a>>,
@@ -123,8 +124,8 @@ impl Initializer {
         self.plan(shape, layout)?.check_shape(shape)
     }
 
-    /// Draws the elements of a tensor that has some and whose shape has been checked. Those of a structured initializer are
-    /// not checked against the type.
+    /// Draws the elements of a tensor that has some and whose shape has been checked. Those of a structured
+    /// initializer are not checked against the type.
     pub(crate) fn values(
         &self,
         source: &mut RngSource,

@@ -16,12 +16,13 @@ use distribution::Distribution;
 
 /// The initial values of a tensor.
 ///
-/// The named initializers ([`xavier_normal`](Self::xavier_normal), [`kaiming_uniform`](Self::kaiming_uniform) …) are
-/// constructors of [`VarianceScaling`](Self::VarianceScaling), and the structured ones
-/// ([`orthogonal`](Self::orthogonal), [`dirac`](Self::dirac) …) are constructors of [`Structured`](Self::Structured).
-/// Where libraries disagree on what a name means, the modules [`torch`](crate::torch), [`jax`](crate::jax),
-/// [`keras`](crate::keras) and [`timm`](crate::timm) have each library's convention. An initializer can be read from text,
-/// a SPEC: see [`Initializer::from_str`](#impl-FromStr-for-Initializer).
+/// The named initializers ([`xavier_normal`](Self::xavier_normal), [`kaiming_uniform`](Self::kaiming_uniform)
+/// …) are constructors of [`VarianceScaling`](Self::VarianceScaling), and the structured ones
+/// ([`orthogonal`](Self::orthogonal), [`dirac`](Self::dirac) …) are constructors of
+/// [`Structured`](Self::Structured). Where libraries disagree on what a name means, the modules
+/// [`torch`](crate::torch), [`jax`](crate::jax), [`keras`](crate::keras) and [`timm`](crate::timm) have each
+/// library's convention. An initializer can be read from text, a SPEC: see
+/// [`Initializer::from_str`](#impl-FromStr-for-Initializer).
 ///
 /// ```
 /// use candle_core::{DType, Device};
@@ -52,8 +53,9 @@ pub enum Initializer {
         /// The upper bound.
         high: f64,
     },
-    /// `N(mean, std²)` cut off outside `[low, high]`; `std ≥ 0`, `low ≤ high`. The `std` is the one *before* the cut, and
-    /// the bounds are absolute, as in `torch.nn.init.trunc_normal_`; the standard deviation of the elements is smaller.
+    /// `N(mean, std²)` cut off outside `[low, high]`; `std ≥ 0`, `low ≤ high`. The `std` is the one *before*
+    /// the cut, and the bounds are absolute, as in `torch.nn.init.trunc_normal_`; the standard deviation of
+    /// the elements is smaller.
     TruncatedNormal {
         /// The mean before the cut.
         mean: f64,
@@ -64,8 +66,8 @@ pub enum Initializer {
         /// The upper bound.
         high: f64,
     },
-    /// Mean 0 and `Var W = scale / fan`, `scale ≥ 0`: the core of the Xavier, Kaiming and LeCun initializers. This is the
-    /// variance of the elements for every distribution.
+    /// Mean 0 and `Var W = scale / fan`, `scale ≥ 0`: the core of the Xavier, Kaiming and LeCun initializers.
+    /// This is the variance of the elements for every distribution.
     VarianceScaling {
         /// The variance times the fan; the square of what PyTorch calls gain.
         scale: f64,

@@ -144,8 +144,8 @@ impl Initializer {
         Self::VarianceScaling { scale: 1.0, mode: FanMode::FanIn, distribution: Distribution::Uniform }
     }
 
-    /// The same initializer with `Var W = gain²/fan`, or with that gain if it is a structured one that has a gain. All other
-    /// initializers stay as they are.
+    /// The same initializer with `Var W = gain²/fan`, or with that gain if it is a structured one that has a
+    /// gain. All other initializers stay as they are.
     ///
     /// ```
     /// use wick_init::Initializer;
@@ -168,7 +168,8 @@ impl Initializer {
         }
     }
 
-    /// The same initializer, divided by another fan. Initializers that do not scale by a fan stay as they are.
+    /// The same initializer, divided by another fan. Initializers that do not scale by a fan stay as they
+    /// are.
     ///
     /// ```
     /// use wick_init::{FanMode, Initializer};
@@ -186,7 +187,8 @@ impl Initializer {
         }
     }
 
-    /// The same initializer with another distribution. Initializers that are not given by a variance stay as they are.
+    /// The same initializer with another distribution. Initializers that are not given by a variance stay as
+    /// they are.
     ///
     /// ```
     /// use wick_init::{Distribution, Initializer, jax};

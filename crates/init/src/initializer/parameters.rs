@@ -17,8 +17,8 @@ pub(crate) type Reader = fn(&mut Parameters) -> Result<Initializer, Error>;
 /// Finds the reader of a name.
 type Find = fn(&str) -> Result<Reader, Error>;
 
-/// The `key=value` pairs that follow the name in a SPEC. Readers remove the pairs that they use; a pair that is left over
-/// is an error.
+/// The `key=value` pairs that follow the name in a SPEC. Readers remove the pairs that they use; a pair that
+/// is left over is an error.
 pub(crate) struct Parameters<'a> {
     spec: &'a str,
     pairs: Vec<(&'a str, &'a str)>,
@@ -94,7 +94,8 @@ impl<'a> Parameters<'a> {
         }
     }
 
-    /// A normal cut off at `low=` and `high=`, which are in standard deviations before the cut; by default -2 and 2.
+    /// A normal cut off at `low=` and `high=`, which are in standard deviations before the cut; by default -2
+    /// and 2.
     pub(crate) fn cut(
         &mut self,
         (mean, std): (f64, f64),
@@ -175,7 +176,8 @@ impl<'a> Parameters<'a> {
         gain.map(|gain| check("gain", gain, gain >= 0.0, "finite and not negative")).transpose()
     }
 
-    /// `gain=`: a number, an activation, whose gain is computed, or `torch.` and an activation of PyTorch's table.
+    /// `gain=`: a number, an activation, whose gain is computed, or `torch.` and an activation of PyTorch's
+    /// table.
     pub(crate) fn gain(&mut self) -> Result<Option<f64>, Error> {
         let Some(text) = self.take("gain") else { return Ok(None) };
         if let Some(name) = text.strip_prefix("torch.") {

@@ -34,7 +34,8 @@ impl Initializer {
             let fans = Fans::with_layout(shape, layout)
                 .map_err(|_| Error::NoFans { shape: shape.to_vec(), initializer: self.to_string() })?;
             let fan = mode.of(fans);
-            // A tensor without elements may have a fan of 0, by which nothing can be divided; it draws nothing.
+            // A tensor without elements may have a fan of 0, by which nothing can be divided; it draws
+            // nothing.
             Ok(if fan > 0.0 { fan } else { 1.0 })
         };
         let symmetric = |bound: f64| Law::Uniform { low: -bound, high: bound };

@@ -48,7 +48,8 @@ fn initializers_have_their_std() {
     {
         let drawn = initializer.tensor(KeyedV1::new(6).key("w"), shape, DType::F64, &Device::Cpu).unwrap();
         let got = drawn.sqr().unwrap().mean_all().unwrap().to_scalar::<f64>().unwrap().sqrt();
-        // The sparse weight has 12,000 random numbers that are not 0, so its bound is 3.1 %; the others are exact.
+        // The sparse weight has 12,000 random numbers that are not 0, so its bound is 3.1 %; the others are
+        // exact.
         let bound = if shape.len() == 2 { 4.1 / 24_000f64.sqrt() } else { 1e-12 };
         let std = initializer.std(shape).unwrap().unwrap();
         assert!((got / std - 1.0).abs() < bound, "{initializer}: {got} {std}");
@@ -155,8 +156,8 @@ fn empty_weights_are_drawn() {
     }
 }
 
-/// An initializer that draws from a generator of rand's has the same distribution: n = 200,000, seed 5, alpha 1e-4 for the
-/// std (3.9 standard errors, kurtosis at most 3). The twin, a std that is 5 % off, is outside.
+/// An initializer that draws from a generator of rand's has the same distribution: n = 200,000, seed 5, alpha
+/// 1e-4 for the std (3.9 standard errors, kurtosis at most 3). The twin, a std that is 5 % off, is outside.
 #[test]
 fn any_generator_will_do() {
     for initializer in

@@ -5,7 +5,7 @@
 pub struct WeightLaw {
     /// The variance of an element.
     pub variance: f64,
-    /// Whether rows or columns, whichever are fewer, are orthogonal and of equal length. Otherwise the elements are
-    /// independent.
+    /// Whether rows or columns, whichever are fewer, are orthogonal and of equal length. Otherwise the
+    /// elements are independent.
     pub orthogonal: bool,
 }

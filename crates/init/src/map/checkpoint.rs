@@ -8,7 +8,8 @@ use candle_core::Device;
 use super::InitMap;
 use crate::error::Error;
 
-/// The first line of an error of candle's (a backtrace may follow), and the error of the operating system in it.
+/// The first line of an error of candle's (a backtrace may follow), and the error of the operating system in
+/// it.
 fn parts(error: candle_core::Error) -> (String, Option<io::Error>) {
     fn io_error(error: candle_core::Error) -> Option<io::Error> {
         match error {
@@ -23,12 +24,13 @@ fn parts(error: candle_core::Error) -> (String, Option<io::Error>) {
 }
 
 impl InitMap {
-    /// Loads the tensors of a safetensors file, in addition to those of earlier calls, so that the shards of a model can be
-    /// loaded one by one. If a tensor has another shape or type than the model asks for, the request is an error.
+    /// Loads the tensors of a safetensors file, in addition to those of earlier calls, so that the shards of
+    /// a model can be loaded one by one. If a tensor has another shape or type than the model asks for, the
+    /// request is an error.
     ///
     /// # Errors
-    /// [`Error::File`] if the file does not exist, is truncated, is no safetensors file, or has a tensor that an earlier
-    /// file has too.
+    /// [`Error::File`] if the file does not exist, is truncated, is no safetensors file, or has a tensor that
+    /// an earlier file has too.
     pub fn with_file(self, path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let error = |(reason, source)| Error::File { path: path.to_owned(), reason, source };
@@ -39,8 +41,8 @@ impl InitMap {
         Ok(self.with(|settings| settings.file.extend(file)))
     }
 
-    /// The tensors of the files that no model has asked for so far, in the order of their names; they may belong to another
-    /// model.
+    /// The tensors of the files that no model has asked for so far, in the order of their names; they may
+    /// belong to another model.
     pub fn unused_tensors(&self) -> Vec<String> {
         let vars = self.lock();
         let mut unused: Vec<String> =
@@ -49,8 +51,9 @@ impl InitMap {
         unused
     }
 
-    /// Saves the variables to a safetensors file, and makes its folder if it is missing. The file is written whole or not at
-    /// all, as by [`wick_files::write`]: a reader sees the old file or the new one, and a failure keeps the old one.
+    /// Saves the variables to a safetensors file, and makes its folder if it is missing. The file is written
+    /// whole or not at all, as by [`wick_files::write`]: a reader sees the old file or the new one, and a
+    /// failure keeps the old one.
     ///
     /// ```
     /// use candle_core::{DType, Device};
@@ -69,7 +72,8 @@ impl InitMap {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Write`] if the file cannot be written, [`Error::Candle`] if a device cannot hand over the values.
+    /// [`Error::Write`] if the file cannot be written, [`Error::Candle`] if a device cannot hand over the
+    /// values.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
         let tensors = self.named_vars().into_iter().map(|(name, var)| (name, var.as_tensor().clone()));

@@ -9,8 +9,8 @@ use super::{Entry, InitMap};
 use crate::error::Error;
 use crate::fans::Fans;
 
-/// A record of what each tensor was initialized from. It serializes to the JSON of `init-weights`, and `Display` writes it
-/// as a table.
+/// A record of what each tensor was initialized from. It serializes to the JSON of `init-weights`, and
+/// `Display` writes it as a table.
 ///
 /// ```
 /// use candle_core::{DType, Device};
@@ -42,8 +42,8 @@ pub struct ManifestEntry {
     pub dtype: &'static str,
     /// Whether the tensor was drawn or loaded.
     pub origin: Origin,
-    /// The pattern of the first rule that matches, or `weights` (the map's default initializer), or `hint`; empty for a
-    /// loaded tensor that no rule matches.
+    /// The pattern of the first rule that matches, or `weights` (the map's default initializer), or `hint`;
+    /// empty for a loaded tensor that no rule matches.
     pub rule: String,
     /// The initializer, as a SPEC; empty for a loaded tensor.
     pub init: String,
@@ -51,14 +51,15 @@ pub struct ManifestEntry {
     pub fan_in: Option<f64>,
     /// The fan_out; `None` if the shape has no fans.
     pub fan_out: Option<f64>,
-    /// The standard deviation that the initializer gives; `None` for a loaded tensor, and for a structured initializer
-    /// whose elements have none.
+    /// The standard deviation that the initializer gives; `None` for a loaded tensor, and for a structured
+    /// initializer whose elements have none.
     pub expected_std: Option<f64>,
     /// The standard deviation of the elements as they are now; `None` without elements.
     pub std: Option<f64>,
     /// The factor for the learning rate.
     pub learning_rate: f64,
-    /// The hash of the name that the keyed stream used, in hexadecimal; `None` for other streams and loaded tensors.
+    /// The hash of the name that the keyed stream used, in hexadecimal; `None` for other streams and loaded
+    /// tensors.
     pub key: Option<String>,
 }
 

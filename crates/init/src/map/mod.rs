@@ -22,27 +22,29 @@ use crate::initializer::Initializer;
 use crate::rng::RngSource;
 use rules::Rule;
 
-/// A map of named variables, like candle's `VarMap`, that draws the initial values of each from a seeded stream of its
-/// own.
+/// A map of named variables, like candle's `VarMap`, that draws the initial values of each from a seeded
+/// stream of its own.
 ///
-/// Any model that takes a [`VarBuilder`] gets its weights from it, unmodified. The values of a tensor depend on the seed
-/// and on the tensor's full name only; the order of construction, other tensors and the number of threads do not change
-/// them. (The two sources that are one generator for all tensors, [`with_torch_rng`](Self::with_torch_rng) and
-/// [`with_rng`](Self::with_rng), depend on the order of construction instead.)
+/// Any model that takes a [`VarBuilder`] gets its weights from it, unmodified. The values of a tensor depend
+/// on the seed and on the tensor's full name only; the order of construction, other tensors and the number of
+/// threads do not change them. (The two sources that are one generator for all tensors,
+/// [`with_torch_rng`](Self::with_torch_rng) and [`with_rng`](Self::with_rng), depend on the order of
+/// construction instead.)
 ///
 /// The first of these that applies gives a tensor its values:
 ///
 /// 1. The tensor of that name in a file of [`with_file`](Self::with_file).
-/// 2. The first rule of [`with_rules`](Self::with_rules) that matches the tensor. With [`strict`](Self::strict), a tensor
-///    that no rule matches is an error.
+/// 2. The first rule of [`with_rules`](Self::with_rules) that matches the tensor. With
+///    [`strict`](Self::strict), a tensor that no rule matches is an error.
 /// 3. A constant other than zero that the layer asks for ([`candle_nn::Init`]), such as the scale of a norm.
 /// 4. For two or more dimensions, the initializer of [`with_default_init`](Self::with_default_init).
-/// 5. The layer's hint, drawn from the map's stream. A hint of zeros is what candle means by *no hint*. For a weight (a
-///    tensor of two or more dimensions, or one whose name ends in `weight`) it is an error that names the tensor, because a
-///    layer of zeros would not learn.
+/// 5. The layer's hint, drawn from the map's stream. A hint of zeros is what candle means by *no hint*. For a
+///    weight (a tensor of two or more dimensions, or one whose name ends in `weight`) it is an error that
+///    names the tensor, because a layer of zeros would not learn.
 ///
-/// Clones share the variables. Each of the methods above starts an empty map, and restarts a PyTorch generator from its
-/// seed. A generator of `rand`'s cannot be copied: it is shared by the maps that are made from clones of a map with it.
+/// Clones share the variables. Each of the methods above starts an empty map, and restarts a PyTorch
+/// generator from its seed. A generator of `rand`'s cannot be copied: it is shared by the maps that are made
+/// from clones of a map with it.
 ///
 /// ```
 /// use candle_core::{DType, Device};
@@ -148,8 +150,9 @@ impl InitMap {
         self.with(|s| s.strict = true)
     }
 
-    /// Declares the shapes of tensors before they are requested. A rule for a bias that depends on the weight of the same
-    /// layer ([`Action::TorchBias`](crate::Action::TorchBias)) then works before that weight is made.
+    /// Declares the shapes of tensors before they are requested. A rule for a bias that depends on the weight
+    /// of the same layer ([`Action::TorchBias`](crate::Action::TorchBias)) then works before that weight is
+    /// made.
     pub fn with_shapes(self, shapes: impl IntoIterator<Item = (String, Vec<usize>)>) -> Self {
         self.with(|s| s.shapes = shapes.into_iter().collect())
     }
@@ -169,7 +172,8 @@ impl InitMap {
         self.lock().iter().map(|(name, entry)| (name.clone(), entry.var.clone())).collect()
     }
 
-    /// The variables, loaded or drawn, with the factor for the learning rate of each, in the order of the names.
+    /// The variables, loaded or drawn, with the factor for the learning rate of each, in the order of the
+    /// names.
     ///
     /// ```
     /// use candle_core::{DType, Device};
@@ -195,7 +199,8 @@ impl InitMap {
         rate.map_err(|error| error.of_tensor(name))
     }
 
-    /// The patterns of the rules that were the first match of no tensor so far; such a pattern may have a typing error.
+    /// The patterns of the rules that were the first match of no tensor so far; such a pattern may have a
+    /// typing error.
     pub fn unmatched_rules(&self) -> Vec<String> {
         let matched: BTreeSet<usize> = self.lock().values().filter_map(|entry| entry.rule).collect();
         let rules = self.settings.rules.iter().enumerate();

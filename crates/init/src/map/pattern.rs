@@ -5,9 +5,9 @@ use std::str::FromStr;
 
 /// A pattern of tensors: on their full names, on their shapes, or on both.
 ///
-/// A name is matched by the parts between its dots: `*` stands for any characters of one part, also none, and `**` for any
-/// number of whole parts, also none. A shape pattern is in brackets: a number stands for itself, `*` for any number, and
-/// `..` at the end for any number of further dimensions.
+/// A name is matched by the parts between its dots: `*` stands for any characters of one part, also none, and
+/// `**` for any number of whole parts, also none. A shape pattern is in brackets: a number stands for itself,
+/// `*` for any number, and `..` at the end for any number of further dimensions.
 ///
 /// | pattern | matches |
 /// |---|---|
@@ -69,11 +69,12 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
     wildcard_match(pattern, text, |p| *p == b'*', |p, t| p == t)
 }
 
-/// Whether a pattern matches a text, where a wildcard stands for any number of items of the text, also none, and every
-/// other item of the pattern for one item.
+/// Whether a pattern matches a text, where a wildcard stands for any number of items of the text, also none,
+/// and every other item of the pattern for one item.
 ///
-/// On a mismatch, only the last wildcard takes one item more: an earlier one need not, because the items between the two
-/// are matched as early in the text as they can be. So this makes at most `pattern.len() · text.len()` comparisons.
+/// On a mismatch, only the last wildcard takes one item more: an earlier one need not, because the items
+/// between the two are matched as early in the text as they can be. So this makes at most `pattern.len() ·
+/// text.len()` comparisons.
 fn wildcard_match<P, T>(
     pattern: &[P],
     text: &[T],
@@ -202,7 +203,8 @@ mod tests {
         }
     }
 
-    /// All patterns of up to six characters from `a`, `b` and `*`, on all texts of up to six from `a` and `b`.
+    /// All patterns of up to six characters from `a`, `b` and `*`, on all texts of up to six from `a` and
+    /// `b`.
     #[test]
     fn wildcards_match_what_is_defined() {
         let all = |letters: &[u8]| -> Vec<Vec<u8>> {

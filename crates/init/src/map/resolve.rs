@@ -24,7 +24,8 @@ impl InitMap {
         rule.map_or(WeightLayout::default(), |rule| self.settings.rules[rule].layout)
     }
 
-    /// Chooses the initializer of a tensor; `rule` is the first rule that matches it. An error names the tensor.
+    /// Chooses the initializer of a tensor; `rule` is the first rule that matches it. An error names the
+    /// tensor.
     pub(super) fn resolve(
         &self,
         rule: Option<usize>,
@@ -103,8 +104,8 @@ impl InitMap {
     }
 }
 
-/// Translates candle's hint to an initializer. Where candle would use a fan of a shape that has none, the result follows
-/// candle's rule for it.
+/// Translates candle's hint to an initializer. Where candle would use a fan of a shape that has none, the
+/// result follows candle's rule for it.
 fn from_hint(hint: Init, shape: &Shape) -> Initializer {
     match hint {
         Init::Const(value) => Initializer::Constant(value),

@@ -17,10 +17,10 @@ pub enum Action {
     Hint,
     /// Draws from an initializer, whatever the layer hints at.
     Draw(Initializer),
-    /// PyTorch's default for the bias of `Linear` and `Conv`: `U(±1/√fan_in)`, with the fan_in of the same layer's `weight`.
-    /// The shape of that weight must be known: made before, in the file, or declared by
-    /// [`InitMap::with_shapes`](crate::InitMap::with_shapes). If the weight has fewer than two dimensions, the layer is a
-    /// norm, and its bias is 0.
+    /// PyTorch's default for the bias of `Linear` and `Conv`: `U(±1/√fan_in)`, with the fan_in of the same
+    /// layer's `weight`. The shape of that weight must be known: made before, in the file, or declared by
+    /// [`InitMap::with_shapes`](crate::InitMap::with_shapes). If the weight has fewer than two dimensions,
+    /// the layer is a norm, and its bias is 0.
     TorchBias,
 }
 
@@ -112,8 +112,8 @@ pub struct Rule {
     pub layout: WeightLayout,
     /// The factor for their learning rate.
     pub learning_rate: LearningRate,
-    /// The depth of the model, if the rule depends on it: a tensor whose layer number is not below the depth is an error. The
-    /// layer number is the first part of the name that is a whole number.
+    /// The depth of the model, if the rule depends on it: a tensor whose layer number is not below the depth
+    /// is an error. The layer number is the first part of the name that is a whole number.
     pub layers: Option<usize>,
 }
 
@@ -188,8 +188,8 @@ impl Rule {
     /// The factor for the learning rate of a tensor of this shape.
     ///
     /// # Errors
-    /// [`Error::NoFans`] if the factor needs fans and the shape has none, [`Error::WeightLayout`] if the shape does not fit
-    /// the rule's layout.
+    /// [`Error::NoFans`] if the factor needs fans and the shape has none, [`Error::WeightLayout`] if the
+    /// shape does not fit the rule's layout.
     pub fn learning_rate_multiplier(&self, shape: &[usize]) -> Result<f64, Error> {
         match self.learning_rate {
             LearningRate::Base => Ok(1.0),

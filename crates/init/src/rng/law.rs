@@ -23,8 +23,8 @@ pub(crate) enum Law {
 }
 
 impl Law {
-    /// The standard deviation of the elements: `(high - low)/√12` for a uniform law, and the one after the cut for a
-    /// truncated normal.
+    /// The standard deviation of the elements: `(high - low)/√12` for a uniform law, and the one after the
+    /// cut for a truncated normal.
     pub(crate) fn std(self) -> f64 {
         match self {
             Self::Constant(_) => 0.0,
@@ -47,8 +47,8 @@ impl Law {
         }
     }
 
-    /// Returns an error if a parameter, or a normal ten standard deviations from the mean, is beyond the largest number of
-    /// a type.
+    /// Returns an error if a parameter, or a normal ten standard deviations from the mean, is beyond the
+    /// largest number of a type.
     pub(crate) fn check_type(self, dtype: DType) -> Result<(), Error> {
         let largest = largest(dtype);
         let extremes = match self {
@@ -66,11 +66,11 @@ impl Law {
     }
 }
 
-/// Returns the standard deviation of a standard normal cut off outside `[a, b]`, by quadrature: the closed form loses
-/// its digits to cancellation where the window is narrow or far from 0.
+/// Returns the standard deviation of a standard normal cut off outside `[a, b]`, by quadrature: the closed
+/// form loses its digits to cancellation where the window is narrow or far from 0.
 fn cut_std(a: f64, b: f64) -> f64 {
-    // Mirrored, the window lies in the upper tail or holds 0; farther than `reach` from the peak, less than 1e-32 of the
-    // window's mass is left.
+    // Mirrored, the window lies in the upper tail or holds 0; farther than `reach` from the peak, less than
+    // 1e-32 of the window's mass is left.
     let (a, b) = if b < 0.0 { (-b, -a) } else { (a, b) };
     let peak = a.max(0.0);
     let reach = if peak > 0.0 { 75.0 / (peak + 12.0) } else { 12.0 };
@@ -106,8 +106,8 @@ mod tests {
         assert!(((1.0 - 4.0 * density / mass).sqrt() - TRUNCATED_STD).abs() < 1e-15);
     }
 
-    /// A narrow window is nearly uniform, `width/√12`; one far out nearly exponential, `1/a` (times `1 - 3/a²`); bounds that
-    /// cut nothing off leave 1.
+    /// A narrow window is nearly uniform, `width/√12`; one far out nearly exponential, `1/a` (times `1 -
+    /// 3/a²`); bounds that cut nothing off leave 1.
     #[test]
     fn stds_where_the_closed_form_cancels() {
         for (low, width) in [(0.3, 1e-6), (-5.0, 1e-9), (20.0, 1e-8)] {

@@ -21,8 +21,8 @@ use values::Values;
 
 /// The source of the random numbers of a tensor, or of all tensors of an [`InitMap`](crate::InitMap).
 ///
-/// [`Initializer::tensor`](crate::Initializer::tensor) takes a [`Key`] or a `&mut TorchRng` as it is; any other
-/// generator is wrapped by [`RngSource::from_rng`].
+/// [`Initializer::tensor`](crate::Initializer::tensor) takes a [`Key`] or a `&mut TorchRng` as it is; any
+/// other generator is wrapped by [`RngSource::from_rng`].
 ///
 /// ```
 /// use candle_core::{DType, Device};
@@ -90,8 +90,8 @@ impl<'a> RngSource<'a> {
         Self::Torch(Box::new(Box::new(TorchRng::new(seed))))
     }
 
-    /// The same source at its beginning: PyTorch's generator starts from its seed, and a keyed stream has no state. `None`
-    /// for a generator of `rand`'s, which cannot be copied.
+    /// The same source at its beginning: PyTorch's generator starts from its seed, and a keyed stream has no
+    /// state. `None` for a generator of `rand`'s, which cannot be copied.
     pub(crate) fn restarted(&self) -> Option<RngSource<'static>> {
         match self {
             Self::Keyed(key) => Some(RngSource::Keyed(*key)),
@@ -156,8 +156,8 @@ impl<'a> RngSource<'a> {
         Ok(keyed::cuda::draw(*key, law, shape, dtype, device)?)
     }
 
-    /// Draws a random order of `0..count`: PyTorch's `randperm`, or a Fisher-Yates shuffle. `key_rng` holds the generator
-    /// of a keyed stream from one call to the next.
+    /// Draws a random order of `0..count`: PyTorch's `randperm`, or a Fisher-Yates shuffle. `key_rng` holds
+    /// the generator of a keyed stream from one call to the next.
     pub(crate) fn permutation(&mut self, key_rng: &mut Option<KeyRng>, count: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..count).collect();
         for place in 0..count.saturating_sub(1) {
@@ -173,8 +173,8 @@ impl<'a> RngSource<'a> {
     }
 }
 
-/// Draws a uniform number below `count`, which is at most the side of a tensor (below 2³² or so), by multiplication
-/// with 64 bits: the bias is below 2⁻³².
+/// Draws a uniform number below `count`, which is at most the side of a tensor (below 2³² or so), by
+/// multiplication with 64 bits: the bias is below 2⁻³².
 fn below<R: Rng + ?Sized>(rng: &mut R, count: usize) -> usize {
     ((u128::from(rng.next_u64()) * count as u128) >> 64) as usize
 }

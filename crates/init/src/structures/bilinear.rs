@@ -19,9 +19,9 @@ pub(crate) const ROW: Row = ("bilinear", |_| Ok(Initializer::bilinear()));
 struct Bilinear;
 
 impl Initializer {
-    /// A transposed convolution `[channels, channels/groups, kernel…]` that interpolates linearly (Long et al. 2015, arXiv
-    /// 1411.4038, section 3.3), each channel by itself; `channels` is a multiple of `channels/groups`. In a SPEC,
-    /// `bilinear`.
+    /// A transposed convolution `[channels, channels/groups, kernel…]` that interpolates linearly (Long et
+    /// al. 2015, arXiv 1411.4038, section 3.3), each channel by itself; `channels` is a multiple of
+    /// `channels/groups`. In a SPEC, `bilinear`.
     ///
     /// ```
     /// use candle_core::{DType, Device};
@@ -63,7 +63,8 @@ impl Structure for Bilinear {
         let tent = tents(&shape[2..]);
         let mut weight = vec![0.0; channels * inputs * tent.len()];
         for channel in 0..channels {
-            // With all channels in one group, each is connected to itself; with a group for each, to its only input.
+            // With all channels in one group, each is connected to itself; with a group for each, to its only
+            // input.
             let start = (channel * inputs + channel % inputs) * tent.len();
             weight[start..start + tent.len()].copy_from_slice(&tent);
         }

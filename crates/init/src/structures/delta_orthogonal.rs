@@ -26,9 +26,10 @@ struct DeltaOrthogonal {
 }
 
 impl Initializer {
-    /// A convolution `[out, in, kernel…]`, `out ≥ in`, that is orthogonal at its centre and 0 elsewhere (Xiao et al. 2018,
-    /// arXiv 1806.05393, algorithm 1): it keeps the norm of every signal, times `gain`, which is any finite number. In a
-    /// SPEC, `delta_orthogonal` with `gain` (1) and `centre` (`upper`, or `lower`) of an even side.
+    /// A convolution `[out, in, kernel…]`, `out ≥ in`, that is orthogonal at its centre and 0 elsewhere (Xiao
+    /// et al. 2018, arXiv 1806.05393, algorithm 1): it keeps the norm of every signal, times `gain`, which is
+    /// any finite number. In a SPEC, `delta_orthogonal` with `gain` (1) and `centre` (`upper`, or `lower`) of
+    /// an even side.
     ///
     /// ```
     /// use wick_init::{Centre, Initializer};

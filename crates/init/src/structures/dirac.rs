@@ -21,10 +21,10 @@ struct Dirac {
 }
 
 impl Initializer {
-    /// A convolution `[out, in/groups, kernel…]` (1-d to 3-d) that passes through as many channels as it can, in each
-    /// group: 1 at the kernel's centre where input and output channel are the same. `groups` is a divisor of `out`. The
-    /// centre of a side `k` is `⌊k/2⌋`, PyTorch's choice; JAX's for even sides, `⌊(k-1)/2⌋`, is one less. In a SPEC,
-    /// `dirac` with `groups` (1).
+    /// A convolution `[out, in/groups, kernel…]` (1-d to 3-d) that passes through as many channels as it can,
+    /// in each group: 1 at the kernel's centre where input and output channel are the same. `groups` is a
+    /// divisor of `out`. The centre of a side `k` is `⌊k/2⌋`, PyTorch's choice; JAX's for even sides,
+    /// `⌊(k-1)/2⌋`, is one less. In a SPEC, `dirac` with `groups` (1).
     ///
     /// ```
     /// use candle_core::{DType, Device};

@@ -21,9 +21,10 @@ struct ForgetGate {
 }
 
 impl Initializer {
-    /// The bias `[4·hidden]` of an LSTM (gates in the order input, forget, cell, output, as in PyTorch and candle): `value`
-    /// for the forget gate, 0 for the others, so that the cell remembers at first (Gers et al. 2000; Jozefowicz et al.
-    /// 2015). Any finite value; with 1, it is Keras' `unit_forget_bias`. In a SPEC, `forget_gate` with `value` (1).
+    /// The bias `[4·hidden]` of an LSTM (gates in the order input, forget, cell, output, as in PyTorch and
+    /// candle): `value` for the forget gate, 0 for the others, so that the cell remembers at first (Gers et
+    /// al. 2000; Jozefowicz et al. 2015). Any finite value; with 1, it is Keras' `unit_forget_bias`. In a
+    /// SPEC, `forget_gate` with `value` (1).
     ///
     /// ```
     /// use candle_core::{DType, Device};

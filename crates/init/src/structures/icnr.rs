@@ -27,10 +27,11 @@ struct Icnr {
 }
 
 impl Initializer {
-    /// A convolution in front of a pixel shuffle: the `factor²` (in 2-d) output channels of each set, which become the
-    /// pixels of one channel, start equal (Aitken et al. 2017, arXiv 1707.02937), so that the shuffle makes no checkerboard
-    /// pattern. `factor` is that by which the shuffle enlarges each side; one channel of each set is drawn from `base`. In
-    /// a SPEC, `icnr` with `factor`, `base` (`kaiming_normal`) and the base's parameters.
+    /// A convolution in front of a pixel shuffle: the `factor²` (in 2-d) output channels of each set, which
+    /// become the pixels of one channel, start equal (Aitken et al. 2017, arXiv 1707.02937), so that the
+    /// shuffle makes no checkerboard pattern. `factor` is that by which the shuffle enlarges each side; one
+    /// channel of each set is drawn from `base`. In a SPEC, `icnr` with `factor`, `base` (`kaiming_normal`)
+    /// and the base's parameters.
     ///
     /// ```
     /// use wick_init::Initializer;

@@ -20,7 +20,8 @@ struct Identity {
 }
 
 impl Initializer {
-    /// `gain` on the diagonal of a matrix, 0 elsewhere; any finite gain. In a SPEC, `identity` with `gain` (1).
+    /// `gain` on the diagonal of a matrix, 0 elsewhere; any finite gain. In a SPEC, `identity` with `gain`
+    /// (1).
     ///
     /// ```
     /// use candle_core::{DType, Device};

@@ -1,8 +1,8 @@
 //! The structured initializers, which fill a weight as a whole: one file each.
 //!
-//! A file has the parameters, what they allow, the constructor of [`Initializer`](crate::Initializer), the row that reads
-//! a SPEC, and the tests. A new structured initializer is a new file, its two lines here, a section in CATALOGUE.md and a
-//! line in stability.txt.
+//! A file has the parameters, what they allow, the constructor of [`Initializer`](crate::Initializer), the
+//! row that reads a SPEC, and the tests. A new structured initializer is a new file, its two lines here, a
+//! section in CATALOGUE.md and a line in stability.txt.
 
 mod bilinear;
 pub(crate) mod convolution;

@@ -26,9 +26,9 @@ struct Orthogonal {
 }
 
 impl Initializer {
-    /// `gain` times a matrix with orthonormal rows or columns, whichever are fewer, uniform among these (Haar):
-    /// Saxe et al. 2013, arXiv 1312.6120. More than two dimensions are taken as `[out, the rest]`. Any finite gain. In a
-    /// SPEC, `orthogonal` with `gain` (1).
+    /// `gain` times a matrix with orthonormal rows or columns, whichever are fewer, uniform among these
+    /// (Haar): Saxe et al. 2013, arXiv 1312.6120. More than two dimensions are taken as `[out, the rest]`.
+    /// Any finite gain. In a SPEC, `orthogonal` with `gain` (1).
     ///
     /// ```
     /// use wick_init::Initializer;
@@ -84,15 +84,16 @@ impl Structure for Orthogonal {
     }
 }
 
-/// Draws `gain` times a Haar-random matrix of `rows × columns` with orthonormal rows or columns, row-major. From PyTorch's
-/// generator, it is the Q of a Gaussian matrix's QR decomposition, multiplied by the signs of R's diagonal (Mezzadri 2007,
-/// *How to generate random matrices from the classical compact groups*); from other sources, a product of random
-/// reflections, which has the same law at half the work.
+/// Draws `gain` times a Haar-random matrix of `rows × columns` with orthonormal rows or columns, row-major.
+/// From PyTorch's generator, it is the Q of a Gaussian matrix's QR decomposition, multiplied by the signs of
+/// R's diagonal (Mezzadri 2007, *How to generate random matrices from the classical compact groups*); from
+/// other sources, a product of random reflections, which has the same law at half the work.
 pub(super) fn matrix(source: &mut RngSource, rows: usize, columns: usize, gain: f64, dtype: DType) -> Values {
     let gaussian = source.draw(Law::Normal { mean: 0.0, std: 1.0 }, rows * columns, dtype);
     let is_torch = source.is_torch();
     let orthonormal_rows = if is_torch { qr::orthonormal_rows } else { haar::orthonormal_rows };
-    // The rows of a wide matrix are made orthonormal, or the columns of a tall one; of a square one, both are.
+    // The rows of a wide matrix are made orthonormal, or the columns of a tall one; of a square one, both
+    // are.
     if rows < columns || (rows == columns && !is_torch) {
         let mut q = orthonormal_rows(SimdLevel::best(), gaussian.into_f64(), columns);
         q.iter_mut().for_each(|x| *x *= gain);
@@ -136,8 +137,8 @@ mod tests {
         assert!(gram_error(&filled(&Initializer::normal(0.1), &[40, 100]), 100, 1.0) > 1e-3);
     }
 
-    /// Haar: E W⁴ = 3/(n(n+2)). n = 6, 3000 draws, seed 11; the mean of W⁴ over the matrix is within 4 of its own
-    /// standard errors; the twin, Gaussian entries of the same variance (3/n²), is not.
+    /// Haar: E W⁴ = 3/(n(n+2)). n = 6, 3000 draws, seed 11; the mean of W⁴ over the matrix is within 4 of its
+    /// own standard errors; the twin, Gaussian entries of the same variance (3/n²), is not.
     #[test]
     fn orthogonal_is_haar() {
         let (n, draws) = (6, 3000);

@@ -42,9 +42,10 @@ struct Sparse {
 }
 
 impl Initializer {
-    /// `N(0, std²)` with a fraction of the elements of every column (or row) set to 0 (Martens 2010, *Deep learning via
-    /// Hessian-free optimization*): `⌈sparsity · length⌉` of them. `sparsity` is in `[0, 1]`, `std ≥ 0`; PyTorch counts by
-    /// column. In a SPEC, `sparse` with `sparsity`, `std` (0.01) and `by` (`column` or `row`).
+    /// `N(0, std²)` with a fraction of the elements of every column (or row) set to 0 (Martens 2010, *Deep
+    /// learning via Hessian-free optimization*): `⌈sparsity · length⌉` of them. `sparsity` is in `[0, 1]`,
+    /// `std ≥ 0`; PyTorch counts by column. In a SPEC, `sparse` with `sparsity`, `std` (0.01) and `by`
+    /// (`column` or `row`).
     ///
     /// ```
     /// use wick_init::{Initializer, SparseBy};

@@ -66,7 +66,8 @@ impl Window {
     pub(crate) const WORDS: [(&str, Self); 3] =
         [("hann", Self::Hann), ("hamming", Self::Hamming), ("none", Self::None)];
 
-    /// The window's values over a frame. The last value is the first again, or with `periodic`, the value after the last.
+    /// The window's values over a frame. The last value is the first again, or with `periodic`, the value
+    /// after the last.
     fn values(self, frame: usize, periodic: bool) -> Vec<f64> {
         let (middle, side) = match self {
             Self::Hann => (0.5, 0.5),
@@ -102,10 +103,11 @@ struct Stft {
 }
 
 impl Initializer {
-    /// The kernels `[bands, 1, frame]` of a short-time Fourier transform of `2(bands - 1)` steps, of two or more bands:
-    /// `w(n) cos(2πkn/(2(bands - 1)))`, or `-sin`, for band `k` and place `n` of the frame. Keras' `STFT`. With `periodic`,
-    /// the window's period is the frame, and not one less. In a SPEC, `keras.stft` with `side` (`real`, or `imag`),
-    /// `window` (`hann`, `hamming` or `none`), `scaling` (`density`, `spectrum` or `none`) and `periodic` (`false`).
+    /// The kernels `[bands, 1, frame]` of a short-time Fourier transform of `2(bands - 1)` steps, of two or
+    /// more bands: `w(n) cos(2πkn/(2(bands - 1)))`, or `-sin`, for band `k` and place `n` of the frame.
+    /// Keras' `STFT`. With `periodic`, the window's period is the frame, and not one less. In a SPEC,
+    /// `keras.stft` with `side` (`real`, or `imag`), `window` (`hann`, `hamming` or `none`), `scaling`
+    /// (`density`, `spectrum` or `none`) and `periodic` (`false`).
     ///
     /// ```
     /// use wick_init::{Initializer, Scaling, Side, Window};
@@ -167,8 +169,8 @@ impl Structure for Stft {
 mod tests {
     use crate::structures::tests::filled;
 
-    /// keras 3.15: `keras.initializers.STFT(side, window, scaling, periodic)((5, 1, 3), "float64")`, transposed; its π is
-    /// that of a `float32`.
+    /// keras 3.15: `keras.initializers.STFT(side, window, scaling, periodic)((5, 1, 3), "float64")`,
+    /// transposed; its π is that of a `float32`.
     #[test]
     fn kernels_are_those_of_keras() {
         for (spec, expected) in GOLDEN {

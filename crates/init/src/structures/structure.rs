@@ -13,8 +13,8 @@ use crate::rng::values::Values;
 
 /// An initializer that fills a weight as a whole. `Display` writes its SPEC, `name` or `name:key=value,…`.
 pub(crate) trait Structure: fmt::Debug + fmt::Display + Send + Sync {
-    /// Returns an error if a parameter is out of range. The shape and the layout are those of the weight; they matter to an
-    /// initializer that has another one as a parameter.
+    /// Returns an error if a parameter is out of range. The shape and the layout are those of the weight;
+    /// they matter to an initializer that has another one as a parameter.
     fn check_parameters(&self, _shape: &[usize], _layout: WeightLayout) -> Result<(), Error> {
         Ok(())
     }
@@ -40,7 +40,8 @@ pub(crate) trait Structure: fmt::Debug + fmt::Display + Send + Sync {
         None
     }
 
-    /// Fills a weight, row-major. The parameters and the shape have been checked, and the weight has elements.
+    /// Fills a weight, row-major. The parameters and the shape have been checked, and the weight has
+    /// elements.
     fn fill(
         &self,
         source: &mut RngSource,
@@ -50,7 +51,8 @@ pub(crate) trait Structure: fmt::Debug + fmt::Display + Send + Sync {
     ) -> Result<Values, Error>;
 }
 
-/// A structured initializer with its parameters. The constructors of [`Initializer`](crate::Initializer) make them.
+/// A structured initializer with its parameters. The constructors of [`Initializer`](crate::Initializer) make
+/// them.
 #[derive(Clone)]
 pub struct Structured(Arc<dyn Structure>);
 

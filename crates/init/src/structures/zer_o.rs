@@ -19,10 +19,10 @@ pub(crate) const ROW: Row = ("zer_o", |_| Ok(Initializer::zer_o()));
 struct ZerO;
 
 impl Initializer {
-    /// ZerO: identities, and Hadamard matrices where a layer widens, without randomness (Zhao et al. 2022, arXiv
-    /// 2110.12661, algorithm 1): `2^{-(m-1)/2} H_m` with `m = ⌈log₂ out⌉`, as in the paper, which doubles `|Wx|²` where
-    /// `out` is a power of two; the authors' program divides by `2^{m/2}`, which keeps `|Wx|²`. Convolutions have these
-    /// matrices at their centre. In a SPEC, `zer_o`.
+    /// ZerO: identities, and Hadamard matrices where a layer widens, without randomness (Zhao et al. 2022,
+    /// arXiv 2110.12661, algorithm 1): `2^{-(m-1)/2} H_m` with `m = ⌈log₂ out⌉`, as in the paper, which
+    /// doubles `|Wx|²` where `out` is a power of two; the authors' program divides by `2^{m/2}`, which keeps
+    /// `|Wx|²`. Convolutions have these matrices at their centre. In a SPEC, `zer_o`.
     ///
     /// ```
     /// use candle_core::{DType, Device};
@@ -96,7 +96,8 @@ mod tests {
         assert!(got.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-15), "{got:?}");
     }
 
-    /// The paper's scale doubles |Wx|² where the outputs are a power of two; its authors' program would keep it.
+    /// The paper's scale doubles |Wx|² where the outputs are a power of two; its authors' program would keep
+    /// it.
     #[test]
     fn widening_to_a_power_of_two_doubles_the_square() {
         let weight = filled(&Initializer::zer_o(), &[8, 3]);

@@ -2,8 +2,8 @@
 
 use wick_theory::Activation;
 
-/// `torch.nn.init.calculate_gain`: PyTorch's table of gains, which differs from `1/√E[φ²]`. `None` for an activation that
-/// the table does not list.
+/// `torch.nn.init.calculate_gain`: PyTorch's table of gains, which differs from `1/√E[φ²]`. `None` for an
+/// activation that the table does not list.
 ///
 /// ```
 /// use wick_init::torch::calculate_gain;

@@ -58,8 +58,8 @@ pub fn xavier_normal(gain: f64) -> Initializer {
     Initializer::xavier_normal().with_gain(gain)
 }
 
-/// `torch.nn.init.trunc_normal_(mean, std, a, b)`: the bounds are absolute and the std is the one before the cut (with std
-/// 1 and ±2, the elements have a standard deviation of .880).
+/// `torch.nn.init.trunc_normal_(mean, std, a, b)`: the bounds are absolute and the std is the one before the
+/// cut (with std 1 and ±2, the elements have a standard deviation of .880).
 pub fn trunc_normal(mean: f64, std: f64, a: f64, b: f64) -> Initializer {
     Initializer::TruncatedNormal { mean, std, low: a, high: b }
 }

@@ -45,8 +45,8 @@ impl Initializer {
     }
 }
 
-/// Reads a SPEC, `name` or `name:key=value,…`. A structured initializer has its name and its parameters with its
-/// constructor; the others are:
+/// Reads a SPEC, `name` or `name:key=value,…`. A structured initializer has its name and its parameters with
+/// its constructor; the others are:
 ///
 /// | name | parameters |
 /// |---|---|
@@ -79,8 +79,9 @@ impl Initializer {
 /// | `timm.variance_scaling` | `scale` (1), `mode` (`fan_in`), `distribution` (`normal`) |
 /// | `timm.lecun_normal` | `gain`, `mode` |
 ///
-/// `gain` is a number, the name of an activation, whose gain is computed, or `torch.` and the name of an activation of
-/// PyTorch's table of gains. The [catalogue](crate::catalogue) has a section on each initializer.
+/// `gain` is a number, the name of an activation, whose gain is computed, or `torch.` and the name of an
+/// activation of PyTorch's table of gains. The [catalogue](crate::catalogue) has a section on each
+/// initializer.
 ///
 /// ```
 /// use wick_init::{FanMode, Initializer};

@@ -11,10 +11,10 @@
 //! # Ok::<(), wick_init::PatternError>(())
 //! ```
 //!
-//! Some layers can only be told from others by their names. Every preset that initializes embeddings in their own way takes
-//! these tensors for embeddings: two dimensions, and `emb`, `wte`, `wpe`, `shared` or `relative_attention_bias` as the
-//! layer's name, or `embed` in its name or in that of a module around it, or a name that begins with `emb_` or ends with
-//! `_emb`. An embedding with another name needs a rule in front.
+//! Some layers can only be told from others by their names. Every preset that initializes embeddings in their
+//! own way takes these tensors for embeddings: two dimensions, and `emb`, `wte`, `wpe`, `shared` or
+//! `relative_attention_bias` as the layer's name, or `embed` in its name or in that of a module around it, or
+//! a name that begins with `emb_` or ends with `_emb`. An embedding with another name needs a rule in front.
 
 use super::pattern::PatternError;
 use super::rules::{LearningRate, Rule};
@@ -31,8 +31,8 @@ pub fn needs_layers(name: &str) -> bool {
     matches!(name, "gpt2" | "llama" | "t-fixup")
 }
 
-/// Returns a preset by its name. `layers` is the model's depth and `base` the width at which the learning rate was tuned,
-/// for the presets that need them. `None` for an unknown name.
+/// Returns a preset by its name. `layers` is the model's depth and `base` the width at which the learning
+/// rate was tuned, for the presets that need them. `None` for an unknown name.
 pub fn by_name(name: &str, layers: usize, base: f64) -> Option<Rules> {
     Some(match name {
         "torch" => torch_defaults(),
@@ -77,15 +77,16 @@ fn embeddings(initializer: Initializer) -> impl Iterator<Item = OneRule> {
     [within].into_iter().chain(named).map(move |pattern| Rule::draw(&pattern, initializer.clone()))
 }
 
-/// PyTorch's defaults: `Linear` and `Conv` from `U(±1/√fan_in)` (in PyTorch's words `kaiming_uniform_(a=√5)`), and their
-/// biases too; `Embedding` from N(0, 1); norms, which are the layers with a weight of one dimension, 1 and 0. These are
-/// found by their names:
+/// PyTorch's defaults: `Linear` and `Conv` from `U(±1/√fan_in)` (in PyTorch's words
+/// `kaiming_uniform_(a=√5)`), and their biases too; `Embedding` from N(0, 1); norms, which are the layers
+/// with a weight of one dimension, 1 and 0. These are found by their names:
 ///
-/// - the weights and biases of recurrent layers, with `lstm`, `gru` or `rnn` in their name, from `U(±1/√hidden)`; their
-///   shapes do not tell the number of gates;
+/// - the weights and biases of recurrent layers, with `lstm`, `gru` or `rnn` in their name, from
+///   `U(±1/√hidden)`; their shapes do not tell the number of gates;
 /// - [embeddings](self);
-/// - the weights of an attention with one matrix (`in_proj_weight`, or `q_proj_weight` and its like), Xavier uniform, and
-///   its `in_proj_bias`, 0 (its `out_proj.bias`, which PyTorch sets to 0, is taken for that of a linear layer);
+/// - the weights of an attention with one matrix (`in_proj_weight`, or `q_proj_weight` and its like), Xavier
+///   uniform, and its `in_proj_bias`, 0 (its `out_proj.bias`, which PyTorch sets to 0, is taken for that of a
+///   linear layer);
 /// - PReLU's slope, with `prelu` in its name, 0.25;
 /// - `running_mean` and `num_batches_tracked`, 0, and `running_var`, 1.
 ///
@@ -117,9 +118,10 @@ pub fn torch_defaults() -> Rules {
         .collect()
 }
 
-/// Keras' defaults: kernels `glorot_uniform`, [embeddings](self) `U(±0.05)`, biases 0, norms 1; the recurrent kernels
-/// (`weight_hh`) of LSTM, GRU and simple recurrent layers orthogonal; the forget gate of an LSTM (with `lstm` in its name)
-/// 1, in the first of its two biases; `running_mean` of batch norms 0 and `running_var` 1.
+/// Keras' defaults: kernels `glorot_uniform`, [embeddings](self) `U(±0.05)`, biases 0, norms 1; the recurrent
+/// kernels (`weight_hh`) of LSTM, GRU and simple recurrent layers orthogonal; the forget gate of an LSTM
+/// (with `lstm` in its name) 1, in the first of its two biases; `running_mean` of batch norms 0 and
+/// `running_var` 1.
 pub fn keras_defaults() -> Rules {
     let recurrent = [
         Rule::draw("**.weight_hh_*", Initializer::orthogonal(1.0)),
@@ -135,8 +137,9 @@ pub fn keras_defaults() -> Rules {
         .collect()
 }
 
-/// GPT-2 (Radford et al. 2019, section 2.3): N(0, 0.02²); the projections into the residual stream (`c_proj`), two in each
-/// layer, divided by `√(2·layers)`; biases 0, norms 1. A projection of a layer beyond `layers` is an error.
+/// GPT-2 (Radford et al. 2019, section 2.3): N(0, 0.02²); the projections into the residual stream
+/// (`c_proj`), two in each layer, divided by `√(2·layers)`; biases 0, norms 1. A projection of a layer beyond
+/// `layers` is an error.
 pub fn gpt2(layers: usize) -> Rules {
     let residual = 0.02 / (2.0 * layers.max(1) as f64).sqrt();
     let weights = [
@@ -147,9 +150,9 @@ pub fn gpt2(layers: usize) -> Rules {
 }
 
 /// A Llama-style model, depth-scaled: truncated normals of std 0.02, cut at ±3 std; the projections into the
-/// residual stream (`self_attn.o_proj`, `mlp.down_proj`) of layer `l` (from 0) with `0.02/√(2(l + 1))` (Zhang et al. 2019,
-/// arXiv 1908.11365, in the form that Llama-style trainers use); norms 1. A projection of a layer beyond `layers` is an
-/// error.
+/// residual stream (`self_attn.o_proj`, `mlp.down_proj`) of layer `l` (from 0) with `0.02/√(2(l + 1))` (Zhang
+/// et al. 2019, arXiv 1908.11365, in the form that Llama-style trainers use); norms 1. A projection of a
+/// layer beyond `layers` is an error.
 pub fn llama(layers: usize) -> Rules {
     let cut = |std: f64| Initializer::TruncatedNormal { mean: 0.0, std, low: -3.0 * std, high: 3.0 * std };
     let projections = ["self_attn.o_proj", "mlp.down_proj"];
@@ -164,10 +167,11 @@ pub fn llama(layers: usize) -> Rules {
     residual.chain(beyond).chain([Rule::draw("[*, *, ..]", cut(0.02))]).chain(norms_and_biases()).collect()
 }
 
-/// T-Fixup (Huang et al. 2020, *Improving transformer optimization through better initialization*, section 3.3), for
-/// training without norms or warm-up: Xavier everywhere; [embeddings](self) `(9N)^{-1/4}` times N(0, 1/d); the value and
-/// output projections and the feed-forward weights (`v_proj`, `out_proj`, `fc1`, `fc2`) multiplied by `0.67 N^{-1/4}` in
-/// the encoder and by `(9N)^{-1/4}` in the decoder, for `N` layers. Such a weight of a layer beyond `layers` is an error.
+/// T-Fixup (Huang et al. 2020, *Improving transformer optimization through better initialization*, section
+/// 3.3), for training without norms or warm-up: Xavier everywhere; [embeddings](self) `(9N)^{-1/4}` times
+/// N(0, 1/d); the value and output projections and the feed-forward weights (`v_proj`, `out_proj`, `fc1`,
+/// `fc2`) multiplied by `0.67 N^{-1/4}` in the encoder and by `(9N)^{-1/4}` in the decoder, for `N` layers.
+/// Such a weight of a layer beyond `layers` is an error.
 pub fn t_fixup(layers: usize) -> Rules {
     let n = layers.max(1) as f64;
     let (encoder, decoder) = (0.67 * n.powf(-0.25), (9.0 * n).powf(-0.25));
@@ -191,12 +195,12 @@ pub fn t_fixup(layers: usize) -> Rules {
         .collect()
 }
 
-/// muP for Adam (Yang et al. 2022, arXiv 2203.03466, table 3): hidden matrices with `Var W = 1/fan_in` and a learning rate
-/// that falls like `base/fan_in`. The output layer (`lm_head`, `head`, `classifier`, `score`, `output` or `fc_out`, in any
-/// module) starts at 0, which is the same for every width, and its learning rate falls too. Input layers, whose fan_in does
-/// not grow, have the base rate: [embeddings](self) from N(0, 1), convolutions of patches (with `patch` in their name)
-/// with `Var W = 1/fan_in`. Vectors have the base rate, too. An input or output layer with another name needs its own rule
-/// in front.
+/// muP for Adam (Yang et al. 2022, arXiv 2203.03466, table 3): hidden matrices with `Var W = 1/fan_in` and a
+/// learning rate that falls like `base/fan_in`. The output layer (`lm_head`, `head`, `classifier`, `score`,
+/// `output` or `fc_out`, in any module) starts at 0, which is the same for every width, and its learning rate
+/// falls too. Input layers, whose fan_in does not grow, have the base rate: [embeddings](self) from N(0, 1),
+/// convolutions of patches (with `patch` in their name) with `Var W = 1/fan_in`. Vectors have the base rate,
+/// too. An input or output layer with another name needs its own rule in front.
 pub fn mup(base: f64) -> Rules {
     let falling = LearningRate::InverseFanIn { base };
     let heads = ["lm_head", "head", "classifier", "score", "output", "fc_out"];

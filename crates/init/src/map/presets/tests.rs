@@ -78,8 +78,8 @@ fn the_first_rule_of_each_tensor() {
     }
 }
 
-/// In candle's LSTM and GRU, every number is within 1/√hidden, and some are near it. The rule of a linear layer would allow
-/// 1/√in for one weight, and leave the biases at zero.
+/// In candle's LSTM and GRU, every number is within 1/√hidden, and some are near it. The rule of a linear
+/// layer would allow 1/√in for one weight, and leave the biases at zero.
 #[test]
 fn recurrent_layers_start_as_in_pytorch() {
     use candle_core::{DType, Device};

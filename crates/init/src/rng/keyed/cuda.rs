@@ -119,8 +119,8 @@ fn launch<T: CudaDType + DeviceRepr>(
     let blocks = count.div_ceil(4 * THREADS as usize).clamp(1, resident_blocks(device, &function)?);
     let config =
         LaunchConfig { grid_dim: (blocks as u32, 1, 1), block_dim: (THREADS, 1, 1), shared_mem_bytes: 0 };
-    // SAFETY: the kernel below writes all `count` elements, and everything that reads them comes after it on candle's
-    // one stream.
+    // SAFETY: the kernel below writes all `count` elements, and everything that reads them comes after it on
+    // candle's one stream.
     let mut out = unsafe { device.alloc::<T>(count)? };
     let (key, length) = (DeviceKey::from(key), count as u64);
     let mut launch = function.builder();
@@ -130,14 +130,14 @@ fn launch<T: CudaDType + DeviceRepr>(
         Parameters::Truncated(truncated) => launch.arg(truncated),
     };
     launch.arg(&mut out).arg(&length);
-    // SAFETY: the types and the order of the arguments are those of the kernel in `stream.cu`; `out` holds `count`
-    // elements, and `length`, which bounds every write, is `count`.
+    // SAFETY: the types and the order of the arguments are those of the kernel in `stream.cu`; `out` holds
+    // `count` elements, and `length`, which bounds every write, is `count`.
     unsafe { launch.launch(config) }.w()?;
     Ok(CudaStorage::wrap_cuda_slice(out, device.clone()))
 }
 
-/// Returns the number of a kernel's blocks that the device runs at once. No more blocks are launched, and their threads
-/// loop over all elements.
+/// Returns the number of a kernel's blocks that the device runs at once. No more blocks are launched, and
+/// their threads loop over all elements.
 fn resident_blocks(device: &CudaDevice, function: &CudaFunction) -> Result<usize> {
     let count = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
     let processors = device.cuda_stream().context().attribute(count).w()?;

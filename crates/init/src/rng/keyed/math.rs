@@ -1,6 +1,6 @@
-//! `ln`, `sin` and `cos` from additions and multiplications alone. IEEE 754 defines the rounding of each of these, so
-//! every processor computes the same bits, with or without FMA, vectorized or not. (Rust never fuses a multiplication and
-//! an addition by itself.)
+//! `ln`, `sin` and `cos` from additions and multiplications alone. IEEE 754 defines the rounding of each of
+//! these, so every processor computes the same bits, with or without FMA, vectorized or not. (Rust never
+//! fuses a multiplication and an addition by itself.)
 
 /// `ln u` for normal `u > 0`. Within 2 ulp of the true value (tested over every exponent).
 ///

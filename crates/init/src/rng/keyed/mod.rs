@@ -13,8 +13,8 @@ use std::hash::Hasher;
 use rand::TryRng;
 use siphasher::sip::SipHasher24;
 
-/// The first version of the keyed stream. Its definition is fixed for ever: the same seed and name give the same bits in
-/// every later release, and a stream with another definition will be another type.
+/// The first version of the keyed stream. Its definition is fixed for ever: the same seed and name give the
+/// same bits in every later release, and a stream with another definition will be another type.
 ///
 /// The definition:
 /// 1. `h` = SipHash-2-4 (64 bits, both keys 0) of the name's UTF-8 bytes.
@@ -23,29 +23,32 @@ use siphasher::sip::SipHasher24;
 ///    seed div 2³²)`, where the domain `d` is 0 for the words of the elements, 1 for the 32 further bits
 ///    that `f64` needs, and 2 for [`Key::rng`].
 /// 3. Element `i` takes word `(i mod 64) div 16` of block `16·(i div 64) + i mod 16`: sixteen blocks make 64
-///    elements, a vector register for each of the four words. In `f64`, the word of domain 1 is appended as the low 32 bits.
-///    With `b` bits, 32 or 64, a word is `w` in `[0, 2^b)`, or `s` in `[-2^{b-1}, 2^{b-1})` if read as two's complement;
-///    it is rounded to the type, and every step below is one operation of IEEE 754 in that type, none fused, in the order
-///    written. Parameters are rounded to the type first.
-/// 4. Uniform: `m + h·(s·2^{1-b})` with the middle `m` and half the width `h` of the interval, computed in `f64`, and then
-///    not below `low` and not above `high`.
-/// 5. Normal, by Box and Muller 1958: elements `64g + l` and `64g + l + 16`, for `l` in 0..16 and in 32..48, are a pair.
-///    With `u = (w + ½)·2^{-b}` of the first word and `t = s·2^{1-b}` of the second, `r = √(-2 ln u)`, the first is
-///    `mean + std·(r cos πt)` and the second `mean + std·(r sin πt)`. `ln`, `sin` and `cos` are polynomials: in `f32`
-///    those of Cephes' `logf` and `sinf`, in `f64` those of fdlibm's `e_log.c`, `k_sin.c` and `k_cos.c`, with the
-///    reductions and the order of operations of this crate's `rng/keyed/math.rs`.
-/// 6. Truncated normal, `f32`, where the window holds the mean and reaches at most 4 std from it: `mean + std·(√2·e)`
-///    with `e = erf⁻¹(m + h·(s·2^{1-b}))`, where `m` and `h` are the middle and half the width of `erf(bound/√2)`, and
-///    `erf⁻¹` is by the polynomials of Giles 2010. Otherwise, and in `f64`: `mean + std·z` with the quantile `z` of
-///    `p + (q - p)·u`, at most `1 - 2⁻⁵³`, by Wichura's algorithm AS 241, where `p` and `q` are the distribution function
-///    at the bounds, `u = (w' + ½)·2⁻⁶⁴`, and `w'` is the word with its top bit inverted; to a word of `f32`, `2³¹` is
-///    appended as the low 32 bits. Where the window lies above the mean, all of that is mirrored. The result is then
-///    not below `low` and not above `high`.
+///    elements, a vector register for each of the four words. In `f64`, the word of domain 1 is appended as
+///    the low 32 bits. With `b` bits, 32 or 64, a word is `w` in `[0, 2^b)`, or `s` in `[-2^{b-1}, 2^{b-1})`
+///    if read as two's complement; it is rounded to the type, and every step below is one operation of IEEE
+///    754 in that type, none fused, in the order written. Parameters are rounded to the type first.
+/// 4. Uniform: `m + h·(s·2^{1-b})` with the middle `m` and half the width `h` of the interval, computed in
+///    `f64`, and then not below `low` and not above `high`.
+/// 5. Normal, by Box and Muller 1958: elements `64g + l` and `64g + l + 16`, for `l` in 0..16 and in 32..48,
+///    are a pair. With `u = (w + ½)·2^{-b}` of the first word and `t = s·2^{1-b}` of the second, `r = √(-2 ln
+///    u)`, the first is `mean + std·(r cos πt)` and the second `mean + std·(r sin πt)`. `ln`, `sin` and `cos`
+///    are polynomials: in `f32` those of Cephes' `logf` and `sinf`, in `f64` those of fdlibm's `e_log.c`,
+///    `k_sin.c` and `k_cos.c`, with the reductions and the order of operations of this crate's
+///    `rng/keyed/math.rs`.
+/// 6. Truncated normal, `f32`, where the window holds the mean and reaches at most 4 std from it: `mean +
+///    std·(√2·e)` with `e = erf⁻¹(m + h·(s·2^{1-b}))`, where `m` and `h` are the middle and half the width of
+///    `erf(bound/√2)`, and `erf⁻¹` is by the polynomials of Giles 2010. Otherwise, and in `f64`: `mean +
+///    std·z` with the quantile `z` of `p + (q - p)·u`, at most `1 - 2⁻⁵³`, by Wichura's algorithm AS 241,
+///    where `p` and `q` are the distribution function at the bounds, `u = (w' + ½)·2⁻⁶⁴`, and `w'` is the
+///    word with its top bit inverted; to a word of `f32`, `2³¹` is appended as the low 32 bits. Where the
+///    window lies above the mean, all of that is mirrored. The result is then not below `low` and not above
+///    `high`.
 /// 7. `bf16` and `f16` are `f32` rounded.
-/// 8. [`Key::rng`] gives the words of its blocks one after the other, and 64 bits as two of them, the low one first.
+/// 8. [`Key::rng`] gives the words of its blocks one after the other, and 64 bits as two of them, the low one
+///    first.
 ///
-/// Different seeds give different streams, and so do different names: two streams are the same only if the seeds are equal
-/// and the names' hashes collide, which has a chance of 2⁻⁶⁴ for each pair of names.
+/// Different seeds give different streams, and so do different names: two streams are the same only if the
+/// seeds are equal and the names' hashes collide, which has a chance of 2⁻⁶⁴ for each pair of names.
 ///
 /// ```
 /// use wick_init::KeyedV1;
@@ -133,8 +136,8 @@ impl Key {
         )
     }
 
-    /// Makes a generator that implements [`rand::Rng`], for shuffles, other distributions and tests. Its words are
-    /// independent of those of the tensor of the same key.
+    /// Makes a generator that implements [`rand::Rng`], for shuffles, other distributions and tests. Its
+    /// words are independent of those of the tensor of the same key.
     ///
     /// ```
     /// use rand::RngExt;

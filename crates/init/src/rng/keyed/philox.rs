@@ -18,8 +18,8 @@ pub(super) fn block(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     lanes(counter.map(|word| [word]), key).map(|[word]| word)
 }
 
-/// Computes the blocks of sixteen counters that differ in the first word, which counts up from `counter[0]`, a
-/// multiple of sixteen.
+/// Computes the blocks of sixteen counters that differ in the first word, which counts up from `counter[0]`,
+/// a multiple of sixteen.
 #[inline(always)]
 pub(super) fn sixteen_blocks(counter: [u32; 4], key: [u32; 2]) -> [[u32; 16]; 4] {
     let mut counters = counter.map(|word| [word; 16]);
@@ -29,8 +29,8 @@ pub(super) fn sixteen_blocks(counter: [u32; 4], key: [u32; 2]) -> [[u32; 16]; 4]
     lanes(counters, key)
 }
 
-/// Runs ten rounds over `N` counters at once, written so that the loop over the lanes is vectorized: each word stays in
-/// the lower half of 64 bits, where its products are made, and the upper half is never read.
+/// Runs ten rounds over `N` counters at once, written so that the loop over the lanes is vectorized: each
+/// word stays in the lower half of 64 bits, where its products are made, and the upper half is never read.
 #[inline(always)]
 fn lanes<const N: usize>(counters: [[u32; N]; 4], key: [u32; 2]) -> [[u32; N]; 4] {
     const WORD: u64 = 0xFFFF_FFFF;

@@ -15,8 +15,8 @@ pub(crate) struct Truncated {
     pub(super) high: f64,
     /// The middle and half the width of `erf(bound/√2)`, if the bounds are near enough to the mean for `f32`.
     pub(super) near: Option<(f32, f32)>,
-    /// The distribution function at the bounds. It is that of the mirrored normal if both bounds lie above the mean, so
-    /// that the tail keeps its digits.
+    /// The distribution function at the bounds. It is that of the mirrored normal if both bounds lie above
+    /// the mean, so that the tail keeps its digits.
     pub(super) cdf: (f64, f64),
     pub(super) mirrored: bool,
 }
@@ -53,7 +53,8 @@ impl Truncated {
     #[inline(always)]
     pub(crate) fn at_f64(&self, word: u64) -> f64 {
         const SCALE: f64 = 1.0 / (1u128 << 64) as f64;
-        // The inverted top bit orders the words as the signed words of `f32` are ordered, so that the types agree.
+        // The inverted top bit orders the words as the signed words of `f32` are ordered, so that the types
+        // agree.
         let u = ((word ^ (1 << 63)) as f64 + 0.5) * SCALE;
         let u = if self.mirrored { 1.0 - u } else { u };
         let (low, high) = self.cdf;
@@ -84,8 +85,8 @@ impl Near {
     }
 }
 
-/// The inverse of erf for `|x| < 1 - 1e-5`, by the polynomials of Giles 2010 (*Approximating the erfinv function*,
-/// GPU Computing Gems, single precision): relative error below 1e-6.
+/// The inverse of erf for `|x| < 1 - 1e-5`, by the polynomials of Giles 2010 (*Approximating the erfinv
+/// function*, GPU Computing Gems, single precision): relative error below 1e-6.
 #[inline(always)]
 fn erf_inv(x: f32) -> f32 {
     const CENTRAL: [f32; 9] = [

@@ -13,8 +13,8 @@ use super::mt19937::Mt19937;
 /// PyTorch draws normals in blocks of sixteen, if there are at least sixteen.
 pub(super) const BLOCK: usize = 16;
 
-/// Replaces a number that was rounded to the end of a half-open interval by the interval's first number, as PyTorch's
-/// `uniform_` does in every type.
+/// Replaces a number that was rounded to the end of a half-open interval by the interval's first number, as
+/// PyTorch's `uniform_` does in every type.
 #[inline(always)]
 pub(super) fn below<T: PartialEq>(end: T, first: T, x: T) -> T {
     if x == end { first } else { x }

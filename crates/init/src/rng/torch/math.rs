@@ -1,5 +1,5 @@
-//! `ln`, `sin` and `cos` as PyTorch's vectorized CPU kernels compute them: Cephes' polynomials (Moshier) with fused
-//! multiplications and additions. `mul_add` rounds once on every processor, so the bits are PyTorch's.
+//! `ln`, `sin` and `cos` as PyTorch's vectorized CPU kernels compute them: Cephes' polynomials (Moshier) with
+//! fused multiplications and additions. `mul_add` rounds once on every processor, so the bits are PyTorch's.
 
 /// `ln u` for normal `u > 0`.
 #[inline(always)]

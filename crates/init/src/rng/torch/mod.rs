@@ -14,12 +14,12 @@ use super::values::Values;
 use loops::{BLOCK, below, in_parallel, round};
 use mt19937::Mt19937;
 
-/// PyTorch's CPU generator after `torch.manual_seed(seed)`. It draws the bits that `torch` 2.15 draws, in the order of the
-/// calls.
+/// PyTorch's CPU generator after `torch.manual_seed(seed)`. It draws the bits that `torch` 2.15 draws, in the
+/// order of the calls.
 ///
-/// `normal_`, `uniform_`, `trunc_normal_`, `sparse_` and the initializers made of them are equal for `f32`, `f64`, `bf16`
-/// and `f16` (golden values in this workspace's tests); `orthogonal_` is equal up to the rounding of its decomposition.
-/// Only the low 32 bits of the seed count, as in PyTorch.
+/// `normal_`, `uniform_`, `trunc_normal_`, `sparse_` and the initializers made of them are equal for `f32`,
+/// `f64`, `bf16` and `f16` (golden values in this workspace's tests); `orthogonal_` is equal up to the
+/// rounding of its decomposition. Only the low 32 bits of the seed count, as in PyTorch.
 ///
 /// ```
 /// use candle_core::{DType, Device};

@@ -11,12 +11,13 @@ use crate::error::{Error, check as check_parameter};
 use crate::rng::law::Law;
 use crate::rng::values::Values;
 
-/// The smallest fraction of uniforms that PyTorch's algorithm for a far truncated normal may accept. Below it the
-/// algorithm takes too long: it draws the whole tensor again until the last element is accepted.
+/// The smallest fraction of uniforms that PyTorch's algorithm for a far truncated normal may accept. Below it
+/// the algorithm takes too long: it draws the whole tensor again until the last element is accepted.
 const SMALLEST_FRACTION: f64 = 1e-3;
 
-/// Returns an error for a law that PyTorch's stream cannot draw: a truncated normal with a wide window far from the mean,
-/// for which PyTorch's algorithm would hardly ever finish, and a uniform law over more than the range of PyTorch's type.
+/// Returns an error for a law that PyTorch's stream cannot draw: a truncated normal with a wide window far
+/// from the mean, for which PyTorch's algorithm would hardly ever finish, and a uniform law over more than
+/// the range of PyTorch's type.
 pub(crate) fn check(law: Law, dtype: DType) -> Result<(), Error> {
     if let Law::Uniform { low, high } = law {
         let range = if dtype == DType::F64 { high - low } else { f64::from(high as f32 - low as f32) };
@@ -33,14 +34,15 @@ pub(crate) fn check(law: Law, dtype: DType) -> Result<(), Error> {
     let nearest = mean.clamp(low, high) - mean;
     let peak = (-0.5 * (nearest / std).powi(2)).exp() / (2.0 * PI).sqrt();
     let accepted = inside / (peak * (b - a));
-    let needs = "small enough for the window to be filled: PyTorch's stream keeps less than one uniform in a thousand \
-                 here";
+    let needs = "small enough for the window to be filled: PyTorch's stream keeps less than one uniform in a \
+                 thousand here";
     check_parameter("high", high, inside > 0.3 || low == high || accepted >= SMALLEST_FRACTION, needs)
         .map(drop)
 }
 
-/// Draws as `trunc_normal_` does: normals, redrawn where they are outside the bounds; if few would be inside, uniforms,
-/// accepted with a probability proportional to the density. `draw` draws a whole tensor, also for each repetition.
+/// Draws as `trunc_normal_` does: normals, redrawn where they are outside the bounds; if few would be inside,
+/// uniforms, accepted with a probability proportional to the density. `draw` draws a whole tensor, also for
+/// each repetition.
 pub(super) fn draw(
     (mean, std): (f64, f64),
     (low, high): (f64, f64),
@@ -70,8 +72,8 @@ pub(super) fn draw(
     } else {
         let peak = -0.5 * ((mean.clamp(low, high) - mean) / std).powi(2);
         let (proposal, unit) = (Law::Uniform { low, high }, Law::Uniform { low: 0.0, high: 1.0 });
-        // Each step is rounded to the type, as the elements of tensors are. The scalars that are subtracted are rounded
-        // too, and the divisor of a narrow type is an `f32`.
+        // Each step is rounded to the type, as the elements of tensors are. The scalars that are subtracted
+        // are rounded too, and the divisor of a narrow type is an `f32`.
         let divisor = if wide { std } else { f64::from(std as f32) };
         let log_density = |x: f64| {
             let z = exact(exact(x - exact(mean)) / divisor);

@@ -85,8 +85,8 @@ impl Task for Part<'_, f64> {
     }
 }
 
-/// Makes the 64 elements of a group. (`#[target_feature]` is not inherited by a closure that is not inlined, so this is a
-/// trait with a method.)
+/// Makes the 64 elements of a group. (`#[target_feature]` is not inherited by a closure that is not inlined,
+/// so this is a trait with a method.)
 trait Group<T> {
     fn group(&self, key: Key, number: u64) -> [T; GROUP];
 }
@@ -190,8 +190,8 @@ impl Group<f64> for Truncated {
     }
 }
 
-/// Returns the words of `f32` with 32 further low bits: an element in `f32` is near the same element in `f64`, but it is
-/// computed in `f32` and not rounded from `f64`.
+/// Returns the words of `f32` with 32 further low bits: an element in `f32` is near the same element in
+/// `f64`, but it is computed in `f32` and not rounded from `f64`.
 #[inline(always)]
 fn wide_words(key: Key, group: u64) -> [[u64; 16]; 4] {
     let (high, low) = (key.group(Domain::Elements, group), key.group(Domain::Extension, group));
@@ -254,8 +254,8 @@ pub(crate) fn uniform_f64(low: f64, high: f64, word: u64) -> f64 {
     (middle + half * signed_f64(word)).max(low).min(high)
 }
 
-/// Makes two independent standard normals from two words, by Box and Muller 1958. The first word is taken half a step
-/// above zero, so the largest value is `√(66 ln 2)` = 6.76, and no value is infinite.
+/// Makes two independent standard normals from two words, by Box and Muller 1958. The first word is taken
+/// half a step above zero, so the largest value is `√(66 ln 2)` = 6.76, and no value is infinite.
 #[inline(always)]
 pub(crate) fn normal_pair_f32(radius: u32, angle: u32) -> (f32, f32) {
     const SCALE: f32 = 1.0 / (1u64 << 32) as f32;
