@@ -117,8 +117,10 @@ impl FromStr for Initializer {
     }
 }
 
+type Constructor = fn() -> Initializer;
+
 /// The names that are written without parameters.
-const NAMED: [(&str, fn() -> Initializer); 11] = [
+const NAMED: [(&str, Constructor); 11] = [
     ("zeros", Initializer::zeros),
     ("ones", Initializer::ones),
     ("xavier_normal", Initializer::xavier_normal),
