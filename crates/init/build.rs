@@ -1,4 +1,5 @@
-//! With the feature `cuda`: compiles the stream in `cuda` to PTX, without fused operations, which the driver compiles for the GPU that it finds.
+//! With the feature `cuda`, compiles the stream in `cuda` to PTX without fused operations; the driver
+//! compiles the PTX for its GPU.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=cuda");

@@ -38,7 +38,7 @@ impl Case {
             2 => Initializer::xavier_normal().with_gain(gain),
             3 => Initializer::xavier_uniform().with_gain(gain),
             4 => Initializer::normal(gain / (width as f64).sqrt()),
-            _ => Initializer::Orthogonal { gain },
+            _ => Initializer::orthogonal(gain),
         };
         let bias_std = choose(seed, "bias", &[0.0, 0.0, 0.05, 0.3]);
         let features = log_uniform(seed, "features", 32.0, 1025.0) as usize;

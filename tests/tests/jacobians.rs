@@ -36,7 +36,7 @@ fn spectra_are_penningtons() {
     for (phi, gain) in [(Activation::Identity, 1.0), (Activation::Relu, 2f64.sqrt())] {
         for orthogonal in [false, true] {
             let weights = match orthogonal {
-                true => Initializer::Orthogonal { gain },
+                true => Initializer::orthogonal(gain),
                 false => Initializer::lecun_normal().with_gain(gain),
             };
             let (mut mean, mut variance) = (0.0, 0.0);

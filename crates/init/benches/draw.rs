@@ -1,5 +1,9 @@
-//! The drawing jobs, one run for each name read from stdin, its milliseconds on stdout: `benches/init.py` drives this
-//! and PyTorch in turn. By hand: `echo normal | cargo bench -q -p wick-init --bench draw`.
+//! Times the drawing of tensors: for each name of a job that it reads from stdin, it runs the job once and
+//! writes the milliseconds to stdout. `benches/init.py` runs this and PyTorch in turn. By hand:
+//!
+//! ```sh
+//! echo normal | cargo bench -q -p wick-init --bench draw
+//! ```
 
 #![allow(missing_docs)] // A benchmark has no users but the script.
 
@@ -14,7 +18,7 @@ const COUNT: usize = 3_225_000;
 
 fn run(job: &str, round: u64) -> Option<Tensor> {
     let key = KeyedV1::new(round).key(job);
-    let keyed = |scheme: Initializer| scheme.tensor(key, COUNT, DType::F32, &Device::Cpu).ok();
+    let keyed = |initializer: Initializer| initializer.tensor(key, COUNT, DType::F32, &Device::Cpu).ok();
     match job {
         "normal" => keyed(Initializer::normal(1.0)),
         "uniform" => keyed(Initializer::uniform(1.0)),
@@ -23,9 +27,7 @@ fn run(job: &str, round: u64) -> Option<Tensor> {
         "torch_stream_normal" => {
             Initializer::normal(1.0).tensor(&mut TorchRng::new(round), COUNT, DType::F32, &Device::Cpu).ok()
         }
-        "orthogonal" => {
-            Initializer::Orthogonal { gain: 1.0 }.tensor(key, (800, 800), DType::F32, &Device::Cpu).ok()
-        }
+        "orthogonal" => Initializer::orthogonal(1.0).tensor(key, (800, 800), DType::F32, &Device::Cpu).ok(),
         "candle_randn" => Tensor::randn(0f32, 1.0, COUNT, &Device::Cpu).ok(),
         _ => None,
     }

@@ -1,5 +1,5 @@
-// The keyed stream (src/stream): Philox4x32-10, uniform, normal and truncated normal, the same bits as on a CPU. To be compiled without
-// fused multiplications and additions, fast division or approximate square roots.
+// The keyed stream (src/rng/keyed): Philox4x32-10, uniform, normal and truncated normal, the same bits as on
+// a CPU. Compile it without fused multiplications and additions, fast division or approximate square roots.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
@@ -9,12 +9,12 @@ typedef unsigned long long u64;
 #define ELEMENTS 0u
 #define EXTENSION 1u
 
-// The number of rounds of Philox.
+// The number of rounds of Philox, as in src/rng/keyed/philox.rs.
 #define ROUNDS 10
 
 struct Key {
     u64 seed;
-    // The key of each round, made once for all elements: as the kernel's argument it costs no register.
+    // The key of each round, computed once for all elements; as a kernel argument it takes no register.
     u32 low[ROUNDS], high[ROUNDS];
 };
 
@@ -22,7 +22,7 @@ struct Words {
     u32 at[4];
 };
 
-// Salmon, Moraes, Dror and Shaw 2011, as src/stream/philox.rs.
+// Salmon, Moraes, Dror and Shaw 2011, as in src/rng/keyed/philox.rs.
 __device__ inline Words philox(const Key &key, u32 domain, u64 number) {
     u32 a = (u32)number, b = (u32)(number >> 32) | domain << 28, c = (u32)key.seed, d = (u32)(key.seed >> 32);
 #pragma unroll
@@ -36,13 +36,13 @@ __device__ inline Words philox(const Key &key, u32 domain, u64 number) {
     return Words{{a, b, c, d}};
 }
 
-// ln, sin and cos as in src/stream/math.rs, whose coefficients these are.
+// ln, sin and cos with the coefficients of src/rng/keyed/math.rs.
 __device__ inline float of_bits(u32 x) { return __int_as_float((int)x); }
 __device__ inline u32 to_bits(float x) { return (u32)__float_as_int(x); }
 __device__ inline double of_bits(u64 x) { return __longlong_as_double((long long)x); }
 __device__ inline u64 to_bits(double x) { return (u64)__double_as_longlong(x); }
 
-// a b + c where a b is exact: rounded once, as with the operations by themselves.
+// a b + c where a b is exact: both ways round once, so the fused operation gives the same bits.
 __device__ inline float of_exact(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 __device__ inline double of_exact(double a, double b, double c) { return __fma_rn(a, b, c); }
 
@@ -58,7 +58,7 @@ __device__ inline float ln(float u) {
     float x = m - 1.0f, square = x * x, p = P[0];
     for (int i = 1; i < 9; i++) p = p * x + P[i];
     p = of_exact(-0.5f, square, x * square * p + e * -2.1219444e-4f);
-    // 355/512 times a small whole number.
+    // The product is exact: 355/512 times a small whole number.
     return of_exact(e, 0.6933594f, x + p);
 }
 
@@ -104,7 +104,7 @@ __device__ inline void sin_cos_pi(double t, double &sine, double &cosine) {
     cosine = of_bits(to_bits(even ? cos : sin) ^ ((quarter + 1) & 2) << 62);
 }
 
-// As src/stream/fill.rs: 32 bits for a float, 64 for a double.
+// As in src/rng/keyed/fill/mod.rs: 32 bits for a float, 64 for a double.
 __device__ inline float from_minus_1_to_1(u32 word) { return (float)(int)word * 4.656612873077392578125e-10f; }
 __device__ inline double from_minus_1_to_1(u64 word) { return (double)(long long)word * 1.084202172485504434e-19; }
 __device__ inline float above_0_to_1(u32 word) { return ((float)word + 0.5f) * 2.3283064365386962890625e-10f; }
@@ -151,7 +151,7 @@ __device__ inline Uniform<double, u64> uniform(double low, double high, double) 
     return Uniform<double, u64>{0.5 * low + 0.5 * high, 0.5 * high - 0.5 * low, low, high};
 }
 
-// The inverse of erf, as src/stream/truncated.rs (Giles 2010).
+// The inverse of erf, as in src/rng/keyed/truncated.rs (Giles 2010).
 __device__ inline float erf_inv(float x) {
     const float CENTRAL[9] = {
         2.8102264e-8f, 3.4327394e-7f, -3.5233877e-6f, -4.3915065e-6f, 2.1858087e-4f, -1.253725e-3f, -4.1776816e-3f,
@@ -175,7 +175,8 @@ __device__ inline double ratio(const double (&top)[8], const double (&bottom)[8]
     return p / q;
 }
 
-// The inverse of the standard normal's distribution function, as src/stream/truncated.rs (Wichura 1988, AS 241).
+// The inverse of the standard normal distribution function, as in src/rng/keyed/truncated.rs (Wichura 1988,
+// AS 241).
 __device__ inline double normal_quantile(double p) {
     const double A[8] = {
         2.5090809287301227e3, 33430.57558358813, 6.72657709270087e4, 4.592195393154987e4, 1.373169376550946e4,
@@ -202,12 +203,12 @@ __device__ inline double normal_quantile(double p) {
     return q < 0.0 ? -z : z;
 }
 
-// A truncated normal made ready for drawing: `Truncated` of src/stream/truncated.rs.
+// A truncated normal, prepared for drawing: `Truncated` of src/rng/keyed/truncated.rs.
 struct Truncated {
     double mean, std, low, high;
     // The distribution function at the bounds.
     double cdf_low, cdf_high;
-    // Where the bounds are near enough to the mean for float: the middle and half the width of erf at them.
+    // The middle and half the width of erf at the bounds, if these are near enough to the mean for float.
     float middle, half;
     int near, mirrored;
 
@@ -250,7 +251,8 @@ __device__ inline void store(double *p, double x) { *p = x; }
 __device__ inline void store(__nv_bfloat16 *p, float x) { *p = __float2bfloat16_rn(x); }
 __device__ inline void store(__half *p, float x) { *p = __float2half_rn(x); }
 
-// A thread takes the four words of one block of Philox: of the 64 elements of a group, those that are 16 apart.
+// A thread takes the four words of one block of Philox, which are elements of a group of 64 that are 16
+// apart.
 template <class F, class W, class T, class D>
 __device__ void draw(const Key &key, const D &distribution, T *out, u64 count) {
     auto four = [&](u64 block, F(&drawn)[4]) {
@@ -266,7 +268,7 @@ __device__ void draw(const Key &key, const D &distribution, T *out, u64 count) {
         T *first = out + four(block, drawn);
         for (int k = 0; k < 4; k++) store(first + 16 * k, drawn[k]);
     }
-    // What is left of a group.
+    // The elements of an incomplete last group.
     if (block < whole + 16) {
         u64 first = four(block, drawn);
         for (int k = 0; k < 4; k++) {

@@ -1,68 +1,77 @@
-//! What can be wrong with an initializer or with what it is asked to fill.
+//! The errors of this crate.
+
+use std::io;
+use std::path::PathBuf;
 
 use candle_core::DType;
 
-use crate::{PatternError, WeightLayout};
+use crate::layout::WeightLayout;
+use crate::map::pattern::PatternError;
 
-/// An error of this crate. Each variant's text is the condition that does not hold and what to do.
+/// An error of this crate. The text of each variant names the condition that does not hold and what to do
+/// about it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The shape has fewer than two dimensions, so fans are not defined for it.
-    #[error("shape {shape:?} has no fans: {scheme} needs a weight of two or more dimensions [out, in, …]")]
+    #[error(
+        "shape {shape:?} has no fans: {initializer} needs a weight of two or more dimensions [out, in, …]"
+    )]
     NoFans {
-        /// The shape asked for.
+        /// The requested shape.
         shape: Vec<usize>,
         /// The initializer that needed the fans.
-        scheme: String,
+        initializer: String,
     },
-    /// The shape is none of that layout.
+    /// The shape does not fit the layout.
     #[error("shape {shape:?} does not fit the layout {layout}: it needs {needs}")]
     WeightLayout {
-        /// The shape asked for.
+        /// The requested shape.
         shape: Vec<usize>,
-        /// What its dimensions were said to mean.
+        /// The layout that was given for it.
         layout: WeightLayout,
-        /// What must divide what, in words.
+        /// What the layout needs, in words.
         needs: &'static str,
     },
-    /// The scheme puts a structure into the weight that a weight of this shape cannot have.
-    #[error("{scheme} cannot fill shape {shape:?}: it needs {needs}")]
+    /// The initializer cannot fill a tensor of this shape.
+    #[error("{initializer} cannot fill shape {shape:?}: it needs {needs}")]
     Shape {
-        /// The shape asked for.
+        /// The requested shape.
         shape: Vec<usize>,
         /// The initializer.
-        scheme: String,
-        /// What shapes it fills, in words.
+        initializer: String,
+        /// The shapes that it fills, in words.
         needs: &'static str,
     },
     /// A parameter is NaN, infinite, or outside its range.
     #[error("{parameter} = {value} is out of range: it must be {range}")]
     Parameter {
-        /// Its name.
+        /// The parameter's name.
         parameter: &'static str,
-        /// What it was.
+        /// The value that was given.
         value: f64,
-        /// What it may be, in words.
+        /// The allowed range, in words.
         range: &'static str,
     },
     /// The text names no known initializer.
-    #[error("unknown initializer '{name}'; known: {known}")]
+    #[error("unknown initializer '{name}'{}; known: {known}", suggestion(.similar))]
     UnknownInitializer {
-        /// What was read.
+        /// The name that was read.
         name: String,
-        /// Every name there is.
+        /// The known names that differ from it in one character.
+        similar: Vec<&'static str>,
+        /// All known names.
         known: String,
     },
     /// The text names a known initializer with a parameter that it does not have or that cannot be read.
     #[error("cannot read initializer '{spec}': {reason}")]
     Spec {
-        /// What was read.
+        /// The text that was read.
         spec: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// A parameter is beyond the largest number of the tensor's type.
+    /// A parameter is larger than the largest number of the tensor's type.
     #[error("{value} is beyond the largest {}; weights would be infinite", .dtype.as_str())]
     Overflow {
         /// The parameter.
@@ -82,23 +91,23 @@ pub enum Error {
     NoInitializer {
         /// The tensor's full name.
         name: String,
-        /// Its shape.
+        /// The tensor's shape.
         shape: Vec<usize>,
     },
-    /// The map is strict, and no rule names the tensor.
+    /// The map is strict, and no rule matches the tensor.
     #[error("no rule for '{name}' {shape:?}, and the rules are strict")]
     NoRule {
         /// The tensor's full name.
         name: String,
-        /// Its shape.
+        /// The tensor's shape.
         shape: Vec<usize>,
     },
-    /// The name has a layer's number that is not below the depth that the rule is for.
+    /// The layer's number in the tensor's name is not below the depth that the rule is for.
     #[error("layer {layer} is beyond the {layers} layers that the rule '{pattern}' is for")]
     Depth {
-        /// The number in the name, from 0.
+        /// The layer's number in the name, from 0.
         layer: usize,
-        /// The model's depth as the rule has it.
+        /// The model's depth according to the rule.
         layers: usize,
         /// The rule's pattern.
         pattern: String,
@@ -106,46 +115,61 @@ pub enum Error {
     /// A pattern cannot be read.
     #[error(transparent)]
     Pattern(#[from] PatternError),
-    /// A tensor cannot start the way it is meant to.
+    /// A tensor cannot be initialized.
     #[error("'{name}': {error}")]
     Tensor {
         /// The tensor's full name.
         name: String,
-        /// What is wrong.
+        /// The reason.
+        #[source]
         error: Box<Error>,
     },
     /// A file cannot be read.
     #[error("cannot read '{}': {reason}", .path.display())]
     File {
         /// The file.
-        path: std::path::PathBuf,
-        /// What is wrong with it.
+        path: PathBuf,
+        /// The reason, in words.
         reason: String,
+        /// The error of the operating system, if it is the reason.
+        source: Option<io::Error>,
     },
     /// A file cannot be written.
-    #[error("cannot write '{}': {reason}", .path.display())]
+    #[error("{source}")]
     Write {
         /// The file.
-        path: std::path::PathBuf,
-        /// What is wrong.
-        reason: String,
+        path: PathBuf,
+        /// The error of the operating system, whose text names the file.
+        source: io::Error,
     },
-    /// A tensor was asked for again with another shape, type or device.
+    /// A tensor was requested again with another shape, type or device.
     #[error("'{name}' was made {made} and is now asked for {asked}")]
     Mismatch {
         /// The tensor's full name.
         name: String,
-        /// Shape, type and device at first.
+        /// Shape, type and device of the first request.
         made: String,
-        /// Shape, type and device now.
+        /// Shape, type and device of this request.
         asked: String,
     },
-    /// A tensor was asked for by name alone, and none of that name has been made.
+    /// A tensor was requested by name alone, and no tensor of that name has been made.
     #[error("no tensor '{0}' has been made, and its shape is not known")]
     NoSuchTensor(String),
     /// candle could not make or move a tensor.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+}
+
+/// A question in parentheses, if there are similar names.
+fn suggestion(similar: &[&str]) -> String {
+    if similar.is_empty() { String::new() } else { format!(" (did you mean {}?)", similar.join(" or ")) }
+}
+
+impl Error {
+    /// Adds the name of the tensor that the error is about.
+    pub(crate) fn of_tensor(self, name: &str) -> Self {
+        Self::Tensor { name: name.to_owned(), error: Box::new(self) }
+    }
 }
 
 impl From<Error> for candle_core::Error {
@@ -163,7 +187,7 @@ impl From<PatternError> for candle_core::Error {
     }
 }
 
-/// The parameter, if it is finite and `holds`; the comparison is written so that NaN fails.
+/// Returns the parameter if it is finite and `holds`; write the condition so that NaN fails it.
 pub(crate) fn check(
     parameter: &'static str,
     value: f64,

@@ -1,11 +1,10 @@
-//! Fans: how many inputs and outputs a weight joins.
+//! Fans: how many inputs and outputs a weight connects.
 
-use std::fmt;
+use crate::error::Error;
+use crate::layout::WeightLayout;
 
-use crate::Error;
-
-/// How many terms make one output of a weight, and into how many outputs one input goes. They may be fractions,
-/// where a stride makes them so.
+/// The number of terms that make one output of a weight, and the number of outputs that one input goes into.
+/// Fans can be fractions: a stride divides them.
 ///
 /// ```
 /// use wick_init::{Fans, WeightLayout};
@@ -26,39 +25,9 @@ pub struct Fans {
     pub fan_out: f64,
 }
 
-/// What the dimensions of a weight mean. The shapes are those of candle and PyTorch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum WeightLayout {
-    /// `[out, in, kernel…]`, a linear layer or a convolution without groups: `fan_in = in · Π kernel`,
-    /// `fan_out = out · Π kernel`. This is also the rule that PyTorch applies to every weight, whatever it is.
-    #[default]
-    Plain,
-    /// `[out, in/groups, kernel…]`: an input goes into the outputs of its group only.
-    Convolution {
-        /// How many groups; a divisor of `out`.
-        groups: usize,
-    },
-    /// `[in, out/groups, kernel…]`, a transposed convolution whose kernels overlap by
-    /// `Π kernel / Π stride`: `fan_in = in/groups · Π kernel / stride^dims`.
-    Transposed {
-        /// How many groups; a divisor of `in`.
-        groups: usize,
-        /// The stride in every direction; at least 1.
-        stride: usize,
-    },
-    /// `[vocabulary, dim]`, looked up and not multiplied: one row makes an output, `fan_in = 1`,
-    /// `fan_out = dim`.
-    Embedding,
-    /// `[n·out, in, kernel…]`, `n` projections in one (QKV is 3): the fans of one of them.
-    Stacked {
-        /// How many; a divisor of the first dimension.
-        parts: usize,
-    },
-}
-
 impl WeightLayout {
-    /// An error if a weight of this shape, of two or more dimensions, is none of this layout. A vector is beside a
-    /// weight, and no layout is its own.
+    /// Returns an error if a weight of this shape, of two or more dimensions, does not fit this layout. A
+    /// vector (a bias, say) fits every layout.
     pub(crate) fn check(self, shape: &[usize]) -> Result<(), Error> {
         let [first, _, kernel @ ..] = shape else { return Ok(()) };
         let divides = |count: usize| first.checked_rem(count) == Some(0);
@@ -66,29 +35,15 @@ impl WeightLayout {
             Self::Plain => return Ok(()),
             Self::Convolution { groups } | Self::Transposed { groups, stride: 1.. } => (
                 divides(groups),
-                "a first dimension that is a multiple of the groups, of which there is one or more",
+                "a first dimension that is a multiple of the groups, and one or more groups",
             ),
             Self::Transposed { stride: 0, .. } => (false, "a stride of 1 or more"),
             Self::Embedding => (kernel.is_empty(), "two dimensions [vocabulary, dim]"),
-            Self::Stacked { parts } => (
-                divides(parts),
-                "a first dimension that is a multiple of the parts, of which there is one or more",
-            ),
+            Self::Stacked { parts } => {
+                (divides(parts), "a first dimension that is a multiple of the parts, and one or more parts")
+            }
         };
         if holds { Ok(()) } else { Err(Error::WeightLayout { shape: shape.to_vec(), layout: self, needs }) }
-    }
-}
-
-/// The words of a rules file.
-impl fmt::Display for WeightLayout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Plain => f.write_str("plain"),
-            Self::Convolution { groups } => write!(f, "groups={groups}"),
-            Self::Transposed { groups, stride } => write!(f, "transposed,groups={groups},stride={stride}"),
-            Self::Embedding => f.write_str("embedding"),
-            Self::Stacked { parts } => write!(f, "parts={parts}"),
-        }
     }
 }
 
@@ -104,13 +59,13 @@ impl Fans {
     /// The fans of a weight of this layout.
     ///
     /// # Errors
-    /// [`Error::NoFans`] for fewer than two dimensions, [`Error::WeightLayout`] for groups, parts or strides that do not
-    /// divide what they are to divide, and for an embedding of more than two dimensions.
+    /// [`Error::NoFans`] for fewer than two dimensions, [`Error::WeightLayout`] for groups, parts or strides
+    /// that do not divide the first dimension, and for an embedding of more than two dimensions.
     pub fn with_layout(shape: &[usize], layout: WeightLayout) -> Result<Self, Error> {
         let [first, second, kernel @ ..] = shape else {
             return Err(Error::NoFans {
                 shape: shape.to_vec(),
-                scheme: "a scheme that scales by fans".into(),
+                initializer: "an initializer that scales by fans".into(),
             });
         };
         layout.check(shape)?;
@@ -120,7 +75,7 @@ impl Fans {
             WeightLayout::Plain => (second * field, first * field),
             WeightLayout::Convolution { groups } => (second * field, first / groups as f64 * field),
             WeightLayout::Transposed { groups, stride } => {
-                // An output is under kernel/stride kernels in the mean, in each direction.
+                // On average, kernel/stride kernels reach an output in each direction.
                 let steps = (stride as f64).powi(kernel.len() as i32);
                 (first / groups as f64 * field / steps, second * field)
             }
@@ -131,7 +86,7 @@ impl Fans {
     }
 }
 
-/// Which fan a scheme divides the variance by.
+/// The fan that an initializer divides the variance by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FanMode {
     /// `fan_in`: keeps the variance forward.
@@ -149,7 +104,7 @@ impl FanMode {
     /// Every mode.
     pub const ALL: [Self; 4] = [Self::FanIn, Self::FanOut, Self::FanAvg, Self::FanGeoAvg];
 
-    /// The name in a SPEC: `fan_in`, `fan_out`, `fan_avg` or `fan_geo_avg`.
+    /// The mode's name in a SPEC: `fan_in`, `fan_out`, `fan_avg` or `fan_geo_avg`.
     pub fn name(self) -> &'static str {
         match self {
             Self::FanIn => "fan_in",
@@ -159,7 +114,7 @@ impl FanMode {
         }
     }
 
-    /// The fan that this mode means.
+    /// The fan that this mode selects.
     pub fn of(self, fans: Fans) -> f64 {
         let Fans { fan_in, fan_out } = fans;
         match self {
@@ -196,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_fans_is_named() {
+    fn a_shape_without_fans_is_named() {
         for (shape, layout) in [(&[][..], WeightLayout::Plain), (&[7], WeightLayout::Embedding)] {
             let message = Fans::with_layout(shape, layout).unwrap_err().to_string();
             assert!(message.contains(&format!("shape {shape:?} has no fans")), "{message}");
@@ -204,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_layout_that_does_not_fit_says_what_must_divide() {
+    fn a_layout_that_does_not_fit_names_the_divisor() {
         for (shape, layout, message) in [
             (
                 &[6, 2, 3, 3][..],

@@ -1,15 +1,17 @@
 //! Initial weights for any candle model: seeded, and the same bits on every device and thread count.
 //!
-//! - [`Initializer`]: the schemes; the named ones are a few lines over one core. Where libraries disagree,
-//!   [`torch`], [`jax`], [`keras`] and [`timm`] have each one's convention.
-//! - [`Fans`]: how many inputs and outputs a weight of a given shape joins.
-//! - [`KeyedV1`]: seeded streams of numbers. What a tensor gets depends on the seed and its full name only.
-//! - [`Source`]: where numbers come from: a key, PyTorch's CPU generator to the bit
+//! - [`Initializer`]: all initializers; the named ones are a few lines over one core. Where libraries
+//!   disagree, [`torch`], [`jax`], [`keras`] and [`timm`] have each one's convention. The [`catalogue`] has a
+//!   section on each.
+//! - [`Fans`]: the number of inputs and outputs that a weight of a given shape connects.
+//! - [`KeyedV1`]: seeded streams of random numbers. The values of a tensor depend on the seed and its full
+//!   name only.
+//! - [`RngSource`]: where random numbers come from: a key, PyTorch's CPU generator to the bit
 //!   ([`torch::TorchRng`]), or any generator of `rand`'s.
 //! - [`InitMap`]: the backend that gives any candle model its weights through a plain
 //!   [`VarBuilder`](candle_nn::VarBuilder), and keeps the variables to train.
-//! - [`Rule`]s say which tensors start how, by [`Pattern`]s on names and shapes; [`presets`] are those of whole
-//!   libraries and models; a [`Manifest`] says what each tensor got.
+//! - [`Rule`]s choose the initializers of tensors by [`Pattern`]s on names and shapes; [`presets`] are the
+//!   rules of whole libraries and models; a [`Manifest`] records what each tensor was initialized from.
 //!
 //! An unmodified candle layer with Xavier weights, whatever else the model has and in whatever order it is
 //! built:
@@ -31,37 +33,32 @@
 
 #[doc = include_str!("../CATALOGUE.md")]
 pub mod catalogue {}
-mod distribution;
+mod conventions;
 mod error;
 mod fans;
-mod init_map;
 mod initializer;
-pub mod jax;
-pub mod keras;
-mod manifest;
-mod pattern;
-mod plan;
-pub mod presets;
-mod rules;
-mod schemes;
-mod source;
-mod spec;
+mod layout;
+mod map;
+mod rng;
 #[cfg(test)]
-mod stability_tests;
-mod stft;
-mod stream;
-mod structured;
-pub mod timm;
-pub mod torch;
+mod stability;
+mod structures;
 
-pub use distribution::Distribution;
+pub use conventions::{jax, keras, timm, torch};
 pub use error::Error;
-pub use fans::{FanMode, Fans, WeightLayout};
-pub use init_map::InitMap;
-pub use initializer::{Centre, Family, Initializer, SparseBy, WeightLaw};
-pub use manifest::{Manifest, ManifestEntry, Origin};
-pub use pattern::{Pattern, PatternError};
-pub use rules::{Action, LearningRate, Rule};
-pub use source::Source;
-pub use stft::{Scaling, Side, Window};
-pub use stream::{Key, KeyRng, KeyedV1};
+pub use fans::{FanMode, Fans};
+pub use initializer::Initializer;
+pub use initializer::distribution::Distribution;
+pub use initializer::weight_law::WeightLaw;
+pub use layout::WeightLayout;
+pub use map::InitMap;
+pub use map::manifest::{Cell, Manifest, ManifestEntry, Origin};
+pub use map::pattern::{Pattern, PatternError};
+pub use map::presets;
+pub use map::rules::{Action, LearningRate, Rule};
+pub use rng::RngSource;
+pub use rng::keyed::{Key, KeyRng, KeyedV1};
+pub use structures::convolution::Centre;
+pub use structures::sparse::SparseBy;
+pub use structures::stft::{Scaling, Side, Window};
+pub use structures::structure::Structured;

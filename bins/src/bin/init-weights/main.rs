@@ -144,7 +144,7 @@ fn init_weights(args: Args) -> Result<()> {
     }
     let manifest = map.manifest()?;
     if let Some(path) = &args.out {
-        wick_files::write(path, &tensors::serialized(&map)?)?;
+        map.save(path)?;
     }
     output::print(&InitWeights { manifest }, args.format)
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use wick_bins::output::{Report, Table, short};
-use wick_init::Manifest;
+use wick_init::{Cell, Manifest};
 
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
@@ -10,45 +10,36 @@ pub(crate) struct InitWeights {
     pub(crate) manifest: Manifest,
 }
 
-fn shape_text(shape: &[usize]) -> String {
-    if shape.is_empty() {
-        "scalar".into()
-    } else {
-        shape.iter().map(usize::to_string).collect::<Vec<_>>().join("×")
+/// The text of a cell, with numbers formatted by `number`, and `missing` for no value.
+fn text(cell: Cell, number: fn(f64) -> String, missing: &str) -> String {
+    match cell {
+        Cell::Text(text) => text,
+        Cell::Shape(shape) if shape.is_empty() => "scalar".into(),
+        Cell::Shape(shape) => shape.iter().map(usize::to_string).collect::<Vec<_>>().join("×"),
+        Cell::Fan(x) | Cell::Std(x) | Cell::Factor(x) => number(x),
+        _ => missing.into(),
     }
 }
 
 impl Report for InitWeights {
     fn tables(&self) -> Vec<Table> {
-        let or_none = |x: Option<f64>| x.map_or_else(|| "–".into(), short);
-        let header = [
-            "tensor",
-            "shape",
-            "type",
-            "rule",
-            "initializer",
-            "fan_in",
-            "fan_out",
-            "std meant",
-            "std",
-            "learning rate",
-            "key",
-        ];
-        let mut table = Table::new(format!("Stream: {}", self.manifest.stream), header);
-        for t in &self.manifest.tensors {
-            table.row([
-                t.name.clone(),
-                shape_text(&t.shape),
-                t.dtype.to_owned(),
-                t.rule.clone(),
-                t.init.clone(),
-                or_none(t.fan_in),
-                or_none(t.fan_out),
-                or_none(t.expected_std),
-                or_none(t.std),
-                format!("×{}", short(t.learning_rate)),
-                t.key.clone().unwrap_or_else(|| "–".into()),
-            ]);
+        // All tensors are drawn, so their origin is left out.
+        let is_shown = |key: &str| key != "origin";
+        let header =
+            Manifest::COLUMNS.into_iter().filter(|(key, _)| is_shown(key)).map(|(key, heading)| match key {
+                "name" => "tensor".into(),
+                "init" => "initializer".into(),
+                _ => heading.to_owned(),
+            });
+        let title = format!("Stream: {}", self.manifest.stream);
+        let mut table = Table { title, header: header.collect(), ..Table::default() };
+        for entry in &self.manifest.tensors {
+            let cells =
+                Manifest::COLUMNS.into_iter().zip(entry.cells()).filter(|((key, _), _)| is_shown(key));
+            table.row(cells.map(|(_, cell)| match cell {
+                Cell::Factor(x) => format!("×{}", short(x)),
+                cell => text(cell, short, "–"),
+            }));
         }
         let numbers: usize = self.manifest.tensors.iter().map(|t| t.shape.iter().product::<usize>()).sum();
         table.note = format!("{} tensors, {numbers} numbers", self.manifest.tensors.len());
@@ -56,37 +47,9 @@ impl Report for InitWeights {
     }
 
     fn csv(&self) -> Table {
-        let header = [
-            "name",
-            "shape",
-            "dtype",
-            "origin",
-            "rule",
-            "init",
-            "fan_in",
-            "fan_out",
-            "expected_std",
-            "std",
-            "learning_rate",
-            "key",
-        ];
-        let mut table = Table::new("", header);
-        let or_empty = |x: Option<f64>| x.map_or_else(String::new, |x| x.to_string());
-        for t in &self.manifest.tensors {
-            table.row([
-                t.name.clone(),
-                shape_text(&t.shape),
-                t.dtype.to_owned(),
-                t.origin.to_string(),
-                t.rule.clone(),
-                t.init.clone(),
-                or_empty(t.fan_in),
-                or_empty(t.fan_out),
-                or_empty(t.expected_std),
-                or_empty(t.std),
-                t.learning_rate.to_string(),
-                t.key.clone().unwrap_or_default(),
-            ]);
+        let mut table = Table::new("", Manifest::COLUMNS.map(|(key, _)| key));
+        for entry in &self.manifest.tensors {
+            table.row(entry.cells().map(|cell| text(cell, |x| x.to_string(), "")));
         }
         table
     }

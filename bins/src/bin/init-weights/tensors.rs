@@ -10,7 +10,6 @@ use candle_core::DType;
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 use wick_bins::cli::usage;
-use wick_init::InitMap;
 
 /// A requested tensor, by its full name and shape.
 #[derive(Debug, Clone)]
@@ -100,10 +99,4 @@ pub(crate) fn check_names(wanted: &[Wanted]) -> Result<()> {
         Some(twice) => Err(usage(format!("'{}' is named twice", twice.name))),
         None => Ok(()),
     }
-}
-
-/// Returns the variables as the bytes of a safetensors file.
-pub(crate) fn serialized(map: &InitMap) -> Result<Vec<u8>> {
-    let tensors = map.named_vars().into_iter().map(|(name, var)| (name, var.as_tensor().clone()));
-    Ok(safetensors::serialize(tensors, None)?)
 }

@@ -1,0 +1,220 @@
+//! The rules of whole libraries and models.
+//!
+//! Each preset returns a plain `Vec<Rule>`. Your own rules take precedence if you insert them in front.
+//!
+//! ```
+//! use wick_init::{InitMap, Initializer, Rule, presets};
+//!
+//! let mut rules = presets::gpt2(12)?;
+//! rules.insert(0, Rule::draw("lm_head.weight", Initializer::zeros())?);
+//! let map = InitMap::new(42).with_rules(rules);
+//! # Ok::<(), wick_init::PatternError>(())
+//! ```
+//!
+//! Some layers can only be told from others by their names. Every preset that initializes embeddings in their
+//! own way takes these tensors for embeddings: two dimensions, and `emb`, `wte`, `wpe`, `shared` or
+//! `relative_attention_bias` as the layer's name, or `embed` in its name or in that of a module around it, or
+//! a name that begins with `emb_` or ends with `_emb`. An embedding with another name needs a rule in front.
+
+use super::pattern::PatternError;
+use super::rules::{LearningRate, Rule};
+use crate::conventions::torch;
+use crate::initializer::Initializer;
+
+type Rules = Result<Vec<Rule>, PatternError>;
+
+/// The names of all presets, for [`by_name`].
+pub const NAMES: [&str; 6] = ["torch", "keras", "gpt2", "llama", "t-fixup", "mup"];
+
+/// Whether the preset of this name depends on the model's depth.
+pub fn needs_layers(name: &str) -> bool {
+    matches!(name, "gpt2" | "llama" | "t-fixup")
+}
+
+/// Returns a preset by its name. `layers` is the model's depth and `base` the width at which the learning
+/// rate was tuned, for the presets that need them. `None` for an unknown name.
+pub fn by_name(name: &str, layers: usize, base: f64) -> Option<Rules> {
+    Some(match name {
+        "torch" => torch_defaults(),
+        "keras" => keras_defaults(),
+        "gpt2" => gpt2(layers),
+        "llama" => llama(layers),
+        "t-fixup" => t_fixup(layers),
+        "mup" => mup(base),
+        _ => return None,
+    })
+}
+
+type OneRule = Result<Rule, PatternError>;
+
+/// The scales of norms are 1, and their biases 0.
+fn norms() -> [OneRule; 3] {
+    [
+        Rule::draw("**.weight [*]", Initializer::ones()),
+        Rule::draw("**.gamma [*]", Initializer::ones()),
+        Rule::draw("**.beta [*]", Initializer::zeros()),
+    ]
+}
+
+/// The running statistics of batch norms, before the first batch.
+fn statistics() -> [OneRule; 3] {
+    [
+        Rule::draw("**.running_mean [*]", Initializer::zeros()),
+        Rule::draw("**.running_var [*]", Initializer::ones()),
+        Rule::draw("**.num_batches_tracked", Initializer::zeros()),
+    ]
+}
+
+fn norms_and_biases() -> impl Iterator<Item = OneRule> {
+    [Rule::draw("**.bias", Initializer::zeros())].into_iter().chain(norms()).chain(statistics())
+}
+
+/// The tensors that the presets take for embeddings.
+fn embeddings(initializer: Initializer) -> impl Iterator<Item = OneRule> {
+    let layers = ["emb", "*_emb", "emb_*", "wte", "wpe", "shared", "relative_attention_bias"];
+    let named = layers.map(|layer| format!("**.{layer}.weight [*, *]"));
+    let within = "**.*embed*.**.weight [*, *]".to_owned();
+    [within].into_iter().chain(named).map(move |pattern| Rule::draw(&pattern, initializer.clone()))
+}
+
+/// PyTorch's defaults: `Linear` and `Conv` from `U(±1/√fan_in)` (in PyTorch's words
+/// `kaiming_uniform_(a=√5)`), and their biases too; `Embedding` from N(0, 1); norms, which are the layers
+/// with a weight of one dimension, 1 and 0. These are found by their names:
+///
+/// - the weights and biases of recurrent layers, with `lstm`, `gru` or `rnn` in their name, from
+///   `U(±1/√hidden)`; their shapes do not tell the number of gates;
+/// - [embeddings](self);
+/// - the weights of an attention with one matrix (`in_proj_weight`, or `q_proj_weight` and its like), Xavier
+///   uniform, and its `in_proj_bias`, 0 (its `out_proj.bias`, which PyTorch sets to 0, is taken for that of a
+///   linear layer);
+/// - PReLU's slope, with `prelu` in its name, 0.25;
+/// - `running_mean` and `num_batches_tracked`, 0, and `running_var`, 1.
+///
+/// Such a tensor with another name needs its own rule in front.
+pub fn torch_defaults() -> Rules {
+    let recurrent = [("lstm", 4), ("gru", 3), ("rnn", 1)].into_iter().flat_map(|(layer, gates)| {
+        ["weight", "bias"]
+            .map(|part| Rule::draw(&format!("**.*{layer}*.**.{part}_*_l*"), torch::recurrent_default(gates)))
+    });
+    let matrices = [
+        Rule::draw("**.*_proj_weight [*, *]", Initializer::xavier_uniform()),
+        Rule::draw("[*, *, ..]", torch::linear_default()),
+    ];
+    let vectors = [
+        Rule::draw("**.*prelu*.weight [*]", Initializer::Constant(0.25)),
+        Rule::draw("**.in_proj_bias [*]", Initializer::zeros()),
+        Rule::draw("**.*norm*.bias [*]", Initializer::zeros()),
+        Rule::torch_bias("**.bias [*]"),
+    ];
+    // Of an LSTM's projection [proj, hidden], 1/√hidden is given by the second dimension.
+    [Rule::draw("**.weight_hr_l*", torch::linear_default())]
+        .into_iter()
+        .chain(recurrent)
+        .chain(embeddings(Initializer::normal(1.0)))
+        .chain(matrices)
+        .chain(vectors)
+        .chain(norms())
+        .chain(statistics())
+        .collect()
+}
+
+/// Keras' defaults: kernels `glorot_uniform`, [embeddings](self) `U(±0.05)`, biases 0, norms 1; the recurrent
+/// kernels (`weight_hh`) of LSTM, GRU and simple recurrent layers orthogonal; the forget gate of an LSTM
+/// (with `lstm` in its name) 1, in the first of its two biases; `running_mean` of batch norms 0 and
+/// `running_var` 1.
+pub fn keras_defaults() -> Rules {
+    let recurrent = [
+        Rule::draw("**.weight_hh_*", Initializer::orthogonal(1.0)),
+        Rule::draw("**.*lstm*.**.bias_ih_*", Initializer::forget_gate(1.0)),
+        Rule::draw("**.bias_ih_*", Initializer::zeros()),
+        Rule::draw("**.bias_hh_*", Initializer::zeros()),
+    ];
+    recurrent
+        .into_iter()
+        .chain(embeddings(Initializer::uniform(0.05)))
+        .chain([Rule::draw("[*, *, ..]", Initializer::xavier_uniform())])
+        .chain(norms_and_biases())
+        .collect()
+}
+
+/// GPT-2 (Radford et al. 2019, section 2.3): N(0, 0.02²); the projections into the residual stream
+/// (`c_proj`), two in each layer, divided by `√(2·layers)`; biases 0, norms 1. A projection of a layer beyond
+/// `layers` is an error.
+pub fn gpt2(layers: usize) -> Rules {
+    let residual = 0.02 / (2.0 * layers.max(1) as f64).sqrt();
+    let weights = [
+        Rule::draw("**.c_proj.weight", Initializer::normal(residual)).map(|rule| rule.with_layers(layers)),
+        Rule::draw("[*, *, ..]", Initializer::normal(0.02)),
+    ];
+    weights.into_iter().chain(norms_and_biases()).collect()
+}
+
+/// A Llama-style model, depth-scaled: truncated normals of std 0.02, cut at ±3 std; the projections into the
+/// residual stream (`self_attn.o_proj`, `mlp.down_proj`) of layer `l` (from 0) with `0.02/√(2(l + 1))` (Zhang
+/// et al. 2019, arXiv 1908.11365, in the form that Llama-style trainers use); norms 1. A projection of a
+/// layer beyond `layers` is an error.
+pub fn llama(layers: usize) -> Rules {
+    let cut = |std: f64| Initializer::TruncatedNormal { mean: 0.0, std, low: -3.0 * std, high: 3.0 * std };
+    let projections = ["self_attn.o_proj", "mlp.down_proj"];
+    let residual = (0..layers).flat_map(|layer| {
+        let std = 0.02 / (2.0 * (layer as f64 + 1.0)).sqrt();
+        projections.map(|projection| Rule::draw(&format!("**.layers.{layer}.{projection}.weight"), cut(std)))
+    });
+    let beyond = projections.map(|projection| {
+        let rule = Rule::draw(&format!("**.layers.*.{projection}.weight"), cut(0.02));
+        rule.map(|rule| rule.with_layers(layers))
+    });
+    residual.chain(beyond).chain([Rule::draw("[*, *, ..]", cut(0.02))]).chain(norms_and_biases()).collect()
+}
+
+/// T-Fixup (Huang et al. 2020, *Improving transformer optimization through better initialization*, section
+/// 3.3), for training without norms or warm-up: Xavier everywhere; [embeddings](self) `(9N)^{-1/4}` times
+/// N(0, 1/d); the value and output projections and the feed-forward weights (`v_proj`, `out_proj`, `fc1`,
+/// `fc2`) multiplied by `0.67 N^{-1/4}` in the encoder and by `(9N)^{-1/4}` in the decoder, for `N` layers.
+/// Such a weight of a layer beyond `layers` is an error.
+pub fn t_fixup(layers: usize) -> Rules {
+    let n = layers.max(1) as f64;
+    let (encoder, decoder) = (0.67 * n.powf(-0.25), (9.0 * n).powf(-0.25));
+    let scaled = |side: &str, gain: f64| {
+        ["v_proj", "out_proj", "fc1", "fc2"].map(|name| {
+            let pattern = format!("**.{side}.**.{name}.weight");
+            let rule = Rule::draw(&pattern, Initializer::xavier_uniform().with_gain(gain));
+            rule.map(|rule| rule.with_layers(layers))
+        })
+    };
+    // Of an embedding [vocabulary, d], 1/d is one over the second dimension, which is the plain fan_in.
+    let embedding = Initializer::lecun_normal().with_gain(decoder);
+    // Marian and BART add a bias to the logits that has two dimensions.
+    [Rule::draw("**.*_bias", Initializer::zeros())]
+        .into_iter()
+        .chain(scaled("encoder", encoder))
+        .chain(scaled("decoder", decoder))
+        .chain(embeddings(embedding))
+        .chain([Rule::draw("[*, *, ..]", Initializer::xavier_uniform())])
+        .chain(norms_and_biases())
+        .collect()
+}
+
+/// muP for Adam (Yang et al. 2022, arXiv 2203.03466, table 3): hidden matrices with `Var W = 1/fan_in` and a
+/// learning rate that falls like `base/fan_in`. The output layer (`lm_head`, `head`, `classifier`, `score`,
+/// `output` or `fc_out`, in any module) starts at 0, which is the same for every width, and its learning rate
+/// falls too. Input layers, whose fan_in does not grow, have the base rate: [embeddings](self) from N(0, 1),
+/// convolutions of patches (with `patch` in their name) with `Var W = 1/fan_in`. Vectors have the base rate,
+/// too. An input or output layer with another name needs its own rule in front.
+pub fn mup(base: f64) -> Rules {
+    let falling = LearningRate::InverseFanIn { base };
+    let heads = ["lm_head", "head", "classifier", "score", "output", "fc_out"];
+    let head = |name: &str| Rule::draw(&format!("**.{name}.weight [*, *]"), Initializer::zeros());
+    heads
+        .map(|name| head(name).map(|rule| rule.with_learning_rate(falling)))
+        .into_iter()
+        .chain(embeddings(Initializer::normal(1.0)))
+        .chain([Rule::draw("**.*patch*.**.weight [*, *, *, ..]", Initializer::lecun_normal())])
+        .chain([Rule::draw("[*, *, ..]", Initializer::lecun_normal())
+            .map(|rule| rule.with_learning_rate(falling))])
+        .chain(norms_and_biases())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,237 @@
+//! Rules: which tensors are initialized how.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::pattern::{Pattern, PatternError};
+use crate::error::{Error, check};
+use crate::fans::Fans;
+use crate::initializer::Initializer;
+use crate::layout::WeightLayout;
+
+/// What a rule does with its tensors.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Action {
+    /// Draws what the layer hints at.
+    Hint,
+    /// Draws from an initializer, whatever the layer hints at.
+    Draw(Initializer),
+    /// PyTorch's default for the bias of `Linear` and `Conv`: `U(±1/√fan_in)`, with the fan_in of the same
+    /// layer's `weight`. The shape of that weight must be known: made before, in the file, or declared by
+    /// [`InitMap::with_shapes`](crate::InitMap::with_shapes). If the weight has fewer than two dimensions,
+    /// the layer is a norm, and its bias is 0.
+    TorchBias,
+}
+
+/// Writes the `init` of a rules file: `hint`, `torch.bias`, or the initializer as a SPEC.
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hint => f.write_str("hint"),
+            Self::TorchBias => f.write_str("torch.bias"),
+            Self::Draw(initializer) => initializer.fmt(f),
+        }
+    }
+}
+
+/// The factor for the learning rate of a tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[non_exhaustive]
+pub enum LearningRate {
+    /// 1.
+    #[default]
+    Base,
+    /// `base/fan_in`: muP's rule for Adam on matrices whose two sides grow with the width.
+    InverseFanIn {
+        /// The fan_in at which the learning rate was tuned; above 0.
+        base: f64,
+    },
+    /// A number, 0 or above.
+    Times(f64),
+}
+
+/// Writes `1`, `base/fan_in` or a number, which reads back as the same value.
+///
+/// ```
+/// use wick_init::LearningRate;
+///
+/// let rate: LearningRate = "256/fan_in".parse()?;
+/// assert_eq!(rate, LearningRate::InverseFanIn { base: 256.0 });
+/// assert_eq!(rate.to_string(), "256/fan_in");
+/// # Ok::<(), wick_init::Error>(())
+/// ```
+impl fmt::Display for LearningRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Base => f.write_str("1"),
+            Self::InverseFanIn { base } => write!(f, "{base}/fan_in"),
+            Self::Times(factor) => write!(f, "{factor}"),
+        }
+    }
+}
+
+impl FromStr for LearningRate {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let number = |text: &str| text.trim().parse::<f64>().unwrap_or(f64::NAN);
+        match text.trim().strip_suffix("/fan_in") {
+            Some(text) => {
+                let base = number(text);
+                let base =
+                    check("learning_rate", base, base > 0.0, "BASE/fan_in with a finite BASE above 0")?;
+                Ok(Self::InverseFanIn { base })
+            }
+            None => {
+                let factor = number(text);
+                check("learning_rate", factor, factor >= 0.0, "a finite number from 0 on, or BASE/fan_in")?;
+                Ok(if factor == 1.0 { Self::Base } else { Self::Times(factor) })
+            }
+        }
+    }
+}
+
+/// A rule: a pattern, and what to do with the tensors that it matches.
+///
+/// ```
+/// use wick_init::{Initializer, Rule, WeightLayout};
+///
+/// let rule = Rule::draw("**.qkv.weight", Initializer::xavier_uniform())?
+///     .with_layout(WeightLayout::Stacked { parts: 3 });
+/// assert_eq!(rule.pattern.to_string(), "**.qkv.weight");
+/// # Ok::<(), wick_init::PatternError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    /// The tensors that the rule applies to.
+    pub pattern: Pattern,
+    /// Their initial values.
+    pub action: Action,
+    /// The meaning of their dimensions.
+    pub layout: WeightLayout,
+    /// The factor for their learning rate.
+    pub learning_rate: LearningRate,
+    /// The depth of the model, if the rule depends on it: a tensor whose layer number is not below the depth
+    /// is an error. The layer number is the first part of the name that is a whole number.
+    pub layers: Option<usize>,
+}
+
+impl Rule {
+    /// Draws the tensors that the pattern matches from an initializer.
+    ///
+    /// # Errors
+    /// If the pattern cannot be read.
+    pub fn draw(pattern: &str, initializer: Initializer) -> Result<Self, PatternError> {
+        Self::new(pattern, Action::Draw(initializer))
+    }
+
+    /// Draws what their layers hint at for the tensors that the pattern matches.
+    ///
+    /// # Errors
+    /// If the pattern cannot be read.
+    pub fn hint(pattern: &str) -> Result<Self, PatternError> {
+        Self::new(pattern, Action::Hint)
+    }
+
+    /// Draws the biases that the pattern matches as PyTorch does, see [`Action::TorchBias`].
+    ///
+    /// # Errors
+    /// If the pattern cannot be read.
+    pub fn torch_bias(pattern: &str) -> Result<Self, PatternError> {
+        Self::new(pattern, Action::TorchBias)
+    }
+
+    fn new(pattern: &str, action: Action) -> Result<Self, PatternError> {
+        let (layout, learning_rate) = (WeightLayout::default(), LearningRate::default());
+        Ok(Self { pattern: pattern.parse()?, action, layout, learning_rate, layers: None })
+    }
+
+    /// The same rule for weights of another layout.
+    pub fn with_layout(self, layout: WeightLayout) -> Self {
+        Self { layout, ..self }
+    }
+
+    /// The same rule with another learning rate.
+    pub fn with_learning_rate(self, learning_rate: LearningRate) -> Self {
+        Self { learning_rate, ..self }
+    }
+
+    /// The same rule for models of this depth only, see [`layers`](Self::layers).
+    ///
+    /// ```
+    /// use wick_init::{Initializer, Rule};
+    ///
+    /// let rule = Rule::draw("h.*.mlp.c_proj.weight", Initializer::normal(0.004))?.with_layers(12);
+    /// assert!(rule.check_depth("h.11.mlp.c_proj.weight").is_ok());
+    /// assert!(rule.check_depth("h.12.mlp.c_proj.weight").is_err());
+    /// # Ok::<(), wick_init::PatternError>(())
+    /// ```
+    pub fn with_layers(self, layers: usize) -> Self {
+        Self { layers: Some(layers), ..self }
+    }
+
+    /// Checks that a tensor's layer is within the depth that the rule is for.
+    ///
+    /// # Errors
+    /// [`Error::Depth`] if the layer is beyond the depth.
+    pub fn check_depth(&self, name: &str) -> Result<(), Error> {
+        let layer = name.split('.').find_map(|part| part.parse::<usize>().ok());
+        match (layer, self.layers) {
+            (Some(layer), Some(layers)) if layer >= layers => {
+                Err(Error::Depth { layer, layers, pattern: self.pattern.to_string() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The factor for the learning rate of a tensor of this shape.
+    ///
+    /// # Errors
+    /// [`Error::NoFans`] if the factor needs fans and the shape has none, [`Error::WeightLayout`] if the
+    /// shape does not fit the rule's layout.
+    pub fn learning_rate_multiplier(&self, shape: &[usize]) -> Result<f64, Error> {
+        match self.learning_rate {
+            LearningRate::Base => Ok(1.0),
+            LearningRate::Times(factor) => Ok(factor),
+            LearningRate::InverseFanIn { base } => Ok(base / Fans::with_layout(shape, self.layout)?.fan_in),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn learning_rates_read_back() {
+        for rate in [
+            LearningRate::Base,
+            LearningRate::InverseFanIn { base: 100.5 },
+            LearningRate::Times(0.0),
+            LearningRate::Times(1e-3),
+        ] {
+            assert_eq!(rate.to_string().parse::<LearningRate>().unwrap(), rate);
+        }
+        for (text, part) in [
+            ("fast", "learning_rate = NaN"),
+            ("-1", "learning_rate = -1 is out of range"),
+            ("0/fan_in", "BASE/fan_in with a finite BASE above 0"),
+            ("inf", "a finite number from 0 on"),
+            ("x/fan_in", "learning_rate = NaN"),
+        ] {
+            let error = text.parse::<LearningRate>().unwrap_err().to_string();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_first_number_of_a_name_is_its_layer() {
+        let rule = Rule::hint("**").unwrap().with_layers(2);
+        for name in ["fc.weight", "encoder.1.ffn.7.weight", "h2.weight"] {
+            assert!(rule.check_depth(name).is_ok(), "{name}");
+        }
+        let error = rule.check_depth("encoder.2.ffn.0.weight").unwrap_err().to_string();
+        assert_eq!(error, "layer 2 is beyond the 2 layers that the rule '**' is for");
+    }
+}
