@@ -39,7 +39,7 @@ impl Task for FmaLoop {
     #[inline(always)]
     fn run(self) -> f64 {
         const NUMBERS: usize = 1024;
-        // A chain of so many multiply-adds makes one load and one store cheap, and is short enough for the
+        // A chain of CHAIN multiply-adds makes one load and one store cheap, and is short enough for the
         // processor to overlap the chains of several vectors.
         const CHAIN: usize = 16;
         let (a, b) = (black_box(0.999), black_box(1e-3));

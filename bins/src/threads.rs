@@ -11,8 +11,9 @@ use rayon::{ThreadBuilder, ThreadPoolBuilder};
 
 /// Starts rayon's global pool with `RAYON_NUM_THREADS` threads, or with one for each core.
 ///
-/// rayon by itself panics if the system refuses a thread (`ulimit -u`, a container's limit on processes). Here the pool
-/// has the threads that could be started, or the calling thread alone, and a line on stderr says so.
+/// rayon by itself panics if the system refuses a thread (`ulimit -u`, a container's limit on processes).
+/// Here the pool has the threads that could be started, or the calling thread alone, and a line on stderr
+/// says so.
 ///
 /// # Errors
 /// Fails if the pool exists already.

@@ -34,7 +34,8 @@ fn without_threads(folder: &Path, program: &Path, arguments: &[&str]) -> Option<
     if !run(&[&words[..], &["true"]].concat()).output().is_ok_and(|output| output.status.success()) {
         return None;
     }
-    Some(run(&[&words[..], &[program.to_str().unwrap()], arguments].concat()).output().unwrap())
+    let program = [program.to_str().unwrap(), "--device", "cpu"];
+    Some(run(&[&words[..], &program, arguments].concat()).output().unwrap())
 }
 
 #[test]
@@ -46,7 +47,7 @@ fn without_threads_programs_run_on_one() {
         ("symmetry", &["--steps", "2"]),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        let arguments = [arguments, &["--device", "cpu", "--format", "json"]].concat();
+        let arguments = [arguments, &["--format", "json"]].concat();
         let copy = copied(folder.path(), program);
         let Some(output) = without_threads(folder.path(), &copy, &arguments) else {
             eprintln!("left out: no setpriv or prlimit on this machine");

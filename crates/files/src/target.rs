@@ -25,7 +25,8 @@ impl Target {
             }
             Ok(old) if old.is_file() => Ok(Self::Replace { path: fs::canonicalize(path)?, old: Some(old) }),
             Ok(_) => Ok(Self::Into(OpenOptions::new().write(true).open(path)?)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // A file in the place of a folder is found when the folder is made.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 Ok(Self::Replace { path: end_of_links(path)?, old: None })
             }
             Err(error) => Err(error),

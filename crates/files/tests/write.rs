@@ -65,6 +65,7 @@ fn a_folder_is_checked_before_it_is_needed() {
     {
         let text = error.to_string();
         assert!(text.contains("file/b"), "{text}");
+        assert!(text.starts_with("cannot make the folder '"), "{text}");
         assert!(text.ends_with("a file stands where a folder is needed, choose another place"), "{text}");
     }
 }

@@ -166,7 +166,7 @@ impl Report for DeviceBench {
         let mut rows = table_of(format!("{} layers, medians", self.depth), &columns(), &self.measured);
         if self.left_out > 0 {
             rows.note = format!(
-                "{} sizes were left out: more operations than --cpu-limit, or more memory than there is",
+                "{} sizes were left out: more operations than --cpu-limit, or more memory than the device has",
                 self.left_out
             );
         }

@@ -1,4 +1,4 @@
-//! What every layer's output and gradient look like, for several ways to start the weights.
+//! Shows every layer's outputs and gradients, for several initializers.
 
 mod picture;
 mod report;
@@ -19,12 +19,12 @@ use wick_theory::{BatchGeometry, LayerLaw, finite_width};
 
 use report::{Experiment, LayerStats, Run};
 
-/// Sends data through a deep net and shows every layer's outputs and gradients, for several ways to start the
-/// weights. The default is the lecture's experiment: 2000 samples of 800 features through ten tanh layers.
+/// Sends data through a deep net and shows every layer's outputs and gradients, for several initializers. The
+/// default is the lecture's experiment: 2000 samples of 800 features through ten tanh layers.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLE)]
 struct Args {
-    /// Samples of the random input, or how many of the data's rows to take [default: 2000, or all]
+    /// Samples of the random input, or rows to take from the data [default: 2000, or all]
     #[arg(long, value_name = "N")]
     samples: Option<usize>,
     /// Features of the random input [default: 800]
@@ -34,15 +34,15 @@ struct Args {
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', hide_default_value = true,
         default_values_t = [750, 700, 650, 600, 550, 500, 450, 400, 350, 300])]
     widths: Vec<usize>,
-    /// What each layer applies: tanh, relu, gelu, … (an unknown name lists them)
+    /// The activation of each layer: tanh, relu, gelu, … (an unknown name lists them)
     #[arg(long, value_name = "NAME", default_value = "tanh")]
     activation: Activation,
-    /// How to start the weights, `name` or `name:key=value,…`; give it again for another run (an unknown name
+    /// The initializer of the weights, `name` or `name:key=value,…`; repeat it for more runs (an unknown name
     /// lists them) [default: normal:std=0.01 and normal:std=1 and xavier_normal]
     #[arg(long, value_name = "SPEC", hide_default_value = true,
         default_values = ["normal:std=0.01", "normal:std=1", "xavier_normal"])]
     init: Vec<Spec>,
-    /// The standard deviation of the biases, which are normal; 0 for layers without
+    /// The standard deviation of the normal biases; 0 for layers without biases
     #[arg(long, value_name = "SIGMA", default_value_t = 0.0)]
     bias_std: f64,
     /// Data instead of the random input: `digits`, a .csv, .tsv, .npy or .safetensors file, or - for a CSV on stdin
@@ -68,7 +68,7 @@ Examples:
   layer-stats --activation gelu --init lecun_normal:gain=1.408 --bias-std 0.416
   layer-stats --data digits --standardize --widths 64,64,64,10 --format json";
 
-/// Theory's bands take about 10 ms a layer, and a table has to end somewhere.
+/// Theory's bands take about 10 ms a layer, and a longer table is of no use.
 const MOST_LAYERS: usize = 2000;
 
 fn main() -> ExitCode {
@@ -191,8 +191,9 @@ fn read_data(args: &Args) -> Result<Option<Matrix>> {
     Ok(Some(if args.standardize { data.standardize() } else { data }))
 }
 
-/// The backward pass holds each layer's pre-activation, output, tapped output and gradient; and each weight
-/// with its gradient. What theory takes from the input and the last gradient is read from copies of them, 24 bytes a number.
+/// Refuses sizes that exceed the memory. The backward pass holds each layer's pre-activation, output, tapped
+/// output and gradient, and each weight with its gradient. Theory reads copies of the input and of the last
+/// gradient, 24 bytes a number.
 fn check_memory(samples: usize, config: &MlpConfig, place: &Target) -> Result<()> {
     const COPIES: f64 = 24.0;
     let remedy = "ask for fewer --samples, --features or --widths";

@@ -254,13 +254,13 @@ fn band(ends: Option<[f64; 2]>) -> Cell {
     ends.map_or(Cell::Unknown, |[low, high]| format!("{}–{}", short(low), short(high)).into())
 }
 
-/// A histogram as a word of blocks, its bins joined to at most fifteen.
+/// Returns a histogram as a word of at most fifteen blocks.
 fn sparkline(histogram: &Histogram) -> String {
     const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let joined = histogram.counts.len().div_ceil(15);
     let bins: Vec<u64> = histogram.counts.chunks(joined).map(|bins| bins.iter().sum()).collect();
     let tallest = bins.iter().copied().max().unwrap_or(0).max(1);
-    // What is there at all shows, however little it is.
+    // A bin that is not empty shows, even if it is small.
     let height = |count: u64| (8 * count).div_ceil(tallest) as usize;
     bins.into_iter().map(|count| BLOCKS[height(count).min(8)]).collect()
 }

@@ -54,7 +54,7 @@ pub(crate) struct Cell {
 pub(crate) struct Measured {
     /// The mean square of the last pre-activations.
     pub(crate) q: Option<f64>,
-    /// The mean cosine of two samples there.
+    /// The mean cosine of the last pre-activations of two samples.
     pub(crate) c: Option<f64>,
     /// The factor by which the squared gradient changes from layer to layer.
     pub(crate) chi_1: Option<f64>,
