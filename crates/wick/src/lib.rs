@@ -1,4 +1,5 @@
-//! Wick initializes [candle](candle_core) models well, shows the signals in every layer, and trains them.
+//! Wick initializes [candle](https://github.com/huggingface/candle) models well, shows the signals in every layer, and
+//! trains them.
 //!
 //! This crate re-exports the crates of Wick, each as a module, and at its root the types that most programs
 //! need. A program uses the same version of candle (0.11) beside it.
