@@ -1,4 +1,5 @@
-//! Initializes a model that knows nothing of Wick, by rules on the names of its tensors, and prints what each one got.
+//! Initializes a model that knows nothing of Wick, by rules on the names of its tensors, and prints what each
+//! tensor got.
 //!
 //! `cargo run --example init_any_model`
 
@@ -33,7 +34,7 @@ impl Module for Digits {
 }
 
 fn main() -> Result<()> {
-    // The first rule that matches a tensor holds. `*` is one part of a dotted name, `**` is any number of parts.
+    // The first rule that matches a tensor holds. `*` is one part of a dotted name, `**` any number of parts.
     let rules = [
         Rule::draw("*.head.weight", Initializer::zeros())?,
         Rule::draw("**.weight [*, *]", "orthogonal:gain=relu".parse()?)?,

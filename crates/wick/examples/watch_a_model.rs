@@ -1,4 +1,4 @@
-//! Watches the signal and its gradient in 30 layers of candle's own, for PyTorch's default weights and for He's.
+//! Watches the signal and its gradient in 30 of candle's layers, for PyTorch's default weights and for He's.
 //!
 //! `cargo run --example watch_a_model`
 

@@ -1,7 +1,8 @@
-//! Wick initializes [candle](candle_core) models well, shows the signals in every layer, and trains them.
+//! Wick initializes [candle](https://github.com/huggingface/candle) models well, shows the signals in every layer, and
+//! trains them.
 //!
-//! This crate re-exports the crates of Wick, each as a module, and the types that most programs need at its root.
-//! A program uses the same version of candle (0.11) beside it.
+//! This crate re-exports the crates of Wick, each as a module, and at its root the types that most programs
+//! need. A program uses the same version of candle (0.11) beside it.
 //!
 //! | you want | use |
 //! |---|---|
@@ -19,7 +20,7 @@
 //! | to train it | [`fit_with`] with [`Mlp::tape`], a [`Loss`], [`AdamW`] or [`Sgd`] |
 //! | a fused layer for a model of your own | [`dense`], [`activate`] |
 //!
-//! An unmodified candle layer gets orthogonal weights, and a probe records what it does to the signal:
+//! An unmodified candle layer gets orthogonal weights, and a probe records what the layer does to the signal:
 //!
 //! ```
 //! use candle_core::{DType, Device};

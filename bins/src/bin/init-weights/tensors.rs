@@ -100,12 +100,3 @@ pub(crate) fn check_names(wanted: &[Wanted]) -> Result<()> {
         None => Ok(()),
     }
 }
-<<<<<<< HEAD
-=======
-
-/// The variables as the bytes of a safetensors file.
-pub(crate) fn serialized(map: &InitMap) -> Result<Vec<u8>> {
-    let tensors = map.named_vars().into_iter().map(|(name, var)| (name, var.as_tensor().clone()));
-    Ok(safetensors::serialize(tensors, None)?)
-}
->>>>>>> bins
