@@ -136,7 +136,7 @@ pub fn length_second_moment(widths: &[usize], relu: bool) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Activation;
+    use crate::activation::Activation;
 
     const WIDTHS: [usize; 11] = [800, 750, 700, 650, 600, 550, 500, 450, 400, 350, 300];
 
