@@ -46,8 +46,8 @@ fn number_after(text: &str, words: &str) -> Option<f64> {
     rest.split([' ', '/', ',', ';']).next()?.parse().ok()
 }
 
-/// For every activation, weights that are far too small are fixed by the verdict's remedy, for seeds 0 to 2. For sigmoid
-/// and softplus the verdict says that no weights are right.
+/// For every activation, weights that are far too small are fixed by the verdict's remedy, for seeds 0 to 2.
+/// For sigmoid and softplus the verdict says that no weights are right.
 #[test]
 fn remedies_make_healthy_nets() {
     let mut without = Vec::new();
