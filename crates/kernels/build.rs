@@ -1,4 +1,5 @@
-//! With the feature `cuda`: compiles the kernels in `cuda` to PTX, which the driver compiles for the GPU that it finds.
+//! With the feature `cuda`, compiles the kernels in `cuda` to PTX, which the driver compiles for the GPU of
+//! the machine.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=cuda");

@@ -21,6 +21,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("dense_layers_of_every_type_are_one_op", dense_layers_of_every_type_are_one_op),
     ("more_bins_than_are_counted_on_the_way", more_bins_than_are_counted_on_the_way),
     ("a_dense_layer_of_many_outputs", a_dense_layer_of_many_outputs),
+    ("observers_of_dense_layers_get_tensors", observers_of_dense_layers_get_tensors),
     ("dense_layers_refuse", dense_layers_refuse),
 ];
 
@@ -299,4 +300,68 @@ fn dense_layers_refuse(gpu: &Device) {
     assert!(error.to_string().contains("weight [7, 5] and bias Some([6])"), "{error}");
     let error = dense(&xs, &weight.to_device(&CPU).unwrap(), None, Activation::Tanh, None);
     assert!(error.is_err(), "a weight that lies elsewhere");
+}
+
+/// An observer that wants the tensors too, and keeps the pre-activation, the output and the gradient.
+struct Keeper {
+    bins: usize,
+    tensors: Mutex<Vec<Tensor>>,
+    summaries: Mutex<Vec<Summary>>,
+}
+
+impl Observer for Keeper {
+    fn bins(&self) -> usize {
+        self.bins
+    }
+
+    fn wants_tensors(&self) -> bool {
+        true
+    }
+
+    fn forward(&self, output: ObservedOutput) -> candle_core::Result<()> {
+        let (zs, hs) = output.tensors.expect("tensors");
+        self.tensors.lock().unwrap().extend([zs.clone(), hs.clone()]);
+        self.summaries.lock().unwrap().push(output.summary);
+        Ok(())
+    }
+
+    fn backward(&self, gradient: ObservedGradient) -> candle_core::Result<()> {
+        self.tensors.lock().unwrap().push(gradient.tensor.expect("a tensor").clone());
+        self.summaries.lock().unwrap().push(gradient.summary);
+        Ok(())
+    }
+}
+
+/// The observer gets the layer's own tensors to the bit, at once even if statistics are deferred, and nothing else changes.
+/// More bins than 4096 are counted from the tensors.
+fn observers_of_dense_layers_get_tensors(gpu: &Device) {
+    for dtype in TYPES {
+        for activation in [Activation::Tanh, Activation::Gelu, Activation::Identity] {
+            for (bins, deferred) in [(30, false), (30, true), (5000, true)] {
+                let what = format!("{activation} {dtype:?}, {bins} bins, deferred: {deferred}");
+                let parts = layer(64, 33, 32, dtype);
+                let plain = passed(&parts, true, activation, None, gpu);
+                let zs = passed(&parts, true, Activation::Identity, None, gpu).remove(0);
+                let keeper =
+                    Arc::new(Keeper { bins, tensors: Mutex::default(), summaries: Mutex::default() });
+                let later = DeferredStats::default();
+                let observer: Arc<dyn Observer> =
+                    if deferred { later.observer(keeper.clone(), false) } else { keeper.clone() };
+                let got = passed(&parts, true, activation, Some(observer), gpu);
+                for (got, plain) in got.iter().zip(&plain) {
+                    assert_eq!(flat(got), flat(plain), "{what}");
+                }
+                let tensors = keeper.tensors.lock().unwrap();
+                let expected = [&zs, &plain[0], &parts[3]];
+                assert_eq!(tensors.len(), expected.len(), "{what}");
+                for (tensor, expected) in tensors.iter().zip(expected) {
+                    assert_eq!((tensor.dims(), flat(tensor)), (expected.dims(), flat(expected)), "{what}");
+                }
+                let summaries = keeper.summaries.lock().unwrap();
+                let output = plain[0].to_device(&CPU).unwrap();
+                assert_alike(&what, &summaries[0], &summarize(&output, activation.range(), bins).unwrap());
+                assert_alike(&what, &summaries[1], &summarize(&parts[3], None, bins).unwrap());
+            }
+        }
+    }
 }

@@ -1,5 +1,5 @@
-//! Each kernel by itself: `cargo bench -p wick-kernels`, or `-- NAME` for some. Beside the peers, in whole jobs, they are
-//! timed by `benches/run.py`.
+//! Times each kernel: `cargo bench -p wick-kernels`, or `-- NAME` for some. `benches/run.py` compares whole
+//! jobs with other libraries.
 
 #![allow(missing_docs, clippy::unwrap_used)] // A benchmark has no users.
 
@@ -46,7 +46,7 @@ fn products(c: &mut Criterion) {
         let (a, b) = (Matrix::new(&a, m, k).unwrap(), Matrix::new(&b, n, k).unwrap().t());
         group.throughput(Throughput::Elements(2 * (m * k * n) as u64)); // elem/s are FLOP/s here
         group.bench_function(format!("{m}x{k}x{n}"), |bencher| {
-            bencher.iter(|| matmul(SimdLevel::best(), a, b))
+            bencher.iter(|| matmul(SimdLevel::best(), a, b));
         });
     }
     group.throughput(Throughput::Elements(8 * 800u64.pow(3) / 3));

@@ -1,4 +1,4 @@
-// Activations and their gradients, element by element.
+// Activations and their gradients, element by element: launched by src/activation/cuda.rs.
 #include "activation.cuh"
 #include "tensor.cuh"
 

@@ -1,14 +1,16 @@
-// The activations, by the numbers that src/cuda/activation.rs gives them, in float or double. The formulas are those of
-// src/function.rs: nothing in them overflows, cancels or makes a NaN of an infinity.
+// The activations and their derivatives, in float or double. The formulas are those of
+// src/activation/scalar.rs: nothing in them overflows, cancels or turns an infinity into a NaN.
 #pragma once
 
+// The activations in the order of `Activation::ALL`, which a test of src/activation/code.rs checks.
 enum Code {
-    IDENTITY = 0,
+    IDENTITY,
     SIGMOID,
     TANH,
     RELU,
     LEAKY_RELU,
     ELU,
+    SELU,
     GELU,
     GELU_TANH,
     SILU,
@@ -21,7 +23,8 @@ enum Code {
     ERF,
 };
 
-// An activation with its parameters: the slope of a leaky ReLU; an ELU's alpha, and what all of it is scaled by.
+// An activation with its parameters: the slope of a leaky ReLU; the alpha of an ELU, and the factor of the
+// whole ELU (`Code` in src/activation/code.rs).
 struct Activation {
     int code;
     int unused;
@@ -52,7 +55,7 @@ __device__ inline double from_erf(double x) { return erf(x); }
 __device__ inline float size_of(float x) { return fabsf(x); }
 __device__ inline double size_of(double x) { return fabs(x); }
 
-// Where exp(x) is 0, and e squared is still finite.
+// The magnitude at which exp(-x) is 0, and the x at which exp(x) squared is still finite.
 template <class F> struct Ends;
 template <> struct Ends<float> {
     static constexpr float far = 200.0f, mish = 20.0f;
@@ -61,7 +64,7 @@ template <> struct Ends<double> {
     static constexpr double far = 760.0, mish = 40.0;
 };
 
-// A NaN stays one.
+// A NaN stays a NaN.
 template <class F> __device__ inline F at_least(F x, F low) { return x < low ? low : x; }
 template <class F> __device__ inline F at_most(F x, F high) { return x > high ? high : x; }
 template <class F> __device__ inline F or_nan(F x, F y) { return x != x ? x : y; }
@@ -77,13 +80,13 @@ template <class F> __device__ inline F sigmoid_slope(F x) {
     return e / ((1 + e) * (1 + e));
 }
 
-// What the tanh form of GELU hands to its sigmoid, and its derivative.
+// The argument of the sigmoid in the tanh form of GELU, and its derivative.
 template <class F> __device__ inline F gelu_inner(F x) { return F(GELU_SLOPE) * (x + F(GELU_CUBIC) * x * x * x); }
 template <class F> __device__ inline F gelu_inner_slope(F x) {
     return F(GELU_SLOPE) * (1 + 3 * F(GELU_CUBIC) * x * x);
 }
 
-// phi of each of some numbers.
+// Replaces each of N numbers by phi of it.
 template <class F, int N> __device__ inline void values(const Activation &activation, F (&xs)[N]) {
     const F slope = F(activation.slope), scale = F(activation.scale), left = -Ends<F>::far;
 #define EACH(value)                                                                                                    \
@@ -97,7 +100,8 @@ template <class F, int N> __device__ inline void values(const Activation &activa
     case TANH: EACH(from_tanh(x))
     case RELU: EACH(x <= 0 ? F(0) : x)
     case LEAKY_RELU: EACH(x <= 0 ? slope * x : x)
-    case ELU: EACH(scale * (x <= 0 ? slope * from_expm1(x) : x))
+    case ELU:
+    case SELU: EACH(scale * (x <= 0 ? slope * from_expm1(x) : x))
     case GELU: EACH(at_least(x, left) * normal_cdf(x))
     case GELU_TANH: EACH(at_least(x, left) * sigmoid(gelu_inner(at_most(at_least(x, F(-40)), F(40)))))
     case SILU: EACH(at_least(x, left) * sigmoid(x))
@@ -116,7 +120,7 @@ template <class F, int N> __device__ inline void values(const Activation &activa
 #undef EACH
 }
 
-// phi' g of each of some numbers, from the input of the activation.
+// Replaces each of N gradients g by phi' g, computed from the input of the activation.
 template <class F, int N>
 __device__ inline void gradients(const Activation &activation, const F (&inputs)[N], F (&gs)[N]) {
     const F slope = F(activation.slope), scale = F(activation.scale), far = Ends<F>::far;
@@ -132,7 +136,8 @@ __device__ inline void gradients(const Activation &activation, const F (&inputs)
     case TANH: EACH(4 * sigmoid_slope(2 * x))
     case RELU: EACH(or_nan(x, x > 0 ? F(1) : F(0)))
     case LEAKY_RELU: EACH(or_nan(x, x > 0 ? F(1) : slope))
-    case ELU: EACH(or_nan(x, scale * (x <= 0 ? slope * from_exp(x) : F(1))))
+    case ELU:
+    case SELU: EACH(or_nan(x, scale * (x <= 0 ? slope * from_exp(x) : F(1))))
     case GELU: EACH(({
             F y = NEAR(x, far);
             normal_cdf(y) + y * (F(0.3989422804014327) * from_exp(F(-0.5) * y * y));
@@ -161,7 +166,8 @@ __device__ inline void gradients(const Activation &activation, const F (&inputs)
 #undef EACH
 }
 
-// The same from the output of the activation, where that is enough.
+// The same, computed from the output of the activation, for those whose derivative can be (`OF_OUTPUT` in
+// src/activation/scalar.rs).
 template <class F, int N>
 __device__ inline void gradients_of_output(const Activation &activation, const F (&outputs)[N], F (&gs)[N]) {
 #pragma unroll

@@ -1,4 +1,4 @@
-// What a dense layer does before and after its matrix products.
+// The kernels of a dense layer before and after its matrix products: launched by src/dense/cuda.rs.
 #include "activation.cuh"
 #include "stats.cuh"
 
@@ -7,7 +7,7 @@ __device__ inline unsigned column_of(u64 i, unsigned outputs) {
     return i >> 32 ? (unsigned)(i % outputs) : (unsigned)i % outputs;
 }
 
-// Numbers as they are after they have been stored as T.
+// Numbers as they are read back after having been stored as T.
 template <class F, int N> struct Stored {
     F at[N];
 };
@@ -18,14 +18,15 @@ template <class T, class F, int N> __device__ inline Stored<F, N> as_stored(cons
     return stored;
 }
 
-// zs: [count/outputs, outputs], the product; becomes phi(zs + bias) in `hs`, which may be `zs` itself. Where `kept` is not
-// null, it gets zs + bias. What is heard are the numbers as they are stored; only if HEARD does anybody listen.
-template <bool HEARD, class T>
-__device__ void dense_forward(Activation activation, Ear ear, const T *zs, const T *bias, T *kept, T *hs, u64 count,
+// Computes hs = phi(zs + bias) from the product zs of shape [count/outputs, outputs]. `hs` may be `zs`
+// itself; `bias` may be null. `kept`, if not null, gets zs + bias. If OBSERVED, statistics are taken of the
+// numbers as they are stored.
+template <bool OBSERVED, class T>
+__device__ void dense_forward(Activation activation, Sink sink, const T *zs, const T *bias, T *kept, T *hs, u64 count,
                               unsigned outputs) {
     typedef typename Wide<T>::type F;
     const bool fours = is_aligned(zs) && is_aligned(hs) && (!kept || is_aligned(kept));
-    // Whether four columns begin where four biases can be read at once.
+    // Whether any four columns that are read at once have aligned biases.
     const bool straight = bias && outputs % 4 == 0 && is_aligned(bias);
     auto biased = [&](T z, unsigned column) { return bias ? widen(z) + widen(bias[column]) : (F)widen(z); };
     auto pre_activations = [&](u64 i, const Four<T> &x, F(&wide)[4]) {
@@ -45,7 +46,7 @@ __device__ void dense_forward(Activation activation, Ear ear, const T *zs, const
             }
         }
     };
-    if constexpr (!HEARD) {
+    if constexpr (!OBSERVED) {
         auto four = [&](u64 i) {
             F wide[4];
             pre_activations(i, *(const Four<T> *)(zs + i), wide);
@@ -62,47 +63,48 @@ __device__ void dense_forward(Activation activation, Ear ear, const T *zs, const
         sweep(count, fours, four, one);
     } else {
         __shared__ unsigned shared[SHARED_BINS];
-        double low = ear.low, high = ear.high;
-        if (ear.known) widen_range(low, high);
-        Counter<F> counter(shared, ear.known ? ear.bins : 1, low, high);
-        Tails<F> tails(ear);
-        // All lanes look at the same element, before any of them writes to it.
+        double low = sink.low, high = sink.high;
+        if (sink.known) widen_range(low, high);
+        Counter<F> counter(shared, sink.known ? sink.bins : 1, low, high);
+        Saturated<F> saturated(sink);
+        // All lanes read the same element, before any of them overwrites it.
         F pivot[1] = {0};
         u64 first;
         if (first_of_warp(count, fours, first)) {
             pivot[0] = biased(zs[first], column_of(first, outputs));
             values(activation, pivot);
         }
-        Seen<F> seen(pivot[0]);
-        auto hear = [&](const auto &hs) {
-            seen.add(hs);
-            if (ear.known) counter.add(hs);
+        Running<F> running(pivot[0]);
+        auto observe = [&](const auto &hs) {
+            running.add(hs);
+            if (sink.known) counter.add(hs);
         };
         auto four = [&](u64 i, const Four<T> &x) {
             F wide[4];
             pre_activations(i, x, wide);
             if (kept) store(kept + i, wide);
-            tails.add(as_stored<T>(wide).at);
+            saturated.add(as_stored<T>(wide).at);
             values(activation, wide);
-            hear(as_stored<T>(wide).at);
+            observe(as_stored<T>(wide).at);
             store(hs + i, wide);
         };
         auto one = [&](u64 i) {
             F wide[1] = {biased(zs[i], column_of(i, outputs))};
             if (kept) kept[i] = narrow<T>(wide[0]);
-            tails.add(as_stored<T>(wide).at);
+            saturated.add(as_stored<T>(wide).at);
             values(activation, wide);
-            hear(as_stored<T>(wide).at);
+            observe(as_stored<T>(wide).at);
             hs[i] = narrow<T>(wide[0]);
         };
         sweep_ahead(zs, count, fours, four, one);
-        if (ear.known) counter.hand_in(ear.record);
-        tails.hand_in(ear.record);
-        hand_in(ear, seen, blockIdx.x, gridDim.x);
+        if (sink.known) counter.write(sink.record);
+        saturated.write(sink.record);
+        write_moments(sink, running, blockIdx.x, gridDim.x);
     }
 }
 
-// phi' gs, where there is no bias and nobody listens. `of_output`: whether `known` is the output of the activation.
+// Computes of_z = phi' gs, if there is no bias and no statistics are taken. `of_output` tells whether `known`
+// is the output of the activation or its input.
 template <class T>
 __device__ void dense_gradient(Activation activation, const T *known, int of_output, const T *gs, T *of_z, u64 count) {
     typedef typename Wide<T>::type F;
@@ -128,24 +130,25 @@ __device__ void dense_gradient(Activation activation, const T *known, int of_out
     sweep(count, is_aligned(known) && is_aligned(gs) && is_aligned(of_z), four, one);
 }
 
-// Rows whose elements a thread asks for before it uses the first.
+// The number of rows whose elements a thread loads before it uses the first.
 #define ROWS_AHEAD 4
 
-// gs: [samples, outputs], the gradient of the layer's output. of_z becomes phi' gs, and of_bias its sums over the samples.
-// A block takes 32 columns, and every gridDim.y-th eight rows; `sums` has gridDim.y numbers for each column, and `tickets`
-// one for each 32 columns, zero before; both are null where of_bias is.
+// Computes of_z = phi' gs from the gradient gs of the layer's output, of shape [samples, outputs], and
+// of_bias, its sums over the samples. A block takes 32 columns, and every gridDim.y-th eight rows. `sums` has
+// gridDim.y numbers for each column, and `tickets` one for each 32 columns, zero before the launch; both are
+// null if of_bias is.
 template <class T>
-__device__ void dense_backward(Activation activation, Ear ear, const T *known, int of_output, const T *gs, T *of_z,
+__device__ void dense_backward(Activation activation, Sink sink, const T *known, int of_output, const T *gs, T *of_z,
                                T *of_bias, double *sums, u64 *tickets, u64 samples, unsigned outputs) {
     typedef typename Wide<T>::type F;
     __shared__ double rows[8][33];
     unsigned column = blockIdx.x * 32 + threadIdx.x;
     u64 row = blockIdx.y * 8 + threadIdx.y, step = gridDim.y * 8;
     double sum = 0;
-    Seen<F> seen(row < samples ? widen(gs[row * outputs + blockIdx.x * 32]) : F(0));
+    Running<F> running(row < samples ? widen(gs[row * outputs + blockIdx.x * 32]) : F(0));
     auto use = [&](u64 i, T x, T of_h) {
         F xs[1] = {widen(x)}, g[1] = {widen(of_h)};
-        if (ear.record) seen.add(g);
+        if (sink.record) running.add(g);
         if (of_output) {
             gradients_of_output(activation, xs, g);
         } else {
@@ -170,9 +173,9 @@ __device__ void dense_backward(Activation activation, Ear ear, const T *known, i
             use(i, known[i], gs[i]);
         }
     }
-    if (ear.record) hand_in(ear, seen, blockIdx.y * gridDim.x + blockIdx.x, gridDim.x * gridDim.y);
+    if (sink.record) write_moments(sink, running, blockIdx.y * gridDim.x + blockIdx.x, gridDim.x * gridDim.y);
     if (!of_bias) return;
-    // The sums of the eight rows of threads, in the first of them.
+    // The sums over the eight rows of threads, returned to the first row.
     auto over_rows = [&](double mine) {
         rows[threadIdx.y][threadIdx.x] = mine;
         __syncthreads();
@@ -203,12 +206,12 @@ __device__ void dense_backward(Activation activation, Ear ear, const T *known, i
     extern "C" __global__ void __launch_bounds__(THREADS)                                                              \
         dense_forward_##suffix(Activation activation, const T *zs, const T *bias, T *kept, T *hs, u64 count,           \
                                unsigned outputs) {                                                                     \
-        dense_forward<false>(activation, Ear{}, zs, bias, kept, hs, count, outputs);                                   \
+        dense_forward<false>(activation, Sink{}, zs, bias, kept, hs, count, outputs);                                  \
     }                                                                                                                  \
     extern "C" __global__ void __launch_bounds__(THREADS, blocks)                                                      \
-        dense_forward_heard_##suffix(Activation activation, Ear ear, const T *zs, const T *bias, T *kept, T *hs,       \
+        dense_forward_observed_##suffix(Activation activation, Sink sink, const T *zs, const T *bias, T *kept, T *hs,  \
                                      u64 count, unsigned outputs) {                                                    \
-        dense_forward<true>(activation, ear, zs, bias, kept, hs, count, outputs);                                      \
+        dense_forward<true>(activation, sink, zs, bias, kept, hs, count, outputs);                                     \
     }                                                                                                                  \
     extern "C" __global__ void __launch_bounds__(THREADS)                                                              \
         dense_gradient_##suffix(Activation activation, const T *known, int of_output, const T *gs, T *of_z,            \
@@ -216,12 +219,12 @@ __device__ void dense_backward(Activation activation, Ear ear, const T *known, i
         dense_gradient(activation, known, of_output, gs, of_z, count);                                                 \
     }                                                                                                                  \
     extern "C" __global__ void __launch_bounds__(THREADS)                                                              \
-        dense_backward_##suffix(Activation activation, Ear ear, const T *known, int of_output, const T *gs, T *of_z,   \
+        dense_backward_##suffix(Activation activation, Sink sink, const T *known, int of_output, const T *gs, T *of_z, \
                                 T *of_bias, double *sums, u64 *tickets, u64 samples, unsigned outputs) {               \
-        dense_backward(activation, ear, known, of_output, gs, of_z, of_bias, sums, tickets, samples, outputs);         \
+        dense_backward(activation, sink, known, of_output, gs, of_z, of_bias, sums, tickets, samples, outputs);        \
     }
 
-// The blocks that a multiprocessor is to have room for where somebody listens.
+// The number of blocks that a multiprocessor must have room for if statistics are taken.
 KERNELS(float, f32, 3)
 KERNELS(double, f64, 2)
 KERNELS(__nv_bfloat16, bf16, 3)

@@ -1,35 +1,35 @@
-// The sum of products of two tensors, and its gradient.
+// The sum of products of two tensors, and its gradient: launched by src/dot/cuda.rs.
 #include "stats.cuh"
 
-// `words`, zeros before: how many blocks have finished, and behind it a part for each block. The sum of a b is written to
-// `sum` by the last block, from all parts in their order.
+// `words`, zero before the launch: the number of blocks that have finished, then a part for each block. The
+// last block writes the sum of a b to `sum`, from all parts in order.
 template <class T> __device__ void dot(const T *as, const T *bs, T *sum, u64 *words, u64 count) {
     typedef typename Wide<T>::type F;
     __shared__ double warps[WARPS];
-    double mine = 0;
+    double own = 0;
     auto four = [&](u64 i, const Four<T> &a) {
         F xs[4], ys[4];
         widen(a, xs);
         load(bs + i, ys);
 #pragma unroll
-        for (int k = 0; k < 4; k++) mine += (double)xs[k] * (double)ys[k];
+        for (int k = 0; k < 4; k++) own += (double)xs[k] * (double)ys[k];
     };
-    auto one = [&](u64 i) { mine += (double)widen(as[i]) * (double)widen(bs[i]); };
+    auto one = [&](u64 i) { own += (double)widen(as[i]) * (double)widen(bs[i]); };
     sweep_ahead(as, count, is_aligned(as) && is_aligned(bs), four, one);
-    // The sum over the block, in its first thread.
-    auto of_block = [&](double mine) {
-        mine = sum_of_warp(mine);
-        if (thread() % 32 == 0) warps[thread() / 32] = mine;
+    // The sum over the block, returned to its first thread.
+    auto of_block = [&](double own) {
+        own = sum_of_warp(own);
+        if (thread() % 32 == 0) warps[thread() / 32] = own;
         __syncthreads();
         if (thread() == 0) {
-            for (int warp = 1; warp < WARPS; warp++) mine += warps[warp];
+            for (int warp = 1; warp < WARPS; warp++) own += warps[warp];
         }
         __syncthreads();
-        return mine;
+        return own;
     };
     double *parts = (double *)(words + 1);
-    mine = of_block(mine);
-    if (thread() == 0) parts[blockIdx.x] = mine;
+    own = of_block(own);
+    if (thread() == 0) parts[blockIdx.x] = own;
     if (!is_last(words, gridDim.x)) return;
     double all = 0;
     for (unsigned i = thread(); i < gridDim.x; i += THREADS) all += ((const volatile double *)parts)[i];
@@ -37,7 +37,7 @@ template <class T> __device__ void dot(const T *as, const T *bs, T *sum, u64 *wo
     if (thread() == 0) *sum = narrow<T>((F)all);
 }
 
-// Every element times one number.
+// Multiplies every element by one number.
 template <class T> __device__ void scaled(const T *xs, const T *scale, T *ys, u64 count) {
     typedef typename Wide<T>::type F;
     const F by = widen(*scale);

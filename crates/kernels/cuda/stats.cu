@@ -1,36 +1,36 @@
-// Moments, histogram and saturated share of a tensor.
+// Moments, histogram and saturated count of a tensor: launched by src/stats/cuda.rs.
 #include "stats.cuh"
 
-template <class T> __device__ void summarize(Ear ear, const T *xs, u64 count) {
+template <class T> __device__ void summarize(Sink sink, const T *xs, u64 count) {
     typedef typename Wide<T>::type F;
     __shared__ unsigned shared[SHARED_BINS];
-    double low = ear.low, high = ear.high;
-    if (ear.known) widen_range(low, high);
-    Counter<F> counter(shared, ear.known ? ear.bins : 1, low, high);
-    Tails<F> tails(ear);
+    double low = sink.low, high = sink.high;
+    if (sink.known) widen_range(low, high);
+    Counter<F> counter(shared, sink.known ? sink.bins : 1, low, high);
+    Saturated<F> saturated(sink);
     u64 first;
-    Seen<F> seen(first_of_warp(count, is_aligned(xs), first) ? widen(xs[first]) : F(0));
-    auto hear = [&](const auto &wide) {
-        seen.add(wide);
-        if (ear.known) counter.add(wide);
-        tails.add(wide);
+    Running<F> running(first_of_warp(count, is_aligned(xs), first) ? widen(xs[first]) : F(0));
+    auto observe = [&](const auto &wide) {
+        running.add(wide);
+        if (sink.known) counter.add(wide);
+        saturated.add(wide);
     };
     auto four = [&](u64, const Four<T> &x) {
         F wide[4];
         widen(x, wide);
-        hear(wide);
+        observe(wide);
     };
     auto one = [&](u64 i) {
         F wide[1] = {widen(xs[i])};
-        hear(wide);
+        observe(wide);
     };
     sweep_ahead(xs, count, is_aligned(xs), four, one);
-    if (ear.known) counter.hand_in(ear.record);
-    tails.hand_in(ear.record);
-    hand_in(ear, seen, blockIdx.x, gridDim.x);
+    if (sink.known) counter.write(sink.record);
+    saturated.write(sink.record);
+    write_moments(sink, running, blockIdx.x, gridDim.x);
 }
 
-// The histogram where the range had to be found first; it stands in the record.
+// Counts the histogram if the range was not known before: the record has it.
 template <class T> __device__ void histogram(u64 *record, int bins, const T *xs, u64 count) {
     typedef typename Wide<T>::type F;
     __shared__ unsigned shared[SHARED_BINS];
@@ -45,20 +45,20 @@ template <class T> __device__ void histogram(u64 *record, int bins, const T *xs,
         counter.add(wide);
     };
     sweep_ahead(xs, count, is_aligned(xs), four, one);
-    counter.hand_in(record);
+    counter.write(record);
 }
 
 #define KERNELS(T, suffix, blocks)                                                                                     \
     extern "C" __global__ void __launch_bounds__(THREADS, blocks)                                                      \
-        summarize_##suffix(Ear ear, const T *xs, u64 count) {                                                          \
-        summarize(ear, xs, count);                                                                                     \
+        summarize_##suffix(Sink sink, const T *xs, u64 count) {                                                        \
+        summarize(sink, xs, count);                                                                                    \
     }                                                                                                                  \
     extern "C" __global__ void __launch_bounds__(THREADS, blocks)                                                      \
         histogram_##suffix(u64 *record, int bins, const T *xs, u64 count) {                                            \
         histogram(record, bins, xs, count);                                                                            \
     }
 
-// The blocks that a multiprocessor is to have room for.
+// The number of blocks that a multiprocessor must have room for.
 KERNELS(float, f32, 4)
 KERNELS(double, f64, 3)
 KERNELS(__nv_bfloat16, bf16, 4)

@@ -1,8 +1,9 @@
-// Elements: what they are computed in, and four at a time.
+// Elements: the types they are computed in, and loops over four at a time.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
+// The number of threads in a block: `THREADS` in src/cuda/launch.rs.
 #define THREADS 256
 
 typedef unsigned long long u64;
@@ -33,7 +34,7 @@ template <class T> struct alignas(4 * sizeof(T)) Four {
 // Whether four elements can be read at once.
 template <class T> __device__ inline bool is_aligned(const T *p) { return (size_t)p % sizeof(Four<T>) == 0; }
 
-// Four elements from where they are aligned, and to there.
+// Loads and stores four elements at an aligned address.
 template <class T, class F> __device__ inline void load(const T *from, F (&wide)[4]) {
     Four<T> x = *(const Four<T> *)from;
 #pragma unroll
@@ -46,34 +47,36 @@ template <class T, class F> __device__ inline void store(T *to, const F (&wide)[
     *(Four<T> *)to = x;
 }
 
-// The same of four that have been read.
+// Widens four elements that have been read.
 template <class T, class F> __device__ inline void widen(const Four<T> &x, F (&wide)[4]) {
 #pragma unroll
     for (int k = 0; k < 4; k++) wide[k] = widen(x.at[k]);
 }
 
-// Where this thread is in the grid, and how many there are.
-__device__ inline u64 place() { return (u64)blockIdx.x * blockDim.x + threadIdx.x; }
-__device__ inline u64 places() { return (u64)gridDim.x * blockDim.x; }
+// The number of this thread in the grid, and the number of threads.
+__device__ inline u64 thread_index() { return (u64)blockIdx.x * blockDim.x + threadIdx.x; }
+__device__ inline u64 thread_count() { return (u64)gridDim.x * blockDim.x; }
 
-// Calls `four` with the first of every four elements, where `fours` allows it, and `one` with each that is left.
+// Calls `four` with the index of the first of every four elements, if `fours` is set, and `one` with each
+// index that is left.
 template <class Fours, class Ones> __device__ inline void sweep(u64 count, bool fours, Fours four, Ones one) {
     u64 done = 0;
     if (fours) {
-        for (u64 i = place(); i < count / 4; i += places()) four(4 * i);
+        for (u64 i = thread_index(); i < count / 4; i += thread_count()) four(4 * i);
         done = count / 4 * 4;
     }
-    for (u64 i = done + place(); i < count; i += places()) one(i);
+    for (u64 i = done + thread_index(); i < count; i += thread_count()) one(i);
 }
 
-// Fours that a thread asks for before it uses the first of them, so that memory is never idle.
+// The number of fours that a thread loads before it uses the first of them, so that memory is never idle.
 #define AHEAD 4
 
-// The same for what is read from one place: `four` gets the number of its first element, and the elements.
+// The same for elements that are read from one tensor: `four` gets the index of its first element, and the
+// elements.
 template <class T, class Fours, class Ones>
 __device__ inline void sweep_ahead(const T *xs, u64 count, bool fours, Fours four, Ones one) {
     const Four<T> *from = (const Four<T> *)xs;
-    u64 end = fours ? count / 4 : 0, step = places(), i = place();
+    u64 end = fours ? count / 4 : 0, step = thread_count(), i = thread_index();
     for (; i + (AHEAD - 1) * step < end; i += AHEAD * step) {
         Four<T> read[AHEAD];
 #pragma unroll
@@ -82,12 +85,12 @@ __device__ inline void sweep_ahead(const T *xs, u64 count, bool fours, Fours fou
         for (int k = 0; k < AHEAD; k++) four(4 * (i + k * step), read[k]);
     }
     for (; i < end; i += step) four(4 * i, from[i]);
-    for (u64 i = 4 * end + place(); i < count; i += step) one(i);
+    for (u64 i = 4 * end + thread_index(); i < count; i += step) one(i);
 }
 
-// The element that the first thread of this warp meets first in a sweep, if it meets one.
+// The index of the first element of a sweep by the first thread of this warp; false if it has none.
 __device__ inline bool first_of_warp(u64 count, bool fours, u64 &first) {
-    u64 lane = place() / 32 * 32, end = fours ? count / 4 : 0;
+    u64 lane = thread_index() / 32 * 32, end = fours ? count / 4 : 0;
     first = lane < end ? 4 * lane : 4 * end + lane;
     return first < count;
 }

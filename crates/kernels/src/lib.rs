@@ -1,59 +1,53 @@
 //! The hot loops of a network, vectorised, as candle ops that any model can use.
 //!
-//! - [`dense`]: a layer's product, bias, activation and, for a [`Observer`], its statistics in one op, forward and backward.
+//! - [`dense`]: a layer's product, bias, activation and, for an [`Observer`], its statistics in one op,
+//!   forward and backward; [`DensePass`]: the same outside candle's graph.
 //! - [`activate`], [`activation_gradient`]: every activation and its derivative, on any tensor.
-//! - [`summarize`], [`fraction_outside`], and the [`Moments`] and [`Histogram`] they are made of: the same bits with any
-//!   number of threads.
-//! - [`dot`]: the sum of products, which losses and penalties are made of.
-//! - [`tap`]: the identity, with an open ear for the gradient.
+//! - [`summarize`], [`fraction_outside`], and the [`Moments`] and [`Histogram`] that a [`Summary`] consists
+//!   of; [`Stats`] of a whole stream: the same bits with any number of threads.
+//! - [`dot`]: the sum of products, which losses and penalties consist of.
+//! - [`tap`]: the identity, with a callback for the gradient.
 //! - [`AdamW`], [`Sgd`]: in one pass over the parameters.
 //! - [`CudaGraph`]: a forward pass or a training step as a CUDA graph.
 //! - [`retain_freed_memory`], [`retain_freed_memory_on`]: for programs that train.
-//! - [`gemm`](mod@gemm), [`qr`], [`haar`]: matrix products, and orthonormal rows, given and random, on slices.
+//! - [`gemm`](mod@gemm), [`qr`], [`haar`]: matrix products, and orthonormal rows, given and random, on
+//!   slices.
 //! - [`simd`], [`parallel`]: loops compiled for each vector unit, and on every core.
 //!
-//! With the feature `cuda`, the same ops have kernels for NVIDIA's GPUs (in `cuda`), and [`DeferredStats`] lets statistics wait
-//! there until a pass is over. On a CPU without a fused multiply-add, and on other devices, candle's own ops do the work. `WICK_SIMD` limits the
-//! vector units that are used (see [`SimdLevel`]).
+//! Each op is a folder that holds its CPU loops, its CUDA launches and its composition of candle's own ops
+//! side by side; the CUDA sources are in `cuda/*.cu`. With the feature `cuda`, the ops have kernels for
+//! NVIDIA's GPUs, and [`DeferredStats`] keeps statistics on the GPU until a pass is over. On a CPU without a
+//! fused multiply-add, and on other devices, candle's own ops do the work. The environment variable
+//! `WICK_SIMD` limits the vector units that are used (see [`SimdLevel`]).
 
 mod activation;
-mod adamw;
-mod compose;
-#[cfg(feature = "cuda")]
+mod cpu;
 mod cuda;
-mod deferred;
 mod dense;
 mod dot;
-mod function;
-pub mod gemm;
-pub mod haar;
-mod histogram;
-mod math;
-mod memory;
-mod moments;
-pub mod parallel;
-pub mod qr;
-mod recorded;
-mod reflections;
-mod sgd;
-pub mod simd;
-mod slice;
+mod linalg;
+mod optim;
 mod stats;
-mod summary;
 mod tap;
 
 pub use activation::{activate, activation_gradient};
-pub use adamw::AdamW;
-pub use deferred::DeferredStats;
-pub use dense::{DenseGradients, DensePass, ObservedGradient, ObservedOutput, Observer, dense};
+pub use cpu::element::Number;
+pub use cpu::malloc::retain_freed_memory;
+pub use cpu::simd::SimdLevel;
+pub use cpu::{parallel, simd};
+pub use cuda::graph::CudaGraph;
+pub use cuda::memory::retain_freed_memory_on;
+pub use dense::dense;
+pub use dense::detached::{DenseGradients, DensePass};
+pub use dense::observer::{ObservedGradient, ObservedOutput, Observer};
 pub use dot::dot;
-pub use histogram::Histogram;
-pub use memory::{retain_freed_memory, retain_freed_memory_on};
-pub use moments::Moments;
-pub use recorded::CudaGraph;
-pub use sgd::{ParamsSgd, Sgd};
-pub use simd::SimdLevel;
-pub use slice::Number;
-pub use stats::Stats;
-pub use summary::{Summary, fraction_outside, summarize};
+pub use linalg::{gemm, haar, qr};
+pub use optim::adamw::AdamW;
+pub use optim::sgd::{ParamsSgd, Sgd};
+pub use stats::deferred::DeferredStats;
+pub use stats::histogram::Histogram;
+pub use stats::moments::Moments;
+pub use stats::partial::Summary;
+pub use stats::running::Stats;
+pub use stats::summary::{fraction_outside, summarize};
 pub use tap::tap;

@@ -1,17 +1,17 @@
-//! A tap: the identity forward, an open ear backward.
+//! A tap: the identity forward, a callback backward.
 
 use candle_core::backend::{BackendDevice, BackendStorage};
 use candle_core::{CpuStorage, CudaStorage, CustomOp1, Layout, MetalStorage, Result, Shape, Tensor};
 
-use crate::parallel;
+use crate::cpu::parallel;
 
-/// Returns `xs` with a tap on it: when a backward pass comes through, `see` gets the gradient of the loss with
-/// respect to `xs`, summed over all that was done with the tensor returned.
+/// Returns `xs` with a tap on it: a backward pass calls `callback` with the gradient of the loss with respect
+/// to the returned tensor, summed over all its uses.
 ///
-/// The values, and every other gradient, stay the same to the bit, if what was done with `xs` is now done with the
-/// tensor returned; where some of it still takes `xs` itself, gradients are summed in another order. It costs one
-/// copy of `xs`. `see` is not
-/// called where no variable lies behind `xs`, or where the loss does not depend on it.
+/// The values, and every other gradient, stay the same to the bit if all uses of `xs` are replaced by the
+/// returned tensor; if some ops still take `xs` itself, gradients are summed in another order. A tap costs
+/// one copy of `xs`. `callback` is never called if `xs` does not depend on a variable, or the loss does not
+/// depend on the returned tensor.
 ///
 /// ```
 /// use std::sync::{Arc, Mutex};
@@ -19,9 +19,9 @@ use crate::parallel;
 ///
 /// let x = Var::new(&[1.0f32, 2.0], &Device::Cpu)?;
 /// let seen = Arc::new(Mutex::new(None));
-/// let ear = seen.clone();
+/// let slot = seen.clone();
 /// let h = wick_kernels::tap(&x.affine(3.0, 0.0)?, move |gradient| {
-///     *ear.lock().unwrap() = Some(gradient.clone());
+///     *slot.lock().unwrap() = Some(gradient.clone());
 ///     Ok(())
 /// })?;
 /// h.sqr()?.sum_all()?.backward()?;
@@ -31,25 +31,25 @@ use crate::parallel;
 /// ```
 ///
 /// # Errors
-/// Those of the device; an error of `see` ends the backward pass.
-pub fn tap(xs: &Tensor, see: impl Fn(&Tensor) -> Result<()> + Send + Sync + 'static) -> Result<Tensor> {
-    // What an op returns is contiguous. A tensor that is dense but transposed is tapped in the order in which
-    // it lies, and turned back, so that whatever reads it next finds the layout that it would have found.
+/// Those of the device; an error of `callback` ends the backward pass.
+pub fn tap(xs: &Tensor, callback: impl Fn(&Tensor) -> Result<()> + Send + Sync + 'static) -> Result<Tensor> {
+    // An op returns a contiguous tensor. A tensor that is dense but transposed is tapped in the order of its
+    // memory, and permuted back, so that the next op gets the layout that it would have got without the tap.
     let order = memory_order(xs);
     let laid_out = xs.permute(order.as_slice())?;
     if xs.is_contiguous() || !laid_out.is_contiguous() {
-        return xs.apply_op1(Tap { see });
+        return xs.apply_op1(Tap { callback });
     }
     let mut inverse = vec![0; order.len()];
     for (place, &dim) in order.iter().enumerate() {
         inverse[dim] = place;
     }
     let back = inverse.clone();
-    let see = move |gradient: &Tensor| see(&gradient.permute(back.as_slice())?);
-    laid_out.apply_op1(Tap { see })?.permute(inverse.as_slice())
+    let callback = move |gradient: &Tensor| callback(&gradient.permute(back.as_slice())?);
+    laid_out.apply_op1(Tap { callback })?.permute(inverse.as_slice())
 }
 
-/// The dimensions by falling stride.
+/// The dimensions, by falling stride.
 fn memory_order(xs: &Tensor) -> Vec<usize> {
     let mut order: Vec<usize> = (0..xs.rank()).collect();
     order.sort_by_key(|&dim| std::cmp::Reverse(xs.stride()[dim]));
@@ -57,7 +57,7 @@ fn memory_order(xs: &Tensor) -> Vec<usize> {
 }
 
 struct Tap<F> {
-    see: F,
+    callback: F,
 }
 
 impl<F: Fn(&Tensor) -> Result<()> + Send + Sync> CustomOp1 for Tap<F> {
@@ -83,21 +83,21 @@ impl<F: Fn(&Tensor) -> Result<()> + Send + Sync> CustomOp1 for Tap<F> {
     }
 
     fn bwd(&self, _: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        (self.see)(gradient)?;
+        (self.callback)(gradient)?;
         Ok(Some(gradient.clone()))
     }
 }
 
-/// A copy by every core.
+/// A copy made on every core.
 fn copied(values: &[f32]) -> Vec<f32> {
     const PART: usize = 1 << 16;
     let mut copy = Vec::with_capacity(values.len());
-    parallel::for_each_part(&mut copy.spare_capacity_mut()[..values.len()], PART, |part, places| {
-        for (place, &value) in places.iter_mut().zip(&values[part * PART..]) {
-            place.write(value);
+    parallel::for_each_part(&mut copy.spare_capacity_mut()[..values.len()], PART, |part, copy| {
+        for (copy, &value) in copy.iter_mut().zip(&values[part * PART..]) {
+            copy.write(value);
         }
     });
-    // SAFETY: the parts are all of the first `values.len()` places, and each has been written.
+    // SAFETY: the parts cover the first `values.len()` elements, and each has been written.
     unsafe { copy.set_len(values.len()) };
     copy
 }
@@ -119,7 +119,7 @@ mod tests {
 
     type Seen = Arc<Mutex<Vec<Tensor>>>;
 
-    fn ear(seen: &Seen) -> impl Fn(&Tensor) -> Result<()> + Send + Sync + 'static {
+    fn record_in(seen: &Seen) -> impl Fn(&Tensor) -> Result<()> + Send + Sync + 'static {
         let seen = seen.clone();
         move |gradient| {
             seen.lock().unwrap().push(gradient.clone());
@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(tap(&transposed, |_| Ok(())).unwrap().stride(), transposed.stride());
     }
 
-    /// What a variable of zeros, added at that place, receives.
+    /// The gradient is the one that a variable of zeros gets, added in place of the tap.
     #[test]
     fn the_gradient_is_that_of_an_added_variable() {
         for transposed in [false, true] {
@@ -161,7 +161,7 @@ mod tests {
             let loss = |h: &Tensor| (h.sqr()? * h.sin()?)?.sum_all();
 
             let (m, seen) = (matrix(), Seen::default());
-            let h = tap(&view(&m).unwrap(), ear(&seen)).unwrap();
+            let h = tap(&view(&m).unwrap(), record_in(&seen)).unwrap();
             let gradients = loss(&h).unwrap().backward().unwrap();
 
             let n = matrix();
@@ -180,8 +180,8 @@ mod tests {
     #[test]
     fn branches_are_summed_and_detached_parts_are_silent() {
         let (m, seen, silent) = (matrix(), Seen::default(), Seen::default());
-        let h = tap(&m, ear(&seen)).unwrap();
-        let cut = tap(&h.detach(), ear(&silent)).unwrap();
+        let h = tap(&m, record_in(&seen)).unwrap();
+        let cut = tap(&h.detach(), record_in(&silent)).unwrap();
         let loss = ((&h * 2.0).unwrap() + (&h * 3.0).unwrap() + cut).unwrap();
         loss.sum_all().unwrap().backward().unwrap();
         let seen = seen.lock().unwrap();

@@ -89,8 +89,8 @@ fn every_processor_draws_the_same() {
             draw_at::<f64>(level, key(), distribution, 10_007).iter().map(|x| x.to_bits()).collect()
         };
         for level in SimdLevel::available() {
-            assert!(narrow(level) == narrow(SimdLevel::Portable), "{distribution:?} {level:?}");
-            assert!(wide(level) == wide(SimdLevel::Portable), "{distribution:?} {level:?}");
+            assert!(narrow(level) == narrow(SimdLevel::PORTABLE), "{distribution:?} {level:?}");
+            assert!(wide(level) == wide(SimdLevel::PORTABLE), "{distribution:?} {level:?}");
         }
     }
 }

@@ -1,0 +1,292 @@
+//! The split of a product into tasks: blocks of rows, or of columns where there are few rows.
+
+use std::ops::Range;
+
+use crate::cpu::element::Number;
+use crate::cpu::parallel;
+use crate::cpu::simd::SimdLevel;
+use crate::linalg::gemm::buffer::with_buffer;
+use crate::linalg::gemm::matrix::{Matrix, chunks};
+use crate::linalg::gemm::pack;
+use crate::linalg::gemm::tile::{self, Tiles};
+
+/// The number of rows of `C` that one task computes and finishes together.
+pub(crate) const ROWS: usize = 112;
+
+/// The largest part of `k` that is summed before it is added to `C`.
+const DEPTH: usize = 512;
+/// The number of bytes of `B` that are packed at once, unless one block of `k` takes more.
+const PACKED: usize = 3 << 20;
+/// With fewer multiplications than this, threads cost more than they save.
+const PARALLEL: usize = 1 << 18;
+/// With at most this many rows, work is split by columns.
+const FEW_ROWS: usize = 64;
+/// With at most this many rows, `B` is not packed either, if its columns are contiguous.
+const DIRECT_ROWS: usize = 7;
+
+/// What happens to the product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accumulate {
+    /// `C = A·B`.
+    Set,
+    /// `C = C + A·B`.
+    Add,
+    /// `C = C - A·B`.
+    Subtract,
+}
+
+/// What is called with finished rows, given the number of the first.
+pub(super) type Finish<'a, T> = &'a (dyn Fn(usize, &mut [T]) + Sync);
+
+/// The part of `k` that is summed at once: blocks of the same size, except the last.
+pub(super) fn depth_of(k: usize) -> usize {
+    k.div_ceil(k.div_ceil(DEPTH).max(1)).max(1)
+}
+
+/// Computes the product into `c`. With [`Accumulate::Set`], `c` may be uninitialised memory. Only contiguous
+/// rows can be finished.
+pub(super) fn multiply<T: Number>(
+    level: SimdLevel,
+    a: Matrix<T>,
+    b: Matrix<T>,
+    c: Output<T>,
+    into: Accumulate,
+    finish: Option<Finish<T>>,
+) {
+    let (m, n, k) = (a.rows, b.columns, a.columns);
+    if c.len == 0 {
+        return;
+    }
+    let product = Product { a, b, c, into, tiles: T::tiles(level), parallel: m * n * k >= PARALLEL };
+    if k > 0 && m > FEW_ROWS {
+        return product.by_rows(finish);
+    }
+    if k > 0 {
+        product.by_columns();
+    }
+    if let Some(finish) = finish {
+        debug_assert_eq!(c.row_stride, n);
+        // SAFETY: all of `c` has been set, and nothing else refers to it.
+        let c = unsafe { std::slice::from_raw_parts_mut(c.start, c.len) };
+        for (block, rows) in c.chunks_mut(ROWS * n).enumerate() {
+            finish(block * ROWS, rows);
+        }
+    }
+}
+
+/// The destination of a product: rows that begin `row_stride` elements apart.
+#[derive(Clone, Copy)]
+pub(super) struct Output<T> {
+    pub(super) start: *mut T,
+    pub(super) len: usize,
+    pub(super) row_stride: usize,
+}
+
+// SAFETY: an output stands for a mutable slice, and each task writes to rows or columns of its own.
+unsafe impl<T: Send> Sync for Output<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Send for Output<T> {}
+
+struct Product<'a, T: Number> {
+    a: Matrix<'a, T>,
+    b: Matrix<'a, T>,
+    c: Output<T>,
+    into: Accumulate,
+    tiles: &'static Tiles<T>,
+    parallel: bool,
+}
+
+impl<T: Number> Product<'_, T> {
+    /// Packs all of `B`, and gives each task a block of rows of `C`.
+    fn by_rows(&self, finish: Option<Finish<T>>) {
+        let (n, k) = (self.b.columns, self.a.columns);
+        let blocks = self.blocks(finish.is_some());
+        let depth = depth_of(k);
+        let deep = (PACKED / (n * size_of::<T>()) / depth).max(1) * depth;
+        let most = pack::columns_size(n, k.min(deep), self.tiles);
+        with_buffer(most, |packed: &mut [T]| {
+            for depths in chunks(0..k, deep) {
+                let packed = &mut packed[..pack::columns_size(n, depths.len(), self.tiles)];
+                let negate = self.into == Accumulate::Subtract;
+                pack::columns(&self.b, depths.clone(), depth, self.tiles, negate, self.parallel, packed);
+                let packed = &*packed;
+                self.for_each(blocks.len(), |block| {
+                    let rows = blocks[block].clone();
+                    let mut from = 0;
+                    for depths in chunks(depths.clone(), depth) {
+                        self.block(rows.clone(), depths.clone(), &packed[from..], packed);
+                        from += pack::columns_size(n, depths.len(), self.tiles);
+                    }
+                    if let (Some(finish), true) = (finish, depths.end == k) {
+                        // SAFETY: a block's rows belong to this task alone, and are contiguous within `C`.
+                        let rows_of_c = unsafe {
+                            debug_assert!(rows.end * n <= self.c.len);
+                            std::slice::from_raw_parts_mut(self.c.start.add(rows.start * n), rows.len() * n)
+                        };
+                        finish(rows.start, rows_of_c);
+                    }
+                });
+            }
+        });
+    }
+
+    /// The rows of each task: [`ROWS`] if they are finished, so that the blocks are the same with any number
+    /// of threads; otherwise about as many, chosen such that all threads get the same number of tiles.
+    fn blocks(&self, finished: bool) -> Vec<Range<usize>> {
+        let m = self.a.rows;
+        if finished {
+            return chunks(0..m, ROWS).collect();
+        }
+        let threads = if self.parallel { rayon::current_num_threads() } else { 1 };
+        let height = self.tiles.rows();
+        let tiles = m.div_ceil(height);
+        let blocks = m.div_ceil(ROWS).next_multiple_of(threads).min(tiles);
+        let start = |block: usize| m.min(block * tiles / blocks * height);
+        (0..blocks).map(|block| start(block)..start(block + 1)).collect()
+    }
+
+    /// Adds the product of some rows of `A` and a part of `k` to the same rows of `C`. `packed` begins with
+    /// that part of `B`; `first` is the panel that the next block begins with.
+    fn block(&self, rows: Range<usize>, depths: Range<usize>, packed: &[T], first: &[T]) {
+        let (n, depth) = (self.b.columns, depths.len());
+        let add = depths.start > 0 || self.into != Accumulate::Set;
+        with_buffer(pack::rows_size(rows.len(), depth, self.tiles), |a| {
+            pack::rows(&self.a, rows.clone(), depths, self.tiles, a);
+            for panel in pack::panels(n, depth, self.tiles) {
+                let (b, next) = packed[panel.start..].split_at(panel.width * depth);
+                let next = if next.is_empty() { first } else { next };
+                self.panel(panel, rows.clone(), depth, a, b, next.as_ptr(), add);
+            }
+        });
+    }
+
+    /// Gives each task a panel of `B`, which it packs itself: for an `A` of few rows, where packing is much
+    /// of the work.
+    fn by_columns(&self) {
+        let (m, k) = (self.a.rows, self.a.columns);
+        let depth = depth_of(k);
+        let all: Vec<_> = pack::panels(self.b.columns, 0, self.tiles).collect();
+        let lies_well = self.a.column_stride == 1 && self.b.row_stride == 1;
+        let directly = m <= DIRECT_ROWS && lies_well && self.into != Accumulate::Subtract;
+        with_buffer(pack::rows_size(m, k, self.tiles), |a| {
+            for depths in chunks(0..k, depth) {
+                pack::rows(&self.a, 0..m, depths.clone(), self.tiles, &mut a[m * depths.start..]);
+            }
+            let a = &*a;
+            self.for_each(all.len(), |index| {
+                let panel = all[index];
+                if directly && panel.columns == panel.width {
+                    return self.direct(panel, depth);
+                }
+                self.packing(panel, depth, a);
+            });
+        });
+    }
+
+    /// Computes a panel's columns of `C` from the packed rows of `A`.
+    fn packing(&self, panel: pack::Panel, depth: usize, a: &[T]) {
+        let (m, k) = (self.a.rows, self.a.columns);
+        with_buffer(panel.width * depth, |packed| {
+            for depths in chunks(0..k, depth) {
+                let (a, add) = (&a[m * depths.start..], depths.start > 0 || self.into != Accumulate::Set);
+                let packed = &mut packed[..panel.width * depths.len()];
+                let negate = self.into == Accumulate::Subtract;
+                pack::some_panels(&self.b, &[panel], depths.clone(), self.tiles, negate, packed);
+                self.panel(panel, 0..m, depths.len(), a, packed, packed.as_ptr(), add);
+            }
+        });
+    }
+
+    /// Computes a panel's columns of `C` without packing, for very few rows: `B` is read in place.
+    fn direct(&self, panel: pack::Panel, depth: usize) {
+        let (m, k) = (self.a.rows, self.a.columns);
+        let mut scratch = [T::ZERO; tile::LARGEST];
+        for depths in chunks(0..k, depth) {
+            let (start, depth) = (depths.start, depths.len());
+            let add = start > 0 || self.into != Accumulate::Set;
+            let mut row = 0;
+            while row < m {
+                let height = 1 << (m - row).ilog2().min(2);
+                let a = &self.a.data[row * self.a.row_stride + start..];
+                let b = &self.b.data[panel.first * self.b.column_stride + start..];
+                debug_assert!(a.len() >= (height - 1) * self.a.row_stride + depth);
+                debug_assert!(b.len() >= (panel.width - 1) * self.b.column_stride + depth);
+                let tile = self.tiles.direct(height, panel.width);
+                // SAFETY: `a` has `height` rows and `b` has `width` columns of `depth` elements, and the
+                // scratch tile has room for the largest tile.
+                unsafe {
+                    let (a_row, b_row) = (self.a.row_stride, self.b.column_stride);
+                    tile(depth, a.as_ptr(), a_row, b.as_ptr(), b_row, scratch.as_mut_ptr());
+                }
+                for (i, sums) in scratch.chunks_exact(panel.width).take(height).enumerate() {
+                    let at = (row + i) * self.c.row_stride + panel.first;
+                    debug_assert!(at + panel.width <= self.c.len);
+                    for (j, &x) in sums.iter().enumerate() {
+                        // SAFETY: these columns of `C` belong to this task alone.
+                        unsafe {
+                            let c = self.c.start.add(at + j);
+                            *c = if add { *c + x } else { x };
+                        }
+                    }
+                }
+                row += height;
+            }
+        }
+    }
+
+    fn for_each(&self, count: usize, task: impl Fn(usize) + Sync) {
+        if self.parallel {
+            parallel::for_each(count, task);
+        } else {
+            (0..count).for_each(task);
+        }
+    }
+
+    /// Computes some rows of a panel's columns of `C` from packed rows of `A` and a packed panel.
+    #[allow(clippy::too_many_arguments)] // A tile has as many sides.
+    fn panel(
+        &self,
+        panel: pack::Panel,
+        rows: Range<usize>,
+        depth: usize,
+        a: &[T],
+        b: &[T],
+        next: *const T,
+        add: bool,
+    ) {
+        let mut scratch = [T::ZERO; tile::LARGEST];
+        let whole = panel.columns == panel.width;
+        debug_assert!(a.len() >= rows.len() * depth && b.len() >= depth * panel.width);
+        let mut row = rows.start;
+        while row < rows.end {
+            let (height, tiles) = self.tiles.of(rows.end - row);
+            let tile = tiles[panel.width / self.tiles.lanes - 1];
+            let done = row - rows.start;
+            // Each tile prefetches its part of the next panel.
+            let next = next.wrapping_add(depth * panel.width * done / rows.len());
+            // SAFETY: `a` has `height` rows and `depth` columns from `done` on, the panel is `depth × width`,
+            // and only rows and columns of this task are written: those of the tile if the panel is whole,
+            // else those of the part of the scratch tile that `C` has.
+            unsafe {
+                let (a, b) = (a[done * depth..].as_ptr(), b.as_ptr());
+                let at = row * self.c.row_stride + panel.first;
+                let c = self.c.start.add(at);
+                if whole {
+                    debug_assert!(at + (height - 1) * self.c.row_stride + panel.width <= self.c.len);
+                    tile(depth, a, b, c, self.c.row_stride, add, next);
+                } else {
+                    let scratch = scratch.as_mut_ptr();
+                    tile(depth, a, b, scratch, panel.width, false, next);
+                    for i in 0..height {
+                        for j in 0..panel.columns {
+                            let c = c.add(i * self.c.row_stride + j);
+                            let x = *scratch.add(i * panel.width + j);
+                            *c = if add { *c + x } else { x };
+                        }
+                    }
+                }
+            }
+            row += height;
+        }
+    }
+}

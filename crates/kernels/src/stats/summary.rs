@@ -1,0 +1,171 @@
+//! Statistics of a whole tensor.
+
+use candle_core::{DType, Result, Tensor};
+
+use crate::cpu::element::Number;
+use crate::cpu::simd::{self, SimdLevel};
+use crate::cpu::slice;
+#[cfg(feature = "cuda")]
+use crate::stats::cuda;
+use crate::stats::histogram::Histogram;
+use crate::stats::moments::Moments;
+use crate::stats::partial::{Partial, Summary, by_blocks};
+
+/// Mean, std, rms, min, max and a histogram of a tensor of any shape, layout, device and floating point or
+/// integer type, computed in `f64`. The histogram covers `range`; without one, it goes from the smallest to
+/// the largest element.
+///
+/// # Errors
+/// If the values cannot be copied from the device.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use wick_kernels::summarize;
+///
+/// let x = Tensor::new(&[[-1.0f32, 0.0], [0.5, 1.0]], &Device::Cpu)?;
+/// let summary = summarize(&x, Some((-1.0, 1.0)), 4)?;
+/// assert_eq!((summary.mean, summary.min, summary.max), (0.125, -1.0, 1.0));
+/// assert_eq!(summary.histogram.counts, [1, 0, 1, 2]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn summarize(xs: &Tensor, range: Option<(f64, f64)>, bins: usize) -> Result<Summary> {
+    #[cfg(feature = "cuda")]
+    if cuda::can_summarize(xs, bins) {
+        return cuda::summarize(xs, range, bins);
+    }
+    match slice::on_cpu(xs)? {
+        (xs, DType::F64) => slice::with::<f64, _>(&xs, |values| summarize_slice(values, range, bins)),
+        (xs, _) => slice::with::<f32, _>(&xs, |values| summarize_slice(values, range, bins)),
+    }
+}
+
+/// The fraction of the elements at or below `low` or at or above `high`: of a pre-activation and the
+/// saturation thresholds of its activation, the fraction that is saturated.
+///
+/// # Errors
+/// If the values cannot be copied from the device.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use wick_theory::Activation;
+///
+/// let z = Tensor::new(&[-3.0f32, -1.0, 0.5, 2.0], &Device::Cpu)?;
+/// let (low, high) = Activation::Tanh.saturation_thresholds();
+/// assert_eq!(wick_kernels::fraction_outside(&z, low, high)?, 0.5);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn fraction_outside(xs: &Tensor, low: f64, high: f64) -> Result<f64> {
+    fn count<T: Number>(values: &[T], low: f64, high: f64) -> u64 {
+        by_blocks(values, |block| count_outside(block, low, high)).into_iter().sum()
+    }
+    #[cfg(feature = "cuda")]
+    if cuda::can_summarize(xs, 1) {
+        return Ok(cuda::count_outside(xs, low, high)? as f64 / xs.elem_count() as f64);
+    }
+    let outside = match slice::on_cpu(xs)? {
+        (xs, DType::F64) => slice::with::<f64, _>(&xs, |values| count(values, low, high)),
+        (xs, _) => slice::with::<f32, _>(&xs, |values| count(values, low, high)),
+    }?;
+    Ok(outside as f64 / xs.elem_count() as f64)
+}
+
+/// The number of values at or below `low` or at or above `high`.
+pub(crate) fn count_outside<T: Number>(values: &[T], low: f64, high: f64) -> u64 {
+    // The count of a part fits in 32 bits.
+    let (low, high) = (T::at_most(low), T::at_least(high));
+    values
+        .chunks(1 << 30)
+        .map(|values| u64::from(simd::run(SimdLevel::best(), CountOutside { values, low, high })))
+        .sum()
+}
+
+struct CountOutside<'a, T> {
+    values: &'a [T],
+    low: T,
+    high: T,
+}
+
+impl<T: Number> simd::Task for CountOutside<'_, T> {
+    type Output = u32;
+
+    /// Counts the values that are not outside, NaN included, and subtracts.
+    #[inline(always)]
+    #[allow(clippy::neg_cmp_op_on_partial_ord)]
+    fn run(self) -> u32 {
+        let mut others = 0;
+        for &x in self.values {
+            others += u32::from(!(x <= self.low) & !(x >= self.high));
+        }
+        self.values.len() as u32 - others
+    }
+}
+
+fn summarize_slice<T: Number>(values: &[T], range: Option<(f64, f64)>, bins: usize) -> Summary {
+    // With a known range, one pass over the values suffices; otherwise the histogram needs a second pass.
+    let histogram = range.map(|(low, high)| Histogram::new(low, high, bins));
+    let mut all = Partial { moments: Moments::default(), histogram, bins };
+    let parts = by_blocks(values, |block: &[T]| {
+        let mut part = all.clone();
+        part.add(block);
+        part
+    });
+    for part in &parts {
+        all.merge(part);
+    }
+    all.summary(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    fn wave(count: usize) -> Tensor {
+        let values: Vec<f32> = (0..count).map(|i| ((i as f32) * 0.7).sin() * 3.0 + 1.0).collect();
+        Tensor::new(values, &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn against_two_passes_in_f64() {
+        let xs = wave(100_003);
+        let values: Vec<f64> = xs.to_vec1::<f32>().unwrap().into_iter().map(f64::from).collect();
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        let variance = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
+        let summary = summarize(&xs, None, 30).unwrap();
+        assert!((summary.mean - mean).abs() < 1e-13);
+        assert!((summary.std - variance.sqrt()).abs() < 1e-13);
+        assert!((summary.rms - (values.iter().map(|x| x * x).sum::<f64>() / n).sqrt()).abs() < 1e-12);
+        assert_eq!((summary.count, summary.histogram.counts.iter().sum()), (100_003, 100_003));
+        assert_eq!((summary.histogram.low, summary.histogram.high), (summary.min, summary.max));
+        let low = values.iter().filter(|x| **x <= -1.5).count() as f64;
+        let high = values.iter().filter(|x| **x >= 3.0).count() as f64;
+        assert_eq!(fraction_outside(&xs, -1.5, 3.0).unwrap(), (low + high) / n);
+        assert_eq!(fraction_outside(&xs, f64::NEG_INFINITY, 3.0).unwrap(), high / n);
+    }
+
+    #[test]
+    fn threads_change_no_bit() {
+        let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let xs = wave(300_001);
+        for range in [None, Some((-1.0, 1.0))] {
+            let run = || summarize(&xs, range, 30).unwrap();
+            assert_eq!(pool(1).install(run), pool(2).install(run));
+        }
+    }
+
+    #[test]
+    fn any_layout_and_type() {
+        let xs = wave(60).reshape((6, 10)).unwrap();
+        let strided = xs.t().unwrap().narrow(0, 2, 5).unwrap();
+        let plain = summarize(&strided.contiguous().unwrap(), None, 5).unwrap();
+        assert_eq!(summarize(&strided, None, 5).unwrap(), plain);
+        let integers = Tensor::new(&[1u8, 2, 3, 4], &Device::Cpu).unwrap();
+        assert_eq!(summarize(&integers, None, 3).unwrap().mean, 2.5);
+        let half = xs.to_dtype(DType::BF16).unwrap();
+        let widened = summarize(&half.to_dtype(DType::F32).unwrap(), None, 5).unwrap();
+        assert_eq!(summarize(&half, None, 5).unwrap(), widened);
+        let empty = summarize(&Tensor::zeros((0, 3), DType::F32, &Device::Cpu).unwrap(), None, 5).unwrap();
+        assert!(empty.mean.is_nan() && empty.count == 0);
+    }
+}
