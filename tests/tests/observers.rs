@@ -1,4 +1,5 @@
-//! A probe records the same however it is attached: by a tap, by the observer of a fused layer, or around a module.
+//! A probe records the same however it is attached: by a tap, by the observer of a fused layer, or around a
+//! module.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
 
@@ -164,7 +165,8 @@ fn a_tap_and_every_observer_record_the_same() {
     }
 }
 
-/// A watched module records what an observer of the same layer does, but for the activation, which it does not know.
+/// A watched module records what an observer of the same layer does, but for the activation, which it does
+/// not know.
 #[test]
 fn a_watched_module_records_the_same() {
     for dtype in [DType::F32, DType::F64] {
@@ -215,7 +217,8 @@ fn every_observer_finds_the_bad_sample() {
                 [(f64::NAN, What::NonFinite), (f64::INFINITY, What::NonFinite), (near, What::NearLimit)]
             {
                 let mut case = Case::new(dtype, Activation::Identity);
-                // Outputs and gradients of the other samples are far from the limit, and those of this one below it.
+                // Outputs and gradients of the other samples are far from the limit, and those of this one
+                // below it.
                 case.w = case.w.clamp(-0.5, 0.5).unwrap();
                 spoil(&mut case, side, by);
                 for (index, probe) in probes().into_iter().enumerate() {

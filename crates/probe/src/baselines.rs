@@ -1,5 +1,5 @@
-//! The rules of other tools, to compare with. Their thresholds are absolute, so that verdicts change when the loss is
-//! scaled.
+//! The rules of other tools, to compare with. Their thresholds are absolute, so that verdicts change when the
+//! loss is scaled.
 
 use crate::diagnose::fault::{Fault, Verdict};
 use crate::diagnose::layer_report::LayerReport;
@@ -10,21 +10,23 @@ use crate::observe::parameters::{ParameterGradient, Update};
 /// ```
 /// use wick_probe::{Baseline, Fault, ParameterGradient};
 ///
-/// let tiny = ParameterGradient { name: "w".into(), norm: 1e-6, mean_abs: 1e-8, zeros: 0.0, weight_std: 0.1 };
+/// let (name, zeros, weight_std) = ("w".into(), 0.0, 0.1);
+/// let tiny = ParameterGradient { name, norm: 1e-6, mean_abs: 1e-8, zeros, weight_std };
 /// let verdicts = Baseline::SageMaker.judge(&[], &[tiny], &[]);
 /// assert_eq!(verdicts[0].fault, Fault::VanishingGradient);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Baseline {
-    /// Amazon SageMaker Debugger's built-in rules: a gradient's mean magnitude below 1e-7; a layer with half of its units
-    /// dead; weights of two layers whose variances differ by a factor of 10; an update above 10 times the weight or below
-    /// 1e-8 of it.
+    /// Amazon SageMaker Debugger's built-in rules: a gradient's mean magnitude below 1e-7; a layer with half
+    /// of its units dead; weights of two layers whose variances differ by a factor of 10; an update above 10
+    /// times the weight or below 1e-8 of it.
     SageMaker,
-    /// AutoTrainer (Zhang et al. 2021, *AutoTrainer: an automatic DNN training problem detection and repair system*): the first
-    /// gradient's norm below 1e-3 of the last's and below 1e-4; any above 70; 70 % of all gradients zero.
+    /// AutoTrainer (Zhang et al. 2021, *AutoTrainer: an automatic DNN training problem detection and repair
+    /// system*): the first gradient's norm below 1e-3 of the last's and below 1e-4; any above 70; 70 % of all
+    /// gradients zero.
     AutoTrainer,
-    /// DeepChecker (Ben Braiek and Khomh 2023, *Testing feedforward neural networks training programs*): an activation's std
-    /// outside `[0.5, 2]`; `log10` of update over weight outside `[-4, -1]`.
+    /// DeepChecker (Ben Braiek and Khomh 2023, *Testing feedforward neural networks training programs*): an
+    /// activation's std outside `[0.5, 2]`; `log10` of update over weight outside `[-4, -1]`.
     DeepChecker,
 }
 
@@ -32,8 +34,8 @@ impl Baseline {
     /// All tools.
     pub const ALL: [Self; 3] = [Self::SageMaker, Self::AutoTrainer, Self::DeepChecker];
 
-    /// The faults that the tool's rules find in a step, from the layers, the parameters' gradients and the updates, each
-    /// from first to last.
+    /// The faults that the tool's rules find in a step, from the layers, the parameters' gradients and the
+    /// updates, each from first to last.
     pub fn judge(
         self,
         layers: &[LayerReport],

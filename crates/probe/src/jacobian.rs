@@ -8,8 +8,9 @@ const ROWS_PER_PASS: usize = 256;
 /// The exact decomposition of a Jacobian with more outputs or inputs takes too long.
 const MAX_DIMENSION: usize = 1000;
 
-/// The Jacobian `∂f/∂x`, of shape `[out, in]`, at one sample `x` of shape `[in]`. The map `f` takes a batch `[n, in]` to
-/// `[n, out]`, each sample independently of the others, so that one backward pass computes 256 rows.
+/// The Jacobian `∂f/∂x`, of shape `[out, in]`, at one sample `x` of shape `[in]`. The map `f` takes a batch
+/// `[n, in]` to `[n, out]`, each sample independently of the others, so that one backward pass computes 256
+/// rows.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -22,8 +23,8 @@ const MAX_DIMENSION: usize = 1000;
 /// ```
 ///
 /// # Errors
-/// If `x` does not have one dimension, if the output of `f` is not `[n, out]` or does not depend on its input, and the
-/// errors of `f`.
+/// If `x` does not have one dimension, if the output of `f` is not `[n, out]` or does not depend on its
+/// input, and the errors of `f`.
 pub fn jacobian(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor) -> Result<Tensor> {
     let outputs = f(&x.unsqueeze(0)?)?.dims2()?.1;
     let rows = (0..outputs).step_by(ROWS_PER_PASS).map(|first| {
@@ -57,8 +58,8 @@ fn vector_jacobian(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor, vectors: &
     }
 }
 
-/// All singular values of `∂f/∂x` at one sample, largest first, for at most 1000 inputs and outputs. The map `f` is as in
-/// [`jacobian`].
+/// All singular values of `∂f/∂x` at one sample, largest first, for at most 1000 inputs and outputs. The map
+/// `f` is as in [`jacobian`].
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -71,7 +72,8 @@ fn vector_jacobian(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor, vectors: &
 /// ```
 ///
 /// # Errors
-/// Those of [`jacobian`], and more than 1000 inputs or outputs, for which [`jacobian_moments`] estimates the moments.
+/// Those of [`jacobian`], and more than 1000 inputs or outputs, for which [`jacobian_moments`] estimates the
+/// moments.
 pub fn singular_values(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor) -> Result<Vec<f64>> {
     let jacobian = jacobian(f, x)?;
     let (rows, columns) = jacobian.dims2()?;
@@ -88,11 +90,12 @@ pub fn singular_values(f: impl Fn(&Tensor) -> Result<Tensor>, x: &Tensor) -> Res
     Ok(singular)
 }
 
-/// Estimates the mean and the variance of the squared singular values of `J = ∂f/∂x` at one sample, over the outputs; if
-/// there are more outputs than inputs, the rest count as 0. The map `f` is as in [`jacobian`].
+/// Estimates the mean and the variance of the squared singular values of `J = ∂f/∂x` at one sample, over the
+/// outputs; if there are more outputs than inputs, the rest count as 0. The map `f` is as in [`jacobian`].
 ///
-/// The estimate is made from random vectors `u`, given as `[n, out]`, whose elements are independent with mean 0 and
-/// variance 1. With `g = Jᵀu`, `E g·g = tr JJᵀ`, and `E (g·g')² = tr (JJᵀ)²` for two different vectors.
+/// The estimate is made from random vectors `u`, given as `[n, out]`, whose elements are independent with
+/// mean 0 and variance 1. With `g = Jᵀu`, `E g·g = tr JJᵀ`, and `E (g·g')² = tr (JJᵀ)²` for two different
+/// vectors.
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};

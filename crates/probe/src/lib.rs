@@ -1,17 +1,18 @@
 //! What each layer of a candle model does, forward and backward, and what is wrong with it.
 //!
-//! - [`Probe`] records statistics of the values that pass and of the gradients that come back, by a tap in any forward
-//!   pass, by an observer of a fused dense layer, or around a module ([`Probe::watch`]). It changes neither outputs nor
-//!   parameter gradients by a bit, as long as all that follows uses the tensor that the tap returns.
+//! - [`Probe`] records statistics of the values that pass and of the gradients that come back, by a tap in
+//!   any forward pass, by an observer of a fused dense layer, or around a module ([`Probe::watch`]). It
+//!   changes neither outputs nor parameter gradients by a bit, as long as all that follows uses the tensor
+//!   that the tap returns.
 //! - [`Probe::layer_reports`] and [`judge`] tell what is wrong, in which layer first, and how to fix it.
 //! - [`Probe::first_bad`] tells where NaN came from, and [`Probe::totals`] has [`Stats`] over all steps.
 //! - [`Parameters`] tells how far a step moves the weights, and [`judge_updates`] whether that is too far.
 //! - [`singular_values`] and [`jacobian_moments`] measure the Jacobian of a map, which
 //!   [`wick_theory::jacobian_spectrum`] predicts.
 //! - [`tap`] is the bare tap, which hands over the gradient itself.
-//! - [`summarize`] gives mean, std, rms, min, max and histogram of a tensor, and [`fraction_outside`] the fraction that
-//!   is saturated, with the same bits for any number of threads. They are made of [`Moments`] and [`Histogram`], which
-//!   can be merged.
+//! - [`summarize`] gives mean, std, rms, min, max and histogram of a tensor, and [`fraction_outside`] the
+//!   fraction that is saturated, with the same bits for any number of threads. They are made of [`Moments`]
+//!   and [`Histogram`], which can be merged.
 //!
 //! ```
 //! use candle_core::{Device, Tensor, Var};

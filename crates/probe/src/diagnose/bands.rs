@@ -1,5 +1,5 @@
-//! Layers outside the bands that theory predicts for each of them alone. Numbers in parentheses are equations of
-//! `docs/finite-width.md`, section 10.
+//! Layers outside the bands that theory predicts for each of them alone. Numbers in parentheses are equations
+//! of `docs/finite-width.md`, section 10.
 
 use wick_theory::{Activation, Band, BatchGeometry, LayerLaw, MeanField, finite_width};
 
@@ -14,11 +14,12 @@ const RANGE_SLACK: f64 = 0.01;
 /// Rounding and the error of the theory itself, as the logarithm of a factor.
 const LOG_TOLERANCE: f64 = 0.02;
 
-/// The first layer whose outputs' std, or whose gradients' rms before it, is outside the band for its measured input.
+/// The first layer whose outputs' std, or whose gradients' rms before it, is outside the band for its
+/// measured input.
 ///
-/// Three cases have no band. The last layer's gradients are skipped, because the loss ties them to its outputs. A
-/// layer whose input is not known is skipped, because the band would be too narrow for samples of different lengths.
-/// A layer whose input is concentrated in a few samples is skipped: see [`is_even`].
+/// Three cases have no band. The last layer's gradients are skipped, because the loss ties them to its
+/// outputs. A layer whose input is not known is skipped, because the band would be too narrow for samples of
+/// different lengths. A layer whose input is concentrated in a few samples is skipped: see [`is_even`].
 pub(crate) fn outside_band(layers: &[LayerReport], input: &BatchGeometry) -> Option<Verdict> {
     let inputs = std::iter::once(Some(input)).chain(layers.iter().map(|layer| layer.batch.as_ref()));
     layers.iter().zip(inputs).enumerate().find_map(|(index, (layer, input))| {
@@ -73,23 +74,25 @@ fn outside_range(layer: &LayerReport, phi: Activation) -> Option<f64> {
     [smallest, largest].into_iter().find(|x| *x < low - RANGE_SLACK || *x > high + RANGE_SLACK)
 }
 
-/// Whether the signal is spread over all samples. Theory knows the samples' lengths by groups. If one group has a
-/// quarter of the whole signal, the output depends on a few samples of that group.
+/// Whether the signal is spread over all samples. Theory knows the samples' lengths by groups. If one group
+/// has a quarter of the whole signal, the output depends on a few samples of that group.
 fn is_even(input: &BatchGeometry) -> bool {
     let all: f64 = input.lengths.iter().sum();
     input.lengths.last().is_none_or(|longest| input.lengths.len() < 4 || *longest <= 0.25 * all)
 }
 
-/// The measured gradients of the layer's outputs. If their geometry was not measured, copies of one sample stand for
-/// them, for which the bands are widest.
+/// The measured gradients of the layer's outputs. If their geometry was not measured, copies of one sample
+/// stand for them, for which the bands are widest.
 fn gradient_geometry(layer: &LayerReport) -> BatchGeometry {
     let rms = layer.gradient_rms.unwrap_or(0.0);
     layer.gradients.clone().unwrap_or_else(|| BatchGeometry::normal(1, 1, rms))
 }
 
-/// The bands (24) of one layer: of its outputs' std, and of the rms of the gradient with respect to its input.
+/// The bands (24) of one layer: of its outputs' std, and of the rms of the gradient with respect to its
+/// input.
 fn bands_of_layer(law: LayerLaw<Activation>, input: &BatchGeometry, gradient: &BatchGeometry) -> [Band; 2] {
-    // Theory predicts gradients with respect to outputs, so that an isometry before the layer gives those of its input.
+    // Theory predicts gradients with respect to outputs, so that an isometry before the layer gives those of
+    // its input.
     let isometry = LayerLaw {
         fan_in: law.fan_in,
         fan_out: law.fan_in,
@@ -102,12 +105,13 @@ fn bands_of_layer(law: LayerLaw<Activation>, input: &BatchGeometry, gradient: &B
     [bands[1].std, bands[0].gradient_rms]
 }
 
-/// Widens the band of the gradients' rms by (26), because it is not known which samples carry the large gradients.
+/// Widens the band of the gradients' rms by (26), because it is not known which samples carry the large
+/// gradients.
 ///
-/// The slope `s_a = E φ'²` depends on a sample's length `λ_a`, and so may the length `γ_a` of its gradient, so that the
-/// mean of the products `γ_a s_a` differs from the product of the means. If the lengths `γ` are known, the mean is
-/// between its values for opposite and for equal order (25). If they are not, it is between the least and the largest
-/// slope.
+/// The slope `s_a = E φ'²` depends on a sample's length `λ_a`, and so may the length `γ_a` of its gradient,
+/// so that the mean of the products `γ_a s_a` differs from the product of the means. If the lengths `γ` are
+/// known, the mean is between its values for opposite and for equal order (25). If they are not, it is
+/// between the least and the largest slope.
 fn widen(
     band: Band,
     law: LayerLaw<Activation>,
@@ -136,7 +140,8 @@ fn widen(
     Band { low: band.low * (least / mean).sqrt(), high: band.high * (most / mean).sqrt(), ..band }
 }
 
-/// The factor between a measured number and the middle of its band, if the number is outside the band by (27).
+/// The factor between a measured number and the middle of its band, if the number is outside the band by
+/// (27).
 fn factor_outside(band: &Band, measured: f64) -> Option<f64> {
     let log_factor = (measured / band.middle).ln();
     let half_width =

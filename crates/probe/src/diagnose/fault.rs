@@ -10,7 +10,8 @@ use serde::Serialize;
 pub enum Fault {
     /// A number is NaN or infinite.
     NonFinite,
-    /// The output or the gradient of a layer is outside the band that its input and the law of its weights predict.
+    /// The output or the gradient of a layer is outside the band that its input and the law of its weights
+    /// predict.
     OutsideBand,
     /// The outputs shrink to nothing.
     DiesOut,
@@ -54,12 +55,12 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// A signal or a gradient that changes by more than this factor over a whole net has died out or blown up. Adam
-/// compensates smaller factors; half precision cannot represent larger ones.
+/// A signal or a gradient that changes by more than this factor over a whole net has died out or blown up.
+/// Adam compensates smaller factors; half precision cannot represent larger ones.
 pub(crate) const MAX_TOTAL_CHANGE: f64 = 1e3;
 
-/// A layer may be this many half widths of its 95 % band away from the band's middle, which is about four standard
-/// deviations.
+/// A layer may be this many half widths of its 95 % band away from the band's middle, which is about four
+/// standard deviations.
 pub(crate) const MAX_BAND_HALF_WIDTHS: f64 = 2.0;
 
 /// A larger fraction of pre-activations on the flat sides saturates a layer whose slopes are not known.
@@ -80,6 +81,6 @@ pub(crate) const MAX_COSINE: f64 = 0.999;
 /// A std that is a smaller fraction of the rms is rounding: all outputs are one number.
 pub(crate) const MIN_STD_FRACTION: f64 = 1e-7;
 
-/// The `log10` of update over weight with which nets learn; about 1e-3 a step is usual. Larger updates replace the
-/// weights rather than changing them, and smaller ones hardly move them in an epoch.
+/// The `log10` of update over weight with which nets learn; about 1e-3 a step is usual. Larger updates
+/// replace the weights rather than changing them, and smaller ones hardly move them in an epoch.
 pub(crate) const UPDATE_LOG10_RANGE: std::ops::RangeInclusive<f64> = -5.0..=-1.0;

@@ -8,7 +8,8 @@ use crate::diagnose::remedy::remedy;
 use crate::diagnose::text::{short, times};
 use crate::diagnose::trend::Trend;
 
-/// Gradients that shrink or grow by more than a factor of 1000 from the last layer to the first, or that are 0.
+/// Gradients that shrink or grow by more than a factor of 1000 from the last layer to the first, or that are
+/// 0.
 pub(crate) fn vanishing_or_exploding(layers: &[LayerReport], input: &BatchGeometry) -> Option<Verdict> {
     // From the last layer to the first, as the gradients go.
     let known: Vec<(&LayerReport, f64)> =
@@ -32,8 +33,8 @@ pub(crate) fn vanishing_or_exploding(layers: &[LayerReport], input: &BatchGeomet
     let is_far = |(_, rms): &&(&LayerReport, f64)| (rms / last_rms).ln() / f64::ln(far) > 1.0;
     let layer = known.iter().find(is_far).map_or(first, |(layer, _)| layer).name.clone();
     let text = format!(
-        "the gradients {word}: their rms changes {} on the way back{}, from {} to {}, by more than ten from {layer} \
-         down",
+        "the gradients {word}: their rms changes {} on the way back{}, from {} to {}, \
+         by more than ten from {layer} down",
         trend.text(),
         predicted_change(layers, input),
         short(last_rms),

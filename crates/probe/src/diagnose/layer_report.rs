@@ -93,8 +93,8 @@ impl LayerReport {
         }
     }
 
-    /// Sets the law from which the layer's weights were drawn, so that [`judge`](crate::judge()) compares the layer with
-    /// theory. [`Probe::with_law`] does so for every report of a name.
+    /// Sets the law from which the layer's weights were drawn, so that [`judge`](crate::judge()) compares the
+    /// layer with theory. [`Probe::with_law`] does so for every report of a name.
     pub fn with_law(self, law: LayerLaw<Activation>) -> Self {
         Self { law: Some(law), ..self }
     }
@@ -126,7 +126,8 @@ impl Probe {
     /// let probe = Probe::new().with_units();
     /// let x = Tensor::arange(0f32, 6., &Device::Cpu)?.reshape((3, 2))?;
     /// probe.tap("layer", &x.affine(0.0, 1.0)?)?;
-    /// let verdicts = judge(&probe.layer_reports(), &BatchGeometry::of(&x.flatten_all()?.to_vec1::<f32>()?, 2));
+    /// let input = BatchGeometry::of(&x.flatten_all()?.to_vec1::<f32>()?, 2);
+    /// let verdicts = judge(&probe.layer_reports(), &input);
     /// assert_eq!(verdicts[0].fault, Fault::DiesOut);
     /// # Ok::<(), candle_core::Error>(())
     /// ```

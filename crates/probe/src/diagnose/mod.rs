@@ -23,14 +23,14 @@ use layer_report::LayerReport;
 use signal::{dying_or_growing, non_finite, rank_collapse, saturated};
 use units::{dead_units, symmetric_units};
 
-/// Finds the faults of a net, given its layers from first to last and its input. A healthy net has none. No verdict
-/// changes when the loss is multiplied by a number.
+/// Finds the faults of a net, given its layers from first to last and its input. A healthy net has none. No
+/// verdict changes when the loss is multiplied by a number.
 ///
-/// A layer whose [`law`](LayerReport::law) is known is compared with what theory predicts for its measured input, so
-/// that no layer is blamed for the layers before it. The prediction is a 95 % band, made by
-/// [`finite_width`](wick_theory::finite_width()); a layer may be twice the half width of the band away from its
-/// middle. The band needs the [`BatchGeometry`] of the layer's input. If the [`batch`](LayerReport::batch) of the layer
-/// before is not known, only the range of the outputs is compared.
+/// A layer whose [`law`](LayerReport::law) is known is compared with what theory predicts for its measured
+/// input, so that no layer is blamed for the layers before it. The prediction is a 95 % band, made by
+/// [`finite_width`](wick_theory::finite_width()); a layer may be twice the half width of the band away from
+/// its middle. The band needs the [`BatchGeometry`] of the layer's input. If the
+/// [`batch`](LayerReport::batch) of the layer before is not known, only the range of the outputs is compared.
 ///
 /// ```
 /// use wick_probe::{BatchGeometry, Fault, LayerReport, judge};

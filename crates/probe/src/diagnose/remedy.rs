@@ -6,8 +6,8 @@ use crate::diagnose::fault::{MAX_SATURATED, MIN_SLOPE_FRACTION};
 use crate::diagnose::layer_report::LayerReport;
 use crate::diagnose::text::short;
 
-/// The law of weights that keeps signals and gradients, if the laws of the layers are known. The text is empty if they
-/// are not, or if all layers have that law already.
+/// The law of weights that keeps signals and gradients, if the laws of the layers are known. The text is
+/// empty if they are not, or if all layers have that law already.
 pub(crate) fn remedy(layers: &[LayerReport]) -> String {
     let laws = || layers.iter().filter_map(|layer| layer.law).filter(|law| law.phi != Activation::Identity);
     let Some(law) = laws().next() else { return String::new() };
@@ -30,7 +30,8 @@ pub(crate) fn remedy(layers: &[LayerReport]) -> String {
     format!("{phi} keeps its signals with Var W = {variance}/fan_in, here σ = {}{bias}", short(sigma))
 }
 
-/// The critical point of an activation, without biases if it has one. A point at which a layer is saturated is none.
+/// The critical point of an activation, without biases if it has one. A point at which a layer is saturated
+/// is none.
 fn critical_point(phi: Activation) -> Option<Critical> {
     let field = MeanField { phi, weight_variance: 1.0, bias_variance: 0.0 };
     let critical = field.critical().or_else(|| field.critical_point())?;

@@ -64,7 +64,8 @@ fn each_fault_by_its_name_and_layer() {
             }
         }
     };
-    // One layer is 1.5 times too large. It alone is to blame, since each layer is compared with its own input.
+    // One layer is 1.5 times too large. It alone is to blame, since each layer is compared with its own
+    // input.
     assert_eq!(found(6, scaled(2, 1.5))[0], (Fault::OutsideBand, "layer_2".into()));
     assert_eq!(found(6, scaled(2, 1.03)), []);
     // The gradient before a layer is too large for the layer's weights.
@@ -139,8 +140,8 @@ fn each_fault_by_its_name_and_layer() {
     assert_eq!(found(5, nan_behind), only(Fault::NonFinite, "layer_3"));
 }
 
-/// Half of a ReLU is flat by design, and an unknown activation does not saturate. A tanh does, from a fraction of a
-/// half on.
+/// Half of a ReLU is flat by design, and an unknown activation does not saturate. A tanh does, from a
+/// fraction of a half on.
 #[test]
 fn only_bounded_activations_saturate() {
     let with = |activation: Option<Activation>| {
@@ -203,8 +204,8 @@ fn bands_need_a_batch_and_normal_numbers() {
     assert_eq!(found(4, subnormal), []);
 }
 
-/// GELU is steeper for longer samples, so that gradients on the long samples come back larger than the product of the
-/// means. For samples of one length they do not, and a factor of 2 is too large in both cases.
+/// GELU is steeper for longer samples, so that gradients on the long samples come back larger than the
+/// product of the means. For samples of one length they do not, and a factor of 2 is too large in both cases.
 #[test]
 fn long_samples_have_long_gradients() {
     let judged = |spread: f64, times: f64| {
@@ -225,7 +226,8 @@ fn long_samples_have_long_gradients() {
     assert_eq!((judged(0.0, 1.0), judged(0.0, 1.4)), (0, 1));
 }
 
-/// If 100 samples have a cosine of 0.95, a third of the units of a ReLU layer are on one side for all of them.
+/// If 100 samples have a cosine of 0.95, a third of the units of a ReLU layer are on one side for all of
+/// them.
 #[test]
 fn idle_units_are_not_dead() {
     let idle_units = |cosine: f64, phi: Activation| {
@@ -296,8 +298,8 @@ fn remedies_are_critical_weights() {
     // GELU has its critical point at σ_w² = 1.98305826 and σ_b² = 0.17292239, so that σ_b = 0.41584.
     let gelu = "gelu keeps its signals with Var W = 1.98/fan_in, here σ = 0.0996 and biases of σ = 0.416";
     assert_eq!(remedies(Activation::Gelu, 1e-4).as_deref(), Some(gelu));
-    // A net that has those weights gets no remedy. An activation without a critical point, or with a saturated one, has
-    // none.
+    // A net that has those weights gets no remedy. An activation without a critical point, or with a
+    // saturated one, has none.
     assert_eq!(remedies(Activation::Tanh, 1.0 / 200.0).as_deref(), Some(""));
     for phi in [Activation::Sigmoid, Activation::Softplus] {
         assert!(

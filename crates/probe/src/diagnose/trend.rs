@@ -25,7 +25,8 @@ impl Trend {
         let logs: Vec<f64> = values.map(f64::ln).collect();
         let (slope, residual) = fit_line(&logs, |index| index as f64);
         let (power, power_residual) = fit_line(&logs, |index| ((index + 1) as f64).ln());
-        // The variance of the slope is the residual variance over Σ (i - ī)² = n (n² - 1) / 12 for i = 0, …, n - 1.
+        // The variance of the slope is the residual variance over Σ (i - ī)² = n (n² - 1) / 12 for i = 0, …,
+        // n - 1.
         let n = logs.len() as f64;
         let squares = n * (n * n - 1.0) / 12.0;
         let error = (residual * n / (n - 2.0).max(1.0) / squares.max(0.5)).sqrt();

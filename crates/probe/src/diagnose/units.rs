@@ -37,8 +37,9 @@ pub(crate) fn dead_units(
 
 /// The expected fraction of units without bias that are on their flat side for all `n` samples.
 ///
-/// If all pairs of samples have the cosine `c`, the fraction is `E Φ(-√(c/(1-c)) g)ⁿ` for a standard normal `g`. It
-/// holds for activations that are flat on the left only, which an unknown activation is taken to be; for others it is 0.
+/// If all pairs of samples have the cosine `c`, the fraction is `E Φ(-√(c/(1-c)) g)ⁿ` for a standard normal
+/// `g`. It holds for activations that are flat on the left only, which an unknown activation is taken to be;
+/// for others it is 0.
 pub(crate) fn idle_fraction(phi: Option<Activation>, input: &BatchGeometry) -> f64 {
     let is_flat_on_the_left = phi.is_none_or(|phi| {
         let (low, high) = phi.saturation_thresholds();

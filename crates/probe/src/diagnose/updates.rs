@@ -6,8 +6,8 @@ use crate::observe::parameters::Update;
 /// The ratio of update to weight that a remedy aims at.
 const GOOD_RATIO: f64 = 1e-3;
 
-/// The first weight that a step moves far too much or far too little. Parameters of fewer than two dimensions are
-/// skipped, because biases start at 0.
+/// The first weight that a step moves far too much or far too little. Parameters of fewer than two dimensions
+/// are skipped, because biases start at 0.
 ///
 /// ```
 /// use wick_probe::{Fault, Update, judge_updates};

@@ -54,8 +54,8 @@ pub struct BadTensor {
     pub what: What,
     /// The first bad number, in the order of the tensor's elements.
     pub value: f64,
-    /// The index of that number in the first dimension. It is `None` where the probe was given the statistics of the
-    /// tensor and not the tensor: see [`Probe::first_bad`](crate::Probe::first_bad).
+    /// The index of that number in the first dimension. It is `None` where the probe was given the statistics
+    /// of the tensor and not the tensor: see [`Probe::first_bad`](crate::Probe::first_bad).
     pub sample: Option<usize>,
     /// The steps of the same name before this one, five at most.
     pub past: Vec<Past>,
@@ -86,8 +86,9 @@ pub(crate) struct Bad {
     pub(crate) sample: Option<usize>,
 }
 
-/// Finds the first bad number of a tensor. The summary tells whether to look for one: only then are the elements
-/// read. Without the tensor, the number is the first bad one among the summary's minimum, maximum and mean.
+/// Finds the first bad number of a tensor. The summary tells whether to look for one: only then are the
+/// elements read. Without the tensor, the number is the first bad one among the summary's minimum, maximum
+/// and mean.
 pub(crate) fn find_bad(summary: &Summary, dtype: DType, tensor: Option<&Tensor>) -> Result<Option<Bad>> {
     let limit = largest(dtype) / 4.0;
     let is_near = |x: &f64| x.abs() > limit;

@@ -10,8 +10,8 @@ use crate::observe::bad::{Bad, BadTensor, Past, Side};
 use crate::observe::record::{Record, Totals};
 use crate::observe::units::Units;
 
-/// The records of the current step, and what is kept of earlier steps. Each record has an id that is never given
-/// again, so that a late gradient finds its own record or none.
+/// The records of the current step, and what is kept of earlier steps. Each record has an id that is never
+/// given again, so that a late gradient finds its own record or none.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     next_id: u64,

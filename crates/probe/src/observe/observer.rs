@@ -8,12 +8,13 @@ use wick_kernels::{ObservedGradient, ObservedOutput, Observer};
 use crate::observe::probe::Probe;
 
 impl Probe {
-    /// An observer for a [`dense`](wick_kernels::dense()) layer. The observer makes one record a forward pass, equal to the
-    /// record that [`tap_activation`](Self::tap_activation) would make, up to the rounding of mean, std and rms. The
-    /// records add up until [`next_step`](Self::next_step) or [`clear`](Self::clear).
+    /// An observer for a [`dense`](wick_kernels::dense()) layer. The observer makes one record a forward
+    /// pass, equal to the record that [`tap_activation`](Self::tap_activation) would make, up to the rounding
+    /// of mean, std and rms. The records add up until [`next_step`](Self::next_step) or
+    /// [`clear`](Self::clear).
     ///
-    /// The statistics are taken by the layer itself while it computes, so that they cost little. If the probe records
-    /// units or totals, it also reads the layer's tensors, as a tap does.
+    /// The statistics are taken by the layer itself while it computes, so that they cost little. If the probe
+    /// records units or totals, it also reads the layer's tensors, as a tap does.
     ///
     /// ```
     /// use candle_core::{Device, Tensor, Var};

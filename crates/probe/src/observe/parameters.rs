@@ -43,7 +43,8 @@ pub struct Update {
 }
 
 impl Parameters {
-    /// Copies the parameters, in the form of [`InitMap::named_vars`](https://docs.rs/wick-init) or a `VarMap`'s data.
+    /// Copies the parameters, in the form of [`InitMap::named_vars`](https://docs.rs/wick-init) or a
+    /// `VarMap`'s data.
     ///
     /// # Errors
     /// If the device has no memory for the copies.
@@ -52,9 +53,10 @@ impl Parameters {
         Ok(Self { copies: copies.collect::<Result<_>>()? })
     }
 
-    /// What the steps since then did, for each parameter that still has its name and shape, in the order of `vars`.
-    /// Pass `vars` in forward order, since [`judge_updates`](crate::judge_updates) names the first parameter that is
-    /// wrong. Names sorted as text have `layer_10` before `layer_2`, and a `VarMap` has no order.
+    /// What the steps since then did, for each parameter that still has its name and shape, in the order of
+    /// `vars`. Pass `vars` in forward order, since [`judge_updates`](crate::judge_updates) names the first
+    /// parameter that is wrong. Names sorted as text have `layer_10` before `layer_2`, and a `VarMap` has no
+    /// order.
     ///
     /// # Errors
     /// Those of the device.

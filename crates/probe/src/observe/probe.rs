@@ -12,9 +12,9 @@ use crate::observe::log::{Flatness, Log, Measurement};
 use crate::observe::record::{Record, Totals};
 use crate::observe::units::{Units, slope_square};
 
-/// Records what passes through a model, by name. A probe is attached by a [`tap`](Self::tap) in the forward pass, by
-/// an [`observer`](Self::observer) of a fused dense layer, or by [`watch`](Self::watch)ing a module; what it records
-/// does not depend on the way. Clones share the records, so that every layer can have one.
+/// Records what passes through a model, by name. A probe is attached by a [`tap`](Self::tap) in the forward
+/// pass, by an [`observer`](Self::observer) of a fused dense layer, or by [`watch`](Self::watch)ing a module;
+/// what it records does not depend on the way. Clones share the records, so that every layer can have one.
 ///
 /// ```
 /// use candle_core::{Device, Tensor, Var};
@@ -71,8 +71,8 @@ impl Probe {
         Self { bins, ..self }
     }
 
-    /// Records units too: which are dead, which are copies, how similar the samples are, in outputs and in gradients;
-    /// and the mean of `φ'²` where the pre-activations are known.
+    /// Records units too: which are dead, which are copies, how similar the samples are, in outputs and in
+    /// gradients; and the mean of `φ'²` where the pre-activations are known.
     ///
     /// ```
     /// use candle_core::{Device, Tensor};
@@ -87,8 +87,8 @@ impl Probe {
         Self { units: RecordedUnits::OutputsAndGradients, ..self }
     }
 
-    /// Records the units of outputs alone. Unlike [`with_units`](Self::with_units), gradients and pre-activations are
-    /// not read, so that a fused layer need not keep its pre-activations.
+    /// Records the units of outputs alone. Unlike [`with_units`](Self::with_units), gradients and
+    /// pre-activations are not read, so that a fused layer need not keep its pre-activations.
     ///
     /// ```
     /// use candle_core::{Device, Tensor, Var};
@@ -125,8 +125,8 @@ impl Probe {
         Self { totals: true, ..self }
     }
 
-    /// Records one step in `steps`, beginning with the first. In the others a tap costs nothing, and an observed layer
-    /// takes no statistics.
+    /// Records one step in `steps`, beginning with the first. In the others a tap costs nothing, and an
+    /// observed layer takes no statistics.
     ///
     /// ```
     /// use candle_core::{Device, Tensor};
@@ -189,13 +189,13 @@ impl Probe {
         self.lock().totals.clone()
     }
 
-    /// The first tensor with NaN, an infinity or a number near the limit of its type; values in the order of the calls,
-    /// gradients in the order of the backward pass. The name is thus that of the first tap or observer after the
-    /// operation that made the number, and not of one to which the number spread.
+    /// The first tensor with NaN, an infinity or a number near the limit of its type; values in the order of
+    /// the calls, gradients in the order of the backward pass. The name is thus that of the first tap or
+    /// observer after the operation that made the number, and not of one to which the number spread.
     ///
-    /// The sample with the number is looked up only if the statistics show one. It is not known of an observed layer on
-    /// a GPU whose statistics are [deferred](wick_kernels::DeferredStats), as they are in `Mlp::tape` and
-    /// `Mlp::forward_observed` if the probe records neither units nor totals.
+    /// The sample with the number is looked up only if the statistics show one. It is not known of an
+    /// observed layer on a GPU whose statistics are [deferred](wick_kernels::DeferredStats), as they are in
+    /// `Mlp::tape` and `Mlp::forward_observed` if the probe records neither units nor totals.
     ///
     /// ```
     /// use candle_core::{Device, Tensor};
@@ -213,8 +213,8 @@ impl Probe {
         self.lock().bad.clone()
     }
 
-    /// Records `xs`, and returns it with a tap that will record its gradient. Each call makes one record; the records
-    /// add up until [`next_step`](Self::next_step) or [`clear`](Self::clear).
+    /// Records `xs`, and returns it with a tap that will record its gradient. Each call makes one record; the
+    /// records add up until [`next_step`](Self::next_step) or [`clear`](Self::clear).
     ///
     /// # Errors
     /// If the device cannot hand over the values.
@@ -222,8 +222,9 @@ impl Probe {
         self.record(name, xs, None, Flatness::default())
     }
 
-    /// Does the same as [`tap`](Self::tap) for the output of an activation. The record also has the fraction of
-    /// saturated pre-activations, and the output's histogram covers the activation's range where the range is finite.
+    /// Does the same as [`tap`](Self::tap) for the output of an activation. The record also has the fraction
+    /// of saturated pre-activations, and the output's histogram covers the activation's range where the range
+    /// is finite.
     ///
     /// # Errors
     /// If the device cannot hand over the values.

@@ -19,15 +19,15 @@ pub struct Record {
     pub activation: Option<Activation>,
     /// The type of the value.
     pub dtype: DType,
-    /// The fraction of pre-activations at or outside of the activation's
-    /// [saturation thresholds](Activation::saturation_thresholds), where the pre-activations are known. It is `None`
-    /// if the value contains NaN or infinities.
+    /// The fraction of pre-activations at or outside of the activation's [saturation
+    /// thresholds](Activation::saturation_thresholds), where the pre-activations are known. It is `None` if
+    /// the value contains NaN or infinities.
     pub saturated: Option<f64>,
     /// The mean of `φ'²` over the pre-activations, where they are known and the probe
     /// [records units](crate::Probe::with_units).
     pub slope_square: Option<f64>,
-    /// The gradient that came back in the latest backward pass. It is `None` before that pass, and where no gradient
-    /// comes back.
+    /// The gradient that came back in the latest backward pass. It is `None` before that pass, and where no
+    /// gradient comes back.
     pub backward: Option<Summary>,
     /// The units of the value, if the probe [records them](crate::Probe::with_units).
     pub units: Option<Units>,

@@ -19,14 +19,14 @@ pub struct Units {
 /// Larger batches are subsampled to this many samples.
 pub(crate) const MAX_SAMPLES: usize = 256;
 
-/// Two units are copies if their sums differ by at most this fraction of the sum of magnitudes, which is more than
-/// the rounding of `f32` products.
+/// Two units are copies if their sums differ by at most this fraction of the sum of magnitudes, which is more
+/// than the rounding of `f32` products.
 const COPY_TOLERANCE: f64 = 1e-6;
 
 impl Units {
-    /// The units of a tensor: its last dimension, or its second of four or five, `[batch, channel, …]`. All other
-    /// dimensions count as samples; of more than 256 samples, 256 evenly spaced ones are read. The result is `None`
-    /// for a tensor of one dimension or one sample.
+    /// The units of a tensor: its last dimension, or its second of four or five, `[batch, channel, …]`. All
+    /// other dimensions count as samples; of more than 256 samples, 256 evenly spaced ones are read. The
+    /// result is `None` for a tensor of one dimension or one sample.
     ///
     /// # Errors
     /// If the device cannot hand over the values.
@@ -81,8 +81,8 @@ impl Units {
     }
 }
 
-/// At most 256 evenly spaced samples of a tensor, row by row; how many units it has, and how many samples in all. The
-/// result is `None` for a tensor without units or with fewer than two samples.
+/// At most 256 evenly spaced samples of a tensor, row by row; how many units it has, and how many samples in
+/// all. The result is `None` for a tensor without units or with fewer than two samples.
 fn rows(xs: &Tensor) -> Result<Option<(Vec<f64>, usize, usize)>> {
     let last = match xs.rank() {
         0 | 1 => return Ok(None),

@@ -33,8 +33,9 @@ pub trait Observer: Send + Sync {
         false
     }
 
-    /// Whether the observer that [wants tensors](Self::wants_tensors) needs the pre-activation too. The layer then keeps
-    /// the pre-activation until [`forward`](Self::forward) has returned. The layer asks once per forward pass.
+    /// Whether the observer that [wants tensors](Self::wants_tensors) needs the pre-activation too. The layer
+    /// then keeps the pre-activation until [`forward`](Self::forward) has returned. The layer asks once per
+    /// forward pass.
     fn wants_pre_activation(&self) -> bool {
         false
     }
@@ -73,7 +74,8 @@ pub struct ObservedOutput<'a> {
     /// The output, detached from the graph. It is `None` only if the statistics were
     /// [deferred](Observer::deferred).
     pub output: Option<&'a Tensor>,
-    /// The pre-activation, detached from the graph, if the observer [wants it](Observer::wants_pre_activation).
+    /// The pre-activation, detached from the graph, if the observer [wants
+    /// it](Observer::wants_pre_activation).
     pub pre_activation: Option<&'a Tensor>,
 }
 
@@ -85,7 +87,8 @@ pub struct ObservedGradient<'a> {
     pub summary: Summary,
     /// The type of the gradient.
     pub dtype: DType,
-    /// The gradient, detached from the graph. It is `None` only if the statistics were [deferred](Observer::deferred).
+    /// The gradient, detached from the graph. It is `None` only if the statistics were
+    /// [deferred](Observer::deferred).
     pub gradient: Option<&'a Tensor>,
 }
 
