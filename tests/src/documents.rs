@@ -5,7 +5,20 @@ macro_rules! documents {
 }
 
 documents! {
-    // readme: "../../README.md",
+    readme: "../../README.md",
+    benchmarks: "../../docs/benchmarks.md",
+    finite_width: "../../docs/finite-width.md",
+    gpu: "../../docs/gpu.md",
+    initializers: "../../docs/initializers.md",
+    programs: "../../docs/programs.md",
+    theory: "../../docs/theory.md",
+    verdicts: "../../docs/verdicts.md",
+    crate_files: "../../crates/files/README.md",
+    crate_theory: "../../crates/theory/README.md",
+    crate_kernels: "../../crates/kernels/README.md",
+    crate_init: "../../crates/init/README.md",
+    crate_model: "../../crates/model/README.md",
+    crate_probe: "../../crates/probe/README.md",
 }
 
 #[cfg(test)]
