@@ -110,7 +110,7 @@ fn forward_as<T: DeviceElement>(layer: &Layer) -> Result<Forward> {
                 }
                 Ok(id)
             };
-            let fraction = move |saturated| saturated as f64 / count as f64;
+            let fraction = move |saturated: u64| saturated as f64 / count as f64;
             match observation.deferred() {
                 Some(deferred) => {
                     let observation = observation.clone();
