@@ -318,15 +318,19 @@ impl Observer for Keeper {
         true
     }
 
+    fn wants_pre_activation(&self) -> bool {
+        true
+    }
+
     fn forward(&self, output: ObservedOutput) -> candle_core::Result<()> {
-        let (zs, hs) = output.tensors.expect("tensors");
+        let (zs, hs) = (output.pre_activation.expect("a pre-activation"), output.output.expect("an output"));
         self.tensors.lock().unwrap().extend([zs.clone(), hs.clone()]);
         self.summaries.lock().unwrap().push(output.summary);
         Ok(())
     }
 
     fn backward(&self, gradient: ObservedGradient) -> candle_core::Result<()> {
-        self.tensors.lock().unwrap().push(gradient.tensor.expect("a tensor").clone());
+        self.tensors.lock().unwrap().push(gradient.gradient.expect("a gradient").clone());
         self.summaries.lock().unwrap().push(gradient.summary);
         Ok(())
     }
