@@ -327,14 +327,14 @@ impl Observer for Keeper {
     }
 
     fn forward(&self, output: ObservedOutput) -> candle_core::Result<()> {
-        let (zs, hs) = (output.pre_activation.expect("a tensor"), output.output.expect("a tensor"));
+        let (zs, hs) = (output.pre_activation.unwrap(), output.output.unwrap());
         self.tensors.lock().unwrap().extend([zs.clone(), hs.clone()]);
         self.summaries.lock().unwrap().push(output.summary);
         Ok(())
     }
 
     fn backward(&self, gradient: ObservedGradient) -> candle_core::Result<()> {
-        self.tensors.lock().unwrap().push(gradient.gradient.expect("a tensor").clone());
+        self.tensors.lock().unwrap().push(gradient.gradient.unwrap().clone());
         self.summaries.lock().unwrap().push(gradient.summary);
         Ok(())
     }
