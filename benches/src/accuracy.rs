@@ -13,7 +13,7 @@ use wick_kernels::{activate, activation_gradient};
 use wick_theory::Activation;
 
 /// Compares activations in f32 with f64, number by number; ends with code 1 if one is off by more than
-/// --most.
+/// --max-ulps.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
@@ -24,7 +24,7 @@ struct Args {
     every: u32,
     /// The largest allowed error, in units in the last place
     #[arg(long, value_name = "ULPS", default_value_t = 2)]
-    most: u64,
+    max_ulps: u64,
 }
 
 /// The number of elements that are computed at once.
@@ -59,8 +59,8 @@ fn accuracy(args: Args) -> Result<()> {
         out.flush()?;
         worst = worst.max(value.0).max(derivative.0);
     }
-    if worst > args.most {
-        bail!("an error of {worst} units in the last place, and {} are allowed", args.most);
+    if worst > args.max_ulps {
+        bail!("an error of {worst} units in the last place, and {} are allowed", args.max_ulps);
     }
     Ok(())
 }

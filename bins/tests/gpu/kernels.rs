@@ -17,7 +17,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("gradients_of_activations", gradients_of_activations),
     ("activations_in_a_graph", activations_in_a_graph),
     ("dense_layers", dense_layers),
-    ("dense_layers_heard", dense_layers_heard),
+    ("dense_layers_observed", dense_layers_observed),
     ("dense_layers_of_every_type_are_one_op", dense_layers_of_every_type_are_one_op),
     ("more_bins_than_are_counted_on_the_way", more_bins_than_are_counted_on_the_way),
     ("a_dense_layer_of_many_outputs", a_dense_layer_of_many_outputs),
@@ -175,14 +175,14 @@ fn dense_layers(gpu: &Device) {
 
 /// Records what the observer gets, forward and backward.
 #[derive(Default)]
-struct Ear {
+struct Recorder {
     /// 30 if this is 0.
     bins: usize,
     output: Mutex<Option<(Summary, f64)>>,
     gradient: Mutex<Option<Summary>>,
 }
 
-impl Observer for Ear {
+impl Observer for Recorder {
     fn bins(&self) -> usize {
         if self.bins == 0 { 30 } else { self.bins }
     }
@@ -200,24 +200,27 @@ impl Observer for Ear {
 
 /// The statistics that an observer gets are those of the layer's output, with the same histogram counts, both
 /// at once and deferred.
-fn dense_layers_heard(gpu: &Device) {
+fn dense_layers_observed(gpu: &Device) {
     for dtype in TYPES {
         for (samples, inputs, outputs) in SHAPES {
             // One activation has a bounded range, one has not, and one never saturates.
             for activation in [Activation::Tanh, Activation::Relu, Activation::Identity] {
-                for gathered in [false, true] {
+                for is_deferred in [false, true] {
                     let parts = layer(samples, inputs, outputs, dtype);
-                    let (ear, deferred) = (Arc::new(Ear::default()), DeferredStats::default());
-                    let observer: Arc<dyn Observer> =
-                        if gathered { deferred.observer(ear.clone(), true) } else { ear.clone() };
+                    let (recorder, deferred) = (Arc::new(Recorder::default()), DeferredStats::default());
+                    let observer: Arc<dyn Observer> = if is_deferred {
+                        deferred.observer(recorder.clone(), true)
+                    } else {
+                        recorder.clone()
+                    };
                     let output = &passed(&parts, true, activation, Some(observer), gpu)[0];
-                    let (heard_output, saturated) = ear.output.lock().unwrap().clone().unwrap();
-                    let heard_gradient = ear.gradient.lock().unwrap().clone().unwrap();
+                    let (of_output, saturated) = recorder.output.lock().unwrap().clone().unwrap();
+                    let of_gradient = recorder.gradient.lock().unwrap().clone().unwrap();
                     let what = format!("{activation} {samples}×{inputs}×{outputs} {dtype:?}");
 
                     let output = output.to_device(&CPU).unwrap();
-                    assert_alike(&what, &heard_output, &summarize(&output, activation.range(), 30).unwrap());
-                    assert_alike(&what, &heard_gradient, &summarize(&parts[3], None, 30).unwrap());
+                    assert_alike(&what, &of_output, &summarize(&output, activation.range(), 30).unwrap());
+                    assert_alike(&what, &of_gradient, &summarize(&parts[3], None, 30).unwrap());
 
                     let [xs, weight, bias, _] = parts.each_ref().map(|part| part.to_device(gpu).unwrap());
                     let zs = dense(&xs, &weight, Some(&bias), Activation::Identity, None).unwrap();
@@ -236,16 +239,16 @@ fn dense_layers_of_every_type_are_one_op(gpu: &Device) {
     for dtype in TYPES {
         for by_pass in [false, true] {
             let [xs, weight, bias, _] = layer(9, 5, 8, dtype).map(|part| part.to_device(gpu).unwrap());
-            let (ear, deferred) = (Arc::new(Ear::default()), DeferredStats::default());
-            let observer = Some(deferred.observer(ear.clone(), true));
+            let (recorder, deferred) = (Arc::new(Recorder::default()), DeferredStats::default());
+            let observer = Some(deferred.observer(recorder.clone(), true));
             if by_pass {
                 DensePass::forward(&xs, &weight, Some(&bias), Activation::Tanh, observer).unwrap();
             } else {
                 dense(&xs, &weight, Some(&bias), Activation::Tanh, observer).unwrap();
             }
-            assert!(ear.output.lock().unwrap().is_none(), "{dtype:?}");
+            assert!(recorder.output.lock().unwrap().is_none(), "{dtype:?}");
             deferred.deliver().unwrap();
-            assert_eq!(ear.output.lock().unwrap().as_ref().unwrap().0.count, 72);
+            assert_eq!(recorder.output.lock().unwrap().as_ref().unwrap().0.count, 72);
         }
     }
 }
@@ -257,16 +260,16 @@ fn more_bins_than_are_counted_on_the_way(gpu: &Device) {
         let parts = layer(60, 9, 50, DType::F32);
         let plain = passed(&parts, true, activation, None, gpu);
         for bins in [4096, 4097, 20_000] {
-            let ear = Arc::new(Ear { bins, ..Ear::default() });
-            let got = passed(&parts, true, activation, Some(ear.clone()), gpu);
+            let recorder = Arc::new(Recorder { bins, ..Recorder::default() });
+            let got = passed(&parts, true, activation, Some(recorder.clone()), gpu);
             for (got, plain) in got.iter().zip(&plain) {
                 assert_eq!(flat(got), flat(plain));
             }
             let what = format!("{activation} in {bins} bins");
-            let (output, saturated) = ear.output.lock().unwrap().clone().unwrap();
+            let (output, saturated) = recorder.output.lock().unwrap().clone().unwrap();
             let expected = got[0].to_device(&CPU).unwrap();
             assert_alike(&what, &output, &summarize(&expected, activation.range(), bins).unwrap());
-            let gradient = ear.gradient.lock().unwrap().clone().unwrap();
+            let gradient = recorder.gradient.lock().unwrap().clone().unwrap();
             assert_alike(&what, &gradient, &summarize(&parts[3], None, bins).unwrap());
             assert!(saturated < 0.5, "{what}: {saturated}");
         }
@@ -286,14 +289,14 @@ pub(crate) fn assert_alike(what: &str, got: &Summary, expected: &Summary) {
 /// A vocabulary has more columns than other launches have blocks.
 fn a_dense_layer_of_many_outputs(gpu: &Device) {
     let parts = layer(3, 2, 40_001, DType::F32);
-    let ear = Arc::new(Ear::default());
+    let recorder = Arc::new(Recorder::default());
     let expected = passed(&parts, true, Activation::Tanh, None, &CPU);
-    let got = passed(&parts, true, Activation::Tanh, Some(ear.clone()), gpu);
+    let got = passed(&parts, true, Activation::Tanh, Some(recorder.clone()), gpu);
     for (got, expected) in got.iter().zip(&expected) {
         // The input's gradient is a sum over all outputs, so its error is larger.
         assert_near("40001 outputs", got, expected, 1e-4, 1e-3);
     }
-    let gradient = ear.gradient.lock().unwrap().clone().unwrap();
+    let gradient = recorder.gradient.lock().unwrap().clone().unwrap();
     assert_alike("40001 outputs", &gradient, &summarize(&parts[3], None, 30).unwrap());
 }
 

@@ -33,10 +33,10 @@ fn net(activation: Activation, dtype: DType, device: &Device) -> (InitMap, Mlp, 
 }
 
 /// Returns the records of a forward and a backward pass, by `Mlp::tape` or through candle's graph.
-fn heard(activation: Activation, by_pass: bool, device: &Device) -> Vec<Record> {
+fn records_of(activation: Activation, by_tape: bool, device: &Device) -> Vec<Record> {
     let (_, mlp, xs) = net(activation, DType::F64, device);
     let probe = Probe::new();
-    if by_pass {
+    if by_tape {
         let pass = mlp.tape(&xs, |name| Some(probe.observer(name))).unwrap();
         pass.backward(&pass.output().sqr().unwrap().sum_all().unwrap()).unwrap();
     } else {
@@ -49,10 +49,11 @@ fn heard(activation: Activation, by_pass: bool, device: &Device) -> Vec<Record> 
 }
 
 fn probes_hear_the_same(gpu: &Device) {
-    for by_pass in [true, false] {
+    for by_tape in [true, false] {
         for activation in [Activation::Tanh, Activation::Gelu] {
-            let (got, expected) = (heard(activation, by_pass, gpu), heard(activation, by_pass, &CPU));
-            assert_eq!(expected.len(), if by_pass { DEPTH } else { DEPTH - 1 });
+            let (got, expected) =
+                (records_of(activation, by_tape, gpu), records_of(activation, by_tape, &CPU));
+            assert_eq!(expected.len(), if by_tape { DEPTH } else { DEPTH - 1 });
             assert_eq!(got.len(), expected.len());
             for (got, expected) in got.iter().zip(&expected) {
                 assert_eq!(got.name, expected.name);

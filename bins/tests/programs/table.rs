@@ -107,7 +107,7 @@ pub(crate) const PROGRAMS: &[Program] = &[
         keys: &[
             ("", "checks crossovers depth left_out measured missing peaks seed"),
             ("/peaks/0", "gflops on"),
-            ("/measured/0", "batch gflops job ms on share speedup transfer_ms width"),
+            ("/measured/0", "batch fraction_of_peak gflops job ms on speedup transfer_ms width"),
         ],
     },
 ];

@@ -38,7 +38,7 @@ pub(crate) struct Measured {
     /// For drawing, billions of numbers a second.
     pub(crate) gflops: f64,
     /// The fraction of the machine's peak.
-    pub(crate) share: Option<f64>,
+    pub(crate) fraction_of_peak: Option<f64>,
     /// The CPU's time over this one.
     pub(crate) speedup: Option<f64>,
     pub(crate) transfer_ms: Option<f64>,
@@ -66,7 +66,7 @@ impl Measured {
             width: size.width,
             ms,
             gflops,
-            share: (size.job != Job::Draw).then_some(gflops / peak),
+            fraction_of_peak: (size.job != Job::Draw).then_some(gflops / peak),
             speedup: None,
             transfer_ms,
         }
@@ -135,7 +135,9 @@ fn columns<'a>() -> [Column<&'a Measured>; 10] {
         Column::for_programs("batch", |row| row.batch.into()),
         Column::new("ms", "ms", |row| row.ms.into()),
         Column::new("GFLOP/s", "gflops", |row| row.gflops.into()),
-        Column::new("of its peak", "share", |row| row.share.map_or(Cell::Unknown, Cell::Fraction)),
+        Column::new("of its peak", "fraction_of_peak", |row| {
+            row.fraction_of_peak.map_or(Cell::Unknown, Cell::Fraction)
+        }),
         Column::new("× the CPU", "speedup", |row| row.speedup.into()),
         Column::new("transfer ms", "transfer_ms", |row| row.transfer_ms.into()),
     ]

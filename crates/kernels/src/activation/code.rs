@@ -1,6 +1,6 @@
 //! Activations as the CUDA kernels take them.
 
-use wick_theory::{Activation, SELU_ALPHA, SELU_SCALE};
+use wick_theory::Activation;
 
 /// An activation with its parameters: `Activation` in `activation.cuh`.
 #[repr(C)]
@@ -15,12 +15,7 @@ pub(crate) struct Code {
 
 impl Code {
     pub(crate) fn new(activation: Activation) -> Self {
-        let (slope, scale) = match activation {
-            Activation::LeakyRelu { slope } => (slope, 1.0),
-            Activation::Elu { alpha } => (alpha, 1.0),
-            Activation::Selu => (SELU_ALPHA, SELU_SCALE),
-            _ => (0.0, 1.0),
-        };
+        let (slope, scale) = activation.coefficients();
         let kind = std::mem::discriminant(&activation);
         let place = Activation::ALL.iter().position(|other| std::mem::discriminant(other) == kind);
         Self { code: place.map_or(-1, |place| place as i32), unused: 0, slope, scale }

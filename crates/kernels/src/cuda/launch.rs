@@ -17,7 +17,8 @@ pub(crate) mod ptx {
 /// The number of threads in a block: `THREADS` in `tensor.cuh`.
 pub(crate) const THREADS: u32 = 256;
 
-/// An element that the kernels exist for: `f32`, `f64`, `bf16` or `f16`.
+/// An element type of a device's tensors. [`by_type!`] gives those that the kernels exist for: `f32`, `f64`,
+/// `bf16` and `f16`.
 pub(crate) trait DeviceElement: WithDType + CudaDType + DeviceRepr + ValidAsZeroBits {}
 
 impl<T: WithDType + CudaDType + DeviceRepr + ValidAsZeroBits> DeviceElement for T {}

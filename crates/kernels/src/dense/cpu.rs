@@ -68,9 +68,9 @@ impl<T: Number> Layer<'_, T> {
         let block_size = ROWS * self.outputs.max(1);
         let spare = if keep { &mut kept.spare_capacity_mut()[..size] } else { &mut [] };
         let kept_blocks: Vec<Mutex<&mut [_]>> = spare.chunks_mut(block_size).map(Mutex::new).collect();
-        let observed: Vec<Mutex<Observed>> =
-            (0..samples.div_ceil(ROWS)).map(|_| Mutex::new(Observed::default())).collect();
-        let nothing = self.bins.map(|bins| Observed::new(self.activation, bins));
+        let observed: Vec<Mutex<BlockStats>> =
+            (0..samples.div_ceil(ROWS)).map(|_| Mutex::new(BlockStats::default())).collect();
+        let nothing = self.bins.map(|bins| BlockStats::new(self.activation, bins));
         let thresholds =
             if self.bins.is_some() { saturation_thresholds(self.activation) } else { (0.0, 0.0) };
         let size_of_chunk = self.whole_rows(CHUNK);
@@ -190,12 +190,12 @@ fn copy<'a, T: Copy>(from: &[T], to: &'a mut [MaybeUninit<T>]) -> &'a mut [T] {
 
 /// The statistics of a part of a forward pass.
 #[derive(Clone, Default)]
-struct Observed {
+struct BlockStats {
     output: Partial,
     saturated: u64,
 }
 
-impl Observed {
+impl BlockStats {
     fn new(activation: Activation, bins: usize) -> Self {
         let histogram = activation.range().map(|(low, high)| Histogram::new(low, high, bins));
         Self { output: Partial { moments: Moments::default(), histogram, bins }, saturated: 0 }

@@ -8,17 +8,22 @@ use crate::dense::observer::{ObservedGradient, ObservedOutput, Observer};
 use crate::stats::deferred::DeferredStats;
 
 impl DeferredStats {
-    /// Wraps an observer so that its statistics are deferred. `ends` tells that the backward pass ends with
-    /// this layer, the first one with an observer: as soon as the layer has gone backward, all statistics are
-    /// delivered, since candle's backward pass has no later moment to [`deliver`](Self::deliver) them.
+    /// Wraps an observer, for one pass, so that its statistics are deferred. The observer is asked here whether
+    /// it is [active](Observer::is_active), and the wrapper repeats the answer.
+    ///
+    /// `ends` tells that the backward pass ends with this layer, the first one whose observer is active: as
+    /// soon as the layer has gone backward, all statistics are delivered, since candle's backward pass has no
+    /// later moment to [`deliver`](Self::deliver) them. If no layer `ends`, call `deliver` after the backward
+    /// pass.
     pub fn observer(&self, observer: Arc<dyn Observer>, ends: bool) -> Arc<dyn Observer> {
-        Arc::new(DeferredObserver { deferred: self.clone(), ends, observer })
+        Arc::new(DeferredObserver { deferred: self.clone(), ends, is_active: observer.is_active(), observer })
     }
 }
 
 struct DeferredObserver {
     deferred: DeferredStats,
     ends: bool,
+    is_active: bool,
     observer: Arc<dyn Observer>,
 }
 
@@ -28,7 +33,7 @@ impl Observer for DeferredObserver {
     }
 
     fn is_active(&self) -> bool {
-        self.observer.is_active()
+        self.is_active
     }
 
     fn wants_tensors(&self) -> bool {

@@ -69,7 +69,7 @@ struct Observed {
     /// The statistics of the output and the fraction of saturated pre-activations, if they were taken while
     /// the layer was computed.
     statistics: Option<(Summary, f64)>,
-    /// The pre-activation; `None` if it equals the output, or the observer does not want it.
+    /// The pre-activation, if it was kept; `None` if it was not, or equals the output.
     pre_activation: Option<Tensor>,
 }
 

@@ -39,7 +39,7 @@ pub(crate) struct CpuVars<const K: usize>(Vec<CpuVar<K>>);
 #[derive(Debug)]
 struct CpuVar<const K: usize> {
     var: Var,
-    /// The state, empty before the first step.
+    /// The state, zeros before the first step.
     state: Mutex<[Vec<f32>; K]>,
 }
 
@@ -48,7 +48,10 @@ impl<const K: usize> CpuVars<K> {
     pub(crate) fn split(vars: Vec<Var>) -> (Self, Vec<Var>) {
         let is_ours = |var: &Var| var.device().is_cpu() && var.dtype() == DType::F32 && var.is_contiguous();
         let (ours, others) = vars.into_iter().partition(is_ours);
-        let with_state = |var| CpuVar { var, state: Mutex::new(std::array::from_fn(|_| Vec::new())) };
+        let with_state = |var: Var| {
+            let zeros = std::array::from_fn(|_| vec![0.0; var.elem_count()]);
+            CpuVar { var, state: Mutex::new(zeros) }
+        };
         (Self(Vec::into_iter(ours).map(with_state).collect()), others)
     }
 
@@ -94,10 +97,7 @@ impl<R: Rule<K>, const K: usize> InplaceOp2 for Step<'_, R, K> {
         }
         let (weights, gradients) = (&mut weights[w0..w1], &gradients[g0..g1]);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut rest = state.each_mut().map(|state| {
-            state.resize(weights.len(), 0.0);
-            state.as_mut_slice()
-        });
+        let mut rest = state.each_mut().map(Vec::as_mut_slice);
         let parts = weights.chunks_mut(PART).zip(gradients.chunks(PART));
         let mut parts: Vec<Part<R, K>> = parts
             .map(|(weights, gradients)| {

@@ -5,13 +5,13 @@ use crate::cpu::simd::{self, SimdLevel};
 
 /// Count, mean, variance, minimum and maximum of a stream of numbers, in `f64`, mergeable.
 ///
-/// Each block is summed in one pass, as differences from a pivot: the mean of its first numbers, or 0 if they
-/// scatter about
-/// 0. Blocks are merged by the formula of Chan, Golub and LeVeque 1979 (*Updating formulae and a pairwise
-///   algorithm for computing sample variances*, equation 2.1). So a mean far from zero costs no digits of the
-///   variance: the mean of `m` of a block's `n` numbers is at most `√(n/m)` standard deviations away from the
-///   block's mean, which adds at most `n/m` rounding errors to the variance; 0 is at most twice as far away,
-///   since it is used only if at least half of the mean square of the first numbers is variance.
+/// Each block is summed in one pass, as differences from a pivot: the mean of its first numbers, or zero if
+/// they scatter about zero. Blocks are merged by the formula of Chan, Golub and LeVeque 1979 (*Updating
+/// formulae and a pairwise algorithm for computing sample variances*, equation 2.1). So a mean far from zero
+/// costs no digits of the variance: the mean of `m` of a block's `n` numbers is at most `√(n/m)` standard
+/// deviations away from the block's mean, which adds at most `n/m` rounding errors to the variance; zero is at
+/// most twice as far away, since it is used only if at least half of the mean square of the first numbers is
+/// variance.
 ///
 /// ```
 /// use wick_kernels::Moments;

@@ -140,7 +140,7 @@ impl fmt::Display for Loss {
 
 /// The error for a text that is not the name of a [`Loss`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown loss '{0}'; known: squared, cross_entropy")]
+#[error("unknown loss '{}'; known: {}", .0, Loss::ALL.map(Loss::name).join(", "))]
 pub struct UnknownLoss(pub String);
 
 impl FromStr for Loss {

@@ -111,7 +111,7 @@ impl Mlp {
     /// keep their bits.
     ///
     /// # Errors
-    /// If the input does not fit the first layer, or if the device fails.
+    /// If the input does not fit the first layer, or if the device or an observer fails.
     pub fn forward_observed(
         &self,
         xs: &Tensor,
@@ -120,10 +120,9 @@ impl Mlp {
         let deferred = DeferredStats::default();
         let (mut h, mut is_first) = (xs.clone(), true);
         for Layer { name, linear, activation } in &self.layers {
-            let observer = observer(name).filter(|observer| observer.is_active()).map(|observer| {
-                // The first layer with an active observer is the last one that the backward pass reaches.
-                deferred.observer(observer, std::mem::take(&mut is_first))
-            });
+            // The first layer with an active observer is the last one that the backward pass reaches.
+            let observer = observer(name).map(|observer| deferred.observer(observer, is_first));
+            is_first &= !observer.as_ref().is_some_and(|observer| observer.is_active());
             h = dense(&h, linear.weight(), linear.bias(), *activation, observer)?;
         }
         deferred.deliver()?;
@@ -151,7 +150,7 @@ impl Mlp {
     ///
     /// # Errors
     /// If the input does not fit the first layer, if the input is itself computed from variables (their
-    /// gradients would be lost), or if the device fails.
+    /// gradients would be lost), or if the device or an observer fails.
     pub fn tape(&self, xs: &Tensor, observer: impl Fn(&str) -> Option<Arc<dyn Observer>>) -> Result<Tape> {
         if xs.track_op() {
             bail!(

@@ -30,7 +30,7 @@ impl Tape {
     /// from [`output`](Self::output), and it may use the weights directly as well, as a weight penalty does.
     ///
     /// # Errors
-    /// If the loss does not depend on the output.
+    /// If the loss does not depend on the output, or if the device or an observer fails.
     pub fn backward(&self, loss: &Tensor) -> Result<GradStore> {
         let mut gradients = loss.backward()?;
         let Some(mut gradient) = gradients.remove(&self.output) else {

@@ -66,7 +66,6 @@ use Activation::*;
 /// What is known of an activation beside its value and its derivative.
 struct Properties {
     name: &'static str,
-    code: i32,
     coefficients: (f64, f64),
     kinks: &'static [f64],
     range: Option<(f64, f64)>,
@@ -88,7 +87,6 @@ pub(super) struct Parameter {
 /// Most activations: smooth, linear or constant far out, without a finite range, without a parameter.
 const PLAIN: Properties = Properties {
     name: "",
-    code: 0,
     coefficients: (0.0, 1.0),
     kinks: &[],
     range: None,
@@ -121,13 +119,13 @@ impl Activation {
     /// What is particular to each activation beside its value and derivative.
     fn properties(self) -> Properties {
         match self {
-            Identity => Properties { name: "identity", code: 0, ..PLAIN },
-            Sigmoid => Properties { name: "sigmoid", code: 1, range: Some((0.0, 1.0)), ..PLAIN },
-            Tanh => Properties { name: "tanh", code: 2, range: Some((-1.0, 1.0)), ..PLAIN },
-            Relu => Properties { name: "relu", code: 3, kinks: &[0.0], ..PLAIN },
+            Identity => Properties { name: "identity", ..PLAIN },
+            Sigmoid => Properties { name: "sigmoid", range: Some((0.0, 1.0)), ..PLAIN },
+            Tanh => Properties { name: "tanh", range: Some((-1.0, 1.0)), ..PLAIN },
+            Relu => Properties { name: "relu", kinks: &[0.0], ..PLAIN },
             LeakyRelu { slope } => Properties {
                 name: "leaky_relu",
-                code: 4,
+
                 coefficients: (slope, 1.0),
                 kinks: &[0.0],
                 parameter: Some(Parameter {
@@ -141,7 +139,7 @@ impl Activation {
             },
             Elu { alpha } => Properties {
                 name: "elu",
-                code: 5,
+
                 coefficients: (alpha, 1.0),
                 kinks: &[0.0],
                 parameter: Some(Parameter {
@@ -155,35 +153,23 @@ impl Activation {
             },
             Selu => Properties {
                 name: "selu",
-                code: 5,
+
                 coefficients: (scalar::SELU_ALPHA, scalar::SELU_SCALE),
                 kinks: &[0.0],
                 ..PLAIN
             },
-            Gelu => Properties { name: "gelu", code: 6, ..PLAIN },
-            GeluTanh => Properties { name: "gelu_tanh", code: 7, ..PLAIN },
-            Silu => Properties { name: "silu", code: 8, ..PLAIN },
-            Softplus => Properties { name: "softplus", code: 9, ..PLAIN },
-            Softsign => {
-                Properties { name: "softsign", code: 10, kinks: &[0.0], range: Some((-1.0, 1.0)), ..PLAIN }
+            Gelu => Properties { name: "gelu", ..PLAIN },
+            GeluTanh => Properties { name: "gelu_tanh", ..PLAIN },
+            Silu => Properties { name: "silu", ..PLAIN },
+            Softplus => Properties { name: "softplus", ..PLAIN },
+            Softsign => Properties { name: "softsign", kinks: &[0.0], range: Some((-1.0, 1.0)), ..PLAIN },
+            Hardtanh => {
+                Properties { name: "hardtanh", kinks: &[-1.0, 1.0], range: Some((-1.0, 1.0)), ..PLAIN }
             }
-            Hardtanh => Properties {
-                name: "hardtanh",
-                code: 11,
-                kinks: &[-1.0, 1.0],
-                range: Some((-1.0, 1.0)),
-                ..PLAIN
-            },
-            Hardswish => Properties { name: "hardswish", code: 12, kinks: &[-3.0, 3.0], ..PLAIN },
-            Mish => Properties { name: "mish", code: 13, ..PLAIN },
-            Sin => Properties {
-                name: "sin",
-                tails: Tails::Periodic,
-                code: 14,
-                range: Some((-1.0, 1.0)),
-                ..PLAIN
-            },
-            Erf => Properties { name: "erf", code: 15, range: Some((-1.0, 1.0)), ..PLAIN },
+            Hardswish => Properties { name: "hardswish", kinks: &[-3.0, 3.0], ..PLAIN },
+            Mish => Properties { name: "mish", ..PLAIN },
+            Sin => Properties { name: "sin", tails: Tails::Periodic, range: Some((-1.0, 1.0)), ..PLAIN },
+            Erf => Properties { name: "erf", range: Some((-1.0, 1.0)), ..PLAIN },
         }
     }
 
@@ -267,22 +253,9 @@ impl Activation {
         self.properties().parameter
     }
 
-    /// The number by which kernels for a GPU know the activation. This is the one place where the numbers are
-    /// given; `enum Code` in `crates/kernels/cuda/activation.cuh` repeats them in this order, and the GPU
-    /// tests of the kernels run every activation. SELU has ELU's number: it is an ELU with other
-    /// [`coefficients`](Self::coefficients).
-    ///
-    /// ```
-    /// use wick_theory::Activation;
-    ///
-    /// assert_eq!((Activation::Identity.code(), Activation::Erf.code()), (0, 15));
-    /// ```
-    pub fn code(self) -> i32 {
-        self.properties().code
-    }
-
-    /// The numbers that go with the [`code`](Self::code): the slope of a leaky ReLU or the `α` of an ELU (0
-    /// for the others), and the factor of the whole (1 for all but SELU).
+    /// The constants of the formula that differ between activations of one form, as kernels take them: the
+    /// slope of a leaky ReLU or the `α` of an ELU (0 for the others), and the factor of the whole (1 for all
+    /// but SELU).
     ///
     /// ```
     /// use wick_theory::{Activation, SELU_ALPHA, SELU_SCALE};

@@ -127,7 +127,7 @@ fn names_round_trip() {
     }
 }
 
-/// The enum, `ALL`, the table of the docs and the numbers for GPUs name the same activations.
+/// The enum, `ALL` and the table of the docs name the same activations.
 #[test]
 fn every_variant_is_in_every_list() {
     let source = include_str!("kind.rs");
@@ -137,9 +137,5 @@ fn every_variant_is_in_every_list() {
     for (place, activation) in Activation::ALL.into_iter().enumerate() {
         assert!(source.contains(&format!("/// | `{activation}` | ")), "{activation} is in the table");
         assert!(Activation::ALL[..place].iter().all(|other| other.name() != activation.name()));
-        let same = Activation::ALL.iter().filter(|other| other.code() == activation.code()).count();
-        let of_elu = activation.code() == Elu { alpha: 1.0 }.code();
-        assert_eq!(same, if of_elu { 2 } else { 1 }, "{activation}: its number is its own");
-        assert!((0..Activation::ALL.len() as i32 - 1).contains(&activation.code()), "{activation}");
     }
 }

@@ -14,7 +14,9 @@ use crate::dense::tests::{Recorder, numbers, wave};
 #[derive(Default)]
 struct Keeper {
     inactive: bool,
-    fails: bool,
+    fails_forward: bool,
+    fails_backward: bool,
+    active_asked: AtomicUsize,
     bins_asked: AtomicUsize,
     outputs: Mutex<Vec<(Summary, f64, Tensor, Tensor)>>,
     gradients: Mutex<Vec<(Summary, Tensor)>>,
@@ -27,6 +29,7 @@ impl Observer for Keeper {
     }
 
     fn is_active(&self) -> bool {
+        self.active_asked.fetch_add(1, Ordering::Relaxed);
         !self.inactive
     }
 
@@ -39,6 +42,9 @@ impl Observer for Keeper {
     }
 
     fn forward(&self, output: ObservedOutput) -> Result<()> {
+        if self.fails_forward {
+            bail!("an observer that fails");
+        }
         let (zs, hs) = (output.pre_activation.unwrap(), output.output.unwrap());
         assert_eq!(output.dtype, hs.dtype());
         assert!(!zs.track_op() && !hs.track_op(), "tensors in the graph");
@@ -48,7 +54,7 @@ impl Observer for Keeper {
     }
 
     fn backward(&self, gradient: ObservedGradient) -> Result<()> {
-        if self.fails {
+        if self.fails_backward {
             bail!("an observer that fails");
         }
         self.gradients.lock().unwrap().push((gradient.summary, gradient.gradient.unwrap().clone()));
@@ -142,6 +148,7 @@ fn an_observer_that_is_not_active_gets_nothing() {
         let plain = run(path, [&x, &w, &b], Activation::Gelu, &gradient, None).unwrap();
         assert_eq!((numbers(&got.0), numbers(&got.1)), (numbers(&plain.0), numbers(&plain.1)), "{path:?}");
         assert!(keeper.outputs.lock().unwrap().is_empty() && keeper.gradients.lock().unwrap().is_empty());
+        assert_eq!(keeper.active_asked.load(Ordering::Relaxed), 1, "{path:?}");
         assert_eq!(keeper.bins_asked.load(Ordering::Relaxed), 0, "{path:?}");
     }
 }
@@ -151,9 +158,11 @@ fn the_error_of_an_observer_ends_the_pass() {
     let (x, w, b) = (wave((3, 4), DType::F32, 1.0), wave((2, 4), DType::F32, 2.0), wave(2, DType::F32, 3.0));
     let gradient = wave((3, 2), DType::F32, 4.0).detach();
     for path in PATHS {
-        let keeper = Arc::new(Keeper { fails: true, ..Keeper::default() });
-        let error =
-            run(path, [&x, &w, &b], Activation::Tanh, &gradient, Some(keeper)).unwrap_err().to_string();
-        assert!(error.contains("an observer that fails"), "{path:?}: {error}");
+        for fails_forward in [true, false] {
+            let keeper = Keeper { fails_forward, fails_backward: !fails_forward, ..Keeper::default() };
+            let got = run(path, [&x, &w, &b], Activation::Tanh, &gradient, Some(Arc::new(keeper)));
+            let error = got.unwrap_err().to_string();
+            assert!(error.contains("an observer that fails"), "{path:?}: {error}");
+        }
     }
 }

@@ -26,14 +26,14 @@ use product::{Finish, Output, multiply};
 ///
 /// # Panics
 /// If the sizes do not fit together.
-pub fn gemm<T: Number>(level: SimdLevel, a: Matrix<T>, b: Matrix<T>, c: &mut [T], into: Accumulate) {
+pub fn gemm<T: Number>(level: SimdLevel, a: Matrix<T>, b: Matrix<T>, c: &mut [T], accumulate: Accumulate) {
     assert!(a.columns == b.rows, "{} columns times {} rows", a.columns, b.rows);
     assert!(c.len() == a.rows * b.columns, "{} elements for {}×{}", c.len(), a.rows, b.columns);
-    if into == Accumulate::Set && a.columns == 0 {
+    if accumulate == Accumulate::Set && a.columns == 0 {
         c.fill(T::ZERO);
     }
     let c = Output { start: c.as_mut_ptr(), len: c.len(), row_stride: b.columns };
-    multiply(level, a, b, c, into, None);
+    multiply(level, a, b, c, accumulate, None);
 }
 
 /// The same as [`gemm`] for a part of a wider matrix: the first `b.columns` of the rows that begin
@@ -48,14 +48,14 @@ pub fn gemm_part<T: Number>(
     b: Matrix<T>,
     c: &mut [T],
     row_stride: usize,
-    into: Accumulate,
+    accumulate: Accumulate,
 ) {
     assert!(a.columns == b.rows, "{} columns times {} rows", a.columns, b.rows);
     let fits =
         b.columns <= row_stride && end(a.rows, b.columns, row_stride).is_some_and(|end| end <= c.len());
     assert!(fits, "{} elements for {}×{}, {row_stride} apart", c.len(), a.rows, b.columns);
     let (start, len) = (c.as_mut_ptr(), if a.rows == 0 || b.columns == 0 { 0 } else { c.len() });
-    multiply(level, a, b, Output { start, len, row_stride }, into, None);
+    multiply(level, a, b, Output { start, len, row_stride }, accumulate, None);
 }
 
 /// Returns `A·B`, row-major.

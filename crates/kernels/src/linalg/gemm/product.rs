@@ -50,14 +50,14 @@ pub(super) fn multiply<T: Number>(
     a: Matrix<T>,
     b: Matrix<T>,
     c: Output<T>,
-    into: Accumulate,
+    accumulate: Accumulate,
     finish: Option<Finish<T>>,
 ) {
     let (m, n, k) = (a.rows, b.columns, a.columns);
     if c.len == 0 {
         return;
     }
-    let product = Product { a, b, c, into, tiles: T::tiles(level), parallel: m * n * k >= PARALLEL };
+    let product = Product { a, b, c, accumulate, tiles: T::tiles(level), parallel: m * n * k >= PARALLEL };
     if k > 0 && m > FEW_ROWS {
         return product.by_rows(finish);
     }
@@ -91,7 +91,7 @@ struct Product<'a, T: Number> {
     a: Matrix<'a, T>,
     b: Matrix<'a, T>,
     c: Output<T>,
-    into: Accumulate,
+    accumulate: Accumulate,
     tiles: &'static Tiles<T>,
     parallel: bool,
 }
@@ -107,7 +107,7 @@ impl<T: Number> Product<'_, T> {
         with_buffer(most, |packed: &mut [T]| {
             for depths in chunks(0..k, deep) {
                 let packed = &mut packed[..pack::columns_size(n, depths.len(), self.tiles)];
-                let negate = self.into == Accumulate::Subtract;
+                let negate = self.accumulate == Accumulate::Subtract;
                 pack::columns(&self.b, depths.clone(), depth, self.tiles, negate, self.parallel, packed);
                 let packed = &*packed;
                 self.for_each(blocks.len(), |block| {
@@ -149,7 +149,7 @@ impl<T: Number> Product<'_, T> {
     /// that part of `B`; `first` is the panel that the next block begins with.
     fn block(&self, rows: Range<usize>, depths: Range<usize>, packed: &[T], first: &[T]) {
         let (n, depth) = (self.b.columns, depths.len());
-        let add = depths.start > 0 || self.into != Accumulate::Set;
+        let add = depths.start > 0 || self.accumulate != Accumulate::Set;
         with_buffer(pack::rows_size(rows.len(), depth, self.tiles), |a| {
             pack::rows(&self.a, rows.clone(), depths, self.tiles, a);
             for panel in pack::panels(n, depth, self.tiles) {
@@ -167,7 +167,7 @@ impl<T: Number> Product<'_, T> {
         let depth = depth_of(k);
         let all: Vec<_> = pack::panels(self.b.columns, 0, self.tiles).collect();
         let lies_well = self.a.column_stride == 1 && self.b.row_stride == 1;
-        let directly = m <= DIRECT_ROWS && lies_well && self.into != Accumulate::Subtract;
+        let directly = m <= DIRECT_ROWS && lies_well && self.accumulate != Accumulate::Subtract;
         with_buffer(pack::rows_size(m, k, self.tiles), |a| {
             for depths in chunks(0..k, depth) {
                 pack::rows(&self.a, 0..m, depths.clone(), self.tiles, &mut a[m * depths.start..]);
@@ -188,9 +188,10 @@ impl<T: Number> Product<'_, T> {
         let (m, k) = (self.a.rows, self.a.columns);
         with_buffer(panel.width * depth, |packed| {
             for depths in chunks(0..k, depth) {
-                let (a, add) = (&a[m * depths.start..], depths.start > 0 || self.into != Accumulate::Set);
+                let (a, add) =
+                    (&a[m * depths.start..], depths.start > 0 || self.accumulate != Accumulate::Set);
                 let packed = &mut packed[..panel.width * depths.len()];
-                let negate = self.into == Accumulate::Subtract;
+                let negate = self.accumulate == Accumulate::Subtract;
                 pack::some_panels(&self.b, &[panel], depths.clone(), self.tiles, negate, packed);
                 self.panel(panel, 0..m, depths.len(), a, packed, packed.as_ptr(), add);
             }
@@ -203,7 +204,7 @@ impl<T: Number> Product<'_, T> {
         let mut scratch = [T::ZERO; tile::LARGEST];
         for depths in chunks(0..k, depth) {
             let (start, depth) = (depths.start, depths.len());
-            let add = start > 0 || self.into != Accumulate::Set;
+            let add = start > 0 || self.accumulate != Accumulate::Set;
             let mut row = 0;
             while row < m {
                 let height = 1 << (m - row).ilog2().min(2);
