@@ -33,7 +33,7 @@ pub(crate) fn vanishing_or_exploding(layers: &[LayerReport], input: &BatchGeomet
     let is_far = |(_, rms): &&(&LayerReport, f64)| (rms / last_rms).ln() / f64::ln(far) > 1.0;
     let layer = known.iter().find(is_far).map_or(first, |(layer, _)| layer).name.clone();
     let text = format!(
-        "the gradients {word}: their rms changes {} on the way back{}, from {} to {}, \
+        "the gradients {word}: their rms changes {} on its way back{}, from {} to {}, \
          by more than ten from {layer} down",
         trend.text(),
         predicted_change(layers, input),
