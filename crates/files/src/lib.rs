@@ -14,8 +14,16 @@
 //! | a device, a pipe, or an open file of the process (`/dev/stdout`, `/dev/fd/3`) | writes into it |
 //! | a folder | fails |
 //!
-//! The temporary file never has a permission that the finished file lacks. A hard link to a replaced file
-//! keeps the old contents. Folders that a write made stay if the write fails afterwards.
+//! The temporary file never has a permission that the finished file lacks. Until the contents are written, a
+//! file that replaces another is open to its owner only, because its group is still that of the process.
+//! Set-user-ID and set-group-ID bits are kept only together with both owner and group.
+//!
+//! Access control lists (ACLs) are not kept: the new file has the list that its folder gives to new files, or
+//! none. The group bits of a file with a list are the mask of the list, and become the rights of the group of
+//! the new file, which may have had fewer under the list.
+//!
+//! A hard link to a replaced file keeps the old contents. Folders that a write made stay if the write fails
+//! afterwards.
 //!
 //! ```
 //! let folder = tempfile::tempdir()?;

@@ -17,13 +17,13 @@ pub(crate) struct Temporary {
 }
 
 impl Temporary {
-    /// Makes a temporary file in a folder. Its mode is that of the file it replaces, less the umask, or that
-    /// of a new file.
+    /// Makes a temporary file in a folder, with the mode of a new file. If it replaces a file, it has the
+    /// owner's part of that file's mode and no more until [`Self::finish`]: its group is that of the process.
     pub(crate) fn new(folder: &Path, old: Option<&Metadata>) -> io::Result<Self> {
         let folder = std::path::absolute(folder)?;
         let mut entry = None;
-        // No other process uses the prefix, so that a signal between the entry and the open removes nobody
-        // else's file.
+        // No other process uses the prefix, so that a signal between the entry and the open removes no file
+        // of another process.
         let file = tempfile::Builder::new().prefix(&format!(".wick-{}-", std::process::id())).make_in(
             folder,
             |path| {
@@ -39,7 +39,7 @@ impl Temporary {
         self.file.as_file()
     }
 
-    /// Gives the file the mode of the old one, and syncs its contents to the disk.
+    /// Gives the file the owner, the group and the mode of the old one, and syncs its contents to the disk.
     pub(crate) fn finish(&self, old: Option<&Metadata>) -> io::Result<()> {
         if let Some(old) = old {
             keep_permissions(self.file(), old)?;
@@ -73,7 +73,7 @@ fn create(path: &Path, old: Option<&Metadata>) -> io::Result<File> {
     {
         use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
         // The system takes the umask from it.
-        options.mode(old.map_or(0o666, |old| old.mode() & 0o777));
+        options.mode(old.map_or(0o666, |old| old.mode() & 0o700));
     }
     #[cfg(not(unix))]
     let _ = old;
@@ -85,15 +85,20 @@ fn create(path: &Path, old: Option<&Metadata>) -> io::Result<File> {
 fn keep_permissions(file: &File, old: &Metadata) -> io::Result<()> {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 
+    let ids = |of: &Metadata| (of.uid(), of.gid());
+    if ids(&file.metadata()?) != ids(old) && fchown(file, Some(old.uid()), Some(old.gid())).is_err() {
+        // The group alone may be kept. What was kept is seen below.
+        let _ = fchown(file, None, Some(old.gid()));
+    }
     let new = file.metadata()?;
     let mut mode = old.mode() & 0o7777;
-    if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
-        let is_kept = fchown(file, Some(old.uid()), Some(old.gid())).is_ok()
-            || fchown(file, None, Some(old.gid())).is_ok();
-        if !is_kept {
-            // Another group gets no more than everybody.
-            mode &= 0o707 | (mode & 0o007) << 3;
-        }
+    if ids(&new) != ids(old) {
+        // Set-user-ID and set-group-ID would give the rights of another owner or group.
+        mode &= !0o6000;
+    }
+    if new.gid() != old.gid() {
+        // Another group gets no more than all users.
+        mode &= 0o707 | (mode & 0o007) << 3;
     }
     file.set_permissions(std::fs::Permissions::from_mode(mode))
 }

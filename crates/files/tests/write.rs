@@ -72,64 +72,10 @@ fn a_folder_is_checked_before_it_is_needed() {
 
 #[cfg(unix)]
 mod unix {
-    use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+    use std::os::unix::fs::{FileTypeExt, symlink};
     use std::process::Command;
 
     use super::*;
-
-    fn mode(path: &Path) -> u32 {
-        fs::metadata(path).unwrap().mode() & 0o7777
-    }
-
-    /// Runs one test of this file in a process of its own, where `WICK_FILES_TEST` names a file.
-    fn child(umask: &str, path: &Path) {
-        let script = format!("umask {umask}; exec \"$0\" --exact unix::writes_where_it_is_told");
-        let status = Command::new("sh")
-            .args(["-c", &script])
-            .arg(std::env::current_exe().unwrap())
-            .env("WICK_FILES_TEST", path)
-            .stdout(std::process::Stdio::null())
-            .status();
-        assert!(status.unwrap().success());
-    }
-
-    /// The child of the tests below: writes a file and checks its mode on the way.
-    #[test]
-    fn writes_where_it_is_told() {
-        let Some(path) = std::env::var_os("WICK_FILES_TEST") else { return };
-        let path = Path::new(&path);
-        let old = path.exists().then(|| mode(path));
-        let folder = path.parent().unwrap();
-        write_with(path, |out| {
-            let temporary = names(folder).into_iter().find(|name| name.starts_with(".wick-")).unwrap();
-            let now = mode(&folder.join(temporary));
-            assert_eq!(now & !old.unwrap_or(0o666), 0, "the temporary file has mode {now:o}");
-            out.write_all(b"new")
-        })
-        .unwrap();
-    }
-
-    #[test]
-    fn a_new_file_has_the_mode_that_the_umask_leaves() {
-        for (umask, expected) in [("022", 0o644), ("077", 0o600), ("002", 0o664)] {
-            let folder = tempdir().unwrap();
-            let path = folder.path().join("file");
-            child(umask, &path);
-            assert_eq!(mode(&path), expected, "umask {umask}");
-        }
-    }
-
-    #[test]
-    fn an_old_file_keeps_its_mode_whatever_the_umask() {
-        for (umask, kept) in [("022", 0o600), ("000", 0o600), ("077", 0o664), ("022", 0o444)] {
-            let folder = tempdir().unwrap();
-            let path = folder.path().join("file");
-            fs::write(&path, "old").unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(kept)).unwrap();
-            child(umask, &path);
-            assert_eq!((mode(&path), fs::read(&path).unwrap()), (kept, b"new".to_vec()), "umask {umask}");
-        }
-    }
 
     #[test]
     fn a_symbolic_link_stays_and_its_file_is_written() {
