@@ -9,10 +9,16 @@
 //! | the target is | the write |
 //! |---|---|
 //! | missing | makes it, and its folder; its mode is `0666` less the umask |
-//! | a regular file | replaces it and keeps its mode, and its owner and group where the process may set them |
+//! | a regular file | replaces it and keeps its mode, and its owner and group where the process may |
 //! | a symbolic link | replaces or makes the file that the link points to, and keeps the link |
-//! | a device, a pipe, or an open file of the process (`/dev/stdout`, `/dev/fd/3`) | writes into it |
+//! | a device or a pipe | writes into it |
+//! | an open file of the process (`/dev/stdout`, `/dev/fd/3`), or a link to it | writes at its offset |
 //! | a folder | fails |
+//!
+//! A write to an open file goes through a duplicate of its descriptor, which shares its offset: with
+//! `program > file` what the program prints before and after the write stays. The buffer of
+//! [`std::io::stdout`] is flushed first; buffers of the caller over other descriptors are the caller's to
+//! flush.
 //!
 //! The temporary file never has a permission that the finished file lacks. Until the contents are written, a
 //! file that replaces another is open to its owner only, because its group is still that of the process.
@@ -34,6 +40,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod descriptor;
 mod error;
 mod registry;
 mod target;

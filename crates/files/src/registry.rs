@@ -25,8 +25,8 @@ mod unix {
     use std::ptr;
     use std::sync::atomic::{AtomicPtr, Ordering};
 
-    /// The paths of the temporary files, each made by `CString::into_raw` and owned by whoever swaps it out:
-    /// a signal handler can take no lock and free no memory.
+    /// The paths of the temporary files, each made by `CString::into_raw` and owned by the code that swaps it
+    /// out: a signal handler can take no lock and free no memory.
     static PATHS: [AtomicPtr<c_char>; 64] = [const { AtomicPtr::new(ptr::null_mut()) }; 64];
 
     /// The entry of one temporary file; the drop removes the entry.

@@ -67,8 +67,8 @@ impl Prepared {
     fn new(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<Self> {
         let cannot = |error: io::Error| cannot_write(path, &error);
         match Target::of(path).map_err(cannot)? {
-            Target::Into(file) => {
-                buffered(&file, write).map_err(cannot)?;
+            Target::Into(stream) => {
+                stream.open().and_then(|file| buffered(&file, write)).map_err(cannot)?;
                 Ok(Self::Written)
             }
             Target::Replace { path: to, old } => {

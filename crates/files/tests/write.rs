@@ -116,19 +116,4 @@ mod unix {
         assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
         assert_eq!(names(folder.path()), ["pipe"]);
     }
-
-    /// `--out /dev/stdout > file` writes into the file, which whoever opened it goes on writing to.
-    #[test]
-    fn an_open_file_is_written_into() {
-        use std::io::Write;
-        use std::os::fd::AsRawFd;
-
-        let folder = tempdir().unwrap();
-        let path = folder.path().join("file");
-        let mut open = fs::OpenOptions::new().create(true).append(true).open(&path).unwrap();
-        open.write_all(b"before, ").unwrap();
-        write(format!("/dev/fd/{}", open.as_raw_fd()), b"within").unwrap();
-        open.write_all(b", after").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"before, within, after");
-    }
 }
