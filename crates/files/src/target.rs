@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::descriptor;
 
@@ -26,8 +26,12 @@ pub(crate) enum Stream {
 
 impl Target {
     /// # Errors
-    /// If a folder is at the path, or if its symbolic links go round in a circle.
+    /// If the path is empty, names a folder or is one, or if its symbolic links go round in a circle.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        if path.as_os_str().is_empty() {
+            let text = "the path is empty; give the name of a file";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
         let end = end_of_links(path)?;
         if let Some(number) = descriptor::number(&end) {
             return Ok(Self::Into(Stream::Descriptor(number)));
@@ -38,10 +42,34 @@ impl Target {
             Ok(_) => Ok(Self::Into(Stream::Device(path.to_owned()))),
             // A file in the place of a folder is found when the folder is made.
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                if names_folder(&end) {
+                    return Err(io::Error::new(io::ErrorKind::IsADirectory, "it names a folder"));
+                }
                 Ok(Self::Replace { path: end, old: None })
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The path of the file that is made or replaced: absolute and without links, so that the paths of two
+    /// targets can be compared. Parts that do not exist are taken as folders that will be made.
+    ///
+    /// # Errors
+    /// If the current folder is unknown.
+    pub(crate) fn place(&self) -> io::Result<Option<PathBuf>> {
+        let Self::Replace { path, .. } = self else { return Ok(None) };
+        let path = std::path::absolute(path)?;
+        for folder in path.ancestors() {
+            let Ok(mut place) = fs::canonicalize(folder) else { continue };
+            for part in path.components().skip(folder.components().count()) {
+                match part {
+                    Component::ParentDir => drop(place.pop()),
+                    part => place.push(part),
+                }
+            }
+            return Ok(Some(place));
+        }
+        Ok(Some(path))
     }
 }
 
@@ -72,4 +100,10 @@ fn end_of_links(path: &Path) -> io::Result<PathBuf> {
         }
     }
     Err(io::Error::other("its symbolic links do not end"))
+}
+
+/// Whether a path ends as those of folders do: `new/`, `new/.`, `new/..`.
+fn names_folder(path: &Path) -> bool {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    path.file_name().is_none_or(|name| !bytes.ends_with(name.as_encoded_bytes()))
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use crate::error::{cannot_make_folder, cannot_write};
+use crate::error::{cannot_make_folder, cannot_write, cannot_write_in, with_advice};
 use crate::target::Target;
 use crate::temporary::{Temporary, folder_of};
 
@@ -25,16 +25,21 @@ pub fn write_with(
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
     let path = path.as_ref();
-    Prepared::new(path, write)?.put(path)
+    Prepared::new(path, target_of(path)?, write)?.put(path)
 }
 
 /// As [`write()`], for several files: all are written before the first is put in its place.
 ///
 /// # Errors
-/// As [`write()`]. Every file is untouched, unless the renaming itself fails.
+/// As [`write()`], and if two paths lead to one file, or one path is a folder of another. Every file is
+/// untouched, unless the renaming itself fails; bytes that went into a device or a pipe stay there.
 pub fn write_all(files: &[(PathBuf, Vec<u8>)]) -> io::Result<()> {
-    let prepare = |(path, bytes): &(PathBuf, Vec<u8>)| Prepared::new(path, |out| out.write_all(bytes));
-    let prepared = files.iter().map(prepare).collect::<io::Result<Vec<_>>>()?;
+    let targets = files.iter().map(|(path, _)| target_of(path)).collect::<io::Result<Vec<_>>>()?;
+    check_apart(files.iter().map(|(path, _)| path.as_path()).zip(&targets))?;
+    let prepare = |((path, bytes), target): (&(PathBuf, Vec<u8>), Target)| {
+        Prepared::new(path, target, |out| out.write_all(bytes))
+    };
+    let prepared = files.iter().zip(targets).map(prepare).collect::<io::Result<Vec<_>>>()?;
     files.iter().zip(prepared).try_for_each(|((path, _), prepared)| prepared.put(path))
 }
 
@@ -42,15 +47,44 @@ pub fn write_all(files: &[(PathBuf, Vec<u8>)]) -> io::Result<()> {
 /// and not after.
 ///
 /// # Errors
-/// The error names the folder.
+/// The error names the folder and what is wrong. What to do is left to the caller, which knows by what option
+/// the folder was given.
 pub fn check_folder(folder: impl AsRef<Path>) -> io::Result<()> {
     let folder = folder.as_ref();
+    if folder.as_os_str().is_empty() {
+        let text = "its name is empty ('.' is the current folder)";
+        return Err(cannot_make_folder(folder, &io::Error::new(io::ErrorKind::InvalidInput, text)));
+    }
     fs::create_dir_all(folder).map_err(|error| cannot_make_folder(folder, &error))?;
-    let in_folder = |error| {
-        let name = folder.display();
-        io::Error::new(io::Error::kind(&error), format!("cannot write in the folder '{name}': {error}"))
-    };
-    tempfile::tempfile_in(folder).map(drop).map_err(in_folder)
+    tempfile::tempfile_in(folder).map(drop).map_err(|error| cannot_write_in(folder, &error))
+}
+
+fn target_of(path: &Path) -> io::Result<Target> {
+    Target::of(path).map_err(|error| cannot_write(path, &error))
+}
+
+/// Checks that each of several files can be put in its place beside the others.
+fn check_apart<'a>(files: impl Iterator<Item = (&'a Path, &'a Target)>) -> io::Result<()> {
+    let mut places = Vec::new();
+    for (path, target) in files {
+        let place = target.place().map_err(|error| cannot_write(path, &error))?;
+        places.extend(place.map(|place| (place, path)));
+    }
+    // Paths are ordered by their parts, so that a folder comes right before what is in it.
+    places.sort();
+    for pair in places.windows(2) {
+        let [(folder, path), (place, other)] = pair else { continue };
+        let (path, other) = (path.display(), other.display());
+        let text = if place == folder {
+            format!("cannot write '{path}' and '{other}': both are one file; give each a name of its own")
+        } else if place.starts_with(folder) {
+            format!("cannot write '{path}': '{other}' needs a folder there; give it another name")
+        } else {
+            continue;
+        };
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    Ok(())
 }
 
 /// A file that has been written and is not in its place yet.
@@ -64,16 +98,21 @@ enum Prepared {
 }
 
 impl Prepared {
-    fn new(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<Self> {
+    fn new(
+        path: &Path,
+        target: Target,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<Self> {
         let cannot = |error: io::Error| cannot_write(path, &error);
-        match Target::of(path).map_err(cannot)? {
+        match target {
             Target::Into(stream) => {
                 stream.open().and_then(|file| buffered(&file, write)).map_err(cannot)?;
                 Ok(Self::Written)
             }
             Target::Replace { path: to, old } => {
                 let folder = folder_of(&to);
-                fs::create_dir_all(folder).map_err(|error| cannot_make_folder(folder, &error))?;
+                fs::create_dir_all(folder)
+                    .map_err(|error| with_advice(&cannot_make_folder(folder, &error)))?;
                 let from = Temporary::new(folder, old.as_ref()).map_err(cannot)?;
                 buffered(from.file(), write).and_then(|()| from.finish(old.as_ref())).map_err(cannot)?;
                 Ok(Self::Renamed { from, to })

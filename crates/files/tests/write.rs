@@ -66,8 +66,67 @@ fn a_folder_is_checked_before_it_is_needed() {
         let text = error.to_string();
         assert!(text.contains("file/b"), "{text}");
         assert!(text.starts_with("cannot make the folder '"), "{text}");
-        assert!(text.ends_with("a file stands where a folder is needed, choose another place"), "{text}");
+        assert!(text.contains(": a file stands where a folder is needed"), "{text}");
     }
+}
+
+/// The caller of `check_folder` knows by what option the folder was given, and adds the advice.
+#[test]
+fn advice_is_given_once() {
+    let folder = tempdir().unwrap();
+    write(folder.path().join("file"), b"").unwrap();
+    let error = check_folder(folder.path().join("file")).unwrap_err().to_string();
+    assert!(error.ends_with("a file stands where a folder is needed"), "{error}");
+    let error = write(folder.path().join("file/b"), b"").unwrap_err().to_string();
+    assert!(error.ends_with("a file stands where a folder is needed; choose another place"), "{error}");
+}
+
+#[test]
+fn an_empty_path_has_an_error_of_its_own() {
+    let expected = "cannot write '': the path is empty; give the name of a file";
+    assert_eq!(write("", b"").unwrap_err().to_string(), expected);
+    assert_eq!(write_all(&[("".into(), vec![])]).unwrap_err().to_string(), expected);
+    let expected = "cannot make the folder '': its name is empty ('.' is the current folder)";
+    assert_eq!(check_folder("").unwrap_err().to_string(), expected);
+}
+
+#[test]
+fn the_name_of_a_folder_is_no_target() {
+    let folder = tempdir().unwrap();
+    for name in ["new/", "new/.", "new/.."] {
+        let one = (folder.path().join("one"), vec![]);
+        let error = write_all(&[one, (folder.path().join(name), vec![])]).unwrap_err().to_string();
+        assert!(error.ends_with(&format!("{name}': it names a folder; give the name of a file")), "{error}");
+        assert_eq!(names(folder.path()), [""; 0]);
+    }
+}
+
+#[test]
+fn files_that_stand_in_each_others_way_are_refused_before_anything_is_written() {
+    let one_file = "both are one file; give each a name of its own";
+    let a_folder = "needs a folder there; give it another name";
+    let cases = [
+        (["a", "a"], one_file),
+        (["a", "./a"], one_file),
+        (["new/../a", "a"], one_file),
+        (["old/a", "old/../old/a"], one_file),
+        (["a", "a/b"], a_folder),
+        (["a/b", "a"], a_folder),
+        (["new/../a", "a/b/c"], a_folder),
+    ];
+    for (paths, text) in cases {
+        let folder = tempdir().unwrap();
+        fs::create_dir(folder.path().join("old")).unwrap();
+        let files: Vec<_> = paths.iter().map(|name| (folder.path().join(name), b"x".to_vec())).collect();
+        let error = write_all(&files).unwrap_err().to_string();
+        assert!(error.ends_with(text), "{paths:?}: {error}");
+        assert_eq!(names(folder.path()), ["old"], "{paths:?}");
+        assert_eq!(names(&folder.path().join("old")), [""; 0], "{paths:?}");
+    }
+    let folder = tempdir().unwrap();
+    let files = ["a/b", "a/c", "a.b", "new/../d"].map(|name| (folder.path().join(name), b"x".to_vec()));
+    write_all(&files).unwrap();
+    assert!(files.iter().all(|(path, _)| path.is_file()));
 }
 
 #[cfg(unix)]
@@ -91,6 +150,11 @@ mod unix {
             assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
             assert!(fs::symlink_metadata(&file).unwrap().is_file());
             assert_eq!(fs::read(&file).unwrap(), bytes);
+        }
+        // A link to a file that another path names.
+        for path in [&file, &folder.path().join("files/../links/link")] {
+            let error = write_all(&[(link.clone(), vec![]), (path.clone(), vec![])]).unwrap_err();
+            assert!(error.to_string().contains("both are one file"), "{error}");
         }
         let circle = folder.path().join("circle");
         symlink("circle", &circle).unwrap();
