@@ -42,7 +42,7 @@ fn catalogue() -> Vec<(&'static str, Cdf)> {
         ("lecun_normal", normal((1.0 / fan_in).sqrt())),
         ("lecun_uniform", bound(1.0 / fan_in)),
         (
-            "variance_scaling:scale=3,mode=fan_geo_avg,family=truncated_normal",
+            "variance_scaling:scale=3,mode=fan_geo_avg,distribution=truncated_normal",
             corrected(3.0 / (fan_in * fan_out).sqrt()),
         ),
         ("siren_first", uniform(-1.0 / fan_in, 1.0 / fan_in)),

@@ -242,3 +242,24 @@ fn every_observer_finds_the_bad_sample() {
         }
     }
 }
+
+/// One observer in a layer that is used twice: each gradient comes to the record of its own pass, and a gradient
+/// that comes after its step has ended comes to none.
+#[test]
+fn a_shared_observer_tells_its_passes_apart() {
+    let w = Var::new(&[[2.0f64, 0.0], [0.0, 2.0]], &CPU).unwrap();
+    let x = Tensor::new(&[[1.0f64, -2.0]], &CPU).unwrap();
+    let probe = Probe::new();
+    let observer = probe.observer("shared");
+    let layer = |h: &Tensor| dense(h, &w, None, Activation::Identity, Some(observer.clone())).unwrap();
+    let late = layer(&x);
+    probe.next_step();
+    let h = layer(&layer(&x));
+    h.sum_all().unwrap().backward().unwrap();
+    let gradients = || -> Vec<Option<f64>> {
+        probe.records().iter().map(|record| record.backward.as_ref().map(|gradient| gradient.mean)).collect()
+    };
+    assert_eq!(gradients(), [Some(2.0), Some(1.0)]);
+    (late * 7.0).unwrap().sum_all().unwrap().backward().unwrap();
+    assert_eq!(gradients(), [Some(2.0), Some(1.0)]);
+}

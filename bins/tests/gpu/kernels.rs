@@ -187,9 +187,9 @@ impl Observer for Recorder {
         if self.bins == 0 { 30 } else { self.bins }
     }
 
-    fn forward(&self, output: ObservedOutput) -> candle_core::Result<()> {
+    fn forward(&self, output: ObservedOutput) -> candle_core::Result<u64> {
         *self.output.lock().unwrap() = Some((output.summary, output.saturated));
-        Ok(())
+        Ok(0)
     }
 
     fn backward(&self, gradient: ObservedGradient) -> candle_core::Result<()> {
@@ -329,11 +329,11 @@ impl Observer for Keeper {
         true
     }
 
-    fn forward(&self, output: ObservedOutput) -> candle_core::Result<()> {
+    fn forward(&self, output: ObservedOutput) -> candle_core::Result<u64> {
         let (zs, hs) = (output.pre_activation.unwrap(), output.output.unwrap());
         self.tensors.lock().unwrap().extend([zs.clone(), hs.clone()]);
         self.summaries.lock().unwrap().push(output.summary);
-        Ok(())
+        Ok(0)
     }
 
     fn backward(&self, gradient: ObservedGradient) -> candle_core::Result<()> {

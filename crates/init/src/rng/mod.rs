@@ -128,8 +128,8 @@ impl<'a> RngSource<'a> {
             (Self::Keyed(key), DType::F64) => Values::F64(fill::draw_f64(*key, law, count)),
             (Self::Keyed(key), _) => Values::F32(fill::draw_f32(*key, law, count)),
             (Self::Torch(rng), _) => rng.draw(law, count, dtype),
-            (Self::Rand(rng), DType::F64) => Values::F64(any::draw_f64(rng, law, count)),
-            (Self::Rand(rng), _) => Values::F32(any::draw_f32(rng, law, count)),
+            (Self::Rand(rng), DType::F64) => Values::F64(any::draw_f64(&mut **rng, law, count)),
+            (Self::Rand(rng), _) => Values::F32(any::draw_f32(&mut **rng, law, count)),
         }
     }
 

@@ -44,7 +44,7 @@ impl Observer for DeferredObserver {
         self.observer.wants_pre_activation()
     }
 
-    fn forward(&self, output: ObservedOutput<'_>) -> Result<()> {
+    fn forward(&self, output: ObservedOutput<'_>) -> Result<u64> {
         self.observer.forward(output)
     }
 

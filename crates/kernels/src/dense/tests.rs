@@ -126,10 +126,10 @@ impl Observer for Recorder {
         30
     }
 
-    fn forward(&self, output: ObservedOutput) -> Result<()> {
+    fn forward(&self, output: ObservedOutput) -> Result<u64> {
         assert!(output.pre_activation.is_none(), "a pre-activation that the observer does not want");
         self.0.lock().unwrap().push((output.summary, Some(output.saturated)));
-        Ok(())
+        Ok(0)
     }
 
     fn backward(&self, gradient: ObservedGradient) -> Result<()> {

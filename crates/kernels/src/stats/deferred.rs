@@ -31,9 +31,9 @@ use crate::stats::partial::Summary;
 ///     fn bins(&self) -> usize {
 ///         10
 ///     }
-///     fn forward(&self, output: ObservedOutput) -> candle_core::Result<()> {
+///     fn forward(&self, output: ObservedOutput) -> candle_core::Result<u64> {
 ///         self.0.lock().unwrap().push(output.summary.max);
-///         Ok(())
+///         Ok(0)
 ///     }
 ///     fn backward(&self, _: ObservedGradient) -> candle_core::Result<()> {
 ///         Ok(())

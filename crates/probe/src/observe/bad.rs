@@ -52,7 +52,8 @@ pub struct BadTensor {
     pub step: u64,
     /// What is wrong.
     pub what: What,
-    /// The first bad number, in the order of the tensor's elements.
+    /// The first bad number, in the order of the tensor's elements; where the probe was given the statistics of
+    /// the tensor alone, the first bad one of its minimum, maximum and mean.
     pub value: f64,
     /// The index of that number in the first dimension. It is `None` where the probe was given the statistics
     /// of the tensor and not the tensor: see [`Probe::first_bad`](crate::Probe::first_bad).

@@ -1,6 +1,6 @@
 //! The observer of a fused dense layer.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use candle_core::Result;
 use wick_kernels::{ObservedGradient, ObservedOutput, Observer};
@@ -32,7 +32,7 @@ impl Probe {
     /// # Ok::<(), candle_core::Error>(())
     /// ```
     pub fn observer(&self, name: &str) -> Arc<dyn Observer> {
-        Arc::new(LayerObserver { probe: self.clone(), name: name.to_owned(), record_id: Mutex::default() })
+        Arc::new(LayerObserver { probe: self.clone(), name: name.to_owned() })
     }
 }
 
@@ -40,14 +40,6 @@ impl Probe {
 struct LayerObserver {
     probe: Probe,
     name: String,
-    /// The record of the latest forward pass, which receives the gradient.
-    record_id: Mutex<Option<u64>>,
-}
-
-impl LayerObserver {
-    fn record_id(&self) -> MutexGuard<'_, Option<u64>> {
-        self.record_id.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Observer for LayerObserver {
@@ -67,19 +59,17 @@ impl Observer for LayerObserver {
         self.probe.reads_pre_activations()
     }
 
-    fn forward(&self, observed: ObservedOutput<'_>) -> Result<()> {
+    /// Opens a record; its id is the number of the pass.
+    fn forward(&self, observed: ObservedOutput<'_>) -> Result<u64> {
         let flatness =
             self.probe.flatness(observed.activation, observed.saturated, observed.pre_activation)?;
         let value = self.probe.measure_output(observed.summary, observed.dtype, observed.output)?;
-        *self.record_id() = Some(self.probe.lock().open(&self.name, value, flatness));
-        Ok(())
+        Ok(self.probe.lock().open(&self.name, value, flatness))
     }
 
     fn backward(&self, observed: ObservedGradient<'_>) -> Result<()> {
         let gradient = self.probe.measure_gradient(observed.summary, observed.dtype, observed.gradient)?;
-        if let Some(id) = *self.record_id() {
-            self.probe.lock().close(id, gradient);
-        }
+        self.probe.lock().close(observed.pass, gradient);
         Ok(())
     }
 }

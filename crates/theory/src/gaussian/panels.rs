@@ -48,7 +48,7 @@ pub(crate) struct Shape<'a> {
 impl Shape<'_> {
     /// The variance that stands for `q`.
     pub(super) fn effective_variance(&self, q: f64) -> f64 {
-        if self.tails == Tails::Periodic { q.min(MANY_PERIODS) } else { q }
+        if self.tails == Tails::Periodic && q > MANY_PERIODS { MANY_PERIODS } else { q }
     }
 
     /// Where the panels end, in standard deviations, for an argument of the standard deviation `scale`, in

@@ -57,7 +57,7 @@ impl Initializer {
 /// | `xavier_normal`, `xavier_uniform` (or `glorot_…`) | `gain` (1), `mode` (`fan_avg`) |
 /// | `kaiming_normal`, `kaiming_uniform` (or `he_…`) | `gain` (√2), `mode` (`fan_in`) |
 /// | `lecun_normal`, `lecun_uniform` | `gain` (1), `mode` (`fan_in`) |
-/// | `variance_scaling` | `scale` (1), `mode` (`fan_in`), `family` (`normal`, `truncated_normal` or `uniform`) |
+/// | `variance_scaling` | `scale` (1), `mode` (`fan_in`), `distribution` (`normal`, `truncated_normal` or `uniform`) |
 /// | `truncated_normal` | `std` (before the cut); `mean` (0), `low` and `high` (±2 std around the mean) |
 /// | `siren_first`, `siren_hidden` | `omega` (30) for the second |
 /// | `recurrent` | `gates` (1) |
@@ -149,8 +149,8 @@ impl fmt::Display for Initializer {
                 write!(f, "truncated_normal:mean={mean},std={std},low={low},high={high}")
             }
             Self::VarianceScaling { scale, mode, distribution } => {
-                let family = word(&Distribution::WORDS, distribution);
-                write!(f, "variance_scaling:scale={scale},mode={},family={family}", mode.name())
+                let distribution = word(&Distribution::WORDS, distribution);
+                write!(f, "variance_scaling:scale={scale},mode={},distribution={distribution}", mode.name())
             }
             Self::SirenFirst => f.write_str("siren_first"),
             Self::SirenHidden { omega } => write!(f, "siren_hidden:omega={omega}"),

@@ -58,7 +58,8 @@ fn truncated_normal(parameters: &mut Parameters) -> Result<Initializer, Error> {
 }
 
 fn variance_scaling(parameters: &mut Parameters) -> Result<Initializer, Error> {
-    let distribution = parameters.one_of("family", &Distribution::WORDS)?.unwrap_or(Distribution::Normal);
+    let distribution =
+        parameters.one_of("distribution", &Distribution::WORDS)?.unwrap_or(Distribution::Normal);
     let scale = parameters.or("scale", 1.0)?;
     let mode = parameters.mode()?.unwrap_or_default();
     Ok(Initializer::VarianceScaling { scale, mode, distribution })

@@ -106,7 +106,7 @@ fn aliases_mean_the_same() {
         ("he_normal", "kaiming_normal"),
         ("he_uniform:mode=fan_out", "kaiming_uniform:mode=fan_out"),
         ("lecun_normal", "variance_scaling:scale=1"),
-        ("kaiming_uniform", "variance_scaling:scale=2,family=uniform"),
+        ("kaiming_uniform", "variance_scaling:scale=2,distribution=uniform"),
         (
             "torch.kaiming_uniform:nonlinearity=tanh,mode=fan_out",
             "kaiming_uniform:gain=torch.tanh,mode=fan_out",
@@ -167,7 +167,7 @@ fn an_error_says_why_a_spec_cannot_be_read() {
         ("xavier_normal:gain=swoosh", "gain= is a number or an activation"),
         ("xavier_normal:gain=-1", "gain = -1 is out of range"),
         ("kaiming_normal:mode=fan", "mode= is fan_in, fan_out, fan_avg, fan_geo_avg"),
-        ("variance_scaling:family=cauchy", "family= is normal, truncated_normal or uniform"),
+        ("variance_scaling:distribution=cauchy", "distribution= is normal, truncated_normal or uniform"),
         ("sparse", "it takes sparsity="),
         ("sparse:sparsity=2", "sparsity = 2 is out of range"),
         ("sparse:sparsity=0.5,by=diagonal", "by= is column or row"),

@@ -1,6 +1,7 @@
 //! Observers of a dense layer, and one pass that an observer watches.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use candle_core::{DType, Result, Tensor};
 use wick_theory::Activation;
@@ -41,11 +42,13 @@ pub trait Observer: Send + Sync {
         false
     }
 
-    /// Receives the result of a forward pass.
+    /// Receives the result of a forward pass. The observer returns a number of its own choice, by which
+    /// [`backward`](Self::backward) recognizes the same pass: one observer may be in several layers, or in a
+    /// layer that is used several times. An observer that does not tell passes apart returns 0.
     ///
     /// # Errors
     /// Whatever the observer cannot do; the layer's forward pass returns the error.
-    fn forward(&self, output: ObservedOutput<'_>) -> Result<()>;
+    fn forward(&self, output: ObservedOutput<'_>) -> Result<u64>;
 
     /// Receives the gradient of the loss with respect to the layer's output.
     ///
@@ -91,6 +94,8 @@ pub struct ObservedGradient<'a> {
     /// The gradient, detached from the graph. It is `None` only if the statistics were
     /// [deferred](Observer::deferred).
     pub gradient: Option<&'a Tensor>,
+    /// The number that [`Observer::forward`] returned for the same pass.
+    pub pass: u64,
 }
 
 /// One pass, forward and backward, that an observer watches.
@@ -100,6 +105,8 @@ pub(crate) struct Observation {
     #[cfg(feature = "cuda")]
     with_tensors: bool,
     with_pre_activation: bool,
+    /// The number that the observer gave the pass. Clones share it.
+    pass: Arc<AtomicU64>,
 }
 
 impl Observation {
@@ -113,6 +120,7 @@ impl Observation {
             #[cfg(feature = "cuda")]
             with_tensors,
             with_pre_activation,
+            pass: Arc::default(),
         })
     }
 
@@ -143,14 +151,16 @@ impl Observation {
     ) -> Result<()> {
         let output = tensors.map(|(_, output)| output.detach());
         let zs = tensors.filter(|_| self.with_pre_activation).map(|(zs, _)| zs.detach());
-        self.observer.forward(ObservedOutput {
+        let pass = self.observer.forward(ObservedOutput {
             summary,
             saturated,
             activation,
             dtype,
             output: output.as_ref(),
             pre_activation: zs.as_ref(),
-        })
+        })?;
+        self.pass.store(pass, Ordering::Release);
+        Ok(())
     }
 
     /// The same, with the statistics taken from the tensors.
@@ -164,7 +174,8 @@ impl Observation {
     /// Hands a gradient to the observer, with its statistics; the tensor, if it is at hand.
     pub(crate) fn backward(&self, dtype: DType, summary: Summary, gradient: Option<&Tensor>) -> Result<()> {
         let gradient = gradient.map(Tensor::detach);
-        self.observer.backward(ObservedGradient { summary, dtype, gradient: gradient.as_ref() })
+        let pass = self.pass.load(Ordering::Acquire);
+        self.observer.backward(ObservedGradient { summary, dtype, gradient: gradient.as_ref(), pass })
     }
 
     /// The same, with the statistics taken from the gradient.
