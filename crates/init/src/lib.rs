@@ -43,6 +43,7 @@ mod rng;
 #[cfg(test)]
 mod stability;
 mod structures;
+mod tensor_file;
 
 pub use conventions::{jax, keras, timm, torch};
 pub use error::Error;
@@ -62,3 +63,4 @@ pub use structures::convolution::Centre;
 pub use structures::sparse::SparseBy;
 pub use structures::stft::{Scaling, Side, Window};
 pub use structures::structure::Structured;
+pub use tensor_file::{StoredTensor, TensorFile};
