@@ -18,8 +18,9 @@ const DIGITS: &str = include_str!("../../../assets/digits/digits.csv");
 
 impl Matrix {
     /// Reads `digits`, a CSV from stdin (`-`), or a file: `.csv` or `.tsv`, `.npy`, or `.safetensors` (with
-    /// one tensor, or as `FILE.safetensors#TENSOR`; other tensors of the file are not read). With `most`, only the first rows are kept, and the rest
-    /// of a CSV is not parsed. A guess about the first line of a CSV is told on stderr.
+    /// one tensor, or as `FILE.safetensors#TENSOR`; other tensors of the file are not read). With `most`, only
+    /// the first rows are kept, and the rest of a CSV is not parsed. A guess about the first line of a CSV is
+    /// told on stderr.
     ///
     /// # Errors
     /// Names the file, and the line and column where a number is missing, malformed, infinite or NaN.

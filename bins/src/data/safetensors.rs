@@ -66,8 +66,8 @@ mod tests {
     fn the_tensor_is_named_behind_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-        let split = |source: &str| {
-            let (file, tensor) = super::split(source);
+        let parts = |source: &str| {
+            let (file, tensor) = split(source);
             (file.to_str().unwrap().to_owned(), tensor.map(str::to_owned))
         };
         for (source, file, tensor) in [
@@ -82,14 +82,14 @@ mod tests {
             ("a#b.csv", "a#b.csv", None),
         ] {
             let expected = (path(file), tensor.map(str::to_owned));
-            assert_eq!(split(&path(source)), expected, "{source}");
+            assert_eq!(parts(&path(source)), expected, "{source}");
         }
         // A file that exists has precedence.
         std::fs::create_dir(path("d.safetensors#1")).unwrap();
         for name in ["f.safetensors#x.safetensors", "d.safetensors#1/f.safetensors"] {
             std::fs::write(path(name), "").unwrap();
-            assert_eq!(split(&path(name)), (path(name), None));
-            assert_eq!(split(&path(&format!("{name}#y"))), (path(name), Some("y".to_owned())));
+            assert_eq!(parts(&path(name)), (path(name), None));
+            assert_eq!(parts(&path(&format!("{name}#y"))), (path(name), Some("y".to_owned())));
         }
     }
 
@@ -158,7 +158,7 @@ mod tests {
         // Types that are not read, one of which nobody knows, stand in front.
         let foreign =
             [("z", "F4", vec![0; 2]), ("f8", "F8_E8M0", vec![0; 4]), ("new", "F8_E3M4", vec![0; 4])];
-        tensors.splice(..0, foreign);
+        tensors.splice(..0, foreign.clone());
         std::fs::write(path("all.safetensors"), file_of(&tensors)).unwrap();
         for ((dtype, npy, bytes), last) in types.iter().zip(last) {
             std::fs::write(path("x.npy"), npy_of(npy, bytes)).unwrap();

@@ -42,7 +42,8 @@ pub struct ManifestEntry {
     pub dtype: &'static str,
     /// Whether the tensor was drawn or loaded.
     pub origin: Origin,
-    /// The pattern of the first rule that matches (of patterns with ` | ` between them, the one that does), or `weights` (the map's default initializer), or `hint`;
+    /// The pattern of the first rule that matches (of patterns with ` | ` between them, the one that does), or
+    /// `weights` (the map's default initializer), or `hint`;
     /// empty for a loaded tensor that no rule matches.
     pub rule: String,
     /// The initializer, as a SPEC; empty for a loaded tensor.

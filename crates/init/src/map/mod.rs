@@ -1,6 +1,7 @@
 //! The backend of a `VarBuilder` that initializes the tensors that a model asks for.
 
 mod checkpoint;
+mod files;
 pub(crate) mod manifest;
 pub(crate) mod pattern;
 pub mod presets;
@@ -20,7 +21,7 @@ use rand::Rng;
 use crate::error::Error;
 use crate::initializer::Initializer;
 use crate::rng::RngSource;
-use checkpoint::Files;
+use files::Files;
 use rules::Rule;
 
 /// A map of named variables, like candle's `VarMap`, that draws the initial values of each from a seeded

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
-use super::{METADATA, StoredTensor};
+use super::stored::{METADATA, StoredTensor};
 use crate::error::quoted;
 
 /// What a header says.

@@ -2,6 +2,7 @@
 
 mod header;
 mod numbers;
+pub(crate) mod stored;
 #[cfg(test)]
 mod tests;
 pub(crate) mod write;
@@ -12,14 +13,12 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use candle_core::{DType, Device, Tensor};
-use safetensors::Dtype;
+use candle_core::{Device, Tensor};
 
 use crate::error::{Error, quoted};
 use header::Header;
+use stored::{METADATA, StoredTensor};
 
-/// The key of a header that is no tensor's name.
-pub(crate) const METADATA: &str = "__metadata__";
 /// The largest header that the format allows.
 pub(crate) const LARGEST_HEADER: u64 = 100_000_000;
 /// The bytes of the number that says how long the header is.
@@ -66,48 +65,6 @@ enum Data {
     },
     /// What came out of a pipe.
     Memory(Vec<u8>),
-}
-
-/// A tensor of a [`TensorFile`], by what the header says of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredTensor {
-    name: String,
-    dtype: String,
-    shape: Vec<usize>,
-    begin: usize,
-    end: usize,
-}
-
-impl StoredTensor {
-    /// The full name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The type by its name in the format, such as `F32` or `BOOL`. It can be one that candle, or this crate,
-    /// does not know.
-    pub fn dtype(&self) -> &str {
-        &self.dtype
-    }
-
-    /// The type as candle's; `None` if candle does not compute with this type.
-    pub fn candle_dtype(&self) -> Option<DType> {
-        let dtype = DType::try_from(self.known_dtype()?).ok()?;
-        use DType::{BF16, F16, F32, F64, I16, I32, I64, U8, U32};
-        // Of other types, candle's tensors hold the bytes and no numbers, or, of 8 bits, cannot convert them:
-        // float8 0.7 does not end for subnormal numbers.
-        matches!(dtype, BF16 | F16 | F32 | F64 | I16 | I32 | I64 | U8 | U32).then_some(dtype)
-    }
-
-    /// The shape.
-    pub fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn known_dtype(&self) -> Option<Dtype> {
-        let name = serde::de::value::StrDeserializer::<serde::de::value::Error>::new(&self.dtype);
-        serde::Deserialize::deserialize(name).ok()
-    }
 }
 
 impl TensorFile {

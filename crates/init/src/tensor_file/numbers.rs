@@ -3,9 +3,12 @@
 use half::{bf16, f16};
 use safetensors::Dtype;
 
+/// Reads the numbers of a tensor from its bytes.
+type Decoder = fn(&[u8]) -> Vec<f64>;
+
 /// The function that reads numbers of this type; `None` for types whose elements are not one number of whole
 /// bytes.
-pub(super) fn decoder(dtype: Dtype) -> Option<fn(&[u8]) -> Vec<f64>> {
+pub(super) fn decoder(dtype: Dtype) -> Option<Decoder> {
     Some(match dtype {
         Dtype::BOOL => |bytes| each(bytes, |[x]| f64::from(u8::from(x != 0))),
         Dtype::U8 => |bytes| each(bytes, |[x]| f64::from(x)),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use candle_core::{DType, Device, Tensor};
 use proptest::prelude::*;
+use safetensors::Dtype;
 
 use super::*;
 use crate::{InitMap, Initializer};
@@ -238,7 +239,9 @@ fn a_header_that_is_wrong_is_named() {
 /// Every type of the format, and one that it does not have yet, stand beside `x`.
 #[test]
 fn foreign_tensors_spoil_nothing_and_are_named() {
-    let types: [(&str, &[u8], Option<[f64; 2]>); 17] = [
+    /// A type, the bytes of two numbers of it, and the numbers; `None` for a type that is not read.
+    type Row = (&'static str, &'static [u8], Option<[f64; 2]>);
+    let types: [Row; 17] = [
         ("BOOL", &[0, 1], Some([0.0, 1.0])),
         ("U8", &[0, 255], Some([0.0, 255.0])),
         ("I8", &[1, 0x80], Some([1.0, -128.0])),

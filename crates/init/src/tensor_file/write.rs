@@ -8,7 +8,8 @@ use candle_core::Tensor;
 use safetensors::{Dtype, tensor::TensorInfo};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::{LARGEST_HEADER, METADATA, TensorFile};
+use super::stored::METADATA;
+use super::{LARGEST_HEADER, TensorFile};
 use crate::error::{Error, quoted};
 
 /// The header's JSON: the metadata in the order of their keys, so that the same file has the same bytes.
