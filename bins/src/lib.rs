@@ -9,6 +9,7 @@ pub mod data;
 pub mod device;
 pub mod limits;
 pub mod memory;
+pub mod names;
 pub mod output;
 pub mod peak;
 pub mod picture;

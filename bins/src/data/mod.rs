@@ -6,19 +6,21 @@ mod npy;
 mod safetensors;
 
 use std::io::{Read, Write};
-use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
 pub use csv::{CsvOptions, Delimiter, Header};
 pub use matrix::{Matrix, numbers};
 
+use crate::names::shown;
+
 const DIGITS: &str = include_str!("../../../assets/digits/digits.csv");
 
 impl Matrix {
     /// Reads `digits`, a CSV from stdin (`-`), or a file: `.csv` or `.tsv`, `.npy`, or `.safetensors` (with
-    /// one tensor, or as `FILE.safetensors#TENSOR`). With `most`, only the first rows are kept, and the rest
-    /// of a CSV is not parsed. A guess about the first line of a CSV is told on stderr.
+    /// one tensor, or as `FILE.safetensors#TENSOR`; other tensors of the file are not read). With `most`, only
+    /// the first rows are kept, and the rest of a CSV is not parsed. A guess about the first line of a CSV is
+    /// told on stderr.
     ///
     /// # Errors
     /// Names the file, and the line and column where a number is missing, malformed, infinite or NaN.
@@ -27,11 +29,8 @@ impl Matrix {
         if source == "digits" {
             return Ok(digits()?.0.take(most));
         }
-        let (path, tensor) = match source.rsplit_once('#') {
-            Some((path, tensor)) if path.ends_with(".safetensors") => (Path::new(path), Some(tensor)),
-            _ => (Path::new(source), None),
-        };
-        let name = if source == "-" { "standard input".into() } else { path.display().to_string() };
+        let (path, tensor) = safetensors::split(source);
+        let name = if source == "-" { "standard input".into() } else { shown(source) };
         let extension =
             path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
         let mut notice = None;

@@ -35,6 +35,12 @@ pub(super) fn read(path: &Path) -> Result<Matrix> {
     }
     let values: Vec<f64> = match kind {
         "f8" => file.into_vec::<f64>()?,
+        "f2" => file.into_vec::<half::f16>()?.into_iter().map(f64::from).collect(),
+        // NumPy has no bf16. What `ml_dtypes` (and so JAX) saves is two bytes of no type, in the machine's order.
+        "V2" => {
+            let numbers = bytes[header..][..2 * rows * columns].as_chunks().0;
+            numbers.iter().map(|&x| f64::from(half::bf16::from_le_bytes(x))).collect()
+        }
         "f4" => file.into_vec::<f32>()?.into_iter().map(f64::from).collect(),
         "i8" => file.into_vec::<i64>()?.into_iter().map(|x| x as f64).collect(),
         "i4" => file.into_vec::<i32>()?.into_iter().map(f64::from).collect(),

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
 
+mod files;
+mod presets;
 mod refusals;
 #[path = "../support/mod.rs"]
 mod support;

@@ -84,8 +84,9 @@ pub enum Error {
     Type(DType),
     /// The layer gave no hint of how to fill a weight, and no initializer was named for it.
     #[error(
-        "no initializer for '{name}' {shape:?}: its layer asks for zeros, which is what candle's \
+        "no initializer for {} {shape:?}: its layer asks for zeros, which is what candle's \
          VarBuilder::get means by no hint; name one with a rule{}",
+        quoted(.name),
         if .shape.len() >= 2 { " or with InitMap::with_default_init" } else { "" }
     )]
     NoInitializer {
@@ -95,7 +96,7 @@ pub enum Error {
         shape: Vec<usize>,
     },
     /// The map is strict, and no rule matches the tensor.
-    #[error("no rule for '{name}' {shape:?}, and the rules are strict")]
+    #[error("no rule for {} {shape:?}, and the rules are strict", quoted(.name))]
     NoRule {
         /// The tensor's full name.
         name: String,
@@ -116,7 +117,7 @@ pub enum Error {
     #[error(transparent)]
     Pattern(#[from] PatternError),
     /// A tensor cannot be initialized.
-    #[error("'{name}': {error}")]
+    #[error("{}: {error}", quoted(.name))]
     Tensor {
         /// The tensor's full name.
         name: String,
@@ -134,6 +135,47 @@ pub enum Error {
         /// The error of the operating system, if it is the reason.
         source: Option<io::Error>,
     },
+    /// A safetensors file has no tensor of this name.
+    #[error("'{}' has no tensor {}", .path.display(), quoted(.name))]
+    NotInFile {
+        /// The file.
+        path: PathBuf,
+        /// The name.
+        name: String,
+    },
+    /// A tensor of a safetensors file is of a type that is not read.
+    #[error(
+        "{} in '{}' is of type {}, which is not read: save it as F32",
+        quoted(.name), .path.display(), short(.dtype)
+    )]
+    StoredType {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's full name.
+        name: String,
+        /// The type, as the file names it.
+        dtype: String,
+    },
+    /// A tensor has the name of what a safetensors file says about itself.
+    #[error(
+        "a tensor cannot be called {} in a safetensors file, where this name is the file's own: give it another",
+        quoted(.0)
+    )]
+    ReservedName(String),
+    /// The names of the tensors and the metadata are more than a safetensors file can have.
+    #[error(
+        "cannot write '{}': the names and metadata take {length} bytes, and safetensors allows {largest}: \
+         give the tensors shorter names, or write them to several files",
+        .path.display()
+    )]
+    Header {
+        /// The file.
+        path: PathBuf,
+        /// The length of the header.
+        length: u64,
+        /// The largest header that the format allows.
+        largest: u64,
+    },
     /// A file cannot be written.
     #[error("{source}")]
     Write {
@@ -143,7 +185,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A tensor was requested again with another shape, type or device.
-    #[error("'{name}' was made {made} and is now asked for {asked}")]
+    #[error("{} was made {made} and is now asked for {asked}", quoted(.name))]
     Mismatch {
         /// The tensor's full name.
         name: String,
@@ -153,11 +195,33 @@ pub enum Error {
         asked: String,
     },
     /// A tensor was requested by name alone, and no tensor of that name has been made.
-    #[error("no tensor '{0}' has been made, and its shape is not known")]
+    #[error("no tensor {} has been made, and its shape is not known", quoted(.0))]
     NoSuchTensor(String),
     /// candle could not make or move a tensor.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+}
+
+/// Returns a name as an error shows it: in quotes, on one line, and not longer than a line can be.
+pub(crate) fn quoted(name: &str) -> String {
+    format!("'{}'", short(name))
+}
+
+/// Returns a text on one line, without control characters, and shortened in its middle.
+fn short(text: &str) -> String {
+    const MOST: usize = 200;
+    let count = text.chars().count();
+    if count <= MOST {
+        return on_one_line(text);
+    }
+    let kept = |from: usize| on_one_line(&text.chars().skip(from).take(MOST / 2).collect::<String>());
+    format!("{}…{}", kept(0), kept(count - MOST / 2))
+}
+
+/// Returns a text with its control characters, line breaks among them, as escapes.
+pub(crate) fn on_one_line(text: &str) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() };
+    text.chars().map(escaped).collect()
 }
 
 /// A question in parentheses, if there are similar names.

@@ -32,7 +32,7 @@ impl WeightLayout {
         let [first, _, kernel @ ..] = shape else { return Ok(()) };
         let divides = |count: usize| first.checked_rem(count) == Some(0);
         let (holds, needs) = match self {
-            Self::Plain => return Ok(()),
+            Self::Plain | Self::InOut => return Ok(()),
             Self::Convolution { groups } | Self::Transposed { groups, stride: 1.. } => (
                 divides(groups),
                 "a first dimension that is a multiple of the groups, and one or more groups",
@@ -81,6 +81,11 @@ impl Fans {
             }
             WeightLayout::Embedding => (1.0, second),
             WeightLayout::Stacked { parts } => (second * field, first / parts as f64 * field),
+            WeightLayout::InOut => {
+                let side = |from_the_end: usize| shape[shape.len() - from_the_end] as f64;
+                let field: f64 = shape[..shape.len() - 2].iter().map(|&side| side as f64).product();
+                (side(2) * field, side(1) * field)
+            }
         };
         Ok(Self { fan_in, fan_out })
     }
@@ -148,6 +153,8 @@ mod tests {
         assert_eq!(fans(&[6, 8, 3, 3], WeightLayout::Transposed { groups: 3, stride: 2 }), (4.5, 72.0));
         assert_eq!(fans(&[1000, 64], WeightLayout::Embedding), (1.0, 64.0));
         assert_eq!(fans(&[192, 64], WeightLayout::Stacked { parts: 3 }), (64.0, 64.0));
+        assert_eq!(fans(&[5, 3, 6, 8], WeightLayout::InOut), (90.0, 120.0));
+        assert_eq!(fans(&[6, 8], WeightLayout::InOut), (6.0, 8.0));
     }
 
     #[test]

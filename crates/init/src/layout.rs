@@ -30,6 +30,9 @@ pub enum WeightLayout {
         /// The number of projections; a divisor of the first dimension.
         parts: usize,
     },
+    /// `[kernel…, in, out]`, the order of JAX, Keras and TensorFlow: `fan_in = in · Π kernel`,
+    /// `fan_out = out · Π kernel`.
+    InOut,
 }
 
 /// Writes the layout with the words of a rules file.
@@ -41,6 +44,7 @@ impl fmt::Display for WeightLayout {
             Self::Transposed { groups, stride } => write!(f, "transposed,groups={groups},stride={stride}"),
             Self::Embedding => f.write_str("embedding"),
             Self::Stacked { parts } => write!(f, "parts={parts}"),
+            Self::InOut => f.write_str("in_out"),
         }
     }
 }

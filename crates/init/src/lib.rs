@@ -12,6 +12,7 @@
 //!   [`VarBuilder`](candle_nn::VarBuilder), and keeps the variables to train.
 //! - [`Rule`]s choose the initializers of tensors by [`Pattern`]s on names and shapes; [`presets`] are the
 //!   rules of whole libraries and models; a [`Manifest`] records what each tensor was initialized from.
+//! - [`TensorFile`]: single tensors of a safetensors file.
 //!
 //! An unmodified candle layer with Xavier weights, whatever else the model has and in whatever order it is
 //! built:
@@ -43,6 +44,7 @@ mod rng;
 #[cfg(test)]
 mod stability;
 mod structures;
+mod tensor_file;
 
 pub use conventions::{jax, keras, timm, torch};
 pub use error::Error;
@@ -62,3 +64,5 @@ pub use structures::convolution::Centre;
 pub use structures::sparse::SparseBy;
 pub use structures::stft::{Scaling, Side, Window};
 pub use structures::structure::Structured;
+pub use tensor_file::TensorFile;
+pub use tensor_file::stored::StoredTensor;

@@ -15,7 +15,7 @@ use wick_bins::args::{Float, Spec};
 use wick_bins::cli::usage;
 use wick_bins::output::Format;
 use wick_bins::{cli, memory, output};
-use wick_init::{InitMap, Rule, presets};
+use wick_init::{InitMap, Rule, TensorFile, presets};
 
 use report::InitWeights;
 use tensors::Wanted;
@@ -30,7 +30,7 @@ struct Args {
     /// A tensor to draw; give it again for another. They are drawn in this order
     #[arg(long, value_name = "NAME=800x750", conflicts_with = "like")]
     shape: Vec<Wanted>,
-    /// Draw tensors of the names, shapes, types and order of those in this file
+    /// Draw tensors of the names, shapes, types and order of those in this file, with its metadata
     #[arg(long, value_name = "FILE.safetensors")]
     like: Option<PathBuf>,
     /// How every tensor starts, `name` or `name:key=value,…` (an unknown name lists them)
@@ -57,6 +57,10 @@ struct Args {
     /// Where all random numbers come from; the same seed gives the same bits on every machine
     #[arg(long, value_name = "N", default_value_t = 42)]
     seed: u64,
+    /// A text that the file says about itself, as format=pt, which some loaders ask for; give it again for another.
+    /// Those of the --like file are kept
+    #[arg(long, value_name = "KEY=TEXT", value_parser = metadata)]
+    metadata: Vec<(String, String)>,
     /// The type of the tensors; without it f32, or with --like each one's own
     #[arg(long, value_name = "TYPE")]
     dtype: Option<Float>,
@@ -83,9 +87,12 @@ In a rules file, the first rule that matches a tensor holds; a tensor without on
   pattern = \"**.qkv.weight\"
   init = \"xavier_uniform\"
   parts = 3                       # what the dimensions mean: parts = N, or groups = N, or
-                                  # embedding = true, or transposed = true (and groups, stride)
+                                  # embedding = true, or transposed = true (and groups, stride),
+                                  # or in_out = true ([kernel…, in, out], as in JAX and Keras)
   learning_rate = \"256/fan_in\"    # or a number, for the manifest
-  layers = 12                     # a tensor of a layer beyond these is an error";
+  layers = 12                     # a tensor of a layer beyond these is an error
+A pattern can be several with \" | \" between them. A name with slashes (bert/pooler/dense/bias) is also matched as if
+they were dots.";
 
 /// Where the numbers come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -111,12 +118,15 @@ fn init_weights(args: Args) -> Result<()> {
              tensors in that order with --shape",
         ));
     }
-    let wanted = match &args.like {
-        Some(path) => tensors::of_file(path)?,
-        None if args.shape.is_empty() => {
+    let like = args.like.as_ref().map(TensorFile::open).transpose()?;
+    let wanted = match (&args.like, &like) {
+        (Some(path), Some(file)) => {
+            tensors::of_file(file).with_context(|| format!("'{}'", path.display()))?
+        }
+        _ if args.shape.is_empty() => {
             return Err(usage("no tensors: name some with --shape NAME=800x750, or a file with --like"));
         }
-        None => args.shape.clone(),
+        _ => args.shape.clone(),
     };
     tensors::check_names(&wanted)?;
     let rules = rules_of(&args)?;
@@ -130,7 +140,8 @@ fn init_weights(args: Args) -> Result<()> {
     memory::check(2.0 * bytes + 32.0 * largest, 1, "ask for smaller tensors")?;
 
     let shapes = wanted.iter().map(|wanted| (wanted.name.clone(), wanted.shape.clone()));
-    let map = InitMap::new(args.seed).with_rules(rules).strict().with_shapes(shapes);
+    let metadata = like.iter().flat_map(|file| file.metadata().clone()).chain(args.metadata.clone());
+    let map = InitMap::new(args.seed).with_rules(rules).strict().with_shapes(shapes).with_metadata(metadata);
     let map = match args.stream {
         Stream::Keyed => map,
         Stream::Torch => map.with_torch_rng(args.seed),
@@ -139,14 +150,42 @@ fn init_weights(args: Args) -> Result<()> {
         let vb = map.var_builder(dtype(wanted), &Device::Cpu);
         vb.get(wanted.shape.as_slice(), &wanted.name)?;
     }
-    for pattern in map.unmatched_rules().into_iter().filter(|_| args.rules.is_some()) {
-        eprintln!("warning: no tensor met the rule '{pattern}' first");
-    }
+    warn(&args, &map, &wanted);
     let manifest = map.manifest()?;
     if let Some(path) = &args.out {
         map.save(path)?;
     }
     output::print(&InitWeights { manifest }, args.format)
+}
+
+/// Says on stderr what the rules did not meet: all of the user's own, and what a preset needs.
+fn warn(args: &Args, map: &InitMap, wanted: &[Wanted]) {
+    for pattern in map.unmatched_rules().into_iter().filter(|_| args.rules.is_some()) {
+        eprintln!("warning: no tensor met the rule '{pattern}' first");
+    }
+    let Some(preset) = &args.preset else { return };
+    for purpose in map.unmatched_essentials() {
+        eprintln!(
+            "warning: no tensor met the rules of --preset {preset} for {purpose}; if the model has them under other \
+             names, name those in --rules (--print-rules prints the preset's)"
+        );
+    }
+    // A file is a whole model, so that its last layer tells the depth.
+    let (Some(layers), Some(_), true) = (args.layers, &args.like, presets::needs_layers(preset)) else {
+        return;
+    };
+    let last = wanted.iter().filter_map(|wanted| Rule::layer_of(&wanted.name)).max();
+    if let Some(found) = last.map(|last| last.saturating_add(1)).filter(|found| *found < layers.into()) {
+        eprintln!(
+            "warning: the file has {found} layers and --layers says {layers}: weights are scaled by the latter"
+        );
+    }
+}
+
+/// A text about a file and its key.
+fn metadata(text: &str) -> Result<(String, String), &'static str> {
+    let (key, text) = text.split_once('=').ok_or("metadata are given as KEY=TEXT, as format=pt")?;
+    Ok((key.to_owned(), text.to_owned()))
 }
 
 /// A width: finite and above 0.

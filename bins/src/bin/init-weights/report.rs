@@ -1,6 +1,7 @@
 //! What init-weights prints.
 
 use serde::Serialize;
+use wick_bins::names::on_one_line;
 use wick_bins::output::{Report, Table, short};
 use wick_init::{Cell, Manifest};
 
@@ -38,6 +39,7 @@ impl Report for InitWeights {
                 Manifest::COLUMNS.into_iter().zip(entry.cells()).filter(|((key, _), _)| is_shown(key));
             table.row(cells.map(|(_, cell)| match cell {
                 Cell::Factor(x) => format!("×{}", short(x)),
+                Cell::Text(text) => on_one_line(&text),
                 cell => text(cell, short, "–"),
             }));
         }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use wick_bins::names::shown;
 use wick_init::{Action, Initializer, LearningRate, Rule, WeightLayout};
 
 use crate::tensors::Wanted;
@@ -31,8 +32,11 @@ struct Row {
     transposed: bool,
     #[serde(default)]
     embedding: bool,
+    #[serde(default)]
+    in_out: bool,
     learning_rate: Option<Rate>,
     layers: Option<usize>,
+    essential: Option<String>,
 }
 
 /// By what a learning rate is multiplied: a number, or `BASE/fan_in`.
@@ -81,12 +85,16 @@ pub(crate) fn printed(rules: &[Rule]) -> Result<String> {
             }
             WeightLayout::Embedding => "embedding = true\n".into(),
             WeightLayout::Stacked { parts } => format!("parts = {parts}\n"),
+            WeightLayout::InOut => "in_out = true\n".into(),
         };
         if rule.learning_rate != LearningRate::Base {
             text += &format!("learning_rate = {}\n", quoted(rule.learning_rate.to_string())?);
         }
         if let Some(layers) = rule.layers {
             text += &format!("layers = {layers}\n");
+        }
+        if let Some(purpose) = rule.essential.clone() {
+            text += &format!("essential = {}\n", quoted(purpose)?);
         }
         text += "\n";
     }
@@ -97,7 +105,8 @@ pub(crate) fn printed(rules: &[Rule]) -> Result<String> {
 pub(crate) fn check(rules: &[Rule], wanted: &[Wanted]) -> Result<()> {
     let named = |wanted: &&Wanted| rules.iter().any(|rule| rule.pattern.matches(&wanted.name, &wanted.shape));
     let nameless = wanted.iter().filter(|wanted| !named(wanted));
-    let list: Vec<String> = nameless.map(|wanted| format!("'{}' {:?}", wanted.name, wanted.shape)).collect();
+    let list: Vec<String> =
+        nameless.map(|wanted| format!("'{}' {:?}", shown(&wanted.name), wanted.shape)).collect();
     if list.is_empty() { Ok(()) } else { bail!("no rule for {}", list.join(", ")) }
 }
 
@@ -109,6 +118,10 @@ impl Row {
             spec => Rule::draw(&self.pattern, spec.parse::<Initializer>()?)?,
         };
         let layout = match (self.transposed, self.embedding, self.groups, self.parts, self.stride) {
+            (false, false, None, None, None) if self.in_out => WeightLayout::InOut,
+            _ if self.in_out => {
+                bail!("in_out = true stands without groups, parts, embedding, transposed and stride")
+            }
             (false, false, None, None, None) => WeightLayout::Plain,
             (false, false, Some(groups), None, None) => WeightLayout::Convolution { groups },
             (true, false, groups, None, stride) => {
@@ -129,7 +142,8 @@ impl Row {
             Some(Rate::Number(factor)) => factor.to_string().parse()?,
             Some(Rate::Text(text)) => text.parse()?,
         };
-        Ok(Rule { layers: self.layers, ..rule.with_layout(layout).with_learning_rate(rate) })
+        let (layers, essential) = (self.layers, self.essential);
+        Ok(Rule { layers, essential, ..rule.with_layout(layout).with_learning_rate(rate) })
     }
 }
 
@@ -151,6 +165,7 @@ mod tests {
             rule().with_layout(WeightLayout::Transposed { groups: 2, stride: 3 }),
             rule().with_layout(WeightLayout::Embedding).with_learning_rate(LearningRate::Times(0.25)),
             rule().with_layout(WeightLayout::Stacked { parts: 3 }).with_layers(7),
+            rule().with_layout(WeightLayout::InOut).with_essential("the \"projections\""),
         ];
         assert_eq!(parse(&printed(&rules).unwrap()).unwrap(), rules);
         assert!(printed(&[Rule::hint("**").unwrap()]).is_err());

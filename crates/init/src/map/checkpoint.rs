@@ -1,57 +1,92 @@
 //! The safetensors files that a map loads its tensors from and saves them to.
 
-use std::io;
+use std::collections::BTreeMap;
 use std::path::Path;
-
-use candle_core::Device;
+use std::sync::Arc;
 
 use super::InitMap;
-use crate::error::Error;
-
-/// The first line of an error of candle's (a backtrace may follow), and the error of the operating system in
-/// it.
-fn parts(error: candle_core::Error) -> (String, Option<io::Error>) {
-    fn io_error(error: candle_core::Error) -> Option<io::Error> {
-        match error {
-            candle_core::Error::Io(error) => Some(error),
-            candle_core::Error::WithPath { inner, .. }
-            | candle_core::Error::WithBacktrace { inner, .. }
-            | candle_core::Error::Context { inner, .. } => io_error(*inner),
-            _ => None,
-        }
-    }
-    (error.to_string().lines().next().unwrap_or_default().to_owned(), io_error(error))
-}
+use crate::error::{Error, quoted};
+use crate::tensor_file::stored::StoredTensor;
+use crate::tensor_file::{TensorFile, write};
 
 impl InitMap {
-    /// Loads the tensors of a safetensors file, in addition to those of earlier calls, so that the shards of
-    /// a model can be loaded one by one. If a tensor has another shape or type than the model asks for, the
-    /// request is an error.
+    /// Loads tensors from a safetensors file, in addition to those of earlier calls, so that the shards of a
+    /// model can be loaded one by one. Only the header is read now, and a tensor when a model asks for it. If
+    /// a tensor has another shape or type than the model asks for, the request is an error; for the type, see
+    /// [`with_cast_on_load`](Self::with_cast_on_load).
+    ///
+    /// The file's metadata become the map's ([`metadata`](Self::metadata)), without those that the map has
+    /// already.
     ///
     /// # Errors
     /// [`Error::File`] if the file does not exist, is truncated, is no safetensors file, or has a tensor that
     /// an earlier file has too.
     pub fn with_file(self, path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let error = |(reason, source)| Error::File { path: path.to_owned(), reason, source };
-        let file = candle_core::safetensors::load(path, &Device::Cpu).map_err(|e| error(parts(e)))?;
-        if let Some(name) = file.keys().filter(|name| self.settings.file.contains_key(*name)).min() {
-            return Err(error((format!("an earlier file has '{name}' too"), None)));
+        let file = Arc::new(TensorFile::open(path)?);
+        let mut names: Vec<&str> = file.tensors().iter().map(StoredTensor::name).collect();
+        names.sort_unstable();
+        if let Some(name) = names.iter().find(|name| self.settings.files.tensors.contains_key(**name)) {
+            let reason = format!("an earlier file has {} too", quoted(name));
+            return Err(Error::File { path: path.to_owned(), reason, source: None });
         }
-        Ok(self.with(|settings| settings.file.extend(file)))
+        Ok(self.with(|settings| {
+            let tensors = names.iter().map(|name| ((*name).to_owned(), Arc::clone(&file)));
+            settings.files.tensors.extend(tensors);
+            for (key, text) in file.metadata() {
+                settings.metadata.entry(key.clone()).or_insert_with(|| text.clone());
+            }
+        }))
+    }
+
+    /// Chooses whether a tensor of a file that is of another type than the model asks for is converted, and
+    /// not an error, which is the default. Floats, integers and truth values are rounded to the floating
+    /// point type that the model asks for; a number beyond the largest of that type is an error.
+    ///
+    /// ```
+    /// use candle_core::{DType, Device};
+    /// use wick_init::{InitMap, Initializer};
+    ///
+    /// let path = std::env::temp_dir().join("wick-init-bf16.safetensors");
+    /// let map = InitMap::new(42).with_default_init(Initializer::xavier_normal());
+    /// candle_nn::linear(3, 2, map.var_builder(DType::BF16, &Device::Cpu))?;
+    /// map.save(&path)?;
+    ///
+    /// let map = InitMap::new(0).with_file(&path)?.with_cast_on_load(true);
+    /// let layer = candle_nn::linear(3, 2, map.var_builder(DType::F32, &Device::Cpu))?;
+    /// assert_eq!(layer.weight().dtype(), DType::F32);
+    /// # std::fs::remove_file(path).ok();
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    pub fn with_cast_on_load(self, cast: bool) -> Self {
+        self.with(|settings| settings.files.cast = cast)
+    }
+
+    /// Sets texts that a saved file says about itself, such as `format: pt`, which some loaders ask for. They
+    /// replace those of the same key.
+    pub fn with_metadata<K: Into<String>, V: Into<String>>(
+        self,
+        metadata: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        let metadata = metadata.into_iter().map(|(key, text)| (key.into(), text.into()));
+        self.with(|settings| settings.metadata.extend(metadata))
+    }
+
+    /// What a saved file says about itself: the metadata of the files that the map loads from, and those of
+    /// [`with_metadata`](Self::with_metadata).
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.settings.metadata
     }
 
     /// The tensors of the files that no model has asked for so far, in the order of their names; they may
     /// belong to another model.
     pub fn unused_tensors(&self) -> Vec<String> {
         let vars = self.lock();
-        let mut unused: Vec<String> =
-            self.settings.file.keys().filter(|name| !vars.contains_key(*name)).cloned().collect();
-        unused.sort();
-        unused
+        self.settings.files.tensors.keys().filter(|name| !vars.contains_key(*name)).cloned().collect()
     }
 
-    /// Saves the variables to a safetensors file, and makes its folder if it is missing. The file is written
+    /// Saves the variables and the [`metadata`](Self::metadata) to a safetensors file, and makes its folder if
+    /// it is missing. The file is written
     /// whole or not at all, as by [`wick_files::write`]: a reader sees the old file or the new one, and a
     /// failure keeps the old one.
     ///
@@ -72,12 +107,11 @@ impl InitMap {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Write`] if the file cannot be written, [`Error::Candle`] if a device cannot hand over the
-    /// values.
+    /// [`Error::Write`] if the file cannot be written, [`Error::ReservedName`] for a variable that is called
+    /// `__metadata__`, [`Error::Header`] if the names are longer than the format allows, [`Error::Candle`] if
+    /// a device cannot hand over the values.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        let path = path.as_ref();
         let tensors = self.named_vars().into_iter().map(|(name, var)| (name, var.as_tensor().clone()));
-        let bytes = safetensors::serialize(tensors, None).map_err(candle_core::Error::from)?;
-        wick_files::write(path, &bytes).map_err(|source| Error::Write { path: path.to_owned(), source })
+        write::write(path.as_ref(), tensors.collect(), self.metadata())
     }
 }

@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use serde::Serialize;
 
 use super::{Entry, InitMap};
-use crate::error::Error;
+use crate::error::{Error, on_one_line};
 use crate::fans::Fans;
 
 /// A record of what each tensor was initialized from. It serializes to the JSON of `init-weights`, and
@@ -42,7 +42,8 @@ pub struct ManifestEntry {
     pub dtype: &'static str,
     /// Whether the tensor was drawn or loaded.
     pub origin: Origin,
-    /// The pattern of the first rule that matches, or `weights` (the map's default initializer), or `hint`;
+    /// The pattern of the first rule that matches (of patterns with ` | ` between them, the one that does), or
+    /// `weights` (the map's default initializer), or `hint`;
     /// empty for a loaded tensor that no rule matches.
     pub rule: String,
     /// The initializer, as a SPEC; empty for a loaded tensor.
@@ -144,7 +145,7 @@ impl ManifestEntry {
 impl fmt::Display for Manifest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = |cell: Cell| match cell {
-            Cell::Text(text) => text,
+            Cell::Text(text) => on_one_line(&text),
             Cell::Shape(shape) if shape.is_empty() => "scalar".to_owned(),
             Cell::Shape(shape) => shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x"),
             Cell::Fan(x) | Cell::Factor(x) => x.to_string(),
@@ -187,7 +188,10 @@ impl InitMap {
             dtype: var.dtype().as_str(),
             origin: if drawn.is_some() { Origin::Drawn } else { Origin::Loaded },
             rule: match (rule, drawn) {
-                (Some(index), _) => self.settings.rules[*index].pattern.to_string(),
+                (Some(index), _) => {
+                    let pattern = &self.settings.rules[*index].pattern;
+                    pattern.matched(name, shape).unwrap_or(pattern.first()).to_owned()
+                }
                 (None, Some(drawn)) => drawn.source.to_owned(),
                 (None, None) => String::new(),
             },

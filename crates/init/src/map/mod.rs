@@ -1,6 +1,7 @@
 //! The backend of a `VarBuilder` that initializes the tensors that a model asks for.
 
 mod checkpoint;
+mod files;
 pub(crate) mod manifest;
 pub(crate) mod pattern;
 pub mod presets;
@@ -20,6 +21,7 @@ use rand::Rng;
 use crate::error::Error;
 use crate::initializer::Initializer;
 use crate::rng::RngSource;
+use files::Files;
 use rules::Rule;
 
 /// A map of named variables, like candle's `VarMap`, that draws the initial values of each from a seeded
@@ -73,7 +75,9 @@ struct Settings {
     rules: Vec<Rule>,
     strict: bool,
     default_init: Option<Initializer>,
-    file: HashMap<String, Tensor>,
+    files: Files,
+    /// What a saved file says about itself.
+    metadata: BTreeMap<String, String>,
     shapes: HashMap<String, Vec<usize>>,
 }
 
@@ -103,7 +107,8 @@ impl InitMap {
             rules: Vec::new(),
             strict: false,
             default_init: None,
-            file: HashMap::new(),
+            files: Files::default(),
+            metadata: BTreeMap::new(),
             shapes: HashMap::new(),
         })
     }
@@ -200,14 +205,46 @@ impl InitMap {
     }
 
     /// The patterns of the rules that were the first match of no tensor so far; such a pattern may have a
-    /// typing error.
+    /// typing error. Of patterns with ` | ` between them, the first stands for all. Of a preset's rules, those
+    /// for tensors that a model need not have are among them:
+    /// [`unmatched_essentials`](Self::unmatched_essentials) has those that matter.
     pub fn unmatched_rules(&self) -> Vec<String> {
         let matched: BTreeSet<usize> = self.lock().values().filter_map(|entry| entry.rule).collect();
         let rules = self.settings.rules.iter().enumerate();
         rules
             .filter(|(index, _)| !matched.contains(index))
-            .map(|(_, rule)| rule.pattern.to_string())
+            .map(|(_, rule)| rule.pattern.first().to_owned())
             .collect()
+    }
+
+    /// What the rules are needed for ([`Rule::essential`]) and no tensor so far was met by, once for each
+    /// group of rules. After the model is built, a preset that leaves something here is probably not meant for
+    /// the model, or its names are others than those that the preset knows.
+    ///
+    /// ```
+    /// use candle_core::{DType, Device};
+    /// use wick_init::{InitMap, presets};
+    ///
+    /// let missing = |projection: &str| -> candle_core::Result<usize> {
+    ///     let map = InitMap::new(42).with_rules(presets::gpt2(12)?);
+    ///     map.var_builder(DType::F32, &Device::Cpu).get((4, 4), projection)?;
+    ///     Ok(map.unmatched_essentials().len())
+    /// };
+    /// assert_eq!(missing("h.0.attn.c_proj.weight")?, 0);
+    /// assert_eq!(missing("h.0.attn.my_projection.weight")?, 1);
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    pub fn unmatched_essentials(&self) -> Vec<String> {
+        let purpose = |index: usize| self.settings.rules[index].essential.as_deref();
+        let vars = self.lock();
+        let met: BTreeSet<&str> = vars.values().filter_map(|entry| purpose(entry.rule?)).collect();
+        let mut unmet: Vec<String> = Vec::new();
+        for purpose in self.settings.rules.iter().filter_map(|rule| rule.essential.as_deref()) {
+            if !met.contains(purpose) && unmet.iter().all(|seen| seen != purpose) {
+                unmet.push(purpose.to_owned());
+            }
+        }
+        unmet
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
@@ -226,18 +263,8 @@ impl SimpleBackend for InitMap {
             return same(name, &entry.var, Some(&shape), dtype, device);
         }
         let rule = self.rule(name, &shape);
-        let entry = match self.settings.file.get(name) {
-            Some(tensor) => {
-                if tensor.shape() != &shape || tensor.dtype() != dtype {
-                    return Err(Error::Mismatch {
-                        name: name.to_owned(),
-                        made: format!("{:?} {} in the file", tensor.dims(), tensor.dtype().as_str()),
-                        asked: format!("{:?} {}", shape.dims(), dtype.as_str()),
-                    }
-                    .into());
-                }
-                Entry { var: Var::from_tensor(&tensor.to_device(device)?)?, rule, drawn: None }
-            }
+        let entry = match self.settings.files.load(name, &shape, dtype, device)? {
+            Some(tensor) => Entry { var: Var::from_tensor(&tensor)?, rule, drawn: None },
             None => {
                 let drawn = self.resolve(rule, name, &shape, hint)?;
                 let (initializer, layout) = (&drawn.initializer, self.layout(rule));
@@ -254,14 +281,14 @@ impl SimpleBackend for InitMap {
         if let Some(entry) = self.lock().get(name) {
             return same(name, &entry.var, None, dtype, device);
         }
-        match self.settings.file.get(name) {
-            Some(tensor) => self.get(tensor.shape().clone(), name, Init::default(), dtype, device),
+        match self.settings.files.get(name) {
+            Some(tensor) => self.get(tensor.shape().into(), name, Init::default(), dtype, device),
             None => Err(Error::NoSuchTensor(name.to_owned()).into()),
         }
     }
 
     fn contains_tensor(&self, name: &str) -> bool {
-        self.lock().contains_key(name) || self.settings.file.contains_key(name)
+        self.lock().contains_key(name) || self.settings.files.get(name).is_some()
     }
 }
 

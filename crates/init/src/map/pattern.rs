@@ -7,15 +7,20 @@ use std::str::FromStr;
 ///
 /// A name is matched by the parts between its dots: `*` stands for any characters of one part, also none, and
 /// `**` for any number of whole parts, also none. A shape pattern is in brackets: a number stands for itself,
-/// `*` for any number, and `..` at the end for any number of further dimensions.
+/// `*` for any number, and `..` at the end for any number of further dimensions. A pattern can be several,
+/// with ` | ` between them, of which one has to match.
+///
+/// The names of TensorFlow and JAX have slashes where others have dots. A name with slashes is matched as it
+/// is, and as if its slashes were dots.
 ///
 /// | pattern | matches |
 /// |---|---|
 /// | `encoder.layers.*.attn.*.weight` | the weights of every projection of every layer |
-/// | `**.bias` | every bias, `bias` alone too |
+/// | `**.bias` | every bias, `bias` alone too, and `bert/pooler/dense/bias` |
 /// | `**` | everything |
 /// | `[*, *, ..]` | everything of two or more dimensions |
 /// | `**.weight [*, 3, *, *]` | the weights of 2-d convolutions of three channels |
+/// | `**.wo.weight \| **.w2.weight` | the weights of these two layers |
 ///
 /// ```
 /// use wick_init::Pattern;
@@ -29,9 +34,24 @@ use std::str::FromStr;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
     text: String,
-    /// The parts between dots; `None` matches any name.
-    name: Option<Vec<String>>,
+    /// At least one.
+    alternatives: Vec<Alternative>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Alternative {
+    text: String,
+    /// `None` matches any name.
+    name: Option<NamePattern>,
     shape: Option<ShapePattern>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct NamePattern {
+    /// The parts between dots.
+    parts: Vec<String>,
+    /// The parts between dots and slashes.
+    finer: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,13 +70,41 @@ pub struct PatternError {
     reason: String,
 }
 
+/// What stands between two patterns.
+const OR: &str = " | ";
+
 impl Pattern {
     /// Whether the pattern matches a tensor of this full name and shape.
     pub fn matches(&self, name: &str, shape: &[usize]) -> bool {
-        let parts: Vec<&str> = name.split('.').collect();
-        self.name.as_ref().is_none_or(|pattern| parts_match(pattern, &parts))
-            && self.shape.as_ref().is_none_or(|pattern| pattern.matches(shape))
+        self.matched(name, shape).is_some()
     }
+
+    /// The pattern that matches a tensor, of those with ` | ` between them.
+    pub(crate) fn matched(&self, name: &str, shape: &[usize]) -> Option<&str> {
+        let matching = |alternative: &&Alternative| {
+            alternative.shape.as_ref().is_none_or(|pattern| pattern.matches(shape))
+                && alternative.name.as_ref().is_none_or(|pattern| pattern.matches(name))
+        };
+        self.alternatives.iter().find(matching).map(|alternative| alternative.text.as_str())
+    }
+
+    /// The first of the patterns with ` | ` between them.
+    pub(crate) fn first(&self) -> &str {
+        self.text.split(OR).next().unwrap_or_default().trim()
+    }
+}
+
+impl NamePattern {
+    fn matches(&self, name: &str) -> bool {
+        let parts: Vec<&str> = name.split('.').collect();
+        parts_match(&self.parts, &parts)
+            || name.contains('/') && parts_match(&self.finer, &parts_of(name).collect::<Vec<_>>())
+    }
+}
+
+/// The parts of a name between its dots and slashes.
+pub(crate) fn parts_of(name: &str) -> impl Iterator<Item = &str> {
+    name.split(['.', '/'])
 }
 
 /// Matches the parts of a name. `**` is the wildcard.
@@ -119,7 +167,17 @@ impl FromStr for Pattern {
     type Err = PatternError;
 
     fn from_str(text: &str) -> Result<Self, PatternError> {
-        let error = |reason: &str| PatternError { pattern: text.to_owned(), reason: reason.to_owned() };
+        let text = text.trim();
+        let alternatives = text.split(OR).map(Alternative::read).collect::<Result<_, _>>();
+        let alternatives =
+            alternatives.map_err(|reason| PatternError { pattern: text.to_owned(), reason })?;
+        Ok(Self { text: text.to_owned(), alternatives })
+    }
+}
+
+impl Alternative {
+    fn read(text: &str) -> Result<Self, String> {
+        let error = |reason: &str| reason.to_owned();
         let trimmed = text.trim();
         let (name, shape) = match trimmed.split_once('[') {
             Some((name, rest)) => {
@@ -136,10 +194,11 @@ impl FromStr for Pattern {
         if !name.is_empty() && parts.iter().any(String::is_empty) {
             return Err(error("a part is empty: before the first dot, after the last one, or between two"));
         }
-        if parts.iter().any(|part| part.len() > 2 && part.contains("**")) {
+        let finer: Vec<String> = parts_of(name).map(str::to_owned).collect();
+        if finer.iter().any(|part| part.len() > 2 && part.contains("**")) {
             return Err(error("`**` stands for whole parts between dots, `*` for characters of one part"));
         }
-        let shape = shape.map(|inside| {
+        let shape = shape.map(|inside| -> Result<ShapePattern, String> {
             // `[]` matches a scalar.
             let mut dims: Vec<&str> = match inside.trim() {
                 "" => Vec::new(),
@@ -160,7 +219,7 @@ impl FromStr for Pattern {
         });
         Ok(Self {
             text: trimmed.to_owned(),
-            name: (!name.is_empty()).then_some(parts),
+            name: (!name.is_empty()).then_some(NamePattern { parts, finer }),
             shape: shape.transpose()?,
         })
     }
@@ -187,6 +246,17 @@ mod tests {
             ("**", "x", true),
             ("**.layer_*.w*t", "net.layer_12.weight", true),
             ("**.layer_*.w*t", "net.layer.weight", false),
+            ("**.bias", "bert/pooler/dense/bias", true),
+            ("bert.*.dense.bias", "bert/pooler/dense/bias", true),
+            ("bert/*/bias", "bert/pooler/dense/bias", true),
+            ("bert/**/bias", "bert/pooler/dense/bias", true),
+            ("*.weight", "layers/fc.weight", true),
+            ("*.bias", "bert/pooler/dense/bias", false),
+            ("a/b", "a.b", false),
+            ("a.b | c.*", "c.d", true),
+            ("a.b | c.*", "a.b", true),
+            ("a.b | c.*", "b.a", false),
+            ("a|b", "a|b", true),
         ] {
             let pattern: Pattern = pattern.parse().unwrap();
             assert_eq!(pattern.matches(name, &[1]), expected, "{pattern} on {name}");
@@ -250,6 +320,8 @@ mod tests {
             ("[3, ..]", &[3], true),
             ("[3, ..]", &[4], false),
             ("x [3]", &[3], false),
+            ("x [3] | [4]", &[4], true),
+            ("x [3] | [4]", &[3], false),
         ] {
             let pattern: Pattern = pattern.parse().unwrap();
             assert_eq!(pattern.matches("y", shape), expected, "{pattern} on {shape:?}");
@@ -269,6 +341,8 @@ mod tests {
             ("[.., 3]", "'..' is neither a size"),
             ("[*,,*]", "'' is neither a size"),
             ("[*, ]", "'' is neither a size"),
+            ("a |  | b", "it is empty"),
+            ("a | b..c", "a part is empty"),
         ] {
             let error = pattern.parse::<Pattern>().unwrap_err().to_string();
             assert!(error.contains(part), "{pattern}: {error}");

@@ -62,24 +62,36 @@ impl InitMap {
 
     /// `U(±1/√fan_in)` with the fan_in of the weight of the same layer as a bias; 0 for a norm's bias.
     fn bias_beside_weight(&self, bias: &str) -> Result<Initializer, Error> {
-        let weight = match bias.rsplit_once('.') {
-            Some((layer, _)) => format!("{layer}.weight"),
-            None => "weight".to_owned(),
+        let (layer, part) = bias.split_at(bias.rfind(['.', '/']).map_or(0, |at| at + 1));
+        // PyTorch's name of the weight, JAX's and TensorFlow's, and their names of a norm's scale.
+        let names: &[&str] = match part {
+            "output_bias" => &["output_weights"],
+            _ => &["weight", "kernel", "scale", "gamma"],
         };
-        let made = self.lock().get(&weight).map(|entry| entry.var.dims().to_vec());
-        let settings = &self.settings;
-        let known = made
-            .or_else(|| settings.file.get(&weight).map(|tensor| tensor.dims().to_vec()))
-            .or_else(|| settings.shapes.get(&weight).cloned());
+        let mut weights = names.iter().map(|name| format!("{layer}{name}"));
+        let known = weights.find_map(|weight| self.known_shape(&weight).map(|shape| (weight, shape)));
         match known {
-            Some(shape) if shape.len() < 2 => Ok(Initializer::zeros()),
-            Some(shape) => {
-                let fan_in = Fans::of(&shape)?.fan_in;
+            Some((_, shape)) if shape.len() < 2 => Ok(Initializer::zeros()),
+            Some((weight, shape)) => {
+                // PyTorch takes the fan_in of every weight as of a plain one, a transposed convolution's too.
+                let layout = match self.layout(self.rule(&weight, &Shape::from(shape.as_slice()))) {
+                    WeightLayout::InOut => WeightLayout::InOut,
+                    _ => WeightLayout::Plain,
+                };
+                let fan_in = Fans::with_layout(&shape, layout)?.fan_in;
                 // PyTorch, too, sets the bias of a layer without inputs to 0.
                 Ok(Initializer::uniform(if fan_in > 0.0 { 1.0 / fan_in.sqrt() } else { 0.0 }))
             }
-            None => Err(Error::NoSuchTensor(weight)),
+            None => Err(Error::NoSuchTensor(format!("{layer}{}", names[0]))),
         }
+    }
+
+    /// The shape of a tensor that was made, is in a file, or was declared.
+    fn known_shape(&self, name: &str) -> Option<Vec<usize>> {
+        let made = self.lock().get(name).map(|entry| entry.var.dims().to_vec());
+        let settings = &self.settings;
+        made.or_else(|| settings.files.get(name).map(|tensor| tensor.shape().to_vec()))
+            .or_else(|| settings.shapes.get(name).cloned())
     }
 
     pub(super) fn draw(

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::pattern::{Pattern, PatternError};
+use super::pattern::{Pattern, PatternError, parts_of};
 use crate::error::{Error, check};
 use crate::fans::Fans;
 use crate::initializer::Initializer;
@@ -113,8 +113,12 @@ pub struct Rule {
     /// The factor for their learning rate.
     pub learning_rate: LearningRate,
     /// The depth of the model, if the rule depends on it: a tensor whose layer number is not below the depth
-    /// is an error. The layer number is the first part of the name that is a whole number.
+    /// is an error. See [`layer_of`](Self::layer_of) for the layer number.
     pub layers: Option<usize>,
+    /// What the rule is needed for, in words, if a model that it meets no tensor of is probably none that it
+    /// is meant for. Rules with the same words are a group, of which one is needed. See
+    /// [`InitMap::unmatched_essentials`](crate::InitMap::unmatched_essentials).
+    pub essential: Option<String>,
 }
 
 impl Rule {
@@ -144,7 +148,7 @@ impl Rule {
 
     fn new(pattern: &str, action: Action) -> Result<Self, PatternError> {
         let (layout, learning_rate) = (WeightLayout::default(), LearningRate::default());
-        Ok(Self { pattern: pattern.parse()?, action, layout, learning_rate, layers: None })
+        Ok(Self { pattern: pattern.parse()?, action, layout, learning_rate, layers: None, essential: None })
     }
 
     /// The same rule for weights of another layout.
@@ -171,13 +175,37 @@ impl Rule {
         Self { layers: Some(layers), ..self }
     }
 
+    /// The same rule as one that a model of the right kind needs, see [`essential`](Self::essential).
+    pub fn with_essential(self, purpose: impl Into<String>) -> Self {
+        Self { essential: Some(purpose.into()), ..self }
+    }
+
+    /// The number of the layer that a tensor belongs to, by its name: the first part that is a whole number.
+    /// In names with slashes, as TensorFlow's and JAX's are, also the first that ends with one.
+    ///
+    /// ```
+    /// use wick_init::Rule;
+    ///
+    /// assert_eq!(Rule::layer_of("model.layers.3.mlp.up_proj.weight"), Some(3));
+    /// assert_eq!(Rule::layer_of("model/h11/mlp/c_proj/w"), Some(11));
+    /// assert_eq!(Rule::layer_of("bert/encoder/layer_2/output/dense/kernel"), Some(2));
+    /// assert_eq!(Rule::layer_of("conv2.weight"), None);
+    /// ```
+    pub fn layer_of(name: &str) -> Option<usize> {
+        let has_slashes = name.contains('/');
+        let number = |part: &str| match has_slashes {
+            true => part[part.trim_end_matches(|c: char| c.is_ascii_digit()).len()..].parse().ok(),
+            false => part.parse().ok(),
+        };
+        parts_of(name).find_map(number)
+    }
+
     /// Checks that a tensor's layer is within the depth that the rule is for.
     ///
     /// # Errors
     /// [`Error::Depth`] if the layer is beyond the depth.
     pub fn check_depth(&self, name: &str) -> Result<(), Error> {
-        let layer = name.split('.').find_map(|part| part.parse::<usize>().ok());
-        match (layer, self.layers) {
+        match (Self::layer_of(name), self.layers) {
             (Some(layer), Some(layers)) if layer >= layers => {
                 Err(Error::Depth { layer, layers, pattern: self.pattern.to_string() })
             }

@@ -15,11 +15,19 @@
 //! own way takes these tensors for embeddings: two dimensions, and `emb`, `wte`, `wpe`, `shared` or
 //! `relative_attention_bias` as the layer's name, or `embed` in its name or in that of a module around it, or
 //! a name that begins with `emb_` or ends with `_emb`. An embedding with another name needs a rule in front.
+//! The names are those of PyTorch's models, and those of the releases of BERT, GPT-2 and the Vision
+//! Transformer for TensorFlow and JAX (`bert/pooler/dense/kernel`, where the inputs come before the outputs,
+//! and `LayerNorm/gamma`).
+//!
+//! A preset that gives some layers a scale of their own knows these layers by the names of the hub, of the
+//! original releases and of common trainers. If a model has none of them,
+//! [`InitMap::unmatched_essentials`](crate::InitMap::unmatched_essentials) says so.
 
 use super::pattern::PatternError;
 use super::rules::{LearningRate, Rule};
 use crate::conventions::torch;
 use crate::initializer::Initializer;
+use crate::layout::WeightLayout;
 
 type Rules = Result<Vec<Rule>, PatternError>;
 
@@ -50,7 +58,10 @@ type OneRule = Result<Rule, PatternError>;
 /// The scales of norms are 1, and their biases 0.
 fn norms() -> [OneRule; 3] {
     [
-        Rule::draw("**.weight [*]", Initializer::ones()),
+        Rule::draw(
+            "**.weight [*] | **.*norm*.scale [*] | **.*Norm*.scale [*] | **.ln_*.scale [*] | **.ln_*.g [*]",
+            Initializer::ones(),
+        ),
         Rule::draw("**.gamma [*]", Initializer::ones()),
         Rule::draw("**.beta [*]", Initializer::zeros()),
     ]
@@ -59,21 +70,28 @@ fn norms() -> [OneRule; 3] {
 /// The running statistics of batch norms, before the first batch.
 fn statistics() -> [OneRule; 3] {
     [
-        Rule::draw("**.running_mean [*]", Initializer::zeros()),
-        Rule::draw("**.running_var [*]", Initializer::ones()),
+        Rule::draw("**.running_mean [*] | **.moving_mean [*]", Initializer::zeros()),
+        Rule::draw("**.running_var [*] | **.moving_variance [*]", Initializer::ones()),
         Rule::draw("**.num_batches_tracked", Initializer::zeros()),
     ]
 }
 
 fn norms_and_biases() -> impl Iterator<Item = OneRule> {
-    [Rule::draw("**.bias", Initializer::zeros())].into_iter().chain(norms()).chain(statistics())
+    let biases = "**.bias | **.b [*] | **.output_bias [*] | **.q_bias [*] | **.v_bias [*]";
+    [Rule::draw(biases, Initializer::zeros())].into_iter().chain(norms()).chain(statistics())
 }
 
 /// The tensors that the presets take for embeddings.
 fn embeddings(initializer: Initializer) -> impl Iterator<Item = OneRule> {
     let layers = ["emb", "*_emb", "emb_*", "wte", "wpe", "shared", "relative_attention_bias"];
-    let named = layers.map(|layer| format!("**.{layer}.weight [*, *]"));
-    let within = "**.*embed*.**.weight [*, *]".to_owned();
+    let named = layers.map(|layer| {
+        format!("**.{layer}.weight [*, *] | **.{layer}.embedding [*, *] | **.{layer}.embeddings [*, *]")
+    });
+    // The names without an end are those of TensorFlow.
+    let within =
+        "**.*embed*.**.weight [*, *] | **.*embed*.**.embedding [*, *] | **.*embed*.**.embeddings [*, *] | \
+                  **.embeddings.*_embeddings [*, *] | **.wte [*, *] | **.wpe [*, *]"
+            .to_owned();
     [within].into_iter().chain(named).map(move |pattern| Rule::draw(&pattern, initializer.clone()))
 }
 
@@ -91,19 +109,36 @@ fn embeddings(initializer: Initializer) -> impl Iterator<Item = OneRule> {
 /// - `running_mean` and `num_batches_tracked`, 0, and `running_var`, 1.
 ///
 /// Such a tensor with another name needs its own rule in front.
+///
+/// Of the releases of BERT for TensorFlow and of the Vision Transformer for JAX, `kernel` is a weight whose
+/// inputs come before its outputs, and `scale` and `gamma` are those of norms.
 pub fn torch_defaults() -> Rules {
+    let heads =
+        |part: &str| ["query", "key", "value"].map(|matrix| format!("**.{matrix}.{part}")).join(" | ");
     let recurrent = [("lstm", 4), ("gru", 3), ("rnn", 1)].into_iter().flat_map(|(layer, gates)| {
         ["weight", "bias"]
             .map(|part| Rule::draw(&format!("**.*{layer}*.**.{part}_*_l*"), torch::recurrent_default(gates)))
     });
     let matrices = [
         Rule::draw("**.*_proj_weight [*, *]", Initializer::xavier_uniform()),
+        // The attention of JAX has a dimension for its heads, [in, heads, dim]. As heads · dim = in, the fan_in
+        // of a plain weight is right.
+        Rule::draw(&heads("kernel [*, *, *]"), torch::linear_default()),
+        Rule::torch_bias(&heads("bias [*, *]")),
+        Rule::draw("**.kernel [*, *, ..]", torch::linear_default())
+            .map(|rule| rule.with_layout(WeightLayout::InOut)),
         Rule::draw("[*, *, ..]", torch::linear_default()),
     ];
     let vectors = [
+        // The bias of a head whose weight is the embedding, and those that attention has for some matrices.
+        Rule::draw(
+            "**.predictions.bias [*] | **.predictions.output_bias [*] | **.q_bias [*] | **.v_bias [*]",
+            Initializer::zeros(),
+        ),
+        Rule::torch_bias("**.output_bias [*]"),
         Rule::draw("**.*prelu*.weight [*]", Initializer::Constant(0.25)),
         Rule::draw("**.in_proj_bias [*]", Initializer::zeros()),
-        Rule::draw("**.*norm*.bias [*]", Initializer::zeros()),
+        Rule::draw("**.*norm*.bias [*] | **.*Norm*.bias [*]", Initializer::zeros()),
         Rule::torch_bias("**.bias [*]"),
     ];
     // Of an LSTM's projection [proj, hidden], 1/√hidden is given by the second dimension.
@@ -121,17 +156,23 @@ pub fn torch_defaults() -> Rules {
 /// Keras' defaults: kernels `glorot_uniform`, [embeddings](self) `U(±0.05)`, biases 0, norms 1; the recurrent
 /// kernels (`weight_hh`) of LSTM, GRU and simple recurrent layers orthogonal; the forget gate of an LSTM
 /// (with `lstm` in its name) 1, in the first of its two biases; `running_mean` of batch norms 0 and
-/// `running_var` 1.
+/// `running_var` 1. The names are PyTorch's or Keras' own (`kernel`, `recurrent_kernel`, `lstm_cell/bias`,
+/// `moving_mean`), where the inputs of a kernel come before its outputs.
 pub fn keras_defaults() -> Rules {
     let recurrent = [
-        Rule::draw("**.weight_hh_*", Initializer::orthogonal(1.0)),
-        Rule::draw("**.*lstm*.**.bias_ih_*", Initializer::forget_gate(1.0)),
+        Rule::draw("**.weight_hh_* | **.recurrent_kernel [*, *]", Initializer::orthogonal(1.0)),
+        Rule::draw(
+            "**.*lstm*.**.bias_ih_* | **.lstm_cell.bias [*] | **.lstm_cell_*.bias [*]",
+            Initializer::forget_gate(1.0),
+        ),
         Rule::draw("**.bias_ih_*", Initializer::zeros()),
         Rule::draw("**.bias_hh_*", Initializer::zeros()),
     ];
     recurrent
         .into_iter()
         .chain(embeddings(Initializer::uniform(0.05)))
+        .chain([Rule::draw("**.kernel [*, *, ..]", Initializer::xavier_uniform())
+            .map(|rule| rule.with_layout(WeightLayout::InOut))])
         .chain([Rule::draw("[*, *, ..]", Initializer::xavier_uniform())])
         .chain(norms_and_biases())
         .collect()
@@ -139,11 +180,16 @@ pub fn keras_defaults() -> Rules {
 
 /// GPT-2 (Radford et al. 2019, section 2.3): N(0, 0.02²); the projections into the residual stream
 /// (`c_proj`), two in each layer, divided by `√(2·layers)`; biases 0, norms 1. A projection of a layer beyond
-/// `layers` is an error.
+/// `layers` is an error. The names are those of the hub and of nanoGPT (`h.0.attn.c_proj.weight`), of the
+/// original release (`model/h0/attn/c_proj/w`) and of JAX (`kernel`).
 pub fn gpt2(layers: usize) -> Rules {
     let residual = 0.02 / (2.0 * layers.max(1) as f64).sqrt();
     let weights = [
-        Rule::draw("**.c_proj.weight", Initializer::normal(residual)).map(|rule| rule.with_layers(layers)),
+        Rule::draw("**.c_proj.weight | **.c_proj.w | **.c_proj.kernel", Initializer::normal(residual)).map(
+            |rule| {
+                rule.with_layers(layers).with_essential("the projections into the residual stream (c_proj)")
+            },
+        ),
         Rule::draw("[*, *, ..]", Initializer::normal(0.02)),
     ];
     weights.into_iter().chain(norms_and_biases()).collect()
@@ -152,18 +198,39 @@ pub fn gpt2(layers: usize) -> Rules {
 /// A Llama-style model, depth-scaled: truncated normals of std 0.02, cut at ±3 std; the projections into the
 /// residual stream (`self_attn.o_proj`, `mlp.down_proj`) of layer `l` (from 0) with `0.02/√(2(l + 1))` (Zhang
 /// et al. 2019, arXiv 1908.11365, in the form that Llama-style trainers use); norms 1. A projection of a
-/// layer beyond `layers` is an error.
+/// layer beyond `layers` is an error. The projections are also known by the names of Meta's release
+/// (`attention.wo`, `feed_forward.w2`), of torchtune (`attn.output_proj`, `mlp.w2`) and of LitGPT
+/// (`h.0.attn.proj`, `h.0.mlp.proj`).
 pub fn llama(layers: usize) -> Rules {
     let cut = |std: f64| Initializer::TruncatedNormal { mean: 0.0, std, low: -3.0 * std, high: 3.0 * std };
-    let projections = ["self_attn.o_proj", "mlp.down_proj"];
-    let residual = (0..layers).flat_map(|layer| {
+    // The names of each projection: the hub's, Meta's, torchtune's and LitGPT's.
+    let projections = [
+        (
+            "attention",
+            [
+                "layers.#.self_attn.o_proj",
+                "layers.#.attention.wo",
+                "layers.#.attn.output_proj",
+                "h.#.attn.proj",
+            ],
+        ),
+        (
+            "the feed-forward net",
+            ["layers.#.mlp.down_proj", "layers.#.feed_forward.w2", "layers.#.mlp.w2", "h.#.mlp.proj"],
+        ),
+    ];
+    let rule = move |layer: &str, (part, names): (&str, [&str; 4]), std: f64| {
+        let patterns = names.map(|name| format!("**.{}.weight", name.replace('#', layer)));
+        let [hub, meta, ..] = names.map(|name| name.trim_start_matches("layers.#."));
+        let purpose = format!("the projections of {part} into the residual stream ({hub} or {meta})");
+        Rule::draw(&patterns.join(" | "), cut(std)).map(|rule| rule.with_essential(purpose))
+    };
+    let residual = (0..layers).flat_map(move |layer| {
         let std = 0.02 / (2.0 * (layer as f64 + 1.0)).sqrt();
-        projections.map(|projection| Rule::draw(&format!("**.layers.{layer}.{projection}.weight"), cut(std)))
+        projections.map(|projection| rule(&layer.to_string(), projection, std))
     });
-    let beyond = projections.map(|projection| {
-        let rule = Rule::draw(&format!("**.layers.*.{projection}.weight"), cut(0.02));
-        rule.map(|rule| rule.with_layers(layers))
-    });
+    let beyond =
+        projections.map(|projection| rule("*", projection, 0.02).map(|rule| rule.with_layers(layers)));
     residual.chain(beyond).chain([Rule::draw("[*, *, ..]", cut(0.02))]).chain(norms_and_biases()).collect()
 }
 
@@ -171,15 +238,33 @@ pub fn llama(layers: usize) -> Rules {
 /// 3.3), for training without norms or warm-up: Xavier everywhere; [embeddings](self) `(9N)^{-1/4}` times
 /// N(0, 1/d); the value and output projections and the feed-forward weights (`v_proj`, `out_proj`, `fc1`,
 /// `fc2`) multiplied by `0.67 N^{-1/4}` in the encoder and by `(9N)^{-1/4}` in the decoder, for `N` layers.
-/// Such a weight of a layer beyond `layers` is an error.
+/// Such a weight of a layer beyond `layers` is an error. The names are fairseq's and the hub's, and also
+/// those of PyTorch's `Transformer` (`linear1`, `linear2`; its `in_proj_weight` holds the value projections
+/// with others, and stays Xavier) and of T5.
 pub fn t_fixup(layers: usize) -> Rules {
     let n = layers.max(1) as f64;
     let (encoder, decoder) = (0.67 * n.powf(-0.25), (9.0 * n).powf(-0.25));
+    // The names of each weight: fairseq's and the hub's, PyTorch's, and T5's.
+    let weights = [
+        ("the value projections (v_proj)", ["v_proj.weight", "v_proj_weight", "*Attention.v.weight"]),
+        (
+            "the output projections (out_proj)",
+            ["out_proj.weight", "attn.output_proj.weight", "*Attention.o.weight"],
+        ),
+        (
+            "the first feed-forward weights (fc1)",
+            ["fc1.weight", "linear1.weight", "DenseReluDense.wi.weight"],
+        ),
+        (
+            "the second feed-forward weights (fc2)",
+            ["fc2.weight", "linear2.weight", "DenseReluDense.wo.weight"],
+        ),
+    ];
     let scaled = |side: &str, gain: f64| {
-        ["v_proj", "out_proj", "fc1", "fc2"].map(|name| {
-            let pattern = format!("**.{side}.**.{name}.weight");
-            let rule = Rule::draw(&pattern, Initializer::xavier_uniform().with_gain(gain));
-            rule.map(|rule| rule.with_layers(layers))
+        weights.map(|(purpose, names)| {
+            let patterns = names.map(|name| format!("**.{side}.**.{name}"));
+            let rule = Rule::draw(&patterns.join(" | "), Initializer::xavier_uniform().with_gain(gain));
+            rule.map(|rule| rule.with_layers(layers).with_essential(purpose))
         })
     };
     // Of an embedding [vocabulary, d], 1/d is one over the second dimension, which is the plain fan_in.
@@ -189,7 +274,7 @@ pub fn t_fixup(layers: usize) -> Rules {
         .into_iter()
         .chain(scaled("encoder", encoder))
         .chain(scaled("decoder", decoder))
-        .chain(embeddings(embedding))
+        .chain(embeddings(embedding).map(|rule| rule.map(|rule| rule.with_essential("the embeddings"))))
         .chain([Rule::draw("[*, *, ..]", Initializer::xavier_uniform())])
         .chain(norms_and_biases())
         .collect()
@@ -205,11 +290,19 @@ pub fn mup(base: f64) -> Rules {
     let falling = LearningRate::InverseFanIn { base };
     let heads = ["lm_head", "head", "classifier", "score", "output", "fc_out"];
     let head = |name: &str| Rule::draw(&format!("**.{name}.weight [*, *]"), Initializer::zeros());
+    let output = "the output layer (lm_head, head, classifier, score, output or fc_out)";
+    let input =
+        |rule: OneRule| rule.map(|rule| rule.with_essential("the input layer (an embedding or patches)"));
     heads
-        .map(|name| head(name).map(|rule| rule.with_learning_rate(falling)))
+        .map(|name| head(name).map(|rule| rule.with_learning_rate(falling).with_essential(output)))
         .into_iter()
-        .chain(embeddings(Initializer::normal(1.0)))
-        .chain([Rule::draw("**.*patch*.**.weight [*, *, *, ..]", Initializer::lecun_normal())])
+        .chain([Rule::draw("**.head.kernel [*, *] | **.lm_head.kernel [*, *]", Initializer::zeros()).map(
+            |rule| rule.with_layout(WeightLayout::InOut).with_learning_rate(falling).with_essential(output),
+        )])
+        .chain(embeddings(Initializer::normal(1.0)).map(input))
+        .chain([input(Rule::draw("**.*patch*.**.weight [*, *, *, ..]", Initializer::lecun_normal()))])
+        .chain([Rule::draw("**.kernel [*, *, ..]", Initializer::lecun_normal())
+            .map(|rule| rule.with_layout(WeightLayout::InOut).with_learning_rate(falling))])
         .chain([Rule::draw("[*, *, ..]", Initializer::lecun_normal())
             .map(|rule| rule.with_learning_rate(falling))])
         .chain(norms_and_biases())
