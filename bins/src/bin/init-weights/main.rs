@@ -14,7 +14,7 @@ use clap::{Parser, ValueEnum};
 use wick_bins::args::{Float, Spec};
 use wick_bins::cli::usage;
 use wick_bins::output::Format;
-use wick_bins::{cli, memory, output};
+use wick_bins::{cli, memory, output, warning};
 use wick_init::{InitMap, Rule, presets};
 
 use report::InitWeights;
@@ -140,7 +140,7 @@ fn init_weights(args: Args) -> Result<()> {
         vb.get(wanted.shape.as_slice(), &wanted.name)?;
     }
     for pattern in map.unmatched_rules().into_iter().filter(|_| args.rules.is_some()) {
-        eprintln!("warning: no tensor met the rule '{pattern}' first");
+        warning::warn(&format!("no tensor met the rule '{pattern}' first"));
     }
     let manifest = map.manifest()?;
     if let Some(path) = &args.out {

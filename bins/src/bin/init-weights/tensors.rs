@@ -10,6 +10,7 @@ use candle_core::DType;
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 use wick_bins::cli::usage;
+use wick_bins::warning::warn;
 
 /// A requested tensor, by its full name and shape.
 #[derive(Debug, Clone)]
@@ -62,7 +63,7 @@ pub(crate) fn of_file(path: &Path) -> Result<Vec<Wanted>> {
         wanted.push(Wanted { shape: info.shape.clone(), dtype: Some(dtype), name });
     }
     if !left_out.is_empty() {
-        eprintln!("warning: left out, for weights are f64, f32, bf16 or f16: {}", left_out.join(", "));
+        warn(&format!("left out, for weights are f64, f32, bf16 or f16: {}", left_out.join(", ")));
     }
     if wanted.is_empty() {
         bail!("'{}' has no tensors that weights can be drawn for", path.display());
