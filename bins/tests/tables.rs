@@ -83,6 +83,41 @@ fn delimiters_decimal_commas_and_any_file_name() {
     }
 }
 
+/// The columns of arrays have numbers.
+#[test]
+fn columns_of_arrays_are_left_out_by_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.safetensors");
+    let values: Vec<f32> = (0..40).map(|i| i as f32 / 20.0 - 1.0).collect();
+    let x = candle_core::Tensor::from_vec(values, (10, 4), &candle_core::Device::Cpu).unwrap();
+    candle_core::safetensors::save(&std::collections::HashMap::from([("x", x)]), &path).unwrap();
+    let result = |arguments: &[&str]| {
+        let data = ["--widths", "5x2", "--data", path.to_str().unwrap()];
+        json("layer-stats", &[&data, arguments].concat())
+    };
+    assert_eq!(features(&result(&[])), (4, vec![]));
+    assert_eq!(features(&result(&["--label", "1", "--drop", "-1"])), (2, vec!["column 1", "column 4"]));
+}
+
+/// A warning that cannot be written is no failure.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_stderr_is_no_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("rules.toml"), "[[rule]]\npattern = \"x\"\ninit = \"zeros\"\n").unwrap();
+    fs::write(folder.path().join("t.csv"), "a,b\n1,2\n1,3\n").unwrap();
+    let code = |program: &str, arguments: &[&str]| {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut command = std::process::Command::new(support::path(program));
+        command.args(arguments).current_dir(folder.path()).stderr(full);
+        command.output().unwrap().status.code()
+    };
+    let arguments = ["--no-pictures", "--device", "cpu", "--widths", "5", "--data", "t.csv", "--standardize"];
+    assert_eq!(code("layer-stats", &arguments), Some(0));
+    let arguments = ["--shape", "w=3x4", "--rules", "rules.toml", "--init", "zeros"];
+    assert!(code("init-weights", &arguments).is_some_and(|code| code < 3));
+}
+
 /// A column whose numbers are equal, and one that f32 cannot hold apart.
 #[test]
 fn columns_without_information_are_named() {
@@ -98,8 +133,8 @@ fn columns_without_information_are_named() {
     assert!(result["runs"][0]["layers"][0]["forward"]["std"].as_f64().unwrap() > 0.0);
 }
 
-/// Raw columns of 1e4, with and without a mean: the advice is to standardize, and no larger weights. The twin:
-/// standardized, the same table gets no such advice.
+/// Raw columns of 1e4, with and without a mean: the advice is to standardize, and no larger weights. The
+/// twin: standardized, the same table gets no such advice.
 #[test]
 fn raw_columns_are_to_be_standardized() {
     for mean in [0.0, 1e4] {

@@ -23,8 +23,8 @@ fn copied(folder: &Path, program: &str) -> PathBuf {
     copy
 }
 
-/// Runs a program whose user may start no further process or thread; root is exempt from such limits, so that as root
-/// the program runs as another user. `None` if the machine lacks the tools for it.
+/// Runs a program whose user may start no further process or thread; root is exempt from such limits, so that
+/// as root the program runs as another user. `None` if the machine lacks the tools for it.
 fn without_threads(folder: &Path, program: &Path, arguments: &[&str]) -> Option<Output> {
     let mut words: Vec<&str> = Vec::new();
     if fs::metadata("/proc/self").unwrap().uid() == 0 {

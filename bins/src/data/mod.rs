@@ -37,8 +37,8 @@ pub struct Data {
 impl Data {
     /// Reads `digits`, a CSV from stdin (`-`), or a file: `.csv` or `.tsv`, `.npy`, `.safetensors` (with one
     /// tensor, or as `FILE.safetensors#TENSOR`), or any other as a CSV if the options have a delimiter. With
-    /// `most`, only the first rows are kept, and the rest of a CSV is not parsed. Guesses about the first line
-    /// of a CSV and about a column of labels are told on stderr.
+    /// `most`, only the first rows are kept, and the rest of a CSV is not parsed. Guesses about the first
+    /// line of a CSV and about a column of labels are told on stderr.
     ///
     /// # Errors
     /// Names the file, and the line and column where a number is missing, malformed, infinite or NaN.
@@ -61,7 +61,9 @@ impl Data {
         let read_csv =
             |text: Vec<u8>, extension: &str| csv::read(&text, most, options.delimiter_of(extension), options);
         let read = match extension.as_deref() {
-            _ if source == "-" => text(std::io::stdin().lock()).and_then(|text| read_csv(text, "csv")),
+            _ if source == "-" => {
+                text(std::io::stdin().lock(), limit()).and_then(|text| read_csv(text, "csv"))
+            }
             Some(extension @ ("csv" | "tsv" | "tab")) => {
                 open(path).and_then(|text| read_csv(text, extension))
             }
@@ -96,15 +98,18 @@ impl From<Source> for Data {
 
 /// Reads the text of a file.
 fn open(path: &Path) -> Result<Vec<u8>> {
-    text(File::open(path)?)
+    text(File::open(path)?, limit())
 }
 
-/// Reads a text to its end, which may never come: no more is read than fits the memory together with its
-/// numbers.
-fn text(reader: impl Read) -> Result<Vec<u8>> {
+/// The most bytes of a text that fit the memory together with its numbers.
+fn limit() -> u64 {
     /// The bytes of a table for each byte of its text, `1,`: the text, its copies and the numbers.
     const COPIES: u64 = 16;
-    let limit = memory::free().map_or(u64::MAX, |free| free / COPIES);
+    memory::free().map_or(u64::MAX, |free| free / COPIES)
+}
+
+/// Reads a text to its end, which may never come: no more than `limit` bytes are read.
+fn text(reader: impl Read, limit: u64) -> Result<Vec<u8>> {
     let mut text = Vec::new();
     if reader.take(limit).read_to_end(&mut text)? as u64 == limit {
         let limit = crate::output::size(limit as f64);
@@ -128,6 +133,13 @@ pub fn digits() -> Result<(Matrix, Vec<usize>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_without_end_is_refused() {
+        assert_eq!(text(&b"1,2\n"[..], 5).unwrap(), b"1,2\n");
+        let error = text(std::io::repeat(b'1'), 2048).unwrap_err().to_string();
+        assert!(error.starts_with("the text is longer than 2.0 KiB"), "{error}");
+    }
 
     #[test]
     fn the_digits_are_the_digits() {

@@ -17,8 +17,8 @@ pub struct DataOptions {
     /// The numbers of a CSV have a decimal comma: 1,5 is 1.5
     #[arg(long, requires = "data")]
     pub decimal_comma: bool,
-    /// The column with the labels, which is no feature: its name, or its number (1 is the first, -1 the last);
-    /// none if there is none [default: the first or last column if its name is label, target, class, …]
+    /// The column with the labels, which is no feature: its name, or its number (1 is the first, -1 the
+    /// last); none if there is none [default: the first or last column if its name is label, target, class, …]
     #[arg(long, value_name = "COLUMN", requires = "data")]
     pub label: Option<String>,
     /// Columns that are no features, by their names or numbers

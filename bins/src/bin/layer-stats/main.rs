@@ -33,22 +33,25 @@ struct Args {
     /// Features of the random input [default: 800]
     #[arg(long, value_name = "N", conflicts_with = "data")]
     features: Option<usize>,
-    /// Outputs of each layer; 128x30 for thirty layers of 128 [default: 750,700,650,600,550,500,450,400,350,300]
+    /// Outputs of each layer; 128x30 for thirty layers of 128 [default:
+    /// 750,700,650,600,550,500,450,400,350,300]
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', hide_default_value = true,
         default_values = ["750", "700", "650", "600", "550", "500", "450", "400", "350", "300"])]
     widths: Vec<Layers>,
     /// The activation of each layer: tanh, relu, gelu, … in any case (an unknown name lists them)
     #[arg(long, value_name = "NAME", default_value = "tanh")]
     activation: Activation,
-    /// The initializer of the weights, `name` or `name:key=value,…`, where a value can be a formula as sqrt(2);
-    /// repeat it for more runs (an unknown name lists them) [default: normal:std=0.01 and normal:std=1 and xavier_normal]
+    /// The initializer of the weights, `name` or `name:key=value,…`, where a value can be a formula as
+    /// sqrt(2); repeat it for more runs (an unknown name lists them) [default: normal:std=0.01 and
+    /// normal:std=1 and xavier_normal]
     #[arg(long, value_name = "SPEC", hide_default_value = true,
         default_values = ["normal:std=0.01", "normal:std=1", "xavier_normal"])]
     init: Vec<Spec>,
     /// The standard deviation of the normal biases; 0 for layers without biases
     #[arg(long, value_name = "SIGMA", default_value_t = 0.0)]
     bias_std: f64,
-    /// Data instead of the random input: `digits`, a .csv, .tsv, .npy or .safetensors file, or - for a CSV on stdin
+    /// Data instead of the random input: `digits`, a .csv, .tsv, .npy or .safetensors file, or - for a CSV on
+    /// stdin
     #[arg(long, value_name = "FILE")]
     data: Option<String>,
     /// Shift and scale each of the data's columns to mean 0 and standard deviation 1
@@ -101,7 +104,7 @@ fn layer_stats(args: Args) -> Result<()> {
     let source = args.data.as_deref().unwrap_or_default();
     let given = data.as_ref().map(|data| data.matrix.tensor(&place).with_context(|| format!("'{source}'")));
     let given = given.transpose()?;
-    let advice = data.as_ref().and_then(|data| advice::scale(&data.matrix));
+    let advice = data.as_ref().and_then(|data| advice::standardize_first(&data.matrix, source));
     let seeds: Vec<u64> =
         (0..u64::from(args.seeds)).map(|step| args.common.seed.wrapping_add(step)).collect();
     let bar = progress::bar(args.init.len() * seeds.len(), "layer-stats");
@@ -198,7 +201,8 @@ impl Net<'_> {
     }
 }
 
-/// The laws from which the layers' weights are drawn; `None` for weights of a structure that theory does not cover.
+/// The laws from which the layers' weights are drawn; `None` for weights of a structure that theory does not
+/// cover.
 fn laws(spec: &Spec, config: &MlpConfig, bias_std: f64) -> Result<Option<Vec<LayerLaw<Activation>>>> {
     let laws = config.layers().map(|(fan_in, fan_out)| {
         let law = spec.initializer.weight_law(&[fan_out, fan_in])?;

@@ -81,9 +81,9 @@ impl Estimate {
 }
 
 impl Ranking {
-    /// Ranks starts by their mean [`Outcome::distance`]. The seeds of all starts are the same, so that a start
-    /// has the rank of the one before it unless the 95 % interval of the difference from the first of that
-    /// rank, seed by seed, is beyond 0.
+    /// Ranks starts by their mean [`Outcome::distance`]. The seeds of all starts are the same: a start has the
+    /// rank of the one before it unless the 95 % interval of the difference from the first of that rank, seed
+    /// by seed, is beyond 0.
     pub(crate) fn new(seeds: Vec<u64>, starts: Vec<(String, Vec<Outcome>)>) -> Result<Self> {
         let mut ranked = Vec::new();
         for (init, outcomes) in starts {

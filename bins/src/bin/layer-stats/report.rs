@@ -129,9 +129,10 @@ impl Run {
             });
         let layers: Vec<Layer> = layers.collect();
         if advice.is_some() {
-            // The samples of data with large means are alike whatever the weights are.
-            let alike = faults.iter_mut().filter(|fault| fault.fault == Fault::RankCollapse);
-            alike.for_each(|fault| fault.remedy.clear());
+            // Data with large means make samples alike and units constant, whatever weights and biases are.
+            let of_data =
+                |fault: &&mut Verdict| matches!(fault.fault, Fault::RankCollapse | Fault::DeadUnits);
+            faults.iter_mut().filter(of_data).for_each(|fault| fault.remedy.clear());
         }
         let verdict = verdict(&faults, &layers, advice);
         for fault in faults.iter_mut() {

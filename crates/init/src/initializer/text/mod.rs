@@ -25,7 +25,8 @@ fn find(name: &str) -> Result<Reader, Error> {
     let row = spellings.iter().find_map(|name| rows().find(|(known, _)| known == name));
     row.map(|(_, read)| *read).ok_or_else(|| {
         let known = Initializer::names().collect::<Vec<_>>().join(", ");
-        let similar = Initializer::names().filter(|known| within_one_edit(known, name)).collect();
+        let similar =
+            Initializer::names().filter(|known| within_one_edit(known, &name.to_ascii_lowercase())).collect();
         Error::UnknownInitializer { name: name.to_owned(), similar, known }
     })
 }
