@@ -135,7 +135,7 @@ impl Run {
             faults.iter_mut().filter(of_data).for_each(|fault| fault.remedy.clear());
         }
         let verdict = verdict(&faults, &layers, advice);
-        for fault in faults.iter_mut() {
+        for fault in &mut faults {
             let parts = advice.into_iter().chain(Some(&*fault.remedy).filter(|remedy| !remedy.is_empty()));
             fault.remedy = parts.collect::<Vec<_>>().join("; then: ");
         }
