@@ -23,10 +23,10 @@ pub struct Common {
     #[arg(long, value_name = "N", default_value_t = 42)]
     pub seed: u64,
     /// The type of all tensors [default: f32; f64 in forward-backward]
-    #[arg(long, value_name = "TYPE")]
+    #[arg(long, value_name = "TYPE", ignore_case = true)]
     pub dtype: Option<Float>,
     /// The format of the result on stdout
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    #[arg(long, value_name = "FORMAT", default_value = "table", ignore_case = true)]
     pub format: Format,
     /// The folder for the pictures; the program makes it if it is missing
     #[arg(long, value_name = "DIR", default_value = "out")]
@@ -93,6 +93,33 @@ impl FromStr for Spec {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Ok(Self { text: text.to_owned(), initializer: text.parse()? })
+    }
+}
+
+/// Layers of one width: `128`, or `128x30` for thirty of them.
+///
+/// ```
+/// use wick_bins::args::Layers;
+///
+/// assert_eq!("128x30".parse(), Ok(Layers { width: 128, count: 30 }));
+/// assert_eq!("128".parse(), Ok(Layers { width: 128, count: 1 }));
+/// assert!("x30".parse::<Layers>().is_err());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layers {
+    /// The outputs of each layer.
+    pub width: usize,
+    /// How many layers.
+    pub count: usize,
+}
+
+impl FromStr for Layers {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (width, count) = text.split_once(['x', 'X', '×', '*']).unwrap_or((text, "1"));
+        let number = |text: &str| text.trim().parse().map_err(|_| "write WIDTH, or WIDTHxLAYERS as 128x30");
+        Ok(Self { width: number(width)?, count: number(count)? })
     }
 }
 

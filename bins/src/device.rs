@@ -14,7 +14,7 @@ use crate::cli::usage;
 /// use wick_bins::device::DeviceChoice;
 ///
 /// assert_eq!("cuda:1".parse(), Ok(DeviceChoice::Cuda(1)));
-/// assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(0)));
+/// assert_eq!("CUDA".parse(), Ok(DeviceChoice::Cuda(0)));
 /// assert!("tpu".parse::<DeviceChoice>().is_err());
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,7 +188,7 @@ impl FromStr for DeviceChoice {
             Some((kind, number)) => (kind, number.parse().map_err(|_| UnknownDevice)?),
             None => (text, 0),
         };
-        match kind {
+        match kind.to_ascii_lowercase().as_str() {
             "cuda" => Ok(Self::Cuda(number)),
             "metal" => Ok(Self::Metal(number)),
             _ if kind.len() < text.len() => Err(UnknownDevice),

@@ -15,3 +15,4 @@ pub mod peak;
 pub mod picture;
 pub mod progress;
 pub mod threads;
+pub mod warning;

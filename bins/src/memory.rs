@@ -16,12 +16,16 @@ use crate::output::size;
 /// A usage error with both sizes and the remedy.
 pub fn check(numbers: f64, bytes: usize, remedy: &str) -> Result<()> {
     // If the machine does not tell, nothing is refused.
-    let free = sysinfo::System::new().map_or(f64::INFINITY, |mut system| {
-        system.refresh_memory();
-        let limit = system.cgroup_limits().map_or(u64::MAX, |limits| limits.free_memory);
-        system.available_memory().min(limit) as f64
-    });
+    let free = free().map_or(f64::INFINITY, |free| free as f64);
     refuse(numbers * bytes as f64, free, "", remedy)
+}
+
+/// The bytes of memory that are free now, if the machine tells.
+pub fn free() -> Option<u64> {
+    let mut system = sysinfo::System::new().ok()?;
+    system.refresh_memory();
+    let limit = system.cgroup_limits().map_or(u64::MAX, |limits| limits.free_memory);
+    Some(system.available_memory().min(limit))
 }
 
 /// As [`check`], for the memory of a device.

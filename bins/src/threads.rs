@@ -1,6 +1,5 @@
 //! The threads of a program: as many as the system grants.
 
-use std::io::Write;
 use std::num::NonZero;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,6 +7,8 @@ use std::thread;
 
 use anyhow::{Context, Result};
 use rayon::{ThreadBuilder, ThreadPoolBuilder};
+
+use crate::warning::warn;
 
 /// Starts rayon's global pool with `RAYON_NUM_THREADS` threads, or with one for each core.
 ///
@@ -23,10 +24,9 @@ pub fn start() -> Result<()> {
     let receiver = Arc::new(Mutex::new(receiver));
     let started = (0..wanted).take_while(|_| spawn(receiver.clone())).count();
     if started < wanted {
-        let _ = writeln!(
-            std::io::stderr(),
-            "warning: the system grants {started} of {wanted} threads; a limit on processes (ulimit -u) is reached"
-        );
+        warn(&format!(
+            "the system grants {started} of {wanted} threads; a limit on processes (ulimit -u) is reached"
+        ));
     }
     let pool = ThreadPoolBuilder::new();
     let built = match started {

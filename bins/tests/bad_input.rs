@@ -148,6 +148,14 @@ fn sizes_and_numbers() {
     fails("layer-stats", &["--widths", "10,x"], 2, &["'x'", "--widths"]);
     fails("layer-stats", &["--samples", "0"], 2, &["--samples"]);
     fails("layer-stats", &["--bins", "0"], 2, &["--bins"]);
+    fails("layer-stats", &["--widths", "128x0"], 2, &["--widths"]);
+    fails("layer-stats", &["--widths", "128x"], 2, &["'128x'", "WIDTHxLAYERS as 128x30"]);
+    fails("layer-stats", &["--widths", "3x3000"], 2, &["3000 layers"]);
+    let most = u64::MAX;
+    fails("layer-stats", &["--widths", &format!("1x{most},1x{most}")], 2, &["layers; name 2000 at most"]);
+    fails("layer-stats", &["--seeds", "0"], 2, &["--seeds"]);
+    fails("layer-stats", &["--seeds", "1001"], 2, &["--seeds"]);
+    fails("layer-stats", &["--seeds", "2", "--widths", "9"], 2, &["--seeds", "two --widths"]);
     fails("forward-backward", &["--hidden", "0"], 2, &["--hidden"]);
     fails("forward-backward", &["--lambda", "nan"], 2, &["--lambda is NaN"]);
     fails("matrix-product", &["--n", "0"], 2, &["--n"]);
@@ -226,6 +234,27 @@ fn data_files() {
     bad("empty.csv", b"", &["holds no numbers"]);
     bad("header.csv", b"a,b\n", &["holds no numbers"]);
     bad("data.txt", b"1", &[".csv, .npy or .safetensors"]);
+    bad("data.csv.gz", b"\x1f\x8b", &[".csv, .npy or .safetensors"]);
+    bad("german.csv", b"a;b\n1,5;2\n", &["line 2", "use --delimiter ';'"]);
+    bad("holes.csv", b"a,b\n1,\n", &["line 2, column 2: '' is not a number; fill in", "--drop 2"]);
+    bad("utf16.csv", b"\xff\xfe1\x00,\x002\x00", &["UTF-16"]);
+    bad("labels.csv", b"a,b,kind\n1,2,red\n", &["line 2, column 3: 'red'", "--drop 3"]);
+    let option = |option: &str, value: &str, part: &str| {
+        let arguments = ["--no-pictures", "--data", "named.csv", option, value];
+        fails_in(folder.path(), "layer-stats", &arguments, 1, &["named.csv", option, part]);
+    };
+    fs::write(folder.path().join("named.csv"), "a,b\n1,2\n").unwrap();
+    option("--label", "c", "no column has this name; they are a, b");
+    option("--drop", "a,b", "no feature is left");
+    option("--drop", "3", "the numbers 1 to 2");
+    fails("layer-stats", &["--label", "a"], 2, &["--data"]);
+    fails("layer-stats", &["--drop", "a"], 2, &["--data"]);
+    fails(
+        "layer-stats",
+        &["--data", "digits", "--delimiter", "5"],
+        2,
+        &["--delimiter", "a delimiter is one character"],
+    );
     bad("foreign.npy", b"not numpy at all", &["cannot read"]);
     bad("short.npy", b"\x93NUMPY\x01\x00\x46\x00{'descr': '<f8', 'fortran_order': False, 'shape': (4000000000, 9), }     \n", &["the header says [4000000000, 9]"]);
     let header = format!("{:<69}\n", "{'descr': '<f8', 'fortran_order': False, 'shape': (2, 3), }");

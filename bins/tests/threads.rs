@@ -4,11 +4,16 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
 
 mod support;
+#[path = "programs/table.rs"]
+#[allow(dead_code)] // This file uses a part of the table.
+mod table;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+use table::{Depends, PROGRAMS};
 
 /// Copies a program to where every user can run it.
 fn copied(folder: &Path, program: &str) -> PathBuf {
@@ -18,8 +23,8 @@ fn copied(folder: &Path, program: &str) -> PathBuf {
     copy
 }
 
-/// Runs a program whose user may start no further process or thread; root is exempt from such limits, so that as root
-/// the program runs as another user. `None` if the machine lacks the tools for it.
+/// Runs a program whose user may start no further process or thread; root is exempt from such limits, so that
+/// as root the program runs as another user. `None` if the machine lacks the tools for it.
 fn without_threads(folder: &Path, program: &Path, arguments: &[&str]) -> Option<Output> {
     let mut words: Vec<&str> = Vec::new();
     if fs::metadata("/proc/self").unwrap().uid() == 0 {
@@ -34,18 +39,18 @@ fn without_threads(folder: &Path, program: &Path, arguments: &[&str]) -> Option<
     if !run(&[&words[..], &["true"]].concat()).output().is_ok_and(|output| output.status.success()) {
         return None;
     }
-    let program = [program.to_str().unwrap(), "--device", "cpu"];
-    Some(run(&[&words[..], &program, arguments].concat()).output().unwrap())
+    let device = if program.ends_with("init-weights") { &[][..] } else { &["--device", "cpu"] };
+    let program = [program.to_str().unwrap()];
+    Some(run(&[&words[..], &program, device, arguments].concat()).output().unwrap())
 }
 
+/// Every program, and its pictures, too.
 #[test]
 fn without_threads_programs_run_on_one() {
-    for (program, arguments) in [
-        ("layer-stats", &["--samples", "50", "--features", "200", "--widths", "150,100"][..]),
-        ("matrix-product", &["--factors", "5"]),
-        ("phase-diagram", &["--grid", "2x2", "--width", "20", "--depth", "6"]),
-        ("symmetry", &["--steps", "2"]),
-    ] {
+    let init_weights = ["--shape", "a.weight=30x20", "--init", "orthogonal", "--out", "w.safetensors"];
+    let programs = PROGRAMS.iter().map(|program| (program.name, program.small, program.depends));
+    for (program, arguments, depends) in programs.chain([("init-weights", &init_weights[..], Depends::Seed)])
+    {
         let folder = tempfile::tempdir().unwrap();
         let arguments = [arguments, &["--format", "json"]].concat();
         let copy = copied(folder.path(), program);
@@ -56,7 +61,14 @@ fn without_threads_programs_run_on_one() {
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success(), "{program}: {stderr}");
         assert!(stderr.starts_with("warning: the system grants 0 of 4 threads"), "{program}: {stderr}");
-        let expected = support::stdout(program, &arguments);
-        assert_eq!(String::from_utf8(output.stdout).unwrap(), expected, "{program}");
+        if program == "init-weights" {
+            assert!(folder.path().join("w.safetensors").exists());
+        } else {
+            assert!(folder.path().join(format!("out/{program}.png")).exists(), "{program}");
+        }
+        if program != "init-weights" && depends != Depends::Clock {
+            let expected = support::stdout(program, &arguments);
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), expected, "{program}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use crate::args::Target;
 use crate::limits::largest;
 
 /// A table of numbers, row by row.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Matrix {
     /// The number of rows: samples.
     pub rows: usize,
@@ -25,18 +25,53 @@ impl Matrix {
         self
     }
 
+    /// Removes columns, by their places from 0.
+    pub fn without(self, columns: &[usize]) -> Self {
+        let is_kept = |place: usize| !columns.contains(&place);
+        let kept: Vec<bool> = (0..self.columns).map(is_kept).collect();
+        let columns = kept.iter().filter(|kept| **kept).count();
+        if columns == self.columns {
+            return self;
+        }
+        let cells = self.values.into_iter().zip(kept.into_iter().cycle());
+        let values = cells.filter_map(|(x, kept)| kept.then_some(x)).collect();
+        Self { rows: self.rows, columns, values }
+    }
+
+    /// The numbers of a column, by its place from 0.
+    pub fn column(&self, column: usize) -> impl Iterator<Item = f64> + Clone {
+        self.values.iter().skip(column).step_by(self.columns.max(1)).copied()
+    }
+
     /// Shifts and scales each column to mean 0 and standard deviation 1, to the precision of its numbers. A
-    /// column of equal numbers becomes 0.
-    pub fn standardize(mut self) -> Self {
+    /// column of equal numbers becomes 0; the places of such columns are returned.
+    pub fn standardize(mut self) -> (Self, Vec<usize>) {
+        let mut constant = Vec::new();
         for column in 0..self.columns {
-            let mut cells: Vec<f64> =
-                self.values.iter().skip(column).step_by(self.columns).copied().collect();
-            standardize(&mut cells);
+            let mut cells: Vec<f64> = self.column(column).collect();
+            if !standardize(&mut cells) {
+                constant.push(column);
+            }
             for (x, cell) in self.values.iter_mut().skip(column).step_by(self.columns).zip(cells) {
                 *x = cell;
             }
         }
-        self
+        (self, constant)
+    }
+
+    /// The places of the columns whose different numbers are one and the same number of this type.
+    pub fn lost_columns(&self, dtype: DType) -> Vec<usize> {
+        let is_lost = |column: &usize| {
+            let mut cells = self.column(*column);
+            let Some(first) = cells.next() else { return false };
+            let mut differ = false;
+            let same = cells.all(|x| {
+                differ |= x != first;
+                rounded(x, dtype) == rounded(first, dtype)
+            });
+            same && differ
+        };
+        (0..self.columns).filter(is_lost).collect()
     }
 
     /// Returns the table as a tensor `[rows, columns]`.
@@ -56,11 +91,12 @@ impl Matrix {
 }
 
 /// Standardizes numbers in two passes. Each pass scales the numbers by a power of two, which is exact, so
-/// that neither sums nor squares overflow or vanish.
-fn standardize(xs: &mut [f64]) {
+/// that neither sums nor squares overflow or vanish. Equal numbers become 0, and the result is `false`.
+fn standardize(xs: &mut [f64]) -> bool {
     let (low, high) = xs.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(*x), h.max(*x)));
     if low >= high {
-        return xs.fill(0.0);
+        xs.fill(0.0);
+        return false;
     }
     scale_to_one(xs);
     // The first mean is off by rounding errors of the size of the numbers, the mean of the deviations only by
@@ -72,6 +108,7 @@ fn standardize(xs: &mut [f64]) {
     scale_to_one(xs);
     let std = (xs.iter().map(|x| x * x).sum::<f64>() / xs.len() as f64).sqrt();
     xs.iter_mut().for_each(|x| *x /= std);
+    true
 }
 
 fn mean(xs: &[f64]) -> f64 {
@@ -85,6 +122,16 @@ fn scale_to_one(xs: &mut [f64]) {
     // One factor could overflow for subnormal numbers.
     let (half, rest) = (-exponent / 2, -exponent - -exponent / 2);
     xs.iter_mut().for_each(|x| *x = *x * 2f64.powi(half) * 2f64.powi(rest));
+}
+
+/// A number as a floating point type holds it.
+fn rounded(x: f64, dtype: DType) -> f64 {
+    match dtype {
+        DType::F64 => x,
+        DType::BF16 => half::bf16::from_f64(x).to_f64(),
+        DType::F16 => half::f16::from_f64(x).to_f64(),
+        _ => f64::from(x as f32),
+    }
 }
 
 /// Returns the elements of a tensor, row by row.
@@ -110,7 +157,9 @@ mod tests {
 
     #[test]
     fn standardized_columns_have_mean_0_and_std_1() {
-        let matrix = Matrix { rows: 3, columns: 2, values: vec![1.0, 7.0, 2.0, 7.0, 3.0, 7.0] }.standardize();
+        let matrix = Matrix { rows: 3, columns: 2, values: vec![1.0, 7.0, 2.0, 7.0, 3.0, 7.0] };
+        let (matrix, constant) = matrix.standardize();
+        assert_eq!(constant, [1]);
         let side = 1.5f64.sqrt();
         let expected = [-side, 0.0, 0.0, 0.0, side, 0.0];
         assert!(matrix.values.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-15), "{matrix:?}");
@@ -132,7 +181,8 @@ mod tests {
         ];
         for (number, (column, precision)) in columns.into_iter().enumerate() {
             let values: Vec<f64> = (0..101).map(|i| column(wave(i))).collect();
-            let matrix = Matrix { rows: 101, columns: 1, values }.standardize();
+            let (matrix, constant) = Matrix { rows: 101, columns: 1, values }.standardize();
+            assert!(constant.is_empty(), "column {number}");
             let expected: Vec<f64> =
                 (0..101).map(|i| wave(i) / (102.0f64 * 100.0 / 12.0 / 2500.0).sqrt()).collect();
             for (got, expected) in matrix.values.iter().zip(&expected) {
@@ -142,7 +192,24 @@ mod tests {
             assert!(mean(&matrix.values).abs() < 1e-14 && (std - 1.0).abs() < 1e-14, "column {number}");
         }
         let mut constant = vec![0.1 + 0.2; 7];
-        standardize(&mut constant);
+        assert!(!standardize(&mut constant));
         assert_eq!(constant, [0.0; 7]);
+    }
+
+    #[test]
+    fn columns_are_removed_and_those_that_a_type_cannot_tell_apart_are_found() {
+        let values = vec![1.0, 1.7e18, 1e-200, 5.0, 2.0, 1.7e18 + 1024.0, 1e-201, 5.0];
+        let matrix = Matrix { rows: 2, columns: 4, values };
+        assert_eq!(matrix.lost_columns(DType::F32), [1, 2]);
+        assert_eq!(matrix.lost_columns(DType::F64), [0; 0]);
+        let kept = matrix.clone().without(&[1, 2]);
+        assert_eq!(kept, Matrix { rows: 2, columns: 2, values: vec![1.0, 5.0, 2.0, 5.0] });
+        assert_eq!(matrix.clone().without(&[]), matrix);
+        // f16 steps by 2 at 2049 and by 4 at 4099; bf16 has 8 bits.
+        let near = |a, b| Matrix { rows: 2, columns: 1, values: vec![a, b] };
+        assert_eq!(near(4096.0, 4097.0).lost_columns(DType::F16), [0]);
+        assert_eq!(near(4096.0, 4100.0).lost_columns(DType::F16), [0; 0]);
+        assert_eq!(near(256.0, 257.0).lost_columns(DType::BF16), [0]);
+        assert_eq!(near(256.0, 258.0).lost_columns(DType::BF16), [0; 0]);
     }
 }

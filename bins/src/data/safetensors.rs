@@ -59,8 +59,8 @@ pub(super) fn read(path: &Path, wanted: Option<&str>) -> Result<Matrix> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::csv::CsvOptions;
     use super::*;
+    use crate::data::{Data, DataOptions};
 
     #[test]
     fn the_tensor_is_named_behind_the_file() {
@@ -152,7 +152,7 @@ mod tests {
         ];
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-        let load = |source: &str| Matrix::load(source, None, CsvOptions::default());
+        let load = |source: &str| Data::load(source, None, &DataOptions::default()).map(|data| data.matrix);
         let mut tensors: Vec<(&str, &str, Vec<u8>)> =
             types.iter().map(|(dtype, _, bytes)| (*dtype, *dtype, bytes.clone())).collect();
         // Types that are not read, one of which nobody knows, stand in front.
@@ -188,7 +188,9 @@ mod tests {
         let tensors: Vec<_> =
             names.iter().enumerate().map(|(i, name)| (*name, "U8", vec![i as u8; 4])).collect();
         std::fs::write(&path, file_of(&tensors)).unwrap();
-        let load = |name: &str| Matrix::load(&format!("{path}#{name}"), None, CsvOptions::default());
+        let load = |name: &str| {
+            Data::load(&format!("{path}#{name}"), None, &DataOptions::default()).map(|data| data.matrix)
+        };
         for (index, name) in names.iter().enumerate() {
             assert_eq!(load(name).unwrap().values, [index as f64; 4], "{name:?}");
         }

@@ -30,8 +30,11 @@ pub(crate) const PROGRAMS: &[Program] = &[
         depends: Depends::Seed,
         rows: 9,
         keys: &[
-            ("", "experiment runs"),
-            ("/experiment", "activation bias_std data device dtype features samples seed standardized"),
+            ("", "experiment ranking runs"),
+            (
+                "/experiment",
+                "activation bias_std data device dtype features left_out samples seed standardized",
+            ),
             ("/runs/0", "faults init layers verdict"),
             ("/runs/0/layers/0", "backward fan_in fan_out forward name predicted"),
             ("/runs/0/layers/0/predicted", "backward_high backward_low backward_rms std std_high std_low"),

@@ -14,6 +14,7 @@ use clap::{Parser, ValueEnum};
 use wick_bins::args::{Float, Spec};
 use wick_bins::cli::usage;
 use wick_bins::output::Format;
+use wick_bins::warning::warn;
 use wick_bins::{cli, memory, output};
 use wick_init::{InitMap, Rule, TensorFile, presets};
 
@@ -150,7 +151,7 @@ fn init_weights(args: Args) -> Result<()> {
         let vb = map.var_builder(dtype(wanted), &Device::Cpu);
         vb.get(wanted.shape.as_slice(), &wanted.name)?;
     }
-    warn(&args, &map, &wanted);
+    warn_of_mismatches(&args, &map, &wanted);
     let manifest = map.manifest()?;
     if let Some(path) = &args.out {
         map.save(path)?;
@@ -159,16 +160,16 @@ fn init_weights(args: Args) -> Result<()> {
 }
 
 /// Says on stderr what the rules did not meet: all of the user's own, and what a preset needs.
-fn warn(args: &Args, map: &InitMap, wanted: &[Wanted]) {
+fn warn_of_mismatches(args: &Args, map: &InitMap, wanted: &[Wanted]) {
     for pattern in map.unmatched_rules().into_iter().filter(|_| args.rules.is_some()) {
-        eprintln!("warning: no tensor met the rule '{pattern}' first");
+        warn(&format!("no tensor met the rule '{pattern}' first"));
     }
     let Some(preset) = &args.preset else { return };
     for purpose in map.unmatched_essentials() {
-        eprintln!(
-            "warning: no tensor met the rules of --preset {preset} for {purpose}; if the model has them under other \
+        warn(&format!(
+            "no tensor met the rules of --preset {preset} for {purpose}; if the model has them under other \
              names, name those in --rules (--print-rules prints the preset's)"
-        );
+        ));
     }
     // A file is a whole model, so that its last layer tells the depth.
     let (Some(layers), Some(_), true) = (args.layers, &args.like, presets::needs_layers(preset)) else {
@@ -176,9 +177,9 @@ fn warn(args: &Args, map: &InitMap, wanted: &[Wanted]) {
     };
     let last = wanted.iter().filter_map(|wanted| Rule::layer_of(&wanted.name)).max();
     if let Some(found) = last.map(|last| last.saturating_add(1)).filter(|found| *found < layers.into()) {
-        eprintln!(
-            "warning: the file has {found} layers and --layers says {layers}: weights are scaled by the latter"
-        );
+        warn(&format!(
+            "the file has {found} layers and --layers says {layers}: weights are scaled by the latter"
+        ));
     }
 }
 

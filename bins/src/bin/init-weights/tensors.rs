@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use candle_core::DType;
 use wick_bins::cli::usage;
 use wick_bins::names::shown;
+use wick_bins::warning::warn;
 use wick_init::TensorFile;
 
 /// A requested tensor, by its full name and shape.
@@ -58,7 +59,7 @@ pub(crate) fn of_file(file: &TensorFile) -> Result<Vec<Wanted>> {
         bail!("it has no tensors that weights can be drawn for");
     }
     if !left_out.is_empty() {
-        eprintln!("warning: left out, for weights are f64, f32, bf16 or f16: {}", left_out.join(", "));
+        warn(&format!("left out, for weights are f64, f32, bf16 or f16: {}", left_out.join(", ")));
     }
     Ok(wanted)
 }

@@ -1,6 +1,8 @@
 //! Shows every layer's outputs and gradients, for several initializers.
 
+mod advice;
 mod picture;
+mod ranking;
 mod report;
 
 use std::process::ExitCode;
@@ -8,15 +10,16 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use clap::Parser;
-use wick_bins::args::{Common, Float, Spec, Target};
+use wick_bins::args::{Common, Float, Layers, Spec, Target};
 use wick_bins::cli::usage;
-use wick_bins::data::{CsvOptions, Matrix};
+use wick_bins::data::{Data, DataOptions};
 use wick_bins::{cli, memory, progress};
 use wick_init::{InitMap, Initializer, KeyedV1, Rule};
 use wick_model::{Activation, Mlp, MlpConfig};
 use wick_probe::Probe;
 use wick_theory::{BatchGeometry, LayerLaw, finite_width};
 
+use ranking::Ranking;
 use report::{Experiment, LayerStats, Run};
 
 /// Sends data through a deep net and shows every layer's outputs and gradients, for several initializers. The
@@ -30,29 +33,35 @@ struct Args {
     /// Features of the random input [default: 800]
     #[arg(long, value_name = "N", conflicts_with = "data")]
     features: Option<usize>,
-    /// Outputs of each layer [default: 750,700,650,600,550,500,450,400,350,300]
+    /// Outputs of each layer; 128x30 for thirty layers of 128 [default:
+    /// 750,700,650,600,550,500,450,400,350,300]
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', hide_default_value = true,
-        default_values_t = [750, 700, 650, 600, 550, 500, 450, 400, 350, 300])]
-    widths: Vec<usize>,
-    /// The activation of each layer: tanh, relu, gelu, … (an unknown name lists them)
+        default_values = ["750", "700", "650", "600", "550", "500", "450", "400", "350", "300"])]
+    widths: Vec<Layers>,
+    /// The activation of each layer: tanh, relu, gelu, … in any case (an unknown name lists them)
     #[arg(long, value_name = "NAME", default_value = "tanh")]
     activation: Activation,
-    /// The initializer of the weights, `name` or `name:key=value,…`; repeat it for more runs (an unknown name
-    /// lists them) [default: normal:std=0.01 and normal:std=1 and xavier_normal]
+    /// The initializer of the weights, `name` or `name:key=value,…`, where a value can be a formula as
+    /// sqrt(2); repeat it for more runs (an unknown name lists them) [default: normal:std=0.01 and
+    /// normal:std=1 and xavier_normal]
     #[arg(long, value_name = "SPEC", hide_default_value = true,
         default_values = ["normal:std=0.01", "normal:std=1", "xavier_normal"])]
     init: Vec<Spec>,
     /// The standard deviation of the normal biases; 0 for layers without biases
     #[arg(long, value_name = "SIGMA", default_value_t = 0.0)]
     bias_std: f64,
-    /// Data instead of the random input: `digits`, a .csv, .tsv, .npy or .safetensors file, or - for a CSV on stdin
+    /// Data instead of the random input: `digits`, a .csv, .tsv, .npy or .safetensors file, or - for a CSV on
+    /// stdin
     #[arg(long, value_name = "FILE")]
     data: Option<String>,
     /// Shift and scale each of the data's columns to mean 0 and standard deviation 1
     #[arg(long, requires = "data")]
     standardize: bool,
     #[command(flatten)]
-    csv: CsvOptions,
+    options: DataOptions,
+    /// Seeds from --seed on; with more than one, a ranking of the initializers over all of them
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    seeds: u16,
     /// Bins of each histogram
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=1000))]
     bins: u16,
@@ -66,7 +75,9 @@ Examples:
   layer-stats --activation relu --init xavier_normal --init kaiming_normal
   layer-stats --init normal:variance=0.01 --init uniform:bound=0.1 --format csv
   layer-stats --activation gelu --init lecun_normal:gain=1.408 --bias-std 0.416
-  layer-stats --data digits --standardize --widths 64,64,64,10 --format json";
+  layer-stats --activation relu --init kaiming_normal --init 'orthogonal:gain=sqrt(2)' --widths 128x30 --seeds 10
+  layer-stats --data digits --standardize --widths 64x3,10 --format json
+  layer-stats --data iris.csv --label species --drop id --standardize --widths 16x3";
 
 /// Theory's bands take about 10 ms a layer, and a longer table is of no use.
 const MOST_LAYERS: usize = 2000;
@@ -76,40 +87,46 @@ fn main() -> ExitCode {
 }
 
 fn layer_stats(args: Args) -> Result<()> {
-    if args.widths.contains(&0) || args.features == Some(0) || args.samples == Some(0) {
-        return Err(usage("a size is zero: --widths, --features and --samples are 1 or more"));
-    }
-    if args.widths.len() > MOST_LAYERS {
-        let layers = args.widths.len();
-        return Err(usage(format!("--widths names {layers} layers; name {MOST_LAYERS} at most")));
-    }
+    let widths = widths(&args)?;
     if !(args.bias_std >= 0.0 && args.bias_std.is_finite()) {
         return Err(usage(format!("--bias-std is {}, and must be finite and not negative", args.bias_std)));
     }
     let place = args.common.target(Float::F32)?;
-    let data = read_data(&args)?;
+    let data = read_data(&args, place.dtype)?;
     let (samples, features) = match &data {
-        Some(data) => (data.rows, data.columns),
+        Some(data) => (data.matrix.rows, data.matrix.columns),
         None => (args.samples.unwrap_or(2000), args.features.unwrap_or(800)),
     };
-    let config =
-        MlpConfig::new(features, args.widths.clone(), args.activation).with_bias(args.bias_std > 0.0);
+    let config = MlpConfig::new(features, widths, args.activation).with_bias(args.bias_std > 0.0);
     check_memory(samples, &config, &place)?;
     args.common.check_out()?;
 
-    let input = match &data {
-        Some(data) => {
-            data.tensor(&place).with_context(|| format!("'{}'", args.data.clone().unwrap_or_default()))?
-        }
-        None => normal(&args, &place, "layer-stats/input", (samples, features))?,
-    };
-    let batch = batch_of(&input)?;
-    let bar = progress::bar(args.init.len(), "layer-stats");
+    let source = args.data.as_deref().unwrap_or_default();
+    let given = data.as_ref().map(|data| data.matrix.tensor(&place).with_context(|| format!("'{source}'")));
+    let given = given.transpose()?;
+    let advice = data.as_ref().and_then(|data| advice::standardize_first(&data.matrix, source));
+    let seeds: Vec<u64> =
+        (0..u64::from(args.seeds)).map(|step| args.common.seed.wrapping_add(step)).collect();
+    let bar = progress::bar(args.init.len() * seeds.len(), "layer-stats");
     let mut runs = Vec::new();
-    for spec in &args.init {
-        bar.set_message(spec.text.clone());
-        runs.push(run(spec, &config, (&input, &batch), &args, &place).with_context(|| spec.text.clone())?);
-        bar.inc(1);
+    let mut outcomes = vec![Vec::new(); args.init.len()];
+    for &seed in &seeds {
+        let input = match &given {
+            Some(input) => input.clone(),
+            None => normal(seed, &place, "layer-stats/input", (samples, features))?,
+        };
+        let batch = batch_of(&input)?;
+        for (spec, outcomes) in args.init.iter().zip(&mut outcomes) {
+            bar.set_message(spec.text.clone());
+            let is_shown = seed == args.common.seed;
+            let net = Net { spec, config: &config, seed, with_bands: is_shown, advice: advice.as_deref() };
+            let run = net.run((&input, &batch), &args, &place).with_context(|| spec.text.clone())?;
+            outcomes.push(run.outcome());
+            if is_shown {
+                runs.push(run);
+            }
+            bar.inc(1);
+        }
     }
     bar.finish_and_clear();
 
@@ -122,42 +139,70 @@ fn layer_stats(args: Args) -> Result<()> {
         device: place.name.clone(),
         seed: args.common.seed,
         data: args.data.clone().unwrap_or_else(|| "normal".into()),
+        left_out: data.map(|data| data.left_out).unwrap_or_default(),
         standardized: args.standardize,
     };
-    let report = LayerStats { experiment, runs };
+    let starts = args.init.iter().map(|spec| spec.text.clone()).zip(outcomes).collect();
+    let ranking = if seeds.len() > 1 { Some(Ranking::new(seeds, starts)?) } else { None };
+    let report = LayerStats { experiment, runs, ranking };
     args.common.finish("layer-stats", &report, || picture::render(&report))
 }
 
-/// One way to start the weights: the forward pass, then the gradients of `J = Σ g⊙o`.
-fn run(
-    spec: &Spec,
-    config: &MlpConfig,
-    (input, batch): (&Tensor, &BatchGeometry),
-    args: &Args,
-    place: &Target,
-) -> Result<Run> {
-    let map = InitMap::new(args.common.seed)
-        .with_rules([Rule::draw("*.bias", Initializer::normal(args.bias_std))?])
-        .with_default_init(spec.initializer.clone());
-    let mlp = Mlp::new(config, map.var_builder(place.dtype, &place.device))?;
-    let laws = laws(spec, config, args.bias_std)?;
-    let probe = Probe::new().with_bins(args.bins.into()).with_output_units();
-    let probe = laws
-        .iter()
-        .flatten()
-        .enumerate()
-        .fold(probe, |probe, (index, law)| probe.with_law(format!("layer_{index}"), *law));
-    let tape = mlp.tape(input, |layer| Some(probe.observer(layer)))?;
-    let cotangent = normal(args, place, "layer-stats/cotangent", tape.output().dims2()?)?;
-    tape.backward(&(tape.output() * &cotangent)?.sum_all()?)?;
-    let bands = match &laws {
-        Some(laws) => Some(finite_width(laws, batch, &batch_of(&cotangent)?)),
-        None => None,
-    };
-    Ok(Run::new(&spec.text, config, batch, &probe, bands.as_deref()))
+/// The outputs of each layer. Their number is known before they are written out.
+fn widths(args: &Args) -> Result<Vec<usize>> {
+    let is_empty = |layers: &Layers| layers.width == 0 || layers.count == 0;
+    if args.widths.iter().any(is_empty) || args.features == Some(0) || args.samples == Some(0) {
+        return Err(usage("a size is zero: --widths, --features and --samples are 1 or more"));
+    }
+    let layers = args.widths.iter().fold(0usize, |sum, layers| sum.saturating_add(layers.count));
+    if layers > MOST_LAYERS {
+        return Err(usage(format!("--widths names {layers} layers; name {MOST_LAYERS} at most")));
+    }
+    if layers < 2 && args.seeds > 1 {
+        return Err(usage("--seeds ranks by what layers do to signals; name two --widths or more"));
+    }
+    Ok(args.widths.iter().flat_map(|layers| std::iter::repeat_n(layers.width, layers.count)).collect())
 }
 
-/// The laws from which the layers' weights are drawn; `None` for weights of a structure that theory does not cover.
+/// One way to start the weights, with one seed.
+struct Net<'a> {
+    spec: &'a Spec,
+    config: &'a MlpConfig,
+    seed: u64,
+    /// Whether theory's bands are wanted.
+    with_bands: bool,
+    /// What to do about the data before anything else.
+    advice: Option<&'a str>,
+}
+
+impl Net<'_> {
+    /// The forward pass, then the gradients of `J = Σ g⊙o`.
+    fn run(&self, (input, batch): (&Tensor, &BatchGeometry), args: &Args, place: &Target) -> Result<Run> {
+        let Self { spec, config, seed, .. } = *self;
+        let map = InitMap::new(seed)
+            .with_rules([Rule::draw("*.bias", Initializer::normal(args.bias_std))?])
+            .with_default_init(spec.initializer.clone());
+        let mlp = Mlp::new(config, map.var_builder(place.dtype, &place.device))?;
+        let laws = laws(spec, config, args.bias_std)?;
+        let probe = Probe::new().with_bins(args.bins.into()).with_output_units();
+        let probe = laws
+            .iter()
+            .flatten()
+            .enumerate()
+            .fold(probe, |probe, (index, law)| probe.with_law(format!("layer_{index}"), *law));
+        let tape = mlp.tape(input, |layer| Some(probe.observer(layer)))?;
+        let cotangent = normal(seed, place, "layer-stats/cotangent", tape.output().dims2()?)?;
+        tape.backward(&(tape.output() * &cotangent)?.sum_all()?)?;
+        let bands = match &laws {
+            Some(laws) if self.with_bands => Some(finite_width(laws, batch, &batch_of(&cotangent)?)),
+            _ => None,
+        };
+        Ok(Run::new(&spec.text, (config, batch), &probe, bands.as_deref(), self.advice))
+    }
+}
+
+/// The laws from which the layers' weights are drawn; `None` for weights of a structure that theory does not
+/// cover.
 fn laws(spec: &Spec, config: &MlpConfig, bias_std: f64) -> Result<Option<Vec<LayerLaw<Activation>>>> {
     let laws = config.layers().map(|(fan_in, fan_out)| {
         let law = spec.initializer.weight_law(&[fan_out, fan_in])?;
@@ -180,15 +225,17 @@ fn batch_of(xs: &Tensor) -> Result<BatchGeometry> {
 }
 
 /// Standard normal numbers, whose place in the program is their name.
-fn normal(args: &Args, place: &Target, name: &str, shape: (usize, usize)) -> Result<Tensor> {
-    let key = KeyedV1::new(args.common.seed).key(name);
+fn normal(seed: u64, place: &Target, name: &str, shape: (usize, usize)) -> Result<Tensor> {
+    let key = KeyedV1::new(seed).key(name);
     Ok(Initializer::normal(1.0).tensor(key, shape, place.dtype, &place.device)?)
 }
 
-fn read_data(args: &Args) -> Result<Option<Matrix>> {
+fn read_data(args: &Args, dtype: DType) -> Result<Option<Data>> {
     let Some(source) = &args.data else { return Ok(None) };
-    let data = Matrix::load(source, args.samples, args.csv)?;
-    Ok(Some(if args.standardize { data.standardize() } else { data }))
+    let data = Data::load(source, args.samples, &args.options)?;
+    let data = if args.standardize { advice::standardize(data, source) } else { data };
+    advice::warn_of_lost_columns(&data, dtype, source, args.standardize);
+    Ok(Some(data))
 }
 
 /// Refuses sizes that exceed the memory. The backward pass holds each layer's pre-activation, output, tapped

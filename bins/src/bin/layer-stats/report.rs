@@ -6,10 +6,14 @@ use wick_model::{Activation, MlpConfig};
 use wick_probe::{Fault, Histogram, Probe, Verdict, describe_trend, judge};
 use wick_theory::{BatchGeometry, LayerBands};
 
+use crate::ranking::{Outcome, Ranking};
+
 #[derive(Debug, Serialize)]
 pub(crate) struct LayerStats {
     pub(crate) experiment: Experiment,
     pub(crate) runs: Vec<Run>,
+    /// `None` for one seed.
+    pub(crate) ranking: Option<Ranking>,
 }
 
 #[derive(Debug, Serialize)]
@@ -22,6 +26,8 @@ pub(crate) struct Experiment {
     pub(crate) device: String,
     pub(crate) seed: u64,
     pub(crate) data: String,
+    /// The columns of the data that are no features.
+    pub(crate) left_out: Vec<String>,
     pub(crate) standardized: bool,
 }
 
@@ -90,12 +96,12 @@ pub(crate) struct Backward {
 impl Run {
     pub(crate) fn new(
         init: &str,
-        config: &MlpConfig,
-        input: &BatchGeometry,
+        (config, input): (&MlpConfig, &BatchGeometry),
         probe: &Probe,
         bands: Option<&[LayerBands]>,
+        advice: Option<&str>,
     ) -> Self {
-        let faults = judge(&probe.layer_reports(), input);
+        let mut faults = judge(&probe.layer_reports(), input);
         let predicted = |index: usize| bands?.get(index).copied().map(Predicted::from);
         let layers =
             config.layers().zip(probe.records()).enumerate().map(|(index, ((fan_in, fan_out), record))| {
@@ -122,8 +128,31 @@ impl Run {
                 }
             });
         let layers: Vec<Layer> = layers.collect();
-        let verdict = verdict(&faults, &layers);
+        if advice.is_some() {
+            // Data with large means make samples alike and units constant, whatever weights and biases are.
+            let of_data =
+                |fault: &&mut Verdict| matches!(fault.fault, Fault::RankCollapse | Fault::DeadUnits);
+            faults.iter_mut().filter(of_data).for_each(|fault| fault.remedy.clear());
+        }
+        let verdict = verdict(&faults, &layers, advice);
+        for fault in &mut faults {
+            let parts = advice.into_iter().chain(Some(&*fault.remedy).filter(|remedy| !remedy.is_empty()));
+            fault.remedy = parts.collect::<Vec<_>>().join("; then: ");
+        }
         Self { init: init.to_owned(), verdict, faults, layers }
+    }
+
+    /// What the ranking needs.
+    pub(crate) fn outcome(&self) -> Outcome {
+        let ratio = |of: fn(&Layer) -> f64| match (self.layers.first(), self.layers.last()) {
+            (Some(first), Some(last)) => of(last) / of(first),
+            _ => f64::NAN,
+        };
+        Outcome {
+            std_ratio: ratio(|layer| layer.forward.std),
+            gradient_ratio: 1.0 / ratio(|layer| layer.backward.rms),
+            is_faulty: !self.faults.is_empty(),
+        }
     }
 
     /// What became of the signal between the first layer and the last.
@@ -144,7 +173,7 @@ impl Run {
 }
 
 /// What is wrong, or how the signals go; and whether that is what theory says.
-fn verdict(faults: &[Verdict], layers: &[Layer]) -> String {
+fn verdict(faults: &[Verdict], layers: &[Layer], advice: Option<&str>) -> String {
     let stds: Vec<f64> = layers.iter().map(|layer| layer.forward.std).collect();
     let said = match faults {
         [] => describe_trend(&stds),
@@ -152,7 +181,8 @@ fn verdict(faults: &[Verdict], layers: &[Layer]) -> String {
             let mut said = faults.iter().map(|fault| fault.text.as_str()).collect::<Vec<_>>().join("; ");
             let remedies =
                 faults.iter().map(|fault| fault.remedy.as_str()).filter(|remedy| !remedy.is_empty());
-            for remedy in remedies.collect::<std::collections::BTreeSet<_>>() {
+            let remedies = remedies.collect::<std::collections::BTreeSet<_>>();
+            for remedy in advice.into_iter().chain(remedies) {
                 said += &format!(". {remedy}");
             }
             said
@@ -234,18 +264,38 @@ impl Report for LayerStats {
             table.note = format!("{}\nverdict: {}", run.note(), run.verdict);
             table
         });
-        let Experiment { samples, features, activation, bias_std, dtype, device, seed, data, standardized } =
-            &self.experiment;
+        let Experiment {
+            samples,
+            features,
+            activation,
+            bias_std,
+            dtype,
+            device,
+            seed,
+            data,
+            left_out,
+            standardized,
+        } = &self.experiment;
         let standardized = if *standardized { ", standardized" } else { "" };
         let bias = if *bias_std > 0.0 { format!(", biases of σ = {bias_std}") } else { String::new() };
+        let without = match left_out.len() {
+            0 => String::new(),
+            1..=5 => format!(" without {}", left_out.join(", ")),
+            count => format!(" without {count} columns"),
+        };
         let title = format!(
-            "{samples}×{features} {data}{standardized} input, {activation}{bias}, {dtype} on {device}, seed {seed}"
+            "{samples}×{features} {data}{without}{standardized} input, {activation}{bias}, {dtype} on {device}, seed {seed}"
         );
-        std::iter::once(Table { title, ..Table::default() }).chain(tables).collect()
+        let ranking = self.ranking.iter().map(Ranking::table);
+        std::iter::once(Table { title, ..Table::default() }).chain(tables).chain(ranking).collect()
     }
 
+    /// The layers; of several seeds, the ranking.
     fn csv(&self) -> Table {
-        csv_of(&columns(), self.runs.iter().flat_map(Run::rows))
+        match &self.ranking {
+            Some(ranking) => ranking.csv(),
+            None => csv_of(&columns(), self.runs.iter().flat_map(Run::rows)),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use wick_theory::Activation;
 
 use super::Initializer;
+use super::arithmetic;
 use super::distribution::Distribution;
 use crate::conventions::torch::gain::calculate_gain;
 use crate::error::{Error, check};
@@ -37,7 +38,7 @@ impl<'a> Parameters<'a> {
             let (key, value) = pair
                 .split_once('=')
                 .ok_or_else(|| parameters.error(&format!("'{pair}' is not of the form key=value")))?;
-            if parameters.pairs.iter().any(|(known, _)| *known == key) {
+            if parameters.pairs.iter().any(|(known, _)| known.eq_ignore_ascii_case(key)) {
                 return Err(parameters.error(&format!("{key}= is given twice")));
             }
             parameters.pairs.push((key, value));
@@ -55,14 +56,14 @@ impl<'a> Parameters<'a> {
     }
 
     pub(crate) fn take(&mut self, key: &str) -> Option<&'a str> {
-        let place = self.pairs.iter().position(|(known, _)| *known == key)?;
+        let place = self.pairs.iter().position(|(known, _)| known.eq_ignore_ascii_case(key))?;
         Some(self.pairs.remove(place).1)
     }
 
     pub(crate) fn number(&mut self, key: &str) -> Result<Option<f64>, Error> {
         let Some(text) = self.take(key) else { return Ok(None) };
-        match text.parse::<f64>() {
-            Ok(number) if number.is_finite() => Ok(Some(number)),
+        match arithmetic::number(text) {
+            Some(number) if number.is_finite() => Ok(Some(number)),
             _ => Err(self.error(&format!("{key}={text} is not a finite number"))),
         }
     }
@@ -84,7 +85,7 @@ impl<'a> Parameters<'a> {
     /// `key=` as one of some words.
     pub(crate) fn one_of<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Result<Option<T>, Error> {
         let Some(text) = self.take(key) else { return Ok(None) };
-        match words.iter().find(|(word, _)| *word == text) {
+        match words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)) {
             Some((_, value)) => Ok(Some(*value)),
             None => {
                 let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
@@ -123,9 +124,13 @@ impl<'a> Parameters<'a> {
     /// PyTorch's Kaiming: the gain is that of PyTorch's table; by default, that of a leaky ReLU of slope `a`.
     pub(crate) fn torch_kaiming(&mut self, initializer: Initializer) -> Result<Initializer, Error> {
         let slope = self.number("a")?;
-        let activation = match (self.take("nonlinearity"), slope) {
+        let name = self.take("nonlinearity");
+        // A leaky ReLU without a slope of its own; `leaky_relu:0.2` has one.
+        let is_leaky =
+            |name: &str| !name.contains(':') && matches!(name.parse(), Ok(Activation::LeakyRelu { .. }));
+        let activation = match (name.filter(|name| !is_leaky(name)), slope) {
             // PyTorch passes `a` on to its table, so the default slope is 0 and not the table's own .01.
-            (None | Some("leaky_relu"), slope) => Activation::LeakyRelu { slope: slope.unwrap_or(0.0) },
+            (None, slope) => Activation::LeakyRelu { slope: slope.unwrap_or(0.0) },
             (Some(name), None) => self.torch_nonlinearity("nonlinearity", name)?,
             (Some(_), Some(_)) => return Err(self.error("a= is the slope of nonlinearity=leaky_relu")),
         };
@@ -149,7 +154,11 @@ impl<'a> Parameters<'a> {
             "conv_transpose2d",
             "conv_transpose3d",
         ];
-        if LINEAR.contains(&name) { Ok(Activation::Identity) } else { self.activation(key, name) }
+        if LINEAR.iter().any(|linear| linear.eq_ignore_ascii_case(name)) {
+            Ok(Activation::Identity)
+        } else {
+            self.activation(key, name)
+        }
     }
 
     fn activation(&self, key: &str, name: &str) -> Result<Activation, Error> {
@@ -158,7 +167,7 @@ impl<'a> Parameters<'a> {
 
     pub(crate) fn mode(&mut self) -> Result<Option<FanMode>, Error> {
         let Some(text) = self.take("mode") else { return Ok(None) };
-        let known = FanMode::ALL.into_iter().find(|mode| mode.name() == text);
+        let known = FanMode::ALL.into_iter().find(|mode| mode.name().eq_ignore_ascii_case(text));
         known
             .map(Some)
             .ok_or_else(|| self.error(&format!("mode= is {}", FanMode::ALL.map(FanMode::name).join(", "))))
@@ -180,12 +189,14 @@ impl<'a> Parameters<'a> {
     /// table.
     pub(crate) fn gain(&mut self) -> Result<Option<f64>, Error> {
         let Some(text) = self.take("gain") else { return Ok(None) };
-        if let Some(name) = text.strip_prefix("torch.") {
+        if let Some((_, name)) =
+            text.split_once('.').filter(|(library, _)| library.eq_ignore_ascii_case("torch"))
+        {
             return self.torch_gain(self.torch_nonlinearity("gain", name)?).map(Some);
         }
-        match text.parse::<f64>() {
-            Ok(gain) => check("gain", gain, true, "finite").map(Some),
-            Err(_) => match text.parse::<Activation>() {
+        match arithmetic::number(text) {
+            Some(gain) => check("gain", gain, true, "finite").map(Some),
+            None => match text.parse::<Activation>() {
                 Ok(activation) => Ok(Some(activation.gain())),
                 Err(error) => Err(self.error(&format!("gain= is a number or an activation: {error}"))),
             },

@@ -147,7 +147,10 @@ impl FromStr for Loss {
     type Err = UnknownLoss;
 
     fn from_str(text: &str) -> std::result::Result<Self, UnknownLoss> {
-        Self::ALL.into_iter().find(|loss| loss.name() == text).ok_or_else(|| UnknownLoss(text.to_owned()))
+        Self::ALL
+            .into_iter()
+            .find(|loss| loss.name().eq_ignore_ascii_case(text))
+            .ok_or_else(|| UnknownLoss(text.to_owned()))
     }
 }
 

@@ -54,7 +54,7 @@ pub fn judge(layers: &[LayerReport], input: &BatchGeometry) -> Vec<Verdict> {
         found.extend(dying_or_growing(layers));
     }
     found.extend(saturated);
-    let collapsed = rank_collapse(layers);
+    let collapsed = rank_collapse(layers, input);
     found.extend(dead_units(layers, input, collapsed.as_ref()));
     found.extend(symmetric_units(layers));
     found.extend(collapsed);

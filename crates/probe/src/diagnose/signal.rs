@@ -1,5 +1,7 @@
 //! Faults of the forward signal: NaN, dying out, blowing up, saturation, samples that become alike.
 
+use wick_theory::BatchGeometry;
+
 use crate::diagnose::fault::{
     Fault, MAX_COSINE, MAX_SATURATED, MAX_TOTAL_CHANGE, MIN_SLOPE_FRACTION, Verdict,
 };
@@ -98,12 +100,18 @@ pub(crate) fn saturated(layers: &[LayerReport], explodes: bool) -> Option<Verdic
 }
 
 /// The first layer whose samples are all alike.
-pub(crate) fn rank_collapse(layers: &[LayerReport]) -> Option<Verdict> {
+pub(crate) fn rank_collapse(layers: &[LayerReport], input: &BatchGeometry) -> Option<Verdict> {
     let (layer, cosine) = layers.iter().filter(|layer| !layer.is_constant()).find_map(|layer| {
         let batch = layer.batch.as_ref().filter(|batch| batch.samples > 1)?;
         (batch.cosine > MAX_COSINE).then_some((layer, batch.cosine))
     })?;
     let text = format!("{}: all samples look alike, their cosine is {cosine:.5}", layer.name);
-    let remedy = "weights of a larger σ or smaller biases keep them apart".into();
+    let remedy = if input.cosine > MAX_COSINE {
+        // No weights can tell the samples apart.
+        "the samples of the input are alike already: shift and scale its columns to mean 0 and standard deviation 1"
+    } else {
+        "weights of a larger σ or smaller biases keep them apart"
+    };
+    let remedy = remedy.into();
     Some(Verdict { fault: Fault::RankCollapse, layer: layer.name.clone(), figure: cosine, text, remedy })
 }

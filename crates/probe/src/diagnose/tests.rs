@@ -308,3 +308,21 @@ fn remedies_are_critical_weights() {
         );
     }
 }
+
+/// Samples that are alike in the input stay alike whatever the weights are.
+#[test]
+fn alike_samples_of_the_input_are_the_inputs() {
+    let alike = |cosine: f64| BatchGeometry {
+        cosine,
+        cosine_square: cosine * cosine,
+        ..BatchGeometry::normal(100, 200, 1.0)
+    };
+    let mut layers = healthy(3);
+    layers[0].batch = Some(alike(0.9999));
+    let remedy = |input: &BatchGeometry| {
+        let verdicts = judge(&layers, input);
+        verdicts.into_iter().find(|verdict| verdict.fault == Fault::RankCollapse).unwrap().remedy
+    };
+    assert!(remedy(&alike(0.99995)).starts_with("the samples of the input are alike already"));
+    assert!(remedy(&alike(0.5)).starts_with("weights of a larger σ"));
+}

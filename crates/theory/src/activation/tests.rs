@@ -115,7 +115,17 @@ fn names_round_trip() {
     for activation in Activation::ALL {
         assert_eq!(activation.to_string().parse(), Ok(activation));
     }
-    for wrong in ["", "Tanh", "tanh:1", "leaky_relu:", "leaky_relu:x", "leaky_relu:nan", "elu:inf"] {
+    for (text, name) in [
+        ("Tanh", "tanh"),
+        ("ReLU", "relu"),
+        ("LeakyReLU:0.3", "leaky_relu:0.3"),
+        ("Leaky-ReLU", "leaky_relu"),
+        ("SiLU", "silu"),
+    ] {
+        assert_eq!(text.parse::<Activation>(), name.parse(), "{text}");
+        assert!(name.parse::<Activation>().is_ok(), "{name}");
+    }
+    for wrong in ["", "_", "tan h", "tanh:1", "leaky_relu:", "leaky_relu:x", "leaky_relu:nan", "elu:inf"] {
         assert!(wrong.parse::<Activation>().is_err(), "{wrong}");
         let said = |text: &str| text.parse::<Activation>().unwrap_err().to_string();
         let slope =

@@ -48,9 +48,12 @@ fn reason(text: &str) -> String {
     }
 }
 
-/// The activation of this name, with its parameter at the default.
+/// The activation of this name, with its parameter at the default. The name can be in any case, with or
+/// without underscores or hyphens: `leaky_relu`, `LeakyReLU`.
 fn by_name(name: &str) -> Option<Activation> {
-    Activation::ALL.into_iter().find(|activation| activation.name() == name)
+    let letters = |name: &str| name.replace(['_', '-'], "").to_ascii_lowercase();
+    let name = letters(name);
+    Activation::ALL.into_iter().find(|activation| letters(activation.name()) == name)
 }
 
 impl FromStr for Activation {

@@ -21,12 +21,26 @@ fn rows() -> impl Iterator<Item = &'static Row> {
 }
 
 fn find(name: &str) -> Result<Reader, Error> {
-    let row = rows().find(|(known, _)| *known == name);
+    let spellings = [name.to_owned(), name.to_ascii_lowercase().replace('-', "_"), snake_case(name)];
+    let row = spellings.iter().find_map(|name| rows().find(|(known, _)| known == name));
     row.map(|(_, read)| *read).ok_or_else(|| {
         let known = Initializer::names().collect::<Vec<_>>().join(", ");
-        let similar = Initializer::names().filter(|known| within_one_edit(known, name)).collect();
+        let similar =
+            Initializer::names().filter(|known| within_one_edit(known, &name.to_ascii_lowercase())).collect();
         Error::UnknownInitializer { name: name.to_owned(), similar, known }
     })
+}
+
+/// The name of a class, `keras.HeNormal`, as that of a function, `keras.he_normal`.
+fn snake_case(name: &str) -> String {
+    let mut snake = String::new();
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && snake.ends_with(|before: char| before.is_ascii_alphanumeric()) {
+            snake.push('_');
+        }
+        snake.push(c.to_ascii_lowercase());
+    }
+    snake
 }
 
 /// Whether two names differ in at most one byte that is inserted, removed or replaced.
@@ -79,8 +93,10 @@ impl Initializer {
 /// | `timm.variance_scaling` | `scale` (1), `mode` (`fan_in`), `distribution` (`normal`) |
 /// | `timm.lecun_normal` | `gain`, `mode` |
 ///
-/// `gain` is a number, the name of an activation, whose gain is computed, or `torch.` and the name of an
-/// activation of PyTorch's table of gains. The [catalogue](crate::catalogue) has a section on each
+/// A number can be a formula of numbers, `pi`, `+ - * / ^`, `sqrt` and parentheses: `gain=sqrt(2)`,
+/// `std=1/sqrt(512)`. `gain` is a number, the name of an activation, whose gain is computed, or `torch.` and
+/// the name of an activation of PyTorch's table of gains. Names are read in any case, with `-` for `_` too,
+/// and as the names of classes (`HeNormal`). The [catalogue](crate::catalogue) has a section on each
 /// initializer.
 ///
 /// ```

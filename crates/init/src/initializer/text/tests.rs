@@ -139,6 +139,24 @@ fn aliases_mean_the_same() {
         ("timm.trunc_normal_tf:std=0.5", "truncated_normal:std=0.5"),
         ("timm.trunc_normal:std=0.02", "torch.trunc_normal:std=0.02"),
         ("timm.lecun_normal", "keras.lecun_normal"),
+        // Names in any case, and those of classes.
+        ("Xavier_Normal", "xavier_normal"),
+        ("KAIMING_UNIFORM:Mode=FAN_OUT", "kaiming_uniform:mode=fan_out"),
+        ("xavier-normal:gain=ReLU", "xavier_normal:gain=relu"),
+        ("Keras.GlorotUniform", "keras.glorot_uniform"),
+        ("HeNormal", "he_normal"),
+        ("keras.VarianceScaling:distribution=Uniform", "keras.variance_scaling:distribution=uniform"),
+        ("torch.Kaiming_Normal:nonlinearity=LeakyReLU", "torch.kaiming_normal"),
+        ("torch.kaiming_normal:nonlinearity=Conv2d", "lecun_normal"),
+        ("xavier_normal:gain=Torch.Tanh", "xavier_normal:gain=torch.tanh"),
+        ("Orthogonal:gain=torch.ReLU", "orthogonal:gain=torch.relu"),
+        ("ICNR:factor=2,base=He_Normal", "icnr:factor=2,base=he_normal"),
+        // Formulas.
+        ("orthogonal:gain=sqrt(2)", "orthogonal:gain=1.4142135623730951"),
+        ("xavier_normal:gain=5/3", "xavier_normal:gain=1.6666666666666667"),
+        ("normal:std=1/sqrt(512)", "normal:std=0.044194173824159216"),
+        ("uniform:bound=sqrt(6/(784+100))", "uniform:bound=0.08238525545716346"),
+        ("constant:value=-(1-0.75)", "constant:value=-0.25"),
     ] {
         let read = |spec: &str| spec.parse::<Initializer>().unwrap();
         assert_eq!(read(one), read(other), "{one} and {other}");
@@ -157,6 +175,12 @@ fn an_error_says_why_a_spec_cannot_be_read() {
         ("normal:std", "'std' is not of the form key=value"),
         ("normal:std=wide", "std=wide is not a finite number"),
         ("normal:std=inf", "std=inf is not a finite number"),
+        ("normal:std=1/0", "std=1/0 is not a finite number"),
+        ("normal:std=sqrt(-1)", "std=sqrt(-1) is not a finite number"),
+        ("normal:std=2/", "std=2/ is not a finite number"),
+        ("xavier_normal:gain=1/0", "gain = inf is out of range"),
+        ("Zero", "did you mean zeros or zer_o?"),
+        ("normal:std=1,STD=2", "STD= is given twice"),
         ("normal:std=-1", "std = -1 is out of range"),
         ("normal:variance=-1", "variance = -1 is out of range"),
         ("uniform:low=0", "it takes bound=, or low= and high="),

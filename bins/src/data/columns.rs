@@ -1,0 +1,182 @@
+//! Which columns of a table are features.
+
+use anyhow::{Result, bail};
+
+use super::options::DataOptions;
+
+/// The names by which tables call the column of their labels.
+const LABELS: [&str; 9] =
+    ["label", "labels", "target", "targets", "class", "classes", "digit", "species", "y"];
+
+/// Whether a name is one that tables give to the column of their labels.
+pub(super) fn is_label(name: &str) -> bool {
+    LABELS.iter().any(|label| label.eq_ignore_ascii_case(name))
+}
+
+/// The columns that are no features.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct LeftOut {
+    /// Their places from 0, rising.
+    pub(super) columns: Vec<usize>,
+    /// Whether the column of the labels was left out for its name.
+    pub(super) guessed: Option<usize>,
+}
+
+impl LeftOut {
+    /// Finds the columns that `--label` and `--drop` name, and the column of the labels by its name if the
+    /// user gave no `--label`. `names` is empty for a table without a header.
+    ///
+    /// # Errors
+    /// Names the column that the table does not have, or says that none is left.
+    pub(super) fn of(options: &DataOptions, names: &[String], columns: usize) -> Result<Self> {
+        let mut left_out = Self::default();
+        match &options.label {
+            Some(none) if none.eq_ignore_ascii_case("none") => {}
+            Some(label) => left_out.columns.push(find("--label", label, names, columns)?),
+            None => {
+                left_out.guessed = guess(names);
+                left_out.columns.extend(left_out.guessed);
+            }
+        }
+        for column in &options.drop {
+            left_out.columns.push(find("--drop", column, names, columns)?);
+        }
+        left_out.columns.sort_unstable();
+        left_out.columns.dedup();
+        if left_out.columns.len() == columns && columns > 0 {
+            bail!("no feature is left: --label and --drop name all {columns} columns");
+        }
+        Ok(left_out)
+    }
+
+    /// How messages call the columns: by name, or by number.
+    pub(super) fn names(&self, names: &[String]) -> Vec<String> {
+        self.columns.iter().map(|&column| name_of(column, names)).collect()
+    }
+}
+
+/// How messages call a column: by its name if it has one, else by its number.
+pub(super) fn name_of(column: usize, names: &[String]) -> String {
+    match names.get(column) {
+        Some(name) if !name.is_empty() => name.clone(),
+        _ => format!("column {}", column + 1),
+    }
+}
+
+/// The place of the first or last column if its name is that of labels. A last `y` beside an `x` is a
+/// coordinate.
+fn guess(names: &[String]) -> Option<usize> {
+    let last = names.len().checked_sub(1).filter(|last| *last > 0)?;
+    let is = |column: usize, name: &str| names[column].eq_ignore_ascii_case(name);
+    let has_x = (0..=last).any(|column| is(column, "x"));
+    [last, 0].into_iter().find(|&column| {
+        let is_y = is(column, "y");
+        is_label(&names[column]) && !(is_y && (has_x || column == 0))
+    })
+}
+
+/// The place of the column of this name, or of this number: from 1, or from -1 backwards.
+fn find(option: &str, text: &str, names: &[String], columns: usize) -> Result<usize> {
+    let matches = |same: fn(&str, &str) -> bool| -> Vec<usize> {
+        (0..names.len()).filter(|&column| same(&names[column], text)).collect()
+    };
+    let mut named = matches(|a, b| a == b);
+    if named.is_empty() {
+        named = matches(str::eq_ignore_ascii_case);
+    }
+    match (&named[..], text.parse::<i64>()) {
+        ([column], _) => Ok(*column),
+        ([first, second, ..], _) => bail!(
+            "{option} {text}: columns {} and {} have this name; use the number of one",
+            first + 1,
+            second + 1
+        ),
+        (_, Ok(number)) => {
+            let place = if number < 0 { columns as i64 + number } else { number - 1 };
+            match usize::try_from(place) {
+                Ok(place) if place < columns => Ok(place),
+                _ => {
+                    bail!("{option} {text}: the columns have the numbers 1 to {columns}, or -1 to -{columns}")
+                }
+            }
+        }
+        _ if names.is_empty() => {
+            bail!(
+                "{option} {text}: the columns have no names here; use the number of one, from 1 to {columns}"
+            )
+        }
+        _ => {
+            const MOST: usize = 12;
+            let some: Vec<&str> = names.iter().take(MOST).map(String::as_str).collect();
+            let more = if names.len() > MOST { ", …" } else { "" };
+            bail!("{option} {text}: no column has this name; they are {}{more}", some.join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(text: &str) -> Vec<String> {
+        text.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn columns_are_named_or_numbered() {
+        let header = names("a,B,64,b");
+        for (text, column) in
+            [("a", 0), ("A", 0), ("B", 1), ("b", 3), ("64", 2), ("1", 0), ("4", 3), ("-1", 3)]
+        {
+            assert_eq!(find("--drop", text, &header, 4).unwrap(), column, "{text}");
+        }
+        for (text, header, part) in [
+            ("5", "a,b,c,d", "the numbers 1 to 4, or -1 to -4"),
+            ("0", "a,b,c,d", "the numbers 1 to 4"),
+            ("-5", "a,b,c,d", "the numbers 1 to 4"),
+            ("e", "a,b,c,d", "no column has this name; they are a, b, c, d"),
+            ("e", "", "the columns have no names here"),
+            ("a", "a,b,a,d", "columns 1 and 3 have this name"),
+            ("A", "a,b,a,d", "columns 1 and 3 have this name"),
+        ] {
+            let error = find("--drop", text, &names(header), 4).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("--drop {text}: ")) && error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn labels_are_guessed_by_name_at_the_ends() {
+        for (header, guessed) in [
+            ("a,b,label", Some(2)),
+            ("Label,pixel0,pixel1", Some(0)),
+            ("a,b,TARGET", Some(2)),
+            ("a,class,b", None),
+            ("a,b,y", Some(2)),
+            ("x,y", None),
+            ("y,a,b", None),
+            ("label", None),
+            ("", None),
+        ] {
+            assert_eq!(guess(&names(header)), guessed, "{header}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_is_in_order_and_leaves_something() {
+        let options = |label: Option<&str>, drop: &str| DataOptions {
+            label: label.map(str::to_owned),
+            drop: names(drop),
+            ..DataOptions::default()
+        };
+        let header = names("a,b,c,label");
+        let left_out = |label, drop| LeftOut::of(&options(label, drop), &header, 4).unwrap();
+        assert_eq!(left_out(None, "").columns, [3]);
+        assert_eq!(left_out(None, "").guessed, Some(3));
+        assert_eq!(left_out(Some("none"), ""), LeftOut::default());
+        assert_eq!(left_out(Some("b"), "-1,1").columns, [0, 1, 3]);
+        assert_eq!(left_out(Some("b"), "-1,1").names(&header), ["a", "b", "label"]);
+        assert_eq!(left_out(Some("b"), "b").columns, [1]);
+        let error = LeftOut::of(&options(Some("a"), "2,3,4"), &header, 4).unwrap_err().to_string();
+        assert!(error.contains("no feature is left"), "{error}");
+    }
+}

@@ -1,0 +1,99 @@
+//! The cells of a CSV.
+
+/// Returns the number of a cell. `true` and `false` are 1 and 0.
+pub(super) fn number(cell: &str, decimal_comma: bool) -> Option<f64> {
+    if decimal_comma && cell.contains([',', '.']) {
+        // A point would separate thousands.
+        return if cell.contains('.') { None } else { cell.replacen(',', ".", 1).parse().ok() };
+    }
+    cell.parse().ok().or_else(|| {
+        let is = |word: &str| cell.eq_ignore_ascii_case(word);
+        if is("true") { Some(1.0) } else { is("false").then_some(0.0) }
+    })
+}
+
+/// Whether a cell stands for a missing value.
+pub(super) fn is_missing(cell: &str) -> bool {
+    const MISSING: [&str; 9] = ["", "na", "n/a", "#n/a", "null", "none", "nil", "-", "?"];
+    MISSING.contains(&cell.to_ascii_lowercase().as_str())
+}
+
+/// What to do about a cell of this column that is no number, if the cell tells.
+pub(super) fn hint(cell: &str, column: usize, delimiter: u8, decimal_comma: bool) -> String {
+    let is_number_with_comma = !decimal_comma && number(cell, true).is_some();
+    match cell {
+        _ if is_missing(cell) => {
+            format!("; fill in what is missing, or leave the column out with --drop {column}")
+        }
+        _ if !delimiter_hint(cell, delimiter).is_empty() => delimiter_hint(cell, delimiter).into(),
+        _ if is_number_with_comma => {
+            "; numbers have a decimal point and no commas: if this is a decimal comma, use --decimal-comma"
+                .into()
+        }
+        _ if decimal_comma && cell.contains('.') => "; with --decimal-comma a number has no point".into(),
+        _ if cell.contains(',') => "; numbers have a decimal point and no commas".into(),
+        _ if delimiter != b' '
+            && cell
+                .split_ascii_whitespace()
+                .filter(|part| number(part, false).is_some())
+                .nth(1)
+                .is_some() =>
+        {
+            "; if blanks separate the columns, use --delimiter space".into()
+        }
+        _ if cell.contains(char::is_alphabetic) => {
+            format!("; if the column is no feature, leave it out with --drop {column}")
+        }
+        _ => String::new(),
+    }
+}
+
+/// What to do if text holds what usually separates columns.
+pub(super) fn delimiter_hint(text: &str, delimiter: u8) -> &'static str {
+    match text {
+        _ if delimiter != b';' && text.contains(';') => "; if ';' separates the columns, use --delimiter ';'",
+        _ if delimiter != b'\t' && text.contains('\t') => {
+            "; if tabs separate the columns, use --delimiter tab"
+        }
+        _ => "",
+    }
+}
+
+/// Returns text of a file on one line, shortened for an error message.
+pub(super) fn quoted(text: &str) -> String {
+    const MOST: usize = 40;
+    let mut short: String = text.chars().take(MOST).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    format!("'{}'", short.escape_debug())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_are_numbers() {
+        for (cell, point, comma) in [
+            ("1.5", Some(1.5), None),
+            ("1,5", None, Some(1.5)),
+            ("-2", Some(-2.0), Some(-2.0)),
+            ("1e3", Some(1e3), Some(1e3)),
+            ("True", Some(1.0), Some(1.0)),
+            ("FALSE", Some(0.0), Some(0.0)),
+            ("1.234,5", None, None),
+            ("1,234,5", None, None),
+            ("x", None, None),
+            ("", None, None),
+        ] {
+            assert_eq!((number(cell, false), number(cell, true)), (point, comma), "{cell}");
+        }
+    }
+
+    #[test]
+    fn quotes_are_short_and_on_one_line() {
+        assert_eq!(quoted(&"é\n\x1b".repeat(40)).lines().count(), 1);
+        assert!(quoted(&"x".repeat(5000)).len() < 50);
+    }
+}

@@ -1,0 +1,170 @@
+use super::*;
+use crate::data::matrix::Matrix;
+use crate::data::options::Header;
+
+fn read_with(text: &str, most: usize, options: &DataOptions) -> Result<Source> {
+    read(text.as_bytes(), most, options.delimiter_of("csv"), options)
+}
+
+fn plain(text: &str, most: usize) -> Result<Matrix> {
+    Ok(read_with(text, most, &DataOptions::default())?.matrix)
+}
+
+fn options(header: Header, label: &str, drop: &str) -> DataOptions {
+    let words = |text: &str| -> Vec<String> {
+        text.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    };
+    DataOptions { header, label: words(label).pop(), drop: words(drop), ..DataOptions::default() }
+}
+
+#[test]
+fn a_guess_about_the_first_line_is_told_and_can_be_overruled() {
+    let rows = |text: &str, header| {
+        let read = read_with(text, 9, &options(header, "none", ""));
+        read.map(|source| (source.matrix.rows, !source.notices.is_empty())).ok()
+    };
+    let numbered = "0,1,2\n5,6,7\n";
+    assert_eq!(rows(numbered, Header::Auto), Some((2, true)));
+    assert_eq!(rows(numbered, Header::Yes), Some((1, false)));
+    assert_eq!(rows(numbered, Header::No), Some((2, false)));
+    let missing = "NA,NA\n5,6\n";
+    assert_eq!(rows(missing, Header::Auto), Some((1, true)));
+    assert_eq!(rows(missing, Header::No), None);
+    assert_eq!(rows("a,b\n5,6\n", Header::Auto), Some((1, false)));
+    assert_eq!(rows("4,2\n5,6\n", Header::Auto), Some((2, false)));
+    // Years, a column without a name as pandas and R write it, names among numbers, a label.
+    assert_eq!(rows("2019,2020,2021\n5,6,7\n", Header::Auto), Some((2, true)));
+    assert_eq!(rows(",0,1,2\n0,5,6,7\n", Header::Auto), Some((1, true)));
+    assert_eq!(rows("label,0,1\n0,5,6\n", Header::Auto), Some((1, true)));
+    assert_eq!(rows(",a,b\n0,5,6\n", Header::Auto), Some((1, true)));
+    assert_eq!(rows("id,7,3\n0,5,6\n", Header::Auto), Some((1, true)));
+    // A number that is missing from the first sample is no header.
+    assert_eq!(rows("NA,3.5\n5,6\n", Header::Auto), None);
+}
+
+#[test]
+fn columns_have_any_delimiter_and_numbers_a_point() {
+    let with = |text: &str, delimiter: &str| {
+        let options = DataOptions { delimiter: delimiter.parse().ok(), ..DataOptions::default() };
+        read_with(text, 9, &options).map(|source| source.matrix)
+    };
+    for (text, delimiter) in [
+        ("1;2\n", ";"),
+        ("1\t2\n", "tab"),
+        ("1\t2\n", "\\t"),
+        ("1|2\n", "|"),
+        ("1 2\n", " "),
+        ("  1   2 \n", "space"),
+    ] {
+        assert_eq!(with(text, delimiter).unwrap().values, [1.0, 2.0], "{delimiter}");
+    }
+    for (text, delimiter, hint) in [
+        ("1,5;2\n3;4\n", ";", "use --decimal-comma"),
+        ("1.000,5;2\n3;4\n", ";", "numbers have a decimal point"),
+        ("a\n1;2\n", ",", "use --delimiter ';'"),
+        ("1,5;2,5\n", ",", "use --delimiter ';'"),
+        ("a\n1\t2\n", ",", "use --delimiter tab"),
+        ("a\n1 2\n", ",", "use --delimiter space"),
+        (
+            "a,b\n1,\n",
+            ",",
+            "line 2, column 2: '' is not a number; fill in what is missing, or leave the column out with --drop 2",
+        ),
+        ("a,b\n1,red\n", ",", "leave it out with --drop 2"),
+    ] {
+        let error = with(text, delimiter).unwrap_err().to_string();
+        assert!(error.contains(hint), "{error}");
+    }
+}
+
+#[test]
+fn decimal_commas_are_read_by_an_option() {
+    let options = DataOptions { decimal_comma: true, ..DataOptions::default() };
+    let read = |text: &str| read_with(text, 9, &options);
+    assert_eq!(read("x;y\n1,5;-2,25e1\n3;4\n").unwrap().matrix.values, [1.5, -22.5, 3.0, 4.0]);
+    assert_eq!(read("\"1,5\";\"2\"\n").unwrap().matrix.values, [1.5, 2.0]);
+    let error = read("a;b\n1.000,5;2\n").unwrap_err().to_string();
+    assert!(
+        error.contains("'1.000,5' is not a number; with --decimal-comma a number has no point"),
+        "{error}"
+    );
+}
+
+/// Columns that are left out may hold anything.
+#[test]
+fn labels_and_other_columns_are_left_out() {
+    let iris = "5.1,3.5,setosa\n6.2,2.9,virginica\n";
+    let named = format!("sepal,petal,species\n{iris}");
+    let values = [5.1, 3.5, 6.2, 2.9];
+    for (text, label, drop) in [
+        (&*named, "", ""),
+        (&*named, "species", ""),
+        (&*named, "-1", ""),
+        (&*named, "none", "3"),
+        (iris, "3", ""),
+        (iris, "", "-1"),
+    ] {
+        let source = read_with(text, 9, &options(Header::Auto, label, drop)).unwrap();
+        let context = format!("{label:?} {drop:?} {:?}", source.notices);
+        assert_eq!(source.matrix, Matrix { rows: 2, columns: 2, values: values.to_vec() }, "{context}");
+        assert_eq!(source.left_out.guessed.is_some(), label.is_empty() && drop.is_empty(), "{context}");
+        assert!(source.notices.is_empty(), "{context}");
+    }
+    let source = read_with(&named, 9, &options(Header::Auto, "species", "sepal")).unwrap();
+    assert_eq!((source.matrix.values, source.matrix.columns), (vec![3.5, 2.9], 1));
+    // A name is looked for in the first line, even if that has numbers alone.
+    let numbered = read_with("0,1,64\n5,6,7\n", 9, &options(Header::Yes, "64", "")).unwrap();
+    assert_eq!(numbered.matrix.values, [5.0, 6.0]);
+    for (label, drop, part) in [
+        ("colour", "", "--label colour: no column has this name; they are sepal, petal, species"),
+        ("", "9", "--drop 9: the columns have the numbers 1 to 3"),
+        (
+            "none",
+            "",
+            "line 2, column 3: 'setosa' is not a number; if the column is no feature, leave it out with --drop 3",
+        ),
+    ] {
+        let error = read_with(&named, 9, &options(Header::Auto, label, drop)).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn encodings_and_truth_values() {
+    assert_eq!(plain("\u{feff}1,2\n", 9).unwrap().values, [1.0, 2.0]);
+    assert_eq!(plain("a,b\nTrue,False\n", 9).unwrap().values, [1.0, 0.0]);
+    let latin = read(b"Gr\xf6\xdfe,b\n1,2\n", 9, b',', &DataOptions::default()).unwrap();
+    assert_eq!(latin.matrix.values, [1.0, 2.0]);
+    let error = read(b"\xff\xfe1\x00", 9, b',', &DataOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("UTF-16"), "{error}");
+}
+
+#[test]
+fn a_header_is_optional() {
+    for text in ["a,b\n1, 2\n3,4\n", "1,2\n3,4"] {
+        let matrix = plain(text, 9).unwrap();
+        assert_eq!(matrix, Matrix { rows: 2, columns: 2, values: vec![1.0, 2.0, 3.0, 4.0] });
+    }
+}
+
+#[test]
+fn lines_are_counted_with_the_blank_ones() {
+    for text in ["1,2\n\n\n3,nope\n", "1,2\r\n\r\n\r\n3,nope\r\n"] {
+        let error = plain(text, 9).unwrap_err().to_string();
+        let hint = "if the column is no feature, leave it out with --drop 2";
+        assert_eq!(error, format!("line 4, column 2: 'nope' is not a number; {hint}"));
+    }
+}
+
+/// 100,000 lines take the time of some passes over the file, and not of a pass for each line. Lines beyond
+/// the number of rows that the caller wants are not read.
+#[test]
+fn long_files_are_read_once() {
+    let text = "1,2,3,4,5,6,7,8,9,10\n".repeat(100_000);
+    let begun = std::time::Instant::now();
+    assert_eq!(plain(&text, usize::MAX).unwrap().rows, 100_000);
+    // A pass over 2 MB for each line would take minutes.
+    assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
+    let matrix = plain("a,b\n1,2\n3,4\nfive,six\n", 2).unwrap();
+    assert_eq!((matrix.rows, matrix.values), (2, vec![1.0, 2.0, 3.0, 4.0]));
+}
