@@ -132,11 +132,10 @@ impl Run {
 
     /// What became of the signal between the first layer and the last.
     fn note(&self) -> String {
-        let (Some(first), Some(last)) = (self.layers.first(), self.layers.last()) else {
-            return String::new();
-        };
+        // One layer has nothing to compare with.
+        let [first, .., last] = &self.layers[..] else { return String::new() };
         format!(
-            "forward, std from {} to {}: {}; backward, rms from {} to {}: {}",
+            "forward, std from {} to {}: {}; backward, rms from {} to {}: {}\n",
             first.name,
             last.name,
             times(last.forward.std / first.forward.std),
@@ -242,7 +241,7 @@ impl Report for LayerStats {
     fn tables(&self) -> Vec<Table> {
         let tables = self.runs.iter().map(|run| {
             let mut table = table_of(&run.init, &columns(), run.rows());
-            table.note = format!("{}\nverdict: {}", run.note(), run.verdict);
+            table.note = format!("{}verdict: {}", run.note(), run.verdict);
             table
         });
         let Experiment { samples, features, activation, bias_std, dtype, device, seed, data, standardized } =
