@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use candle_core::Device;
+use wick_theory::did_you_mean;
 
 use crate::cli::usage;
 
@@ -177,24 +178,31 @@ impl fmt::Display for DeviceChoice {
 
 /// The text names no device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown device; known: auto, cpu, cuda, cuda:N, metal, metal:N")]
-pub struct UnknownDevice;
+#[error("unknown device{}; known: auto, cpu, cuda, cuda:N, metal, metal:N", did_you_mean(kind_of(.0), KINDS))]
+pub struct UnknownDevice(pub String);
+
+const KINDS: [&str; 4] = ["auto", "cpu", "cuda", "metal"];
+
+fn kind_of(text: &str) -> &str {
+    text.split_once(':').map_or(text, |(kind, _)| kind)
+}
 
 impl FromStr for DeviceChoice {
     type Err = UnknownDevice;
 
     fn from_str(text: &str) -> Result<Self, UnknownDevice> {
+        let unknown = || UnknownDevice(text.to_owned());
         let (kind, number) = match text.split_once(':') {
-            Some((kind, number)) => (kind, number.parse().map_err(|_| UnknownDevice)?),
+            Some((kind, number)) => (kind, number.parse().map_err(|_| unknown())?),
             None => (text, 0),
         };
         match kind.to_ascii_lowercase().as_str() {
             "cuda" => Ok(Self::Cuda(number)),
             "metal" => Ok(Self::Metal(number)),
-            _ if kind.len() < text.len() => Err(UnknownDevice),
+            _ if kind.len() < text.len() => Err(unknown()),
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
-            _ => Err(UnknownDevice),
+            _ => Err(unknown()),
         }
     }
 }

@@ -5,7 +5,7 @@ use candle_core::Device;
 
 use crate::cli::usage;
 use crate::device;
-use crate::output::size;
+use crate::output::sizes;
 
 /// Refuses a computation that needs more memory than is free now, before it starts.
 ///
@@ -41,7 +41,7 @@ pub fn check_on(device: &Device, numbers: f64, bytes: usize, remedy: &str) -> Re
 
 fn refuse(wanted: f64, free: f64, location: &str, remedy: &str) -> Result<()> {
     if wanted > free {
-        let (wanted, free) = (size(wanted), size(free));
+        let [wanted, free] = sizes([wanted, free]);
         return Err(usage(format!("this takes {wanted} of memory and {free} are free{location}: {remedy}")));
     }
     Ok(())

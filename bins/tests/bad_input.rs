@@ -39,6 +39,7 @@ fn devices() {
             &["--device", "known: auto, cpu, cuda, cuda:N, metal"],
         );
     }
+    fails("layer-stats", &["--device", "coda:1"], 2, &["(did you mean cuda?)"]);
     if !cfg!(feature = "cuda") {
         fails("symmetry", &["--device", "cuda"], 2, &["'cuda:0'", "--features cuda"]);
     }
@@ -127,8 +128,21 @@ fn names_and_specs() {
         "layer-stats",
         &["--init", "xavier"],
         2,
-        &["unknown initializer 'xavier'", "known: zeros", "he_uniform"],
+        &[
+            "unknown initializer 'xavier' (did you mean xavier_normal",
+            "known: zeros",
+            "he_uniform",
+            "; JAX's: ",
+        ],
     );
+    fails(
+        "layer-stats",
+        &["--activation", "rleu"],
+        2,
+        &["unknown activation 'rleu' (did you mean relu", "known: "],
+    );
+    fails("init-weights", &["--shape", "w=2x2", "--preset", "gpt3"], 2, &["(did you mean gpt2?)"]);
+    fails("forward-backward", &["--loss", "square"], 2, &["unknown loss 'square' (did you mean squared?)"]);
     fails("layer-stats", &["--init", "normal:std=-1"], 2, &["std = -1", "not negative"]);
     fails("layer-stats", &["--init", "normal:std=nan"], 2, &["std=nan is not a finite number"]);
     fails("symmetry", &["--init", "uniform:low=1,high=0"], 2, &["low = 1", "not above high"]);

@@ -19,6 +19,14 @@ fn header_length(bytes: &[u8]) -> usize {
 /// Reads an array of two dimensions.
 pub(super) fn read(path: &Path) -> Result<Matrix> {
     let bytes = std::fs::read(path)?;
+    // The reader makes room for as long a header as the file says, up to 4 GiB.
+    if header_length(&bytes) > bytes.len() {
+        bail!(
+            "its header is cut short: it would end at byte {}, and there are {}",
+            header_length(&bytes),
+            bytes.len()
+        );
+    }
     let file = npyz::NpyFile::new(&bytes[..])?;
     let shape: Vec<usize> = file.shape().iter().map(|&n| n as usize).collect();
     let [rows, columns] = shape[..] else {
@@ -65,6 +73,15 @@ pub(super) fn read(path: &Path) -> Result<Matrix> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_header_beyond_the_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.npy");
+        std::fs::write(&path, b"\x93NUMPY\x02\x00\xff\xff\xff\xff{}").unwrap();
+        let error = read(&path).unwrap_err().to_string();
+        assert_eq!(error, "its header is cut short: it would end at byte 4294967307, and there are 14");
+    }
 
     #[test]
     fn fortran_order_is_turned() {

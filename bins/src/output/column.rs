@@ -1,5 +1,7 @@
 //! Columns: one list of them makes the table for people and the CSV.
 
+use wick_probe::text::percent;
+
 use super::numbers::{exact, short};
 use super::table::Table;
 
@@ -12,7 +14,7 @@ pub enum Cell {
     Count(usize),
     /// A number: four digits for people.
     Number(f64),
-    /// A fraction of 1: a percentage for people, a dash if it is not finite.
+    /// A fraction of 1: a percentage for people, 0 or 100 only if it is that, and a dash if it is not finite.
     Fraction(f64),
     /// An unknown value: a dash for people, empty in the CSV.
     Unknown,
@@ -24,7 +26,7 @@ impl Cell {
             Self::Text(text) => text,
             Self::Count(count) => count.to_string(),
             Self::Number(x) => short(x),
-            Self::Fraction(x) if x.is_finite() => format!("{:.1} %", 100.0 * x),
+            Self::Fraction(x) if x.is_finite() => percent(x, 1),
             Self::Fraction(_) | Self::Unknown => "–".into(),
         }
     }
@@ -133,14 +135,19 @@ mod tests {
             Column::for_programs("half", |x| Cell::from(x / 2.0)),
             Column::new("inverse", "inverse", |x| Cell::from((*x > 0.0).then(|| 1.0 / x))),
         ];
-        let rows = [0.123_456, 0.0, f64::NAN];
+        let rows = [0.123_456, 0.0, f64::NAN, 0.999_97];
         let people = table_of("title", &columns, rows);
         assert_eq!(people.header, ["x", "of 1", "inverse"]);
-        let expected = [["0.1235", "12.3 %", "8.100"], ["0", "0.0 %", "–"], ["NaN", "–", "–"]];
+        let expected = [
+            ["0.1235", "12.3 %", "8.100"],
+            ["0", "0.0 %", "–"],
+            ["NaN", "–", "–"],
+            ["1.000", "99.997 %", "1.000"],
+        ];
         assert_eq!(people.rows, expected);
         let csv = csv_of(&columns, rows);
         assert_eq!(csv.header, ["x_value", "half", "inverse"]);
-        assert_eq!(csv.rows[1..], [["0", "0", ""], ["", "", ""]]);
+        assert_eq!(csv.rows[1..3], [["0", "0", ""], ["", "", ""]]);
         assert_eq!(csv.rows[0][..2], ["0.123456", "0.061728"]);
     }
 }

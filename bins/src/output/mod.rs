@@ -11,8 +11,9 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 pub use column::{Cell, Column, csv_of, table_of};
-pub use numbers::{exact, shape, short, size, times};
+pub use numbers::{apart, exact, shape, short, size, sizes, times};
 pub use table::{Table, rows_to_show};
+pub use wick_probe::text::percent;
 
 use table::render;
 

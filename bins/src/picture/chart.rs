@@ -3,11 +3,11 @@
 use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
+use wick_probe::text::significant;
 
 use super::style::{COLOURS, GREY, LIGHT, colour, grey_text, marker, text};
 use super::ticks::{self, Axis};
 use super::{Area, cannot_draw};
-use crate::output::short;
 
 /// One line of a chart.
 #[derive(Debug, Clone)]
@@ -88,10 +88,33 @@ pub struct Shade {
 /// The number of markers on a line that has them only because its colour is repeated.
 const SPARSE: usize = 12;
 
+/// How the numbers beside an axis are written: with the digits that tell neighbours apart.
+#[derive(Debug, Clone, Copy)]
+struct Ticks {
+    digits: usize,
+    /// A tick at zero may be off by a rounding, and is smaller than this.
+    zero: f64,
+}
+
+impl Ticks {
+    fn of(ticks: &[f64]) -> Self {
+        let steps = || ticks.windows(2).map(|pair| (pair[1] - pair[0]).abs());
+        let largest = ticks.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
+        let step = steps().fold(f64::INFINITY, f64::min);
+        // A step has its first digit this far behind the largest number's first digit.
+        let digits =
+            if step > 0.0 { (largest / step).log10().floor().clamp(2.0, 15.0) as usize + 2 } else { 4 };
+        Self { digits, zero: if step.is_finite() { 1e-9 * step } else { 0.0 } }
+    }
+
+    fn text(self, x: f64) -> String {
+        if x.abs() <= self.zero { "0".into() } else { tick(x, self.digits) }
+    }
+}
+
 /// Returns a number beside an axis, without trailing zeros.
-fn tick(x: f64) -> String {
-    // A tick at zero may be off by a rounding.
-    let text = if x.abs() < 1e-12 { "0".into() } else { short(x) };
+fn tick(x: f64, digits: usize) -> String {
+    let text = significant(x, digits);
     match text.split_once('e') {
         None if text.contains('.') => text.trim_end_matches('0').trim_end_matches('.').into(),
         None => text,
@@ -118,6 +141,9 @@ impl Chart {
         let whole = self.series.iter().flat_map(|series| &series.points).all(|(x, _)| x.fract() == 0.0);
         let x_ticks = ticks::linear(&x, 10, whole);
         let y_ticks = if self.log { ticks::logarithmic(&y, 8) } else { ticks::linear(&y, 8, false) };
+        let x_texts = Ticks::of(&x_ticks);
+        let y_values = y_ticks.iter().map(|y| if self.log { 10f64.powf(*y) } else { *y });
+        let y_texts = Ticks::of(&y_values.collect::<Vec<_>>());
         let mut chart = ChartBuilder::on(&body)
             .margin(8)
             .margin_right(18)
@@ -134,8 +160,8 @@ impl Chart {
             .y_desc(&self.y_label)
             .axis_desc_style(text(14))
             .label_style(grey_text(12))
-            .x_label_formatter(&|x| tick(*x))
-            .y_label_formatter(&|y| self.y_text(*y))
+            .x_label_formatter(&|x| x_texts.text(*x))
+            .y_label_formatter(&|y| self.y_text(*y, y_texts))
             .draw()
             .map_err(cannot_draw)?;
         for band in &self.bands {
@@ -198,13 +224,13 @@ impl Chart {
         if self.log { y.log10() } else { y }
     }
 
-    fn y_text(&self, y: f64) -> String {
+    fn y_text(&self, y: f64, texts: Ticks) -> String {
         if !self.log {
-            tick(y)
+            texts.text(y)
         } else if (y - y.round()).abs() < 1e-9 && !(-3.0..=3.0).contains(&y) {
             format!("1e{}", y.round())
         } else {
-            tick(10f64.powf(y))
+            texts.text(10f64.powf(y))
         }
     }
 
@@ -260,8 +286,19 @@ mod tests {
 
     #[test]
     fn ticks_are_short() {
-        let texts = [0.0, -1e-17, 1.0, 0.5, -2.25, 100.0, 2e-4, 1.5e7].map(tick);
+        let ticks = Ticks::of(&[-0.25, 0.0, 0.25]);
+        let texts = [0.0, -1e-17, 1.0, 0.5, -2.25, 100.0, 2e-4, 1.5e7].map(|x| ticks.text(x));
         assert_eq!(texts, ["0", "0", "1", "0.5", "-2.25", "100", "2e-4", "1.5e7"]);
+    }
+
+    /// Ticks of a narrow range far from 0, or of a range of tiny numbers, are different texts.
+    #[test]
+    fn neighbouring_ticks_differ() {
+        for ticks in [[1.0, 1.000_001, 1.000_002], [-1e-14, 0.0, 1e-14], [1.7e18, 1.7e18 + 1e6, 1.7e18 + 2e6]]
+        {
+            let texts = ticks.map(|x| Ticks::of(&ticks).text(x));
+            assert!(texts[0] != texts[1] && texts[1] != texts[2], "{texts:?}");
+        }
     }
 
     /// A line with a repeated colour has some markers; the first lines have none.

@@ -25,6 +25,29 @@ fn a_histogram_counts_every_output() {
     assert_eq!(counts.iter().map(|count| count.as_u64().unwrap()).sum::<u64>(), 300 * 150);
 }
 
+/// A net that shrinks by a percent a layer is not told to shrink ×1; one sample and one output get no verdict on
+/// dead units or on a scale, and one note.
+#[test]
+fn words_say_what_the_numbers_show() {
+    let verdicts = |arguments: &[&str]| -> Vec<String> {
+        let layers = json("layer-stats", &[&["--device", "cpu", "--seed", "1"], arguments].concat());
+        let runs = layers["runs"].as_array().unwrap();
+        runs.iter().map(|run| run["verdict"].as_str().unwrap().to_owned()).collect()
+    };
+    let widths = vec!["100"; 30].join(",");
+    let sigma = format!("normal:std={}", 0.985 * 0.1);
+    let net = ["--samples", "50", "--features", "100", "--widths", &widths, "--activation", "identity"];
+    let said = &verdicts(&[&net[..], &["--init", &sigma]].concat())[0];
+    assert!(said.starts_with("lives but shrinks ×0.9"), "{said}");
+    assert!(!said.contains("×1 "), "{said}");
+    for said in verdicts(&["--samples", "1", "--features", "5", "--widths", "20,1"]) {
+        assert!(!said.contains("dead") && !said.contains("the same number"), "{said}");
+        let note =
+            "Not judged: too few outputs of layer_1 to judge its scale: 1 over all samples, and it takes 8.";
+        assert!(said.ends_with(note) && said.matches("too few").count() == 1, "{said}");
+    }
+}
+
 /// In every CSV an unknown value is empty, and the columns of theory are called predicted.
 #[test]
 fn csv_has_no_nan_and_names_predictions() {

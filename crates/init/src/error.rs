@@ -58,9 +58,9 @@ pub enum Error {
     UnknownInitializer {
         /// The name that was read.
         name: String,
-        /// The known names that differ from it in one character.
+        /// The nearest of the known names, at most three.
         similar: Vec<&'static str>,
-        /// All known names.
+        /// All known names, in groups: those of no library, structures, and each library's.
         known: String,
     },
     /// The text names a known initializer with a parameter that it does not have or that cannot be read.

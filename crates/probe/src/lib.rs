@@ -37,9 +37,11 @@ mod diagnose;
 mod jacobian;
 mod limits;
 mod observe;
+pub mod text;
 
 pub use baselines::Baseline;
 pub use diagnose::fault::{Fault, Verdict};
+pub use diagnose::few::not_judged;
 pub use diagnose::judge;
 pub use diagnose::layer_report::LayerReport;
 pub use diagnose::trend::describe_trend;

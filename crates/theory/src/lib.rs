@@ -30,6 +30,7 @@ mod finite_width;
 pub mod gaussian;
 mod hermite;
 mod mean_field;
+mod names;
 mod network;
 mod nonlinearity;
 mod products;
@@ -39,6 +40,7 @@ pub mod special;
 pub use activation::{Activation, GELU_CUBIC, SELU_ALPHA, SELU_SCALE, UnknownActivation};
 pub use finite_width::{Band, BatchGeometry, LayerBands, finite_width};
 pub use mean_field::{Critical, DepthScales, MeanField, Phase};
+pub use names::{did_you_mean, nearest_names};
 pub use network::{
     LayerLaw, LayerPrediction, inverse_width_sum, jacobian_spectrum, length_second_moment, predict,
 };

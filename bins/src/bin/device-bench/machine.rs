@@ -7,6 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::{Optimizer, ParamsAdamW};
 use serde::Serialize;
 use wick_bins::data::numbers;
+use wick_bins::output::apart;
 use wick_init::{InitMap, Initializer, KeyedV1};
 use wick_kernels::{AdamW, CudaGraph, dot};
 use wick_model::{Activation, Mlp, MlpConfig};
@@ -175,8 +176,9 @@ impl Machine {
         let bound = 10.0 * size.depth as f64 * epsilon * (size.width as f64).sqrt().log2();
         let check = Check { on: self.label(), weights_equal, largest_difference: off, bound };
         if !weights_equal || off.is_nan() || off > bound {
+            let [off, bound] = apart([off, bound]);
             bail!(
-                "{} does not compute what the CPU does: weights {}, outputs off by {off:.2e} where {bound:.2e} is allowed",
+                "{} does not compute what the CPU does: weights {}, outputs off by {off} where {bound} is allowed",
                 self.label(),
                 if weights_equal { "equal" } else { "differ" }
             );

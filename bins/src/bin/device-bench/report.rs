@@ -1,7 +1,7 @@
 //! What device-bench prints.
 
 use serde::Serialize;
-use wick_bins::output::{Cell, Column, Report, Table, csv_of, short, table_of};
+use wick_bins::output::{Cell, Column, Report, Table, apart, csv_of, short, table_of};
 
 use crate::jobs::{Job, Size};
 use crate::machine::Check;
@@ -155,11 +155,10 @@ impl Report for DeviceBench {
                 .checks
                 .iter()
                 .map(|check| {
+                    let [off, bound] = apart([check.largest_difference, check.bound]);
                     format!(
-                        "{}: the CPU's weights to the bit, outputs within {} ({} is allowed)",
-                        check.on,
-                        short(check.largest_difference),
-                        short(check.bound)
+                        "{}: the CPU's weights to the bit, outputs within {off} ({bound} is allowed)",
+                        check.on
                     )
                 })
                 .collect::<Vec<_>>()

@@ -17,8 +17,7 @@ use wick_bins::args::{Common, Float, Spec, Target};
 use wick_bins::cli::usage;
 use wick_bins::data::numbers;
 use wick_bins::limits::epsilon;
-use wick_bins::output::short;
-use wick_bins::{cli, memory};
+use wick_bins::{cli, memory, output};
 use wick_init::{Initializer, KeyedV1};
 use wick_model::Activation;
 use wick_model::loss::Loss;
@@ -170,11 +169,10 @@ fn judge(report: &ForwardBackward, dtype: DType) -> Result<()> {
                 bail!("{}: a gradient is no number: {name} overflowed; take a wider --dtype", check.name);
             }
             if apart > bound {
+                let [apart, bound] = output::apart([apart, bound]);
                 bail!(
-                    "{}: the formula and {way} differ by {}, and rounding explains {}",
-                    check.name,
-                    short(apart),
-                    short(bound)
+                    "{}: the formula and {way} differ by {apart}, and rounding explains {bound}",
+                    check.name
                 );
             }
         }

@@ -1,7 +1,7 @@
 //! What forward-backward prints.
 
 use serde::Serialize;
-use wick_bins::output::{Column, Report, Table, csv_of, shape, short, table_of};
+use wick_bins::output::{Column, Report, Table, apart, csv_of, shape, short, table_of};
 use wick_model::Activation;
 
 use crate::rounding::Terms;
@@ -107,8 +107,9 @@ impl Report for ForwardBackward {
             let text = [value.name.to_owned(), value.formula.to_owned(), shape(&value.shape)];
             values.row(text.into_iter().chain([values_text(value)]));
         }
-        values.note =
-            format!("J = L + s: {} = {} + {}", short(self.objective), short(self.loss), short(self.penalty));
+        // A small penalty shows in the sum.
+        let [objective, loss] = apart([self.objective, self.loss]);
+        values.note = format!("J = L + s: {objective} = {loss} + {}", short(self.penalty));
         let title_of_checks = "Backward: the formula's largest relative difference from";
         let checks = table_of(title_of_checks, &columns(), &self.checks);
         vec![Table { title, ..Table::default() }, values, checks]

@@ -17,6 +17,7 @@ use wick_bins::output::Format;
 use wick_bins::warning::warn;
 use wick_bins::{cli, memory, output};
 use wick_init::{InitMap, Rule, TensorFile, presets};
+use wick_theory::did_you_mean;
 
 use report::InitWeights;
 use tensors::Wanted;
@@ -212,7 +213,9 @@ fn rules_of(args: &Args) -> Result<Vec<Rule>> {
         }
         layers => layers.unwrap_or_default(),
     };
-    let rules = presets::by_name(name, layers.into(), args.base_width)
-        .ok_or_else(|| usage(format!("unknown preset '{name}'; known: {}", presets::NAMES.join(", "))))?;
+    let rules = presets::by_name(name, layers.into(), args.base_width).ok_or_else(|| {
+        let meant = did_you_mean(name, presets::NAMES);
+        usage(format!("unknown preset '{name}'{meant}; known: {}", presets::NAMES.join(", ")))
+    })?;
     rules.context("a preset's own rules cannot be read")
 }

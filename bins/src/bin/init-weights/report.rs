@@ -17,6 +17,7 @@ fn text(cell: Cell, number: fn(f64) -> String, missing: &str) -> String {
         Cell::Text(text) => text,
         Cell::Shape(shape) if shape.is_empty() => "scalar".into(),
         Cell::Shape(shape) => shape.iter().map(usize::to_string).collect::<Vec<_>>().join("×"),
+        Cell::Fan(x) if x.fract() == 0.0 && x < 1e15 => format!("{x}"),
         Cell::Fan(x) | Cell::Std(x) | Cell::Factor(x) => number(x),
         _ => missing.into(),
     }

@@ -9,6 +9,7 @@ use wick_bins::output::short;
 use wick_bins::picture::chart::{Chart, Series, Shade};
 use wick_bins::picture::style::{GREY, colour, grey_text, text};
 use wick_bins::picture::{Area, Picture, cannot_draw};
+use wick_probe::text::{distinct, significant};
 
 use crate::report::{Layer, LayerStats, Predicted, Run};
 
@@ -117,8 +118,9 @@ fn histogram(area: &Area, layer: &Layer, number: usize, (x, y): (i32, i32)) -> R
     let below = |text: &str, at: HPos, x: i32| {
         area.draw_text(text, &grey_text(11).pos(Pos::new(at, VPos::Top)), (x, base + 4)).map_err(cannot_draw)
     };
-    below(&edge_text(bins.low), HPos::Left, x)?;
-    below(&edge_text(bins.high), HPos::Right, x + WIDTH)
+    let [low, high] = edge_texts([bins.low, bins.high]);
+    below(&low, HPos::Left, x)?;
+    below(&high, HPos::Right, x + WIDTH)
 }
 
 /// Returns the name of a file without its folders, cut to the length of a title.
@@ -131,16 +133,15 @@ fn name_of(data: &str) -> String {
     name.chars().take(MOST).chain(['…']).collect()
 }
 
-/// Returns a number of two digits for the end of an axis.
-fn edge_text(x: f64) -> String {
-    if x == x.round() && x.abs() < 1e4 {
-        format!("{x}")
-    } else if (0.01..1e4).contains(&x.abs()) {
-        let decimals = (1 - x.abs().log10().floor() as i32).max(0) as usize;
-        format!("{x:.decimals$}")
-    } else {
-        format!("{x:.1e}")
-    }
+/// Returns the ends of an axis with two digits, or with as many as tell them apart.
+fn edge_texts(ends: [f64; 2]) -> [String; 2] {
+    distinct(
+        ends,
+        2,
+        |x, digits| {
+            if x == x.round() && x.abs() < 1e4 { format!("{x}") } else { significant(x, digits) }
+        },
+    )
 }
 
 fn shown_layers(count: usize) -> Vec<usize> {
@@ -159,7 +160,13 @@ mod tests {
         assert_eq!(name_of("a/long/way/to/digits.csv"), "digits.csv");
         assert_eq!(name_of("normal"), "normal");
         assert_eq!(name_of(&"x".repeat(60)).chars().count(), 41);
-        let texts = [-1.0, 0.987, -3.21, 12.7, 0.0456, 1.2e-5].map(edge_text);
-        assert_eq!(texts, ["-1", "0.99", "-3.2", "13", "0.046", "1.2e-5"]);
+        for (ends, texts) in [
+            ([-1.0, 0.987], ["-1", "0.99"]),
+            ([-3.21, 12.7], ["-3.2", "13"]),
+            ([0.0456, 1.2e-5], ["0.046", "1.2e-5"]),
+            ([0.98712, 0.98746], ["0.9871", "0.9875"]),
+        ] {
+            assert_eq!(edge_texts(ends), texts);
+        }
     }
 }

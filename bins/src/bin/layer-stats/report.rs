@@ -1,9 +1,9 @@
 //! What layer-stats prints.
 
 use serde::Serialize;
-use wick_bins::output::{Cell, Column, Report, Table, csv_of, short, table_of, times};
+use wick_bins::output::{Cell, Column, Report, Table, apart, csv_of, short, table_of, times};
 use wick_model::{Activation, MlpConfig};
-use wick_probe::{Fault, Histogram, Probe, Verdict, describe_trend, judge};
+use wick_probe::{Fault, Histogram, LayerReport, Probe, Verdict, describe_trend, judge, not_judged};
 use wick_theory::{BatchGeometry, LayerBands};
 
 use crate::ranking::{Outcome, Ranking};
@@ -101,7 +101,8 @@ impl Run {
         bands: Option<&[LayerBands]>,
         advice: Option<&str>,
     ) -> Self {
-        let mut faults = judge(&probe.layer_reports(), input);
+        let reports = probe.layer_reports();
+        let mut faults = judge(&reports, input);
         let predicted = |index: usize| bands?.get(index).copied().map(Predicted::from);
         let layers =
             config.layers().zip(probe.records()).enumerate().map(|(index, ((fan_in, fan_out), record))| {
@@ -134,7 +135,10 @@ impl Run {
                 |fault: &&mut Verdict| matches!(fault.fault, Fault::RankCollapse | Fault::DeadUnits);
             faults.iter_mut().filter(of_data).for_each(|fault| fault.remedy.clear());
         }
-        let verdict = verdict(&faults, &layers, advice);
+        let mut verdict = verdict(&faults, &layers, &reports, advice);
+        if let Some(note) = not_judged(&reports, input) {
+            verdict += &format!(" Not judged: {note}.");
+        }
         for fault in &mut faults {
             let parts = advice.into_iter().chain(Some(&*fault.remedy).filter(|remedy| !remedy.is_empty()));
             fault.remedy = parts.collect::<Vec<_>>().join("; then: ");
@@ -157,11 +161,10 @@ impl Run {
 
     /// What became of the signal between the first layer and the last.
     fn note(&self) -> String {
-        let (Some(first), Some(last)) = (self.layers.first(), self.layers.last()) else {
-            return String::new();
-        };
+        // One layer has nothing to compare with.
+        let [first, .., last] = &self.layers[..] else { return String::new() };
         format!(
-            "forward, std from {} to {}: {}; backward, rms from {} to {}: {}",
+            "forward, std from {} to {}: {}; backward, rms from {} to {}: {}\n",
             first.name,
             last.name,
             times(last.forward.std / first.forward.std),
@@ -173,8 +176,10 @@ impl Run {
 }
 
 /// What is wrong, or how the signals go; and whether that is what theory says.
-fn verdict(faults: &[Verdict], layers: &[Layer], advice: Option<&str>) -> String {
-    let stds: Vec<f64> = layers.iter().map(|layer| layer.forward.std).collect();
+fn verdict(faults: &[Verdict], layers: &[Layer], reports: &[LayerReport], advice: Option<&str>) -> String {
+    let judged =
+        || layers.iter().zip(reports).filter(|(_, report)| report.has_a_scale()).map(|(layer, _)| layer);
+    let stds: Vec<f64> = judged().map(|layer| layer.forward.std).collect();
     let said = match faults {
         [] => describe_trend(&stds),
         faults => {
@@ -188,7 +193,7 @@ fn verdict(faults: &[Verdict], layers: &[Layer], advice: Option<&str>) -> String
             said
         }
     };
-    let predicted = || layers.iter().filter_map(|layer| Some((layer, layer.predicted?)));
+    let predicted = || judged().filter_map(|layer| Some((layer, layer.predicted?)));
     let outside: Vec<&str> = predicted()
         .filter(|(layer, p)| !(p.std_low..=p.std_high).contains(&layer.forward.std))
         .map(|(layer, _)| layer.name.as_str())
@@ -203,9 +208,15 @@ fn verdict(faults: &[Verdict], layers: &[Layer], advice: Option<&str>) -> String
         [first, ..] => {
             let count = outside.len();
             let chance = if faults.is_empty() { "; 5 % are expected to be" } else { "" };
-            format!(
-                "{said}. {count} of {all} layers are outside their predicted band, {first} first{chance}."
-            )
+            match (count, all) {
+                (1, 1) => format!("{said}. {first} is outside its predicted band{chance}."),
+                (1, _) => {
+                    format!("{said}. 1 of {all} layers is outside its predicted band, {first}{chance}.")
+                }
+                _ => format!(
+                    "{said}. {count} of {all} layers are outside their predicted band, {first} first{chance}."
+                ),
+            }
         }
     }
 }
@@ -214,21 +225,20 @@ fn verdict(faults: &[Verdict], layers: &[Layer], advice: Option<&str>) -> String
 type Row<'a> = (&'a Run, &'a Layer, bool);
 
 /// The columns of the layers.
-fn columns<'a>() -> [Column<Row<'a>>; 21] {
+fn columns<'a>() -> [Column<Row<'a>>; 22] {
     [
         Column::for_programs("init", |(run, ..)| run.init.as_str().into()),
         Column::new("layer", "layer", |(_, layer, _)| layer.name.as_str().into()),
         Column::new("fan_in", "fan_in", |(_, layer, _)| layer.fan_in.into()),
         Column::new("fan_out", "fan_out", |(_, layer, _)| layer.fan_out.into()),
         Column::new("mean", "mean", |(_, layer, _)| layer.forward.mean.into()),
-        Column::new("std", "std", |(_, layer, _)| layer.forward.std.into()),
-        Column::for_people("predicted", |(_, layer, _)| {
-            band(layer.predicted.map(|p| [p.std_low, p.std_high]))
-        }),
+        Column::for_people("std", |(_, layer, _)| beside_band(layer).0),
+        Column::for_programs("std", |(_, layer, _)| layer.forward.std.into()),
+        Column::for_people("predicted", |(_, layer, _)| beside_band(layer).1),
         Column::new("min", "min", |(_, layer, _)| layer.forward.min.into()),
         Column::new("max", "max", |(_, layer, _)| layer.forward.max.into()),
         Column::new("saturated", "saturated", |(_, layer, _)| Cell::Fraction(layer.forward.saturated)),
-        Column::for_people("histogram", |(_, layer, _)| sparkline(&layer.forward.histogram).into()),
+        Column::for_people("histogram", |(_, layer, _)| sparkline(&layer.forward.histogram)),
         Column::for_programs("backward_mean", |(_, layer, _)| layer.backward.mean.into()),
         Column::for_programs("backward_std", |(_, layer, _)| layer.backward.std.into()),
         Column::new("gradient rms", "backward_rms", |(_, layer, _)| layer.backward.rms.into()),
@@ -261,7 +271,7 @@ impl Report for LayerStats {
     fn tables(&self) -> Vec<Table> {
         let tables = self.runs.iter().map(|run| {
             let mut table = table_of(&run.init, &columns(), run.rows());
-            table.note = format!("{}\nverdict: {}", run.note(), run.verdict);
+            table.note = format!("{}verdict: {}", run.note(), run.verdict);
             table
         });
         let Experiment {
@@ -301,18 +311,36 @@ impl Report for LayerStats {
 
 /// A predicted band for people.
 fn band(ends: Option<[f64; 2]>) -> Cell {
-    ends.map_or(Cell::Unknown, |[low, high]| format!("{}–{}", short(low), short(high)).into())
+    ends.map_or(Cell::Unknown, |ends| {
+        let [low, high] = apart(ends);
+        format!("{low}–{high}").into()
+    })
 }
 
-/// Returns a histogram as a word of at most fifteen blocks.
-fn sparkline(histogram: &Histogram) -> String {
+/// A layer's std and its band for people, with the digits that tell on which side of its ends the std is.
+fn beside_band(layer: &Layer) -> (Cell, Cell) {
+    let std = layer.forward.std;
+    match layer.predicted {
+        Some(p) => {
+            let [std, low, high] = apart([std, p.std_low, p.std_high]);
+            (std.into(), format!("{low}–{high}").into())
+        }
+        None => (short(std).into(), Cell::Unknown),
+    }
+}
+
+/// Returns a histogram as a word of at most fifteen blocks, of as many numbers at least: fewer have no shape.
+fn sparkline(histogram: &Histogram) -> Cell {
+    if histogram.counts.iter().sum::<u64>() < 15 {
+        return Cell::Unknown;
+    }
     const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let joined = histogram.counts.len().div_ceil(15);
     let bins: Vec<u64> = histogram.counts.chunks(joined).map(|bins| bins.iter().sum()).collect();
     let tallest = bins.iter().copied().max().unwrap_or(0).max(1);
     // A bin that is not empty shows, even if it is small.
     let height = |count: u64| (8 * count).div_ceil(tallest) as usize;
-    bins.into_iter().map(|count| BLOCKS[height(count).min(8)]).collect()
+    bins.into_iter().map(|count| BLOCKS[height(count).min(8)]).collect::<String>().into()
 }
 
 #[cfg(test)]
@@ -323,8 +351,10 @@ mod tests {
     fn a_sparkline_shows_the_smallest_bin_and_the_tallest() {
         let mut histogram = Histogram::new(0.0, 1.0, 4);
         histogram.counts = vec![0, 1, 500, 1000];
-        assert_eq!(sparkline(&histogram), " ▁▄█");
+        assert_eq!(sparkline(&histogram), " ▁▄█".into());
         histogram.counts = vec![1; 30];
-        assert_eq!(sparkline(&histogram), "█".repeat(15));
+        assert_eq!(sparkline(&histogram), "█".repeat(15).into());
+        histogram.counts = vec![7, 7];
+        assert_eq!(sparkline(&histogram), Cell::Unknown);
     }
 }

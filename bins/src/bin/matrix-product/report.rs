@@ -3,7 +3,7 @@
 use std::f64::consts::{LOG10_2, LOG10_E};
 
 use serde::Serialize;
-use wick_bins::output::{Report, Table, exact, rows_to_show, short};
+use wick_bins::output::{Report, Table, apart, exact, rows_to_show, short};
 use wick_theory::log_norm_of_product;
 
 #[derive(Debug, Serialize)]
@@ -125,7 +125,7 @@ impl Report for MatrixProduct {
             let (low, high) = (self.predicted.low[index], self.predicted.high[index]);
             let inside = at().filter(|x| (low..=high).contains(x)).count();
             let mean = at().sum::<f64>() / self.trials.len() as f64;
-            let numbers = [mean, self.predicted.log10_row_norm[index], low, high].map(short);
+            let numbers = apart([mean, self.predicted.log10_row_norm[index], low, high]);
             let inside = format!("{inside} of {}", self.trials.len());
             rows.row(std::iter::once(index.to_string()).chain(numbers).chain([inside]));
         }

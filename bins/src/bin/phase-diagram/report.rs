@@ -3,7 +3,7 @@
 use anyhow::Result;
 use rayon::prelude::*;
 use serde::Serialize;
-use wick_bins::output::{Report, Table, exact, short};
+use wick_bins::output::{Report, Table, exact, percent, short};
 use wick_bins::progress;
 use wick_theory::MeanField;
 
@@ -18,6 +18,9 @@ pub(crate) struct PhaseDiagram {
     #[serde(skip)]
     part: bool,
 }
+
+/// Fewer nets have no nine of ten.
+const MIN_NETS: usize = 10;
 
 /// The number of points of the critical line.
 const LINE: usize = 41;
@@ -112,14 +115,16 @@ impl Report for PhaseDiagram {
         }
         let errors = self.errors();
         if let Some(last) = errors.last() {
-            let at = |fraction: f64| 100.0 * errors[(fraction * (errors.len() - 1) as f64) as usize];
-            cells.note = format!(
-                "χ₁ of {} nets is off by {:.1} % in the median, {:.1} % in nine of ten, {:.1} % at most",
-                errors.len(),
-                at(0.5),
-                at(0.9),
-                100.0 * last
-            );
+            let at = |fraction: f64| percent(errors[(fraction * (errors.len() - 1) as f64) as usize], 1);
+            let (nets, most) = (errors.len(), percent(*last, 1));
+            cells.note = if nets < MIN_NETS {
+                format!("χ₁ of {nets} nets is off by {most} at most")
+            } else {
+                let (half, nine) = (at(0.5), at(0.9));
+                format!(
+                    "χ₁ of {nets} nets is off by {half} in the median, {nine} in nine of ten, {most} at most"
+                )
+            };
         }
         vec![Table { title, ..Table::default() }, line, cells]
     }

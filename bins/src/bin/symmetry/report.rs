@@ -1,7 +1,7 @@
 //! What symmetry prints.
 
 use serde::Serialize;
-use wick_bins::output::{Report, Table, exact, rows_to_show, short};
+use wick_bins::output::{Report, Table, exact, percent, rows_to_show, short};
 use wick_model::Activation;
 
 #[derive(Debug, Serialize)]
@@ -56,7 +56,7 @@ impl Report for Symmetry {
                 None => "the hidden units are equal to the bit at every step".to_owned(),
                 Some(step) => format!("the hidden units differ from step {step} on"),
             };
-            format!("{}: {units}; {:.1} % of the digits are read right", run.init, 100.0 * run.accuracy)
+            format!("{}: {units}; {} of the digits are read right", run.init, percent(run.accuracy, 1))
         });
         table.note = notes.collect::<Vec<_>>().join("\n");
         vec![table]

@@ -1,6 +1,6 @@
 //! The parameters of a SPEC.
 
-use wick_theory::Activation;
+use wick_theory::{Activation, did_you_mean};
 
 use super::Initializer;
 use super::arithmetic;
@@ -23,6 +23,8 @@ type Find = fn(&str) -> Result<Reader, Error>;
 pub(crate) struct Parameters<'a> {
     spec: &'a str,
     pairs: Vec<(&'a str, &'a str)>,
+    /// The keys that readers have looked for.
+    taken: Vec<String>,
     find: Find,
 }
 
@@ -33,7 +35,7 @@ pub(crate) fn word<T: PartialEq>(words: &[(&'static str, T)], value: &T) -> &'st
 
 impl<'a> Parameters<'a> {
     pub(crate) fn parse(spec: &'a str, text: Option<&'a str>, find: Find) -> Result<Self, Error> {
-        let mut parameters = Self { spec, pairs: Vec::new(), find };
+        let mut parameters = Self { spec, pairs: Vec::new(), taken: Vec::new(), find };
         for pair in text.into_iter().flat_map(|text| text.split(',')) {
             let (key, value) = pair
                 .split_once('=')
@@ -55,7 +57,19 @@ impl<'a> Parameters<'a> {
         Error::Spec { spec: self.spec.to_owned(), reason: reason.to_owned() }
     }
 
+    /// Why a key is left over: what the initializer takes, and what may have been meant.
+    pub(crate) fn not_taken(&self, name: &str, key: &str) -> String {
+        let keys = || self.taken.iter().map(String::as_str);
+        let meant = did_you_mean(key, keys());
+        let taken: Vec<String> = keys().map(|key| format!("{key}=")).collect();
+        let taken = if taken.is_empty() { "nothing".to_owned() } else { taken.join(", ") };
+        format!("{name} takes no {key}={meant}: it takes {taken}")
+    }
+
     pub(crate) fn take(&mut self, key: &str) -> Option<&'a str> {
+        if !self.taken.iter().any(|known| known == key) {
+            self.taken.push(key.to_owned());
+        }
         let place = self.pairs.iter().position(|(known, _)| known.eq_ignore_ascii_case(key))?;
         Some(self.pairs.remove(place).1)
     }

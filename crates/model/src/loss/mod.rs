@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use candle_core::{D, DType, Result, Tensor, bail};
 use wick_kernels::dot;
+use wick_theory::did_you_mean;
 
 /// A loss of outputs `o` against targets `y`, both of shape `[batch, outputs]`. Cross entropy also takes
 /// class indices, integers of shape `[batch]`, which stand for one-hot rows.
@@ -140,7 +141,10 @@ impl fmt::Display for Loss {
 
 /// The error for a text that is not the name of a [`Loss`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown loss '{}'; known: {}", .0, Loss::ALL.map(Loss::name).join(", "))]
+#[error(
+    "unknown loss '{}'{}; known: {}",
+    .0, did_you_mean(.0, Loss::ALL.map(Loss::name)), Loss::ALL.map(Loss::name).join(", ")
+)]
 pub struct UnknownLoss(pub String);
 
 impl FromStr for Loss {

@@ -5,8 +5,8 @@ use wick_theory::{Activation, Band, BatchGeometry, LayerLaw, MeanField, finite_w
 
 use crate::diagnose::fault::{Fault, MAX_BAND_HALF_WIDTHS, Verdict};
 use crate::diagnose::layer_report::LayerReport;
-use crate::diagnose::text::{short, times};
 use crate::limits::smallest_normal;
+use crate::text::{distinct, short, significant, times};
 
 /// Half precision rounds an output beyond the range of its activation by less than this.
 const RANGE_SLACK: f64 = 0.01;
@@ -53,15 +53,15 @@ pub(crate) fn outside_band(layers: &[LayerReport], input: &BatchGeometry) -> Opt
                 .gradient_rms
                 .filter(|_| !is_last && layer.gradient_rms.is_some())
         };
-        let (what, band, measured, factor) = check("the outputs' std", forward, layer.std).or_else(|| {
+        let of_outputs = || check("the outputs' std", forward, layer.std).filter(|_| layer.has_a_scale());
+        let (what, band, measured, factor) = of_outputs().or_else(|| {
             check("the rms of the gradients that it passes back", backward, gradient_before()?)
         })?;
+        let [measured, low, high] = distinct([measured, band.low, band.high], 3, significant);
+        let factor_text = times(factor);
         let text = format!(
-            "{name}: {what} is {}, {} what its input and the law of its weights predict ({} to {})",
-            short(measured),
-            times(factor),
-            short(band.low),
-            short(band.high),
+            "{name}: {what} is {measured}, {factor_text} what its input and the law of its weights predict \
+             ({low} to {high})",
         );
         Some(verdict(factor, text, "check the layer's fans, its gain and its activation"))
     })

@@ -5,8 +5,8 @@ use wick_theory::{Activation, BatchGeometry, LayerLaw, predict};
 use crate::diagnose::fault::{Fault, MAX_TOTAL_CHANGE, Verdict};
 use crate::diagnose::layer_report::LayerReport;
 use crate::diagnose::remedy::remedy;
-use crate::diagnose::text::{short, times};
 use crate::diagnose::trend::Trend;
+use crate::text::{short, times};
 
 /// Gradients that shrink or grow by more than a factor of 1000 from the last layer to the first, or that are
 /// 0.
@@ -15,7 +15,12 @@ pub(crate) fn vanishing_or_exploding(layers: &[LayerReport], input: &BatchGeomet
     let known: Vec<(&LayerReport, f64)> =
         layers.iter().rev().filter_map(|layer| Some((layer, layer.gradient_rms?))).collect();
     let ((_, last_rms), (first, first_rms)) = (*known.first()?, *known.last()?);
+    // A layer of few outputs may be on its flat side by chance, and then lets nothing through.
+    let may_be_chance = layers.iter().any(|layer| !layer.has_a_scale());
     if let Some((layer, _)) = known.iter().find(|(_, rms)| *rms == 0.0) {
+        if may_be_chance {
+            return None;
+        }
         let text = format!("the gradients vanish: none gets to {}", layer.name);
         let (fault, layer) = (Fault::VanishingGradient, layer.name.clone());
         return Some(Verdict { fault, layer, figure: 0.0, text, remedy: remedy(layers) });

@@ -40,6 +40,10 @@ pub struct LayerReport {
     pub constant: Option<f64>,
     /// The fraction of units that are copies of another one.
     pub copies: Option<f64>,
+    /// The number of units.
+    pub units: Option<usize>,
+    /// The number of outputs, over all units and samples.
+    pub numbers: Option<u64>,
     /// The smallest and the largest output.
     pub range: Option<(f64, f64)>,
     /// The lengths and cosines of the samples' outputs.
@@ -64,6 +68,8 @@ impl LayerReport {
             slope_square: None,
             constant: None,
             copies: None,
+            units: None,
+            numbers: None,
             range: None,
             batch: None,
             gradients: None,
@@ -83,6 +89,8 @@ impl LayerReport {
             slope_square: record.slope_square,
             constant: record.units.as_ref().map(|units| units.constant),
             copies: record.units.as_ref().map(|units| units.copies),
+            units: record.units.as_ref().map(|units| units.count),
+            numbers: Some(record.forward.count),
             range: Some((record.forward.min, record.forward.max)),
             batch: record.units.as_ref().map(|units| geometry(units, rms)),
             gradients: record

@@ -2,11 +2,11 @@
 
 mod bands;
 pub(crate) mod fault;
+pub(crate) mod few;
 mod gradient;
 pub(crate) mod layer_report;
 mod remedy;
 mod signal;
-mod text;
 pub(crate) mod trend;
 mod units;
 pub(crate) mod updates;
@@ -31,6 +31,8 @@ use units::{dead_units, symmetric_units};
 /// [`finite_width`](wick_theory::finite_width()); a layer may be twice the half width of the band away from
 /// its middle. The band needs the [`BatchGeometry`] of the layer's input. If the
 /// [`batch`](LayerReport::batch) of the layer before is not known, only the range of the outputs is compared.
+///
+/// Too few samples or outputs get no verdict that rests on many; [`not_judged`](crate::not_judged()) tells.
 ///
 /// ```
 /// use wick_probe::{BatchGeometry, Fault, LayerReport, judge};

@@ -4,7 +4,7 @@ use wick_theory::{Activation, Critical, Custom, LayerLaw, MeanField};
 
 use crate::diagnose::fault::{MAX_SATURATED, MIN_SLOPE_FRACTION};
 use crate::diagnose::layer_report::LayerReport;
-use crate::diagnose::text::short;
+use crate::text::short;
 
 /// The law of weights that keeps signals and gradients, if the laws of the layers are known. The text is
 /// empty if they are not, or if all layers have that law already.

@@ -7,8 +7,8 @@ use crate::diagnose::fault::{
 };
 use crate::diagnose::layer_report::LayerReport;
 use crate::diagnose::remedy::{max_slope, remedy};
-use crate::diagnose::text::short;
 use crate::diagnose::trend::Trend;
+use crate::text::{distinct, percent, short, significant};
 
 /// The first layer with outputs, or else the last one with gradients, that are NaN or infinite.
 pub(crate) fn non_finite(layers: &[LayerReport]) -> Option<Verdict> {
@@ -43,16 +43,18 @@ pub(crate) fn non_finite(layers: &[LayerReport]) -> Option<Verdict> {
     })
 }
 
-/// Outputs that shrink or grow by more than a factor of 1000 over the whole net, or that become constant.
+/// Outputs that shrink or grow by more than a factor of 1000 over the whole net, or that become constant. Layers
+/// with too few outputs are skipped.
 pub(crate) fn dying_or_growing(layers: &[LayerReport]) -> Option<Verdict> {
-    let (first, last) = (layers.first()?, layers.last()?);
-    if let Some(layer) = layers.iter().find(|layer| layer.is_constant()) {
+    let judged = || layers.iter().filter(|layer| layer.has_a_scale());
+    let (first, last) = (judged().next()?, judged().next_back()?);
+    if let Some(layer) = judged().find(|layer| layer.is_constant()) {
         let what = if layer.rms == 0.0 { "zero" } else { "the same number" };
         let text = format!("dies out: all outputs of {} are {what}", layer.name);
         let layer = layer.name.clone();
         return Some(Verdict { fault: Fault::DiesOut, layer, figure: 0.0, text, remedy: remedy(layers) });
     }
-    let trend = Trend::of(layers.iter().map(|layer| layer.std));
+    let trend = Trend::of(judged().map(|layer| layer.std));
     let total = last.std / first.std;
     let (fault, what, bound) = if total < 1.0 / MAX_TOTAL_CHANGE {
         (Fault::DiesOut, "dies out: the outputs' std shrinks", "below a tenth of the first")
@@ -65,7 +67,7 @@ pub(crate) fn dying_or_growing(layers: &[LayerReport]) -> Option<Verdict> {
         Fault::DiesOut => layer.std < 0.1 * first.std,
         _ => layer.std > 10.0 * first.std,
     };
-    let layer = layers.iter().find(is_far).unwrap_or(last).name.clone();
+    let layer = judged().find(is_far).unwrap_or(last).name.clone();
     let text = format!(
         "{what} {}, from {} to {}, {bound} from {layer} on",
         trend.text(),
@@ -77,12 +79,12 @@ pub(crate) fn dying_or_growing(layers: &[LayerReport]) -> Option<Verdict> {
 
 /// The first layer of a bounded activation most of whose pre-activations are where the activation is flat.
 pub(crate) fn saturated(layers: &[LayerReport], explodes: bool) -> Option<Verdict> {
-    let (layer, figure, what) = layers.iter().find_map(|layer| {
+    let (layer, figure, what) = layers.iter().filter(|layer| layer.has_a_scale()).find_map(|layer| {
         // Half of a ReLU is flat by design; dead units are found by another rule.
         let phi = layer.phi().filter(|phi| phi.range().is_some())?;
         let fraction = layer.saturated?;
         let what =
-            format!("{:.0} % of the pre-activations are where the activation is flat", 100.0 * fraction);
+            format!("{} of the pre-activations are where the activation is flat", percent(fraction, 0));
         match layer.slope_square {
             Some(slope_square) => {
                 let passed = slope_square / max_slope(phi).powi(2);
@@ -101,11 +103,14 @@ pub(crate) fn saturated(layers: &[LayerReport], explodes: bool) -> Option<Verdic
 
 /// The first layer whose samples are all alike.
 pub(crate) fn rank_collapse(layers: &[LayerReport], input: &BatchGeometry) -> Option<Verdict> {
-    let (layer, cosine) = layers.iter().filter(|layer| !layer.is_constant()).find_map(|layer| {
-        let batch = layer.batch.as_ref().filter(|batch| batch.samples > 1)?;
-        (batch.cosine > MAX_COSINE).then_some((layer, batch.cosine))
-    })?;
-    let text = format!("{}: all samples look alike, their cosine is {cosine:.5}", layer.name);
+    let (layer, cosine) =
+        layers.iter().filter(|layer| !layer.is_constant() && layer.has_samples()).find_map(|layer| {
+            // Vectors of one number have the same direction, or the opposite one.
+            let batch = layer.batch.as_ref().filter(|batch| batch.samples > 1 && layer.units != Some(1))?;
+            (batch.cosine > MAX_COSINE).then_some((layer, batch.cosine))
+        })?;
+    let [cosine_text, _] = distinct([cosine, 1.0], 5, significant);
+    let text = format!("{}: all samples look alike, their cosine is {cosine_text}", layer.name);
     let remedy = if input.cosine > MAX_COSINE {
         // No weights can tell the samples apart.
         "the samples of the input are alike already: shift and scale its columns to mean 0 and standard deviation 1"

@@ -5,8 +5,10 @@ use wick_theory::special::normal_cdf;
 use wick_theory::{Activation, BatchGeometry};
 
 use crate::diagnose::fault::{Fault, MAX_COPIED_UNITS, MAX_DEAD_UNITS, Verdict};
+use crate::diagnose::few::is_beyond_chance;
 use crate::diagnose::layer_report::LayerReport;
 use crate::observe::units::MAX_SAMPLES;
+use crate::text::percent;
 
 /// The first layer with more constant units than the similarity of its input samples explains. Layers from a
 /// `collapsed` one on are skipped: where all samples are alike, every unit is constant.
@@ -21,15 +23,18 @@ pub(crate) fn dead_units(
         .iter()
         .zip(inputs)
         .take_while(|(layer, _)| until != Some(layer.name.as_str()))
-        .filter(|(layer, _)| !layer.is_constant())
+        .filter(|(layer, _)| !layer.is_constant() && layer.has_samples())
         .find_map(|(layer, input)| {
             let by_chance = input.map_or(0.0, |input| idle_fraction(layer.phi(), input));
-            Some((layer, layer.constant.filter(|fraction| fraction - by_chance > MAX_DEAD_UNITS)?))
+            let is_beyond = |fraction: &f64| {
+                fraction - by_chance > MAX_DEAD_UNITS && is_beyond_chance(*fraction, layer.units, by_chance)
+            };
+            Some((layer, layer.constant.filter(is_beyond)?))
         })?;
-    let percent = 100.0 * fraction;
     let text = format!(
-        "{}: {percent:.0} % of its units are dead: their output is the same for every sample",
-        layer.name
+        "{}: {} of its units are dead: their output is the same for every sample",
+        layer.name,
+        percent(fraction, 0)
     );
     let remedy = "start its bias at 0, or use leaky_relu or gelu".into();
     Some(Verdict { fault: Fault::DeadUnits, layer: layer.name.clone(), figure: fraction, text, remedy })
@@ -57,9 +62,10 @@ pub(crate) fn idle_fraction(phi: Option<Activation>, input: &BatchGeometry) -> f
 pub(crate) fn symmetric_units(layers: &[LayerReport]) -> Option<Verdict> {
     let (layer, fraction) = layers
         .iter()
+        .filter(|layer| layer.has_samples())
         .find_map(|layer| Some((layer, layer.copies.filter(|fraction| *fraction > MAX_COPIED_UNITS)?)))?;
-    let percent = 100.0 * fraction;
-    let text = format!("{}: {percent:.0} % of its units are copies of others, and will stay so", layer.name);
+    let (name, part) = (&layer.name, percent(fraction, 0));
+    let text = format!("{name}: {part} of its units are copies of others, and will stay so");
     let remedy = "draw its weights independently at random".into();
     Some(Verdict { fault: Fault::SymmetricUnits, layer: layer.name.clone(), figure: fraction, text, remedy })
 }

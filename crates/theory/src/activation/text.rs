@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Serialize, Serializer};
 
 use super::kind::Activation;
+use crate::names::did_you_mean;
 
 impl fmt::Display for Activation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -42,8 +43,10 @@ fn reason(text: &str) -> String {
         }
         Some((activation, None)) => format!("'{text}': {activation} takes no parameter"),
         None => {
-            let known = Activation::ALL.map(Activation::name).join(", ");
-            format!("unknown activation '{text}'; known: {known}")
+            let names = Activation::ALL.map(Activation::name);
+            let name = text.split_once(':').map_or(text, |(name, _)| name);
+            let meant = did_you_mean(name, names);
+            format!("unknown activation '{text}'{meant}; known: {}", names.join(", "))
         }
     }
 }

@@ -7,6 +7,8 @@ mod tests;
 use std::fmt;
 use std::str::FromStr;
 
+use wick_theory::nearest_names;
+
 use super::Initializer;
 use super::distribution::Distribution;
 use super::parameters::{Parameters, Reader, Row, word};
@@ -15,19 +17,28 @@ use crate::error::Error;
 use crate::layout::WeightLayout;
 use crate::structures;
 
-/// All names that can be read, with their readers.
+/// All names that can be read, with their readers, in groups.
+const GROUPS: [(&str, &[Row]); 6] = [
+    ("", plain::ROWS),
+    ("structures: ", structures::ROWS),
+    ("PyTorch's: ", torch::ROWS),
+    ("JAX's: ", jax::ROWS),
+    ("Keras': ", keras::ROWS),
+    ("timm's: ", timm::ROWS),
+];
+
 fn rows() -> impl Iterator<Item = &'static Row> {
-    [plain::ROWS, structures::ROWS, torch::ROWS, jax::ROWS, keras::ROWS, timm::ROWS].into_iter().flatten()
+    GROUPS.into_iter().flat_map(|(_, rows)| rows)
 }
 
 fn find(name: &str) -> Result<Reader, Error> {
     let spellings = [name.to_owned(), name.to_ascii_lowercase().replace('-', "_"), snake_case(name)];
     let row = spellings.iter().find_map(|name| rows().find(|(known, _)| known == name));
     row.map(|(_, read)| *read).ok_or_else(|| {
-        let known = Initializer::names().collect::<Vec<_>>().join(", ");
-        let similar =
-            Initializer::names().filter(|known| within_one_edit(known, &name.to_ascii_lowercase())).collect();
-        Error::UnknownInitializer { name: name.to_owned(), similar, known }
+        let names = |rows: &[Row]| rows.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+        let known = GROUPS.map(|(group, rows)| format!("{group}{}", names(rows))).join("; ");
+        let similar = nearest_names(name, Initializer::names());
+        Error::UnknownInitializer { name: shortened(name), similar, known }
     })
 }
 
@@ -43,13 +54,14 @@ fn snake_case(name: &str) -> String {
     snake
 }
 
-/// Whether two names differ in at most one byte that is inserted, removed or replaced.
-fn within_one_edit(a: &str, b: &str) -> bool {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    let start = a.iter().zip(b).take_while(|(a, b)| a == b).count();
-    let (a, b) = (&a[start..], &b[start..]);
-    let end = a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count();
-    a.len() - end <= 1 && b.len() - end <= 1
+/// A text for an error message, which may be any file's.
+fn shortened(text: &str) -> String {
+    const MOST: usize = 64;
+    let mut short: String = text.chars().take(MOST).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
 }
 
 impl Initializer {
@@ -123,7 +135,7 @@ impl FromStr for Initializer {
         let mut parameters = Parameters::parse(spec, rest, find)?;
         let initializer = read(&mut parameters)?;
         if let Some(key) = parameters.left_over() {
-            return Err(parameters.error(&format!("{name} takes no {key}=")));
+            return Err(parameters.error(&parameters.not_taken(name, key)));
         }
         // Parameters that are wrong for every shape (crossed bounds, a negative std) are refused here.
         match initializer.plan(&[1, 1], WeightLayout::Plain) {

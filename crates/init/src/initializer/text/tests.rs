@@ -166,7 +166,21 @@ fn aliases_mean_the_same() {
 #[test]
 fn an_error_says_why_a_spec_cannot_be_read() {
     for (spec, part) in [
-        ("xavier", "unknown initializer 'xavier'; known: zeros, ones, constant, normal"),
+        (
+            "xavier",
+            "unknown initializer 'xavier' (did you mean xavier_normal or xavier_uniform or \
+             torch.xavier_uniform?); known: zeros, ones, constant, normal",
+        ),
+        ("Kaiming-Uniform", "(did you mean kaiming_uniform?)"),
+        ("torch.nn.init.orthogonal_", "(did you mean orthogonal?)"),
+        ("swoosh", "unknown initializer 'swoosh'; known: zeros"),
+        ("swoosh", "; structures: identity, "),
+        ("swoosh", "; PyTorch's: torch.linear, "),
+        ("swoosh", "; JAX's: jax.uniform, "),
+        ("swoosh", "; Keras': keras.random_normal, "),
+        ("swoosh", "; timm's: timm.trunc_normal, "),
+        ("normal:sdt=1,std=1", "normal takes no sdt= (did you mean std?): it takes mean=, std=, variance="),
+        ("zeros:gain=1", "zeros takes no gain=: it takes nothing"),
         ("zero", "unknown initializer 'zero' (did you mean zeros or zer_o?); known: zeros"),
         ("he_norml", "unknown initializer 'he_norml' (did you mean he_normal?); known: zeros"),
         ("normal", "std= (standard deviation) or variance="),

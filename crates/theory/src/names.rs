@@ -1,0 +1,55 @@
+//! What an unknown name may have meant.
+
+/// A longer text is no misspelled name.
+const LONGEST: usize = 64;
+
+/// The most names that are suggested.
+const MOST: usize = 3;
+
+/// The known names nearest to an unknown one, at most three: those of the smallest edit distance (letters that
+/// are inserted, removed, replaced or swapped), up to a third of the letters and three; else those that have the text as a
+/// part, or are a part of it. Upper case, and `-` or a blank for `_`, make no difference.
+///
+/// ```
+/// use wick_theory::nearest_names;
+///
+/// let known = ["zeros", "xavier_normal", "xavier_uniform", "he_normal"];
+/// assert_eq!(nearest_names("Xaiver-Normal", known), ["xavier_normal"]);
+/// assert_eq!(nearest_names("xavier", known), ["xavier_normal", "xavier_uniform"]);
+/// assert_eq!(nearest_names("torch.nn.init.zeros_", known), ["zeros"]);
+/// assert!(nearest_names("swoosh", known).is_empty());
+/// ```
+pub fn nearest_names<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let fold = |name: &str| name.to_ascii_lowercase().replace(['-', ' '], "_");
+    let length = text.chars().take(LONGEST + 1).count();
+    if !(2..=LONGEST).contains(&length) {
+        return Vec::new();
+    }
+    let text = fold(text);
+    // A name of which another is a part is farther than every edit.
+    let distance = |name: &str| {
+        let name = fold(name);
+        let edits = strsim::osa_distance(&text, &name);
+        let is_part = length > 2 && name.contains(&text) || name.len() > 3 && text.contains(&name);
+        if edits <= (length / 3).clamp(1, 3) { Some(edits) } else { is_part.then_some(LONGEST) }
+    };
+    let near: Vec<(usize, &str)> =
+        known.into_iter().filter_map(|name| Some((distance(name)?, name))).collect();
+    let least = near.iter().map(|(edits, _)| *edits).min();
+    near.into_iter().filter(|(edits, _)| Some(*edits) == least).map(|(_, name)| name).take(MOST).collect()
+}
+
+/// A question in parentheses after an unknown name, ` (did you mean a or b?)`; empty without a near name.
+///
+/// ```
+/// use wick_theory::did_you_mean;
+///
+/// assert_eq!(did_you_mean("rleu", ["relu", "tanh"]), " (did you mean relu?)");
+/// assert_eq!(did_you_mean("swoosh", ["relu", "tanh"]), "");
+/// ```
+pub fn did_you_mean<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    match &nearest_names(text, known)[..] {
+        [] => String::new(),
+        names => format!(" (did you mean {}?)", names.join(" or ")),
+    }
+}
