@@ -185,7 +185,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A tensor was requested again with another shape, type or device.
-    #[error("{} was made {made} and is now asked for {asked}", quoted(.name))]
+    #[error("{} is {made}, and {asked} is asked for", quoted(.name))]
     Mismatch {
         /// The tensor's full name.
         name: String,

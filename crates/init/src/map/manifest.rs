@@ -43,7 +43,7 @@ pub struct ManifestEntry {
     /// Whether the tensor was drawn or loaded.
     pub origin: Origin,
     /// The pattern of the first rule that matches (of patterns with ` | ` between them, the one that does), or
-    /// `weights` (the map's default initializer), or `hint`;
+    /// `default` (the map's default initializer), or `hint`;
     /// empty for a loaded tensor that no rule matches.
     pub rule: String,
     /// The initializer, as a SPEC; empty for a loaded tensor.

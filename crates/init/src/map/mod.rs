@@ -94,7 +94,7 @@ struct Entry {
 /// The initializer that a tensor was drawn from.
 #[derive(Debug, Clone)]
 struct Drawn {
-    /// `rule`, `hint` or `weights`.
+    /// `rule`, `hint` or `default`.
     source: &'static str,
     initializer: Initializer,
 }

@@ -54,7 +54,7 @@ impl InitMap {
                 Err(Error::NoRule { name: name.to_owned(), shape: shape.dims().to_vec() })
             }
             (_, Init::Const(value)) if value != 0.0 => draw("hint", Initializer::Constant(value)),
-            (Some(initializer), _) if is_matrix => draw("weights", initializer.clone()),
+            (Some(initializer), _) if is_matrix => draw("default", initializer.clone()),
             (_, Init::Const(_)) if is_weight => Err(missing()),
             (_, hint) => draw("hint", from_hint(hint, shape)),
         }

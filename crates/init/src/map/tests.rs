@@ -82,7 +82,7 @@ fn a_name_is_one_variable() {
     );
 
     let error = vb.get((3, 2), "weight").unwrap_err().to_string();
-    assert!(error.contains("'weight' was made [2, 3] f32") && error.contains("[3, 2] f32"), "{error}");
+    assert!(error.contains("'weight' is [2, 3] f32") && error.contains("[3, 2] f32"), "{error}");
     let error = vb.to_dtype(DType::F64).get((2, 3), "weight").unwrap_err().to_string();
     assert!(error.contains("f64"), "{error}");
     let error = vb.get_unchecked("nothing").unwrap_err().to_string();
@@ -146,7 +146,7 @@ fn tensors_of_a_file_are_loaded_and_the_others_drawn() {
     let map = InitMap::new(7).with_file(&path).unwrap();
     for (dtype, shape) in [(DType::F32, (2, 3)), (DType::F64, (2, 2))] {
         let error = map.var_builder(dtype, &Device::Cpu).get(shape, "fc.weight").unwrap_err().to_string();
-        assert!(error.contains("'fc.weight' was made [2, 2] f32 in the file"), "{error}");
+        assert!(error.contains("'fc.weight' is [2, 2] f32 in the file"), "{error}");
     }
     let bytes = std::fs::read(&path).unwrap();
     for (name, bytes) in [("short", &bytes[..bytes.len() - 3]), ("foreign", b"{}".as_slice())] {

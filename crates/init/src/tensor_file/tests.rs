@@ -295,7 +295,7 @@ fn foreign_tensors_spoil_nothing_and_are_named() {
     assert_eq!(map.unused_tensors().len(), types.len());
     let error = get(&map, DType::F32, "t.BOOL").unwrap_err();
     assert!(
-        error.contains("'t.BOOL' was made [2] BOOL in the file") && error.contains("with_cast_on_load"),
+        error.contains("'t.BOOL' is [2] BOOL in the file") && error.contains("with_cast_on_load"),
         "{error}"
     );
 
@@ -314,7 +314,7 @@ fn foreign_tensors_spoil_nothing_and_are_named() {
     assert!(error.contains("'t.U64': 9223372036854776000 is beyond the largest f16"), "{error}");
     // Weights become no integers.
     let map = InitMap::new(1).with_file(&file.0).unwrap().with_cast_on_load(true);
-    assert!(get(&map, DType::U8, "x").unwrap_err().contains("'x' was made [1] f32 in the file"));
+    assert!(get(&map, DType::U8, "x").unwrap_err().contains("'x' is [1] f32 in the file"));
 }
 
 /// All bit patterns: subnormal numbers in steps of 2⁻⁹, then eight numbers for each power of two from 2⁻⁶ on.
