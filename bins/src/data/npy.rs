@@ -16,9 +16,28 @@ fn header_length(bytes: &[u8]) -> usize {
     }
 }
 
+/// Refuses a header for which the reader would take much memory or time: it makes room for as many bytes as the
+/// header says to have, up to 4 GiB, takes hundreds of bytes for each of them, and its time doubles with every
+/// bracket inside another.
+fn check_header(bytes: &[u8]) -> Result<()> {
+    const MOST_BRACKETS: usize = 8;
+    const LONGEST: usize = 1024;
+    let end = header_length(bytes);
+    let Some(header) = bytes.get(..end) else {
+        bail!("its header is cut short: it would end at byte {end}, and there are {}", bytes.len());
+    };
+    // Numbers of one type have two brackets, and less than 128 bytes with the padding:
+    // `{'descr': '<f8', 'fortran_order': False, 'shape': (2, 3), }`.
+    if end > LONGEST || header.iter().filter(|byte| b"([{".contains(byte)).count() > MOST_BRACKETS {
+        bail!("its header is not that of an array of numbers of one type; save it as float32 or float64");
+    }
+    Ok(())
+}
+
 /// Reads an array of two dimensions.
 pub(super) fn read(path: &Path) -> Result<Matrix> {
     let bytes = std::fs::read(path)?;
+    check_header(&bytes)?;
     let file = npyz::NpyFile::new(&bytes[..])?;
     let shape: Vec<usize> = file.shape().iter().map(|&n| n as usize).collect();
     let [rows, columns] = shape[..] else {
@@ -59,6 +78,23 @@ pub(super) fn read(path: &Path) -> Result<Matrix> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_header_that_takes_much_memory_or_time_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.npy");
+        let error = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            read(&path).unwrap_err().to_string()
+        };
+        let said = error(b"\x93NUMPY\x02\x00\xff\xff\xff\xff{}");
+        assert_eq!(said, "its header is cut short: it would end at byte 4294967307, and there are 14");
+        let long = [&b"\x93NUMPY\x01\x00\xe8\x23"[..], &[b' '; 9192]].concat();
+        assert!(error(&long).starts_with("its header is not that of an array of numbers of one type"));
+        // Without the check, this takes longer than the age of the universe.
+        let nested = [&b"\x93NUMPY\x01\x00\xe8\x03"[..], &[b'['; 1000]].concat();
+        assert!(error(&nested).starts_with("its header is not that of an array of numbers of one type"));
+    }
 
     #[test]
     fn fortran_order_is_turned() {

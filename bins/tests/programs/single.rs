@@ -42,7 +42,8 @@ fn words_say_what_the_numbers_show() {
     assert!(!said.contains("×1 "), "{said}");
     for said in verdicts(&["--samples", "1", "--features", "5", "--widths", "20,1"]) {
         assert!(!said.contains("dead") && !said.contains("the same number"), "{said}");
-        let note = "Not judged: too few outputs of layer_1 to judge its scale: 1 over all samples, and it takes 8.";
+        let note =
+            "Not judged: too few outputs of layer_1 to judge its scale: 1 over all samples, and it takes 8.";
         assert!(said.ends_with(note) && said.matches("too few").count() == 1, "{said}");
     }
 }

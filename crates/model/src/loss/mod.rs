@@ -141,7 +141,7 @@ impl fmt::Display for Loss {
 
 /// The error for a text that is not the name of a [`Loss`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown loss '{0}'{}; known: squared, cross_entropy", did_you_mean(.0, Loss::ALL.map(Loss::name)))]
+#[error("unknown loss '{}'{}; known: squared, cross_entropy", .0, did_you_mean(.0, Loss::ALL.map(Loss::name)))]
 pub struct UnknownLoss(pub String);
 
 impl FromStr for Loss {
