@@ -16,17 +16,41 @@ fn header_length(bytes: &[u8]) -> usize {
     }
 }
 
+/// Refuses a header that the reader cannot take: it makes room for as many bytes as the header says to have, up to
+/// 4 GiB, takes hundreds of bytes for each of them, its time doubles with every bracket inside another, and it panics
+/// where the product of the dimensions overflows.
+fn check_header(bytes: &[u8]) -> Result<()> {
+    const MOST_BRACKETS: usize = 8;
+    const LONGEST: usize = 1024;
+    let end = header_length(bytes);
+    let Some(header) = bytes.get(..end) else {
+        bail!("its header is cut short: it would end at byte {end}, and there are {}", bytes.len());
+    };
+    // Numbers of one type have two brackets, and less than 128 bytes with the padding:
+    // `{'descr': '<f8', 'fortran_order': False, 'shape': (2, 3), }`. The numbers of Python may be hexadecimal or have
+    // underscores, and its texts escapes, which would hide a number.
+    let brackets = header.iter().filter(|byte| b"([{".contains(byte)).count();
+    let is_odd = |pair: &[u8]| pair[0] == b'\\' || pair[0].is_ascii_digit() && b"xXoObB_".contains(&pair[1]);
+    let text = header.get(10..).unwrap_or_default();
+    if end > LONGEST || brackets > MOST_BRACKETS || text.windows(2).any(is_odd) {
+        bail!("its header is not that of an array of numbers of one type; save it as float32 or float64");
+    }
+    let numbers = text.split(|byte| !byte.is_ascii_digit()).filter(|digits| !digits.is_empty());
+    let product = numbers.into_iter().try_fold(1u64, |product, digits| {
+        let number: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+        product.checked_mul(number.max(1))
+    });
+    // A type of text has four bytes a character.
+    if product.and_then(|product| product.checked_mul(4)).is_none() {
+        bail!("its header promises more numbers than any file holds: it is damaged");
+    }
+    Ok(())
+}
+
 /// Reads an array of two dimensions.
 pub(super) fn read(path: &Path) -> Result<Matrix> {
     let bytes = std::fs::read(path)?;
-    // The reader makes room for as long a header as the file says, up to 4 GiB.
-    if header_length(&bytes) > bytes.len() {
-        bail!(
-            "its header is cut short: it would end at byte {}, and there are {}",
-            header_length(&bytes),
-            bytes.len()
-        );
-    }
+    check_header(&bytes)?;
     let file = npyz::NpyFile::new(&bytes[..])?;
     let shape: Vec<usize> = file.shape().iter().map(|&n| n as usize).collect();
     let [rows, columns] = shape[..] else {
@@ -75,12 +99,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_beyond_the_file_is_refused() {
+    fn a_header_that_takes_much_memory_or_time_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.npy");
-        std::fs::write(&path, b"\x93NUMPY\x02\x00\xff\xff\xff\xff{}").unwrap();
-        let error = read(&path).unwrap_err().to_string();
-        assert_eq!(error, "its header is cut short: it would end at byte 4294967307, and there are 14");
+        let error = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            read(&path).unwrap_err().to_string()
+        };
+        let said = error(b"\x93NUMPY\x02\x00\xff\xff\xff\xff{}");
+        assert_eq!(said, "its header is cut short: it would end at byte 4294967307, and there are 14");
+        let long = [&b"\x93NUMPY\x01\x00\xe8\x23"[..], &[b' '; 9192]].concat();
+        assert!(error(&long).starts_with("its header is not that of an array of numbers of one type"));
+        for shape in ["(4294967296, 8589934592)", "(0x100000000, 0x200000000)", "(18446744073709551616, 1)"] {
+            let header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}");
+            let said =
+                error(&[&b"\x93NUMPY\x01\x00"[..], &[header.len() as u8, 0], header.as_bytes()].concat());
+            assert!(said.starts_with("its header "), "{said}");
+        }
+        // Without the check, this takes longer than the age of the universe.
+        let nested = [&b"\x93NUMPY\x01\x00\xe8\x03"[..], &[b'['; 1000]].concat();
+        assert!(error(&nested).starts_with("its header is not that of an array of numbers of one type"));
     }
 
     #[test]

@@ -31,6 +31,7 @@ use std::cell::Cell;
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::{Duration, Instant};
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use wick_bins::data::{Data, DataOptions};
@@ -46,8 +47,12 @@ const BYTES_PER_BYTE: usize = 256;
 /// A reader may hold this many bytes for any input: buffers, tables, error messages.
 const BYTES: usize = 1 << 20;
 
+/// A reader takes far less than a second for an input of some kilobytes, and a busy machine is slower.
+const MOST_TIME: Duration = Duration::from_secs(20);
+
 /// Runs `read`, which returns whether the input was a valid one, on many inputs. The test fails if `read` panics or
-/// takes too much memory, or if hardly any input was valid, so that the inside of the reader was not reached.
+/// takes too much memory or time, or if hardly any input was valid, so that the inside of the reader was not
+/// reached.
 fn fuzz(valid: Vec<Vec<u8>>, repair: fn(&mut Vec<u8>), read: impl Fn(&[u8]) -> bool) {
     // What the first call keeps for later ones is not the input's.
     assert!(valid.iter().filter(|bytes| read(bytes)).count() > 0);
@@ -56,7 +61,12 @@ fn fuzz(valid: Vec<Vec<u8>>, repair: fn(&mut Vec<u8>), read: impl Fn(&[u8]) -> b
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let accepted = Cell::new(0);
     let result = runner.run(&bytes::inputs(valid, repair), |bytes| {
+        let begun = Instant::now();
         let (was_read, peak) = memory::peak(|| read(&bytes));
+        if begun.elapsed() > MOST_TIME {
+            let reason = format!("{:?} for {} bytes of input", begun.elapsed(), bytes.len());
+            return Err(TestCaseError::fail(reason));
+        }
         accepted.set(accepted.get() + u32::from(was_read));
         let most = BYTES + BYTES_PER_BYTE * bytes.len();
         if peak > most {
