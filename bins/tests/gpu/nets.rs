@@ -13,8 +13,8 @@ use super::Test;
 use super::numbers::{CPU, flat, normal};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("probes_hear_the_same", probes_hear_the_same),
-    ("taps_see_the_same", taps_see_the_same),
+    ("probes_record_the_same", probes_record_the_same),
+    ("taps_record_the_same", taps_record_the_same),
     ("training", training),
     ("a_training_step_as_a_graph", a_training_step_as_a_graph),
     ("a_forward_pass_as_a_graph", a_forward_pass_as_a_graph),
@@ -48,7 +48,7 @@ fn records_of(activation: Activation, by_tape: bool, device: &Device) -> Vec<Rec
     probe.records()
 }
 
-fn probes_hear_the_same(gpu: &Device) {
+fn probes_record_the_same(gpu: &Device) {
     for by_tape in [true, false] {
         for activation in [Activation::Tanh, Activation::Gelu] {
             let (got, expected) =
@@ -74,7 +74,7 @@ fn probes_hear_the_same(gpu: &Device) {
 
 /// Taps in a net of candle's own ops, with every option of a probe or with summaries alone, and with a bad
 /// number.
-fn taps_see_the_same(gpu: &Device) {
+fn taps_record_the_same(gpu: &Device) {
     let seen = |closely: bool, device: &Device| {
         let (_, mlp, xs) = net(Activation::Tanh, DType::F64, device);
         let probe = if closely { Probe::new().with_units().with_totals() } else { Probe::new() };

@@ -14,7 +14,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("bins_at_their_edges", bins_at_their_edges),
     ("summaries_are_the_same_bits_again", summaries_are_the_same_bits_again),
     ("sums_of_products", sums_of_products),
-    ("shares_outside", shares_outside),
+    ("fractions_outside", fractions_outside),
 ];
 
 fn summaries(gpu: &Device) {
@@ -153,7 +153,7 @@ fn summaries_are_the_same_bits_again(gpu: &Device) {
     }
 }
 
-fn shares_outside(gpu: &Device) {
+fn fractions_outside(gpu: &Device) {
     let xs = normal("x", 10_007, DType::F32);
     for (low, high) in [(-1.0, 1.0), (f64::NEG_INFINITY, 0.3), (-0.1, f64::INFINITY), (0.0, 0.0)] {
         let expected = fraction_outside(&xs, low, high).unwrap();
