@@ -108,11 +108,11 @@ fn apply(bytes: &mut Vec<u8>, edit: &Edit) {
 
 /// An input of a reader: one in four is bytes at random, the others are one of `valid` with some edits, to which
 /// `repair` is applied in half of the cases: it corrects a length that the edits made wrong.
-pub(crate) fn inputs(valid: Vec<Vec<u8>>, repair: fn(&mut Vec<u8>)) -> impl Strategy<Value = Vec<u8>> {
+pub(crate) fn inputs(valid: Vec<Vec<u8>>, repair: fn(&mut [u8])) -> impl Strategy<Value = Vec<u8>> {
     let edited =
-        (select(valid), vec(edit(), 0..6), any::<bool>()).prop_map(move |(mut bytes, edits, mended)| {
+        (select(valid), vec(edit(), 0..6), any::<bool>()).prop_map(move |(mut bytes, edits, repaired)| {
             edits.iter().for_each(|edit| apply(&mut bytes, edit));
-            if mended {
+            if repaired {
                 repair(&mut bytes);
             }
             bytes

@@ -53,7 +53,7 @@ const MOST_TIME: Duration = Duration::from_secs(20);
 /// Runs `read`, which returns whether the input was a valid one, on many inputs. The test fails if `read` panics or
 /// takes too much memory or time, or if hardly any input was valid, so that the inside of the reader was not
 /// reached.
-fn fuzz(valid: Vec<Vec<u8>>, repair: fn(&mut Vec<u8>), read: impl Fn(&[u8]) -> bool) {
+fn fuzz(valid: Vec<Vec<u8>>, repair: fn(&mut [u8]), read: impl Fn(&[u8]) -> bool) {
     // What the first call keeps for later ones is not the input's.
     assert!(valid.iter().filter(|bytes| read(bytes)).count() > 0);
     let cases = std::env::var("WICK_FUZZ_CASES").map_or(10_000, |cases| cases.parse().unwrap());
@@ -112,7 +112,7 @@ where
 }
 
 /// Runs a reader of files on many inputs.
-fn fuzz_file(name: &str, valid: Vec<Vec<u8>>, repair: fn(&mut Vec<u8>), read: impl Fn(&Path) -> bool) {
+fn fuzz_file(name: &str, valid: Vec<Vec<u8>>, repair: fn(&mut [u8]), read: impl Fn(&Path) -> bool) {
     // Files in memory are faster, where the system has them.
     let memory = Path::new("/dev/shm");
     let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();

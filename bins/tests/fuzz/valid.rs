@@ -33,7 +33,7 @@ pub(crate) fn npy() -> Vec<Vec<u8>> {
 }
 
 /// Makes the length in the header that of the header's text, up to the end of its line.
-pub(crate) fn repair_npy(bytes: &mut Vec<u8>) {
+pub(crate) fn repair_npy(bytes: &mut [u8]) {
     if let Some(line) = bytes.iter().skip(12).position(|byte| *byte == b'\n') {
         set_npy_length(bytes, line + 13);
     }
@@ -69,7 +69,7 @@ fn file(header: &[u8], data: usize) -> Vec<u8> {
 }
 
 /// Makes the length before the header that of the header, up to the last brace.
-pub(crate) fn repair_safetensors(bytes: &mut Vec<u8>) {
+pub(crate) fn repair_safetensors(bytes: &mut [u8]) {
     if let Some(end) = bytes.iter().rposition(|byte| *byte == b'}').filter(|end| *end >= 8) {
         let length = (end - 7) as u64;
         bytes[..8].copy_from_slice(&length.to_le_bytes());
