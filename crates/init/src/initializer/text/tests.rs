@@ -171,7 +171,7 @@ fn an_error_says_why_a_spec_cannot_be_read() {
             "unknown initializer 'xavier' (did you mean xavier_normal or xavier_uniform or \
              torch.xavier_uniform?); known: zeros, ones, constant, normal",
         ),
-        ("Kaiming-Uniform", "(did you mean kaiming_uniform?)"),
+        ("Kaiming-Unifrm", "(did you mean kaiming_uniform?)"),
         ("torch.nn.init.orthogonal_", "(did you mean orthogonal?)"),
         ("swoosh", "unknown initializer 'swoosh'; known: zeros"),
         ("swoosh", "; structures: identity, "),
