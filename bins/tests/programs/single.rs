@@ -25,8 +25,8 @@ fn a_histogram_counts_every_output() {
     assert_eq!(counts.iter().map(|count| count.as_u64().unwrap()).sum::<u64>(), 300 * 150);
 }
 
-/// A net that shrinks by a percent a layer is not told to shrink ×1; one sample and one output get no verdict on
-/// dead units or on a scale, and one note.
+/// A net that shrinks by a percent a layer is not told to shrink ×1; one sample and one output get no verdict
+/// on dead units or on a scale, and one note.
 #[test]
 fn words_say_what_the_numbers_show() {
     let verdicts = |arguments: &[&str]| -> Vec<String> {
