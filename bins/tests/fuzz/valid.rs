@@ -120,7 +120,7 @@ pub(crate) const SPECS: [&str; 22] = [
     "truncated_normal:std=0.02,low=-1,high=1",
     "xavier_uniform:gain=tanh,mode=fan_in",
     "kaiming_normal:gain=torch.leaky_relu,mode=fan_out",
-    "variance_scaling:scale=2,mode=fan_avg,family=uniform",
+    "variance_scaling:scale=2,mode=fan_avg,distribution=uniform",
     "siren_hidden:omega=30",
     "recurrent:gates=4",
     "orthogonal:gain=1.5",

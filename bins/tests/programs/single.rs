@@ -42,6 +42,8 @@ fn words_say_what_the_numbers_show() {
         assert!(!said.contains("dead") && !said.contains("the same number"), "{said}");
         let note =
             "Not judged: too few outputs of layer_1 to judge its scale: 1 over all samples, and it takes 8.";
+        let text = stdout("layer-stats", &["--samples", "1", "--features", "5", "--widths", "20,1"]);
+        assert!(text.contains(note) && !text.contains("forward, std from"), "{text}");
         assert!(said.ends_with(note) && said.matches("too few").count() == 1, "{said}");
     }
 }
