@@ -16,9 +16,9 @@ fn header_length(bytes: &[u8]) -> usize {
     }
 }
 
-/// Refuses a header that the reader cannot take: it makes room for as many bytes as the header says to have, up to
-/// 4 GiB, takes hundreds of bytes for each of them, its time doubles with every bracket inside another, and it panics
-/// where the product of the dimensions overflows.
+/// Refuses a header that the reader cannot take: it makes room for as many bytes as the header says to have,
+/// up to 4 GiB, takes hundreds of bytes for each of them, its time doubles with every bracket inside another,
+/// and it panics where the product of the dimensions overflows.
 fn check_header(bytes: &[u8]) -> Result<()> {
     const MOST_BRACKETS: usize = 8;
     const LONGEST: usize = 1024;
@@ -26,8 +26,8 @@ fn check_header(bytes: &[u8]) -> Result<()> {
     let Some(header) = bytes.get(..end) else {
         bail!("its header is cut short: it would end at byte {end}, and there are {}", bytes.len());
     };
-    // Numbers of one type have two brackets, and less than 128 bytes with the padding:
-    // `{'descr': '<f8', 'fortran_order': False, 'shape': (2, 3), }`. The numbers of Python may be hexadecimal or have
+    // Numbers of one type have two brackets, and less than 128 bytes with the padding: `{'descr': '<f8',
+    // 'fortran_order': False, 'shape': (2, 3), }`. The numbers of Python may be hexadecimal or have
     // underscores, and its texts escapes, which would hide a number.
     let brackets = header.iter().filter(|byte| b"([{".contains(byte)).count();
     let is_odd = |pair: &[u8]| pair[0] == b'\\' || pair[0].is_ascii_digit() && b"xXoObB_".contains(&pair[1]);

@@ -20,8 +20,8 @@ pub fn short(x: f64) -> String {
     significant(x, DIGITS)
 }
 
-/// Numbers for people whose differences matter: as [`short`], with more digits where different numbers would be
-/// alike.
+/// Numbers for people whose differences matter: as [`short`], with more digits where different numbers would
+/// be alike.
 ///
 /// ```
 /// use wick_bins::output::apart;

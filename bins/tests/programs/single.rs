@@ -25,8 +25,8 @@ fn a_histogram_counts_every_output() {
     assert_eq!(counts.iter().map(|count| count.as_u64().unwrap()).sum::<u64>(), 300 * 150);
 }
 
-/// A net that shrinks by a percent a layer is not told to shrink ×1; one sample and one output get no verdict on
-/// dead units or on a scale, and one note.
+/// A net that shrinks by a percent a layer is not told to shrink ×1; one sample and one output get no verdict
+/// on dead units or on a scale, and one note.
 #[test]
 fn words_say_what_the_numbers_show() {
     let verdicts = |arguments: &[&str]| -> Vec<String> {
@@ -42,6 +42,8 @@ fn words_say_what_the_numbers_show() {
         assert!(!said.contains("dead") && !said.contains("the same number"), "{said}");
         let note =
             "Not judged: too few outputs of layer_1 to judge its scale: 1 over all samples, and it takes 8.";
+        let text = stdout("layer-stats", &["--samples", "1", "--features", "5", "--widths", "20,1"]);
+        assert!(text.contains(note) && !text.contains("forward, std from"), "{text}");
         assert!(said.ends_with(note) && said.matches("too few").count() == 1, "{said}");
     }
 }

@@ -78,8 +78,8 @@ pub fn factor(x: f64, digits: usize) -> String {
     }
 }
 
-/// A fraction of 1 as a percentage with so many decimals, and with more where it would be 0 or 100 by rounding
-/// alone.
+/// A fraction of 1 as a percentage with so many decimals, and with more where it would be 0 or 100 by
+/// rounding alone.
 ///
 /// ```
 /// use wick_probe::text::percent;
@@ -126,8 +126,8 @@ pub(crate) fn times_with(x: f64, digits: usize) -> String {
 mod tests {
     use super::*;
 
-    /// Over all sizes: a number that is not 1 is no factor of 1, and one that is not 0 or 1 is neither 0 % nor
-    /// 100 %.
+    /// Over all sizes: a number that is not 1 is no factor of 1, and one that is not 0 or 1 is neither 0 %
+    /// nor 100 %.
     #[test]
     fn rounding_makes_no_claims() {
         for power in -12..0 {

@@ -6,9 +6,9 @@ const LONGEST: usize = 64;
 /// The most names that are suggested.
 const MOST: usize = 3;
 
-/// The known names nearest to an unknown one, at most three: those of the smallest edit distance (letters that
-/// are inserted, removed, replaced or swapped), up to a third of the letters and three; else those that have the text as a
-/// part, or are a part of it. Upper case, and `-` or a blank for `_`, make no difference.
+/// The known names nearest to an unknown one, at most three: those of the smallest edit distance (letters
+/// that are inserted, removed, replaced or swapped), up to a third of the letters and three; else those that
+/// have the text as a part, or are a part of it. Upper case, and `-` or a blank for `_`, make no difference.
 ///
 /// ```
 /// use wick_theory::nearest_names;

@@ -43,6 +43,9 @@ pub(crate) struct Run {
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Layer {
+    /// Whether there are enough outputs to judge their scale.
+    #[serde(skip)]
+    has_a_scale: bool,
     pub(crate) name: String,
     pub(crate) fan_in: usize,
     pub(crate) fan_out: usize,
@@ -109,6 +112,7 @@ impl Run {
                 let (forward, backward) = (record.forward, record.backward);
                 let gradient = |f: fn(&wick_probe::Summary) -> f64| backward.as_ref().map_or(f64::NAN, f);
                 Layer {
+                    has_a_scale: reports.get(index).is_some_and(LayerReport::has_a_scale),
                     name: record.name,
                     fan_in,
                     fan_out,
@@ -135,7 +139,7 @@ impl Run {
                 |fault: &&mut Verdict| matches!(fault.fault, Fault::RankCollapse | Fault::DeadUnits);
             faults.iter_mut().filter(of_data).for_each(|fault| fault.remedy.clear());
         }
-        let mut verdict = verdict(&faults, &layers, &reports, advice);
+        let mut verdict = verdict(&faults, &layers, advice);
         if let Some(note) = not_judged(&reports, input) {
             verdict += &format!(" Not judged: {note}.");
         }
@@ -161,8 +165,9 @@ impl Run {
 
     /// What became of the signal between the first layer and the last.
     fn note(&self) -> String {
-        // One layer has nothing to compare with.
-        let [first, .., last] = &self.layers[..] else { return String::new() };
+        // One layer has nothing to compare with, and few outputs have no std.
+        let layers: Vec<&Layer> = self.layers.iter().filter(|layer| layer.has_a_scale).collect();
+        let [first, .., last] = layers[..] else { return String::new() };
         format!(
             "forward, std from {} to {}: {}; backward, rms from {} to {}: {}\n",
             first.name,
@@ -176,9 +181,8 @@ impl Run {
 }
 
 /// What is wrong, or how the signals go; and whether that is what theory says.
-fn verdict(faults: &[Verdict], layers: &[Layer], reports: &[LayerReport], advice: Option<&str>) -> String {
-    let judged =
-        || layers.iter().zip(reports).filter(|(_, report)| report.has_a_scale()).map(|(layer, _)| layer);
+fn verdict(faults: &[Verdict], layers: &[Layer], advice: Option<&str>) -> String {
+    let judged = || layers.iter().filter(|layer| layer.has_a_scale);
     let stds: Vec<f64> = judged().map(|layer| layer.forward.std).collect();
     let said = match faults {
         [] => describe_trend(&stds),

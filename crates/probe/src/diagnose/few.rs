@@ -33,8 +33,8 @@ impl LayerReport {
     }
 }
 
-/// Whether so large a fraction of `units` is no chance: by Chernoff's bound, if each has the given chance, the
-/// probability is below 0.001.
+/// Whether so large a fraction of `units` is no chance: by Chernoff's bound, if each has the given chance,
+/// the probability is below 0.001.
 pub(crate) fn is_beyond_chance(fraction: f64, units: Option<usize>, chance: f64) -> bool {
     let Some(units) = units else { return true };
     let part = |p: f64, q: f64| if p > 0.0 { p * (p / q).ln() } else { 0.0 };
@@ -42,8 +42,8 @@ pub(crate) fn is_beyond_chance(fraction: f64, units: Option<usize>, chance: f64)
     fraction > chance && units as f64 * divergence > 1e3f64.ln()
 }
 
-/// What [`judge`](crate::judge()) leaves open because the samples or a layer's outputs are too few, and how many
-/// it takes, in a sentence; `None` if they are enough.
+/// What [`judge`](crate::judge()) leaves open because the samples or a layer's outputs are too few, and how
+/// many it takes, in a sentence; `None` if they are enough.
 ///
 /// ```
 /// use wick_probe::{BatchGeometry, LayerReport, not_judged};

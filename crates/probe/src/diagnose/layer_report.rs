@@ -132,7 +132,7 @@ impl Probe {
     /// use wick_probe::{BatchGeometry, Fault, Probe, judge};
     ///
     /// let probe = Probe::new().with_units();
-    /// let x = Tensor::arange(0f32, 6., &Device::Cpu)?.reshape((3, 2))?;
+    /// let x = Tensor::arange(0f32, 16., &Device::Cpu)?.reshape((8, 2))?;
     /// probe.tap("layer", &x.affine(0.0, 1.0)?)?;
     /// let input = BatchGeometry::of(&x.flatten_all()?.to_vec1::<f32>()?, 2);
     /// let verdicts = judge(&probe.layer_reports(), &input);

@@ -43,8 +43,8 @@ pub(crate) fn non_finite(layers: &[LayerReport]) -> Option<Verdict> {
     })
 }
 
-/// Outputs that shrink or grow by more than a factor of 1000 over the whole net, or that become constant. Layers
-/// with too few outputs are skipped.
+/// Outputs that shrink or grow by more than a factor of 1000 over the whole net, or that become constant.
+/// Layers with too few outputs are skipped.
 pub(crate) fn dying_or_growing(layers: &[LayerReport]) -> Option<Verdict> {
     let judged = || layers.iter().filter(|layer| layer.has_a_scale());
     let (first, last) = (judged().next()?, judged().next_back()?);
