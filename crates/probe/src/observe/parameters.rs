@@ -43,7 +43,7 @@ pub struct Update {
 }
 
 impl Parameters {
-    /// Copies the parameters, in the form of [`InitMap::named_vars`](https://docs.rs/wick-init) or a
+    /// Copies the parameters, in the form of `InitMap::named_vars` or a
     /// `VarMap`'s data.
     ///
     /// # Errors
