@@ -1,21 +1,17 @@
-//! The machine's limits: the rate of an FMA loop on data in the first-level cache, and the rate of a sweep
-//! through memory.
+//! The machine's limits: the rate of an FMA loop that stays in the registers, and the rate of a sweep through
+//! memory.
 
 use std::hint::black_box;
 use std::time::Instant;
 
 use rayon::prelude::*;
-use wick_kernels::simd::{SimdLevel, Task, run};
 
 /// GFLOP/s of all threads in a loop of fused multiply-adds on `f32`, with the processor's widest vectors.
 pub fn flops() -> f64 {
-    let Some(level) = SimdLevel::available().last() else { return f64::NAN };
     let threads = rayon::current_num_threads();
-    // Without an instruction for it, a fused multiply-add is a call of a function.
-    let rounds = if level.is_fast() { 200_000 } else { 12_500 };
+    let rounds = 20_000_000u64;
     let start = Instant::now();
-    let flops: f64 =
-        (0..threads).into_par_iter().with_max_len(1).map(|_| run(level, FmaLoop { rounds })).sum();
+    let flops: f64 = (0..threads).into_par_iter().with_max_len(1).map(|_| fma(rounds)).sum();
     flops / start.elapsed().as_secs_f64() * 1e-9
 }
 
@@ -28,32 +24,54 @@ pub fn bandwidth(buffer: &[f32]) -> f64 {
     size_of_val(buffer) as f64 / start.elapsed().as_secs_f64() * 1e-9
 }
 
-/// Repeats fused multiply-adds on 4 KiB, and returns the number of floating-point operations.
-struct FmaLoop {
-    rounds: u64,
+fn fma(rounds: u64) -> f64 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: the processor was just asked for the feature that the function needs.
+            return unsafe { fma_avx512(rounds) };
+        }
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            // SAFETY: as above.
+            return unsafe { fma_avx2(rounds) };
+        }
+    }
+    fma_portable(rounds)
 }
 
-impl Task for FmaLoop {
-    type Output = f64;
-
-    #[inline(always)]
-    fn run(self) -> f64 {
-        const NUMBERS: usize = 1024;
-        // A chain of CHAIN multiply-adds makes one load and one store cheap, and is short enough for the
-        // processor to overlap the chains of several vectors.
-        const CHAIN: usize = 16;
-        let (a, b) = (black_box(0.999), black_box(1e-3));
-        let mut numbers = [1f32; NUMBERS];
-        for _ in 0..self.rounds {
-            for x in &mut numbers {
-                for _ in 0..CHAIN {
-                    *x = x.mul_add(a, b);
-                }
+/// The loop keeps twelve sums of one vector each, enough to hide the latency of two units. It is written with
+/// intrinsics: a loop that the compiler vectorises by itself measured 58 to 83 % of this one's rate.
+macro_rules! fma_loop {
+    ($rounds:expr, $lanes:expr, $splat:expr, $fma:expr) => {{
+        const SUMS: usize = 12;
+        let (a, b) = ($splat(black_box(0.999)), $splat(black_box(1e-3)));
+        let mut sums = [b; SUMS];
+        for _ in 0..$rounds {
+            for sum in &mut sums {
+                *sum = $fma(*sum, a, b);
             }
-            black_box(&mut numbers);
         }
-        self.rounds as f64 * (2 * CHAIN * NUMBERS) as f64
-    }
+        black_box(sums);
+        $rounds as f64 * (2 * SUMS * $lanes) as f64
+    }};
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn fma_avx512(rounds: u64) -> f64 {
+    use std::arch::x86_64::{_mm512_fmadd_ps, _mm512_set1_ps};
+    fma_loop!(rounds, 16, _mm512_set1_ps, _mm512_fmadd_ps)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn fma_avx2(rounds: u64) -> f64 {
+    use std::arch::x86_64::{_mm256_fmadd_ps, _mm256_set1_ps};
+    fma_loop!(rounds, 8, _mm256_set1_ps, _mm256_fmadd_ps)
+}
+
+fn fma_portable(rounds: u64) -> f64 {
+    fma_loop!(rounds, 1, std::convert::identity::<f32>, f32::mul_add)
 }
 
 fn sum(part: &[f32]) -> f32 {
