@@ -8,7 +8,7 @@
 /// The most digits that tell two `f64` apart.
 const MOST_DIGITS: usize = 17;
 
-/// A number with so many significant digits, in scientific notation if it is far from 1.
+/// Writes a number with this number of significant digits, in scientific notation if it is far from 1.
 ///
 /// ```
 /// use wick_probe::text::significant;
@@ -57,7 +57,7 @@ pub fn distinct<const N: usize>(
     }
 }
 
-/// A factor with so many significant digits, and at least two digits of its difference from 1.
+/// Writes a factor with this number of significant digits, and at least two digits of its difference from 1.
 ///
 /// ```
 /// use wick_probe::text::factor;
@@ -78,8 +78,8 @@ pub fn factor(x: f64, digits: usize) -> String {
     }
 }
 
-/// A fraction of 1 as a percentage with so many decimals, and with more where it would be 0 or 100 by
-/// rounding alone.
+/// Writes a fraction of 1 as a percentage with this number of decimals, and with more where it would be 0 or
+/// 100 by rounding alone.
 ///
 /// ```
 /// use wick_probe::text::percent;
@@ -112,7 +112,7 @@ pub(crate) fn times(x: f64) -> String {
     times_with(x, 2)
 }
 
-/// A factor with so many digits below 1, one more above, and no trailing zeros.
+/// Writes a factor with this number of digits below 1, one more above, and no trailing zeros.
 pub(crate) fn times_with(x: f64, digits: usize) -> String {
     let text = factor(x, if x.abs() < 1.0 { digits } else { digits + 1 });
     if text.contains('.') && !text.contains('e') {

@@ -30,7 +30,7 @@ impl Drop for Scratch {
     }
 }
 
-/// The bytes of a file with this header and so many bytes behind it.
+/// The bytes of a file with this header and `n` bytes after it.
 fn with_header(header: &str, data: &[u8]) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
 }

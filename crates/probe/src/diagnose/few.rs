@@ -11,7 +11,8 @@ const MIN_SAMPLES: usize = 8;
 /// equal or 0 by chance.
 const MIN_NUMBERS: u64 = 8;
 
-/// The most of a layer's units, as one in so many, that may agree by chance in the signs of their outputs.
+/// The largest fraction of a layer's units, as its inverse, that may agree by chance in the signs of their
+/// outputs.
 const MAX_COINCIDENCES: usize = 16;
 
 /// How many samples verdicts on a layer's single units take. Units that are all on one side or the other, as
