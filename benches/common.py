@@ -1,4 +1,5 @@
 """What the benchmarks share: the net, the jobs of a Wick program, the timing."""
+import os
 import statistics
 import subprocess
 import sys
@@ -6,15 +7,18 @@ import time
 
 # The net of layer-stats, of tanh layers without biases, and its batch.
 FEATURES, WIDTHS, SAMPLES = 800, [750, 700, 650, 600, 550, 500, 450, 400, 350, 300], 2000
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 SIZES = list(zip([FEATURES] + WIDTHS, WIDTHS))  # (fan_in, fan_out) of each layer.
 
 
 class Jobs:
     """A Wick program that reads a job from stdin, runs it, and prints its milliseconds, line by line."""
 
-    def __init__(self, *command):
+    def __init__(self, *command, threads=None):
         self.command = command
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        env = os.environ | ({"RAYON_NUM_THREADS": str(threads)} if threads else {})
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=env)
 
     def ask(self, line):
         self.process.stdin.write(line + "\n")
@@ -36,9 +40,9 @@ class Jobs:
         self.process.stdin.close()
 
 
-def cargo(*arguments):
-    """A program of the benchmarks, built in release mode."""
-    return Jobs("cargo", "run", "--quiet", "--release", "-p", "wick-benches", *arguments)
+def cargo(*arguments, threads=None):
+    """A program of the benchmarks, built in release mode, on some threads or on all."""
+    return Jobs("cargo", "run", "--quiet", "--release", "-p", "wick-benches", *arguments, threads=threads)
 
 
 def timed(job):

@@ -1,18 +1,22 @@
 //! The jobs of the benchmark. The program reads a job from stdin, line by line, runs it once, and answers
 //! with its milliseconds on stdout; `benches/run.py` drives this program and the peers in turn. `list` names
-//! the jobs; `peak` and `sweep` answer with the machine's GFLOP/s and GB/s, `memory` and `memory_peak` with
+//! the jobs, `simd` the level; `peak` and `sweep` answer with the machine's GFLOP/s and GB/s, `memory` and `memory_peak` with
 //! the process's MB, now and at most.
+
+use std::time::Instant;
 
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Result, Tensor, Var, bail};
 use candle_nn::{Module, Optimizer};
-use wick_kernels::{ParamsSgd, dot};
+use wick_kernels::{ParamsSgd, SimdLevel, dot};
 use wick_model::{Activation, Mlp, MlpConfig, activate};
 use wick_probe::Probe;
 
 mod net;
+mod step;
 
 use net::{Net, SAMPLES, adamw_params, milliseconds, mlp, normal, serve};
+use step::Steps;
 
 const JOBS: [&str; 22] = [
     "product",
@@ -55,6 +59,8 @@ struct Bench {
     deep: Option<(Mlp, Tensor)>,
     /// A net ten times as wide, and its input.
     wide: Option<(Mlp, Tensor)>,
+    /// The training steps that have been asked for.
+    steps: Vec<Steps>,
 }
 
 /// A hundred layers.
@@ -93,6 +99,7 @@ impl Bench {
             gradients: None,
             deep: None,
             wide: None,
+            steps: Vec::new(),
         })
     }
 
@@ -179,13 +186,29 @@ impl Bench {
         Ok(())
     }
 
+    /// The milliseconds of one of a job's training steps.
+    fn steps(&mut self, job: &str) -> Result<String> {
+        if !self.steps.iter().any(|steps| steps.is(job)) {
+            let Some(steps) = Steps::named(job)? else { bail!("unknown job '{job}'") };
+            self.steps.push(steps);
+        }
+        let Some(steps) = self.steps.iter_mut().find(|steps| steps.is(job)) else {
+            bail!("unknown job '{job}'")
+        };
+        let start = Instant::now();
+        steps.run(job)?;
+        Ok((start.elapsed().as_secs_f64() * 1e3 / steps.count() as f64).to_string())
+    }
+
     fn answer(&mut self, line: &str) -> Result<String> {
         Ok(match line {
-            "list" => JOBS.join(" "),
-            "peak" => wick_bins::peak::flops().to_string(),
+            "list" => JOBS.map(str::to_owned).into_iter().chain(step::names()).collect::<Vec<_>>().join(" "),
+            "simd" => SimdLevel::best().to_string(),
+            "peak" => wick_bins::peak::flops(SimdLevel::best()).to_string(),
             "sweep" => wick_bins::peak::bandwidth(&vec![1.0; 64 << 20]).to_string(),
             "memory" => memory("VmRSS")?.to_string(),
             "memory_peak" => memory("VmHWM")?.to_string(),
+            job if job.contains("step_") => self.steps(job)?,
             job => {
                 self.prepare(job)?;
                 milliseconds(|| self.run(job))?

@@ -5,13 +5,14 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use rayon::prelude::*;
+use wick_kernels::SimdLevel;
 
-/// GFLOP/s of all threads in a loop of fused multiply-adds on `f32`, with the processor's widest vectors.
-pub fn flops() -> f64 {
+/// GFLOP/s of all threads in a loop of fused multiply-adds on `f32`, with the vectors of a level.
+pub fn flops(level: SimdLevel) -> f64 {
     let threads = rayon::current_num_threads();
     let rounds = 20_000_000u64;
     let start = Instant::now();
-    let flops: f64 = (0..threads).into_par_iter().with_max_len(1).map(|_| fma(rounds)).sum();
+    let flops: f64 = (0..threads).into_par_iter().with_max_len(1).map(|_| fma(level, rounds)).sum();
     flops / start.elapsed().as_secs_f64() * 1e-9
 }
 
@@ -24,19 +25,16 @@ pub fn bandwidth(buffer: &[f32]) -> f64 {
     size_of_val(buffer) as f64 / start.elapsed().as_secs_f64() * 1e-9
 }
 
-fn fma(rounds: u64) -> f64 {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if is_x86_feature_detected!("avx512f") {
-            // SAFETY: the processor was just asked for the feature that the function needs.
-            return unsafe { fma_avx512(rounds) };
-        }
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            // SAFETY: as above.
-            return unsafe { fma_avx2(rounds) };
-        }
+fn fma(level: SimdLevel, rounds: u64) -> f64 {
+    match level.name() {
+        // SAFETY: a processor that has the level has what the function needs.
+        #[cfg(target_arch = "x86_64")]
+        "avx512" => unsafe { fma_avx512(rounds) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        "avx2" => unsafe { fma_avx2(rounds) },
+        _ => fma_portable(rounds),
     }
-    fma_portable(rounds)
 }
 
 /// The loop keeps twelve sums of one vector each, enough to hide the latency of two units. It is written with

@@ -14,6 +14,7 @@ use wick_bins::args::Common;
 use wick_bins::cli::usage;
 use wick_bins::device::{self, DeviceChoice};
 use wick_bins::{cli, memory, peak, progress};
+use wick_kernels::SimdLevel;
 
 use jobs::{Job, Size};
 use machine::Machine;
@@ -98,7 +99,7 @@ fn device_bench(args: Args) -> Result<()> {
         let label = machine.label();
         bar.set_message(label.clone());
         let gflops = match machine.device {
-            Device::Cpu => peak::flops(),
+            Device::Cpu => peak::flops(SimdLevel::best()),
             _ => machine.largest_product().with_context(|| label.clone())?,
         };
         peaks.push(Peak { on: label.clone(), gflops });

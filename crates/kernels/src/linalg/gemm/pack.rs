@@ -143,6 +143,7 @@ fn spread<'a, T: Number>(
                 14 => copy::<T, 14>(from, to),
                 12 => copy::<T, 12>(from, to),
                 8 => copy::<T, 8>(from, to),
+                6 => copy::<T, 6>(from, to),
                 4 => copy::<T, 4>(from, to),
                 _ => to.copy_from_slice(from),
             }

@@ -266,10 +266,11 @@ macro_rules! tiles_of {
                 Units::Avx512 => {
                     tiles!(WIDE, $wide, $element, [14, 8, 4, 2, 1] by 2, target_feature(enable = "avx512f"))
                 }
-                // 12 sums, three vectors of B and one of A are in the 16 registers.
+                // 12 sums, two vectors of B and one of A are in the 16 registers, and one is left. (Of 4 rows by
+                // 3 vectors, which take all 16, the compiler keeps a sum on the stack.)
                 #[cfg(target_arch = "x86_64")]
                 Units::Avx2 => {
-                    tiles!(NARROW, $narrow, $element, [4, 2, 1] by 3, target_feature(enable = "avx2,fma"))
+                    tiles!(NARROW, $narrow, $element, [6, 4, 2, 1] by 2, target_feature(enable = "avx2,fma"))
                 }
                 _ => tiles!(PORTABLE, Four<$element>, $element, [4, 2, 1] by 3,),
             }

@@ -1,0 +1,175 @@
+"""The jobs of PyTorch and JAX, and what holds both to the vectors of a level."""
+import os
+
+from common import CORES, SIZES, torch_net
+
+# What limits a library to a level, before it is loaded. PyTorch's products are MKL's or oneDNN's.
+LIMITS = {
+    "avx2": {
+        "XLA_FLAGS": "--xla_cpu_max_isa=AVX2", "ATEN_CPU_CAPABILITY": "avx2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    },
+    "avx512": {},
+}
+# Samples of the data, and the training steps: features, widths, batch, steps that are timed together (as in
+# `src/step.rs`).
+DATA = 4096
+STEPS = {
+    "step_32": (784, [512, 256, 10], 32, 20),
+    "step_128": (784, [512, 256, 10], 128, 10),
+    "step_512": (784, [512, 256, 10], 512, 5),
+    "step_small": (64, [32, 32, 10], 32, 200),
+}
+RATE = 1e-9
+
+
+def torch_jobs():
+    import torch
+
+    torch.set_num_threads(CORES)
+    weights, x, g, forward = torch_net(torch)
+    wide = torch.randn(2000, 750)
+    adamw = torch.optim.AdamW(weights, lr=RATE, fused=True)
+    sgd = torch.optim.SGD(weights, lr=RATE, momentum=0.9, fused=True)
+
+    def inference(x):
+        with torch.no_grad():
+            forward(x, weights)
+
+    def training():
+        for w in weights:
+            w.grad = None
+        (forward(x, weights) * g).sum().backward()
+
+    def training_adamw():
+        training()
+        adamw.step()
+
+    first = weights[0].detach()
+    jobs = {
+        "forward": lambda: inference(x), "training": training, "training_adamw": training_adamw,
+        "adamw": adamw.step, "sgd": sgd.step,
+        "tanh": lambda: torch.tanh(wide), "batch_1": lambda: inference(x[:1]), "batch_32": lambda: inference(x[:32]),
+        "product": lambda: x @ first.t(),
+    }
+    level = torch.backends.cpu.get_cpu_capability()
+    return f"PyTorch {torch.__version__} ({level})", jobs, {name: torch_steps(torch, *step) for name, step in STEPS.items()}
+
+
+def torch_steps(torch, features, widths, batch, count):
+    sizes = list(zip([features] + widths, widths))
+    layers = [layer for i, o in sizes for layer in (torch.nn.Linear(i, o), torch.nn.ReLU())][:-1]
+    model = torch.nn.Sequential(*layers)
+    adamw = torch.optim.AdamW(model.parameters(), lr=RATE, fused=True)
+    xs, classes = torch.randn(DATA, features), torch.arange(DATA) * 7919 % 10
+    done = [0]
+
+    def steps():
+        for _ in range(count):
+            first = done[0] * batch % (DATA - batch + 1)
+            done[0] += 1
+            adamw.zero_grad()
+            outputs = model(xs[first:first + batch])
+            torch.nn.functional.cross_entropy(outputs, classes[first:first + batch]).backward()
+            adamw.step()
+
+    return steps, count
+
+
+def jax_jobs():
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    import jax
+    import jax.numpy as jnp
+
+    keys = jax.random.split(jax.random.key(42), 13)
+    init = jax.nn.initializers.glorot_normal()
+    weights = [init(k, s, jnp.float32) for k, s in zip(keys, SIZES)]
+    x, g = jax.random.normal(keys[10], (2000, 800)), jax.random.normal(keys[11], (2000, 300))
+    wide = jax.random.normal(keys[12], (2000, 750))
+
+    def forward(weights, x):
+        for w in weights:
+            x = jnp.tanh(x @ w)
+        return x
+
+    gradient = jax.grad(lambda weights, x, g: (forward(weights, x) * g).sum())
+    forward_jit, gradient_jit, tanh = jax.jit(forward), jax.jit(gradient), jax.jit(jnp.tanh)
+    adamw_jit = jax.jit(lambda weights, state, x, g: jax_adamw(weights, state, gradient(weights, x, g)), donate_argnums=(0, 1))
+    product = jax.jit(lambda a, b: a @ b)
+    trained = [[jnp.copy(w) for w in weights], jax_state(weights)]
+
+    def training_adamw():
+        trained[:] = adamw_jit(trained[0], trained[1], x, g)
+        jax.block_until_ready(trained)
+
+    jobs = {
+        "forward": lambda: forward_jit(weights, x).block_until_ready(),
+        "training": lambda: jax.block_until_ready(gradient_jit(weights, x, g)),
+        "training_adamw": training_adamw,
+        "tanh": lambda: tanh(wide).block_until_ready(),
+        "batch_1": lambda: forward_jit(weights, x[:1]).block_until_ready(),
+        "batch_32": lambda: forward_jit(weights, x[:32]).block_until_ready(),
+        "product": lambda: product(x, weights[0]).block_until_ready(),
+    }
+    return f"JAX {jax.__version__}", jobs, {name: jax_steps(*step) for name, step in STEPS.items()}
+
+
+def jax_state(weights):
+    """AdamW's state before the first step: the steps, and the running means."""
+    import jax
+    import jax.numpy as jnp
+
+    zeros = lambda: jax.tree.map(jnp.zeros_like, weights)
+    return jnp.float32(0), zeros(), zeros()
+
+
+def jax_adamw(weights, state, gradients):
+    """AdamW with the defaults of `wick::AdamW`: the weights and the state after a step."""
+    import jax
+    import jax.numpy as jnp
+
+    steps, first, second = state
+    steps = steps + 1
+    first = jax.tree.map(lambda m, d: 0.9 * m + 0.1 * d, first, gradients)
+    second = jax.tree.map(lambda v, d: 0.999 * v + 0.001 * d * d, second, gradients)
+
+    def moved(w, m, v):
+        step = m / (1 - 0.9**steps) / (jnp.sqrt(v / (1 - 0.999**steps)) + 1e-8)
+        return w * (1 - 0.01 * RATE) - RATE * step
+
+    return jax.tree.map(moved, weights, first, second), (steps, first, second)
+
+
+def jax_steps(features, widths, batch, count):
+    import jax
+    import jax.numpy as jnp
+
+    keys = jax.random.split(jax.random.key(1), len(widths) + 1)
+    init = jax.nn.initializers.he_normal()
+    sizes = list(zip([features] + widths, widths))
+    weights = [(init(k, s, jnp.float32), jnp.zeros(s[1])) for k, s in zip(keys, sizes)]
+    xs, classes = jax.random.normal(keys[-1], (DATA, features)), jnp.arange(DATA) * 7919 % 10
+
+    def loss(weights, x, y):
+        for w, b in weights[:-1]:
+            x = jax.nn.relu(x @ w + b)
+        w, b = weights[-1]
+        chosen = jnp.take_along_axis(jax.nn.log_softmax(x @ w + b), y[:, None], axis=1)
+        return -chosen.mean()
+
+    def step(weights, state, xs, classes, first):
+        x = jax.lax.dynamic_slice_in_dim(xs, first, batch)
+        y = jax.lax.dynamic_slice_in_dim(classes, first, batch)
+        value, gradients = jax.value_and_grad(loss)(weights, x, y)
+        return *jax_adamw(weights, state, gradients), value
+
+    step, now, done = jax.jit(step, donate_argnums=(0, 1)), [weights, jax_state(weights)], [0]
+
+    def steps():
+        for _ in range(count):
+            first = done[0] * batch % (DATA - batch + 1)
+            done[0] += 1
+            *now[:], value = step(*now, xs, classes, first)
+        jax.block_until_ready(now)
+
+    return steps, count
