@@ -49,7 +49,9 @@ impl Steps {
         else {
             return Ok(None);
         };
-        let config = MlpConfig::new(features, widths, Activation::Relu).with_bias(true);
+        let config = MlpConfig::new(features, widths, Activation::Relu)
+            .with_bias(true)
+            .with_output_activation(Activation::Identity);
         let net = || {
             let map = InitMap::new(42).with_default_init(Initializer::kaiming_normal());
             Ok::<_, candle_core::Error>((Mlp::new(&config, map.var_builder(DType::F32, &Device::Cpu))?, map))
@@ -87,9 +89,9 @@ impl Steps {
             let (xs, classes) =
                 (self.xs.narrow(0, first, self.batch)?, self.classes.narrow(0, first, self.batch)?);
             if job.starts_with("candle_") {
-                self.candle_step(&xs, &classes)?
+                self.candle_step(&xs, &classes)?;
             } else {
-                self.step(&xs, &classes)?
+                self.step(&xs, &classes)?;
             }
         }
         Ok(())
@@ -97,8 +99,8 @@ impl Steps {
 
     fn step(&mut self, xs: &Tensor, classes: &Tensor) -> Result<()> {
         let tape = self.mlp.tape(xs, |_| None)?;
-        let loss = Loss::CrossEntropy.forward(tape.output(), classes)?;
-        self.adamw.step(&tape.backward(&loss)?)
+        let (_, gradient) = Loss::CrossEntropy.with_gradient(tape.output(), classes)?;
+        self.adamw.step(&tape.backward_from(&gradient)?)
     }
 
     fn candle_step(&mut self, xs: &Tensor, classes: &Tensor) -> Result<()> {

@@ -5,7 +5,8 @@
 //! - [`activate`], [`activation_gradient`]: every activation and its derivative, on any tensor.
 //! - [`summarize`], [`fraction_outside`], and the [`Moments`] and [`Histogram`] that a [`Summary`] consists
 //!   of; [`Stats`] of a whole stream: the same bits with any number of threads.
-//! - [`dot`]: the sum of products, which losses and penalties consist of.
+//! - [`loss`], [`loss_and_gradient`]: cross entropy and the squared error, with the gradient in the same pass.
+//! - [`dot`]: the sum of products, which penalties consist of.
 //! - [`tap`]: the identity, with a callback for the gradient.
 //! - [`AdamW`], [`Sgd`]: in one pass over the parameters.
 //! - [`CudaGraph`]: a forward pass or a training step as a CUDA graph.
@@ -26,6 +27,7 @@ mod cuda;
 mod dense;
 mod dot;
 mod linalg;
+mod loss;
 mod optim;
 mod stats;
 mod tap;
@@ -42,6 +44,7 @@ pub use dense::detached::{DenseGradients, DensePass};
 pub use dense::observer::{ObservedGradient, ObservedOutput, Observer};
 pub use dot::dot;
 pub use linalg::{gemm, haar, qr};
+pub use loss::{LossFunction, loss, loss_and_gradient};
 pub use optim::adamw::AdamW;
 pub use optim::sgd::{ParamsSgd, Sgd};
 pub use stats::deferred::DeferredStats;

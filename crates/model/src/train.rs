@@ -66,9 +66,8 @@ pub fn fit(
 /// let mut losses = Vec::new();
 /// let gradients = |_| {
 ///     let tape = mlp.tape(&xs, |_| None)?;
-///     let loss = Loss::CrossEntropy.forward(tape.output(), &classes)?;
-///     let gradients = tape.backward(&loss)?;
-///     Ok((loss, gradients))
+///     let (loss, gradient) = Loss::CrossEntropy.with_gradient(tape.output(), &classes)?;
+///     Ok((loss, tape.backward_from(&gradient)?))
 /// };
 /// fit_with(&mut optimizer, 50, gradients, |_, loss| {
 ///     losses.push(loss);

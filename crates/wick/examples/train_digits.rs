@@ -43,8 +43,8 @@ fn main() -> Result<()> {
     let mut optimizer = AdamW::new(map.vars(), ParamsAdamW { lr: 0.01, ..ParamsAdamW::default() })?;
     let gradients = |_step| {
         let tape = mlp.tape(&train.0, |_layer| None)?; // None: no observer
-        let loss = Loss::CrossEntropy.forward(tape.output(), &train.1)?;
-        Ok((loss.clone(), tape.backward(&loss)?))
+        let (loss, gradient) = Loss::CrossEntropy.with_gradient(tape.output(), &train.1)?;
+        Ok((loss, tape.backward_from(&gradient)?))
     };
     println!("initial weights: test accuracy {:.3}", accuracy(&mlp, &test)?);
     fit_with(&mut optimizer, 100, gradients, |step, loss| {

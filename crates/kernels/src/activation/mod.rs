@@ -7,7 +7,7 @@ pub(crate) mod cpu;
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;
 pub(crate) mod function;
-mod math;
+pub(crate) mod math;
 mod scalar;
 
 #[cfg(feature = "cuda")]

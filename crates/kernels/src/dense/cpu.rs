@@ -12,7 +12,7 @@ use crate::cpu::simd::{self, SimdLevel};
 use crate::dense::saturation::saturation_thresholds;
 use crate::linalg::gemm;
 use crate::linalg::gemm::matrix::Matrix;
-use crate::linalg::gemm::product::ROWS;
+use crate::linalg::gemm::product::{Finish, rows_of_block};
 use crate::stats::histogram::Histogram;
 use crate::stats::moments::Moments;
 use crate::stats::partial::{Partial, Summary, summarize_with_moments};
@@ -65,26 +65,26 @@ impl<T: Number> Layer<'_, T> {
     pub(super) fn forward(&self, xs: &[T], bias: Option<&[T]>, keep: bool) -> Forward<T> {
         let (samples, size) = (self.samples, self.samples * self.outputs);
         let mut kept = Vec::with_capacity(if keep { size } else { 0 });
-        let block_size = ROWS * self.outputs.max(1);
-        let spare = if keep { &mut kept.spare_capacity_mut()[..size] } else { &mut [] };
-        let kept_blocks: Vec<Mutex<&mut [_]>> = spare.chunks_mut(block_size).map(Mutex::new).collect();
+        let to_keep = parallel::Start(kept.as_mut_ptr());
+        let block_size = rows_of_block(samples);
         let observed: Vec<Mutex<BlockStats>> =
-            (0..samples.div_ceil(ROWS)).map(|_| Mutex::new(BlockStats::default())).collect();
+            (0..samples.div_ceil(block_size)).map(|_| Mutex::new(BlockStats::default())).collect();
         let nothing = self.bins.map(|bins| BlockStats::new(self.activation, bins));
         let thresholds =
             if self.bins.is_some() { saturation_thresholds(self.activation) } else { (0.0, 0.0) };
         let size_of_chunk = self.whole_rows(CHUNK);
         let finish = |first: usize, rows: &mut [T]| {
-            let block = first / ROWS;
-            let mut kept =
-                kept_blocks.get(block).map(|kept| kept.lock().unwrap_or_else(PoisonError::into_inner));
             let mut mine = nothing.clone();
             for (index, chunk) in rows.chunks_mut(size_of_chunk).enumerate() {
                 if let Some(bias) = bias {
                     simd::run(SimdLevel::best(), AddBias { rows: chunk, bias });
                 }
-                if let Some(kept) = &mut kept {
-                    copy(chunk, &mut kept[index * size_of_chunk..][..chunk.len()]);
+                if keep {
+                    let at = first * self.outputs + index * size_of_chunk;
+                    debug_assert!(at + chunk.len() <= size);
+                    // SAFETY: there is room for `size` numbers, these rows belong to this task alone, and
+                    // they do not lie in the output.
+                    unsafe { std::ptr::copy_nonoverlapping(chunk.as_ptr(), to_keep.at(at), chunk.len()) };
                 }
                 if let Some(mine) = &mut mine {
                     mine.pre_activations(thresholds, chunk);
@@ -95,15 +95,15 @@ impl<T: Number> Layer<'_, T> {
                 }
             }
             if let Some(mine) = mine {
-                *observed[block].lock().unwrap_or_else(PoisonError::into_inner) = mine;
+                *observed[first / block_size].lock().unwrap_or_else(PoisonError::into_inner) = mine;
             }
         };
         let (a, b) = (
             Self::matrix(xs, samples, self.inputs),
             Self::matrix(self.weight, self.outputs, self.inputs).t(),
         );
-        let output = gemm::matmul_then(SimdLevel::best(), a, b, Some(&finish));
-        drop(kept_blocks);
+        let finish = Finish { call: &finish, fixed: self.bins.is_some() };
+        let output = gemm::matmul_then(SimdLevel::best(), a, b, Some(finish));
         if keep {
             // SAFETY: every block of rows has been finished, and copied whole.
             unsafe { kept.set_len(size) };
@@ -124,7 +124,7 @@ impl<T: Number> Layer<'_, T> {
     ) -> Backward<T> {
         let samples = self.samples;
         assert!(known.len() == gradient.len(), "{} numbers for {} gradients", known.len(), gradient.len());
-        let block_size = ROWS * self.outputs.max(1);
+        let block_size = rows_of_block(samples) * self.outputs.max(1);
         // dL/dz, its sum over the samples, and the moments of dL/dh, in one pass over blocks of rows.
         let mut of_z = Vec::with_capacity(gradient.len());
         let spare = &mut of_z.spare_capacity_mut()[..gradient.len()];

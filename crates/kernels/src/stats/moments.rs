@@ -1,7 +1,7 @@
 //! Streaming moments.
 
 use crate::cpu::element::Number;
-use crate::cpu::simd::{self, SimdLevel};
+use crate::cpu::simd::{self, SimdLevel, Units};
 
 /// Count, mean, variance, minimum and maximum of a stream of numbers, in `f64`, mergeable.
 ///
@@ -45,7 +45,9 @@ const FIRST: usize = 64;
 impl Moments {
     /// The moments of a block of numbers. Use blocks of some thousands, and merge them.
     pub fn of<T: Number>(block: &[T]) -> Self {
-        simd::run(SimdLevel::best(), Of(block))
+        // The sums and the extremes together do not fit the 16 registers of AVX2.
+        let level = SimdLevel::best();
+        simd::run(level, Of { block, one_loop: level.units() == Units::Avx512 })
     }
 
     /// The moments that a device has computed: the count, the mean, the sum of squared distances from the
@@ -56,7 +58,7 @@ impl Moments {
     }
 
     #[inline(always)]
-    fn of_block<T: Number>(block: &[T]) -> Self {
+    fn of_block<T: Number>(block: &[T], one_loop: bool) -> Self {
         if block.is_empty() {
             return Self::default();
         }
@@ -78,9 +80,9 @@ impl Moments {
         if about_zero {
             // With a constant pivot, the compiler drops the subtraction.
             pivot = 0.0;
-            lanes.add_all(block, 0.0);
+            lanes.add_all(block, 0.0, one_loop);
         } else {
-            lanes.add_all(block, pivot);
+            lanes.add_all(block, pivot, one_loop);
         }
         let (mut off, mut squares) = (0.0, 0.0);
         let (mut min, mut max) = (f64::INFINITY, f64::NEG_INFINITY);
@@ -151,14 +153,18 @@ impl Moments {
     }
 }
 
-struct Of<'a, T>(&'a [T]);
+struct Of<'a, T> {
+    block: &'a [T],
+    /// Whether one loop computes both the sums and the extremes.
+    one_loop: bool,
+}
 
 impl<T: Number> simd::Task for Of<'_, T> {
     type Output = Moments;
 
     #[inline(always)]
     fn run(self) -> Moments {
-        Moments::of_block(self.0)
+        Moments::of_block(self.block, self.one_loop)
     }
 }
 
@@ -172,10 +178,14 @@ struct Lanes<T> {
 
 impl<T: Number> Lanes<T> {
     #[inline(always)]
-    fn add_all(&mut self, block: &[T], pivot: f64) {
+    fn add_all(&mut self, block: &[T], pivot: f64, one_loop: bool) {
         let (whole, rest) = block.as_chunks::<LANES>();
-        for chunk in whole {
-            self.add(chunk, pivot);
+        if one_loop {
+            for chunk in whole {
+                self.add(chunk, pivot);
+            }
+        } else {
+            self.add_in_two_loops(whole, pivot);
         }
         self.add(rest, pivot);
     }
@@ -190,6 +200,28 @@ impl<T: Number> Lanes<T> {
             self.min[lane] = if x < self.min[lane] { x } else { self.min[lane] };
             self.max[lane] = if x > self.max[lane] { x } else { self.max[lane] };
         }
+    }
+
+    /// The same as [`add`](Self::add) for each chunk, with arrays of its own, which stay in the registers.
+    #[inline(always)]
+    fn add_in_two_loops(&mut self, chunks: &[[T; LANES]], pivot: f64) {
+        let (mut off, mut squares) = (self.off, self.squares);
+        for chunk in chunks {
+            for lane in 0..LANES {
+                let x = chunk[lane].widen() - pivot;
+                off[lane] += x;
+                squares[lane] = x.mul_add(x, squares[lane]);
+            }
+        }
+        (self.off, self.squares) = (off, squares);
+        let (mut min, mut max) = (self.min, self.max);
+        for chunk in chunks {
+            for lane in 0..LANES {
+                min[lane] = if chunk[lane] < min[lane] { chunk[lane] } else { min[lane] };
+                max[lane] = if chunk[lane] > max[lane] { chunk[lane] } else { max[lane] };
+            }
+        }
+        (self.min, self.max) = (min, max);
     }
 }
 

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use candle_core::{D, DType, Result, Tensor, bail};
-use wick_kernels::dot;
+use candle_core::{DType, Result, Tensor, bail};
+use wick_kernels::{LossFunction, dot};
 use wick_theory::did_you_mean;
 
 /// A loss of outputs `o` against targets `y`, both of shape `[batch, outputs]`. Cross entropy also takes
@@ -49,29 +49,13 @@ impl Loss {
         }
     }
 
-    /// Computes `L`, a scalar. For `bf16` and `f16` inputs it is an `f32`: a sum in these types would be lost
-    /// to rounding.
+    /// Computes `L`, a scalar in candle's graph. For `bf16` and `f16` inputs it is an `f32`: a sum in these
+    /// types would be lost to rounding.
     ///
     /// # Errors
     /// If the shapes differ or are not `[batch, outputs]`, or if a class index is not below `outputs`.
     pub fn forward(self, outputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
-        if self.takes_classes(targets) {
-            let batch = batch_of_classes(outputs, targets)?;
-            let log_softmax = candle_nn::ops::log_softmax(&widen(outputs)?, D::Minus1)?;
-            return log_softmax.gather(&targets.unsqueeze(1)?, 1)?.sum_all()? * (-1.0 / batch);
-        }
-        let batch = batch(outputs, targets)?;
-        let (outputs, targets) = (&widen(outputs)?, &widen(targets)?);
-        match self {
-            Self::Squared => {
-                let difference = (outputs - targets)?;
-                dot(&difference, &difference)? * (0.5 / batch)
-            }
-            Self::CrossEntropy => {
-                let log_softmax = candle_nn::ops::log_softmax(outputs, D::Minus1)?;
-                dot(targets, &log_softmax)? * (-1.0 / batch)
-            }
-        }
+        wick_kernels::loss(self.function(), outputs, targets)
     }
 
     /// Computes `∂L/∂o` by its formula, in the shape of `o`: `(o - y)/B` for the squared error, and
@@ -80,56 +64,23 @@ impl Loss {
     /// # Errors
     /// As for [`forward`](Self::forward).
     pub fn gradient(self, outputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
-        if self.takes_classes(targets) {
-            let batch = batch_of_classes(outputs, targets)?;
-            let classes = targets.unsqueeze(1)?;
-            let ones = Tensor::ones(classes.shape(), outputs.dtype(), outputs.device())?;
-            let softmax = candle_nn::ops::softmax(outputs, D::Minus1)?;
-            return softmax.scatter_add(&classes, &ones.neg()?, 1)? / batch;
+        Ok(self.with_gradient(outputs, targets)?.1)
+    }
+
+    /// Computes `L` and `∂L/∂o` in one pass, outside candle's graph: what
+    /// [`Tape::backward_from`](crate::Tape::backward_from) takes.
+    ///
+    /// # Errors
+    /// As for [`forward`](Self::forward).
+    pub fn with_gradient(self, outputs: &Tensor, targets: &Tensor) -> Result<(Tensor, Tensor)> {
+        wick_kernels::loss_and_gradient(self.function(), outputs, targets)
+    }
+
+    fn function(self) -> LossFunction {
+        match self {
+            Self::Squared => LossFunction::SquaredError,
+            Self::CrossEntropy => LossFunction::CrossEntropy,
         }
-        let batch = batch(outputs, targets)?;
-        let difference = match self {
-            Self::Squared => (outputs - targets)?,
-            Self::CrossEntropy => {
-                let softmax = candle_nn::ops::softmax(outputs, D::Minus1)?;
-                (softmax.broadcast_mul(&targets.sum_keepdim(D::Minus1)?)? - targets)?
-            }
-        };
-        difference / batch
-    }
-
-    fn takes_classes(self, targets: &Tensor) -> bool {
-        self == Self::CrossEntropy && targets.rank() == 1 && targets.dtype().is_int()
-    }
-}
-
-fn batch_of_classes(outputs: &Tensor, classes: &Tensor) -> Result<f64> {
-    match (outputs.dims(), classes.dims()) {
-        ([batch, _], [classes]) if batch == classes => Ok(*batch as f64),
-        (outputs, classes) => {
-            bail!(
-                "a loss takes outputs [batch, outputs] and classes [batch], not {outputs:?} and {classes:?}"
-            )
-        }
-    }
-}
-
-fn batch(outputs: &Tensor, targets: &Tensor) -> Result<f64> {
-    match outputs.dims() {
-        [batch, _] if outputs.shape() == targets.shape() => Ok(*batch as f64),
-        _ => bail!(
-            "a loss takes outputs and targets of the same shape [batch, outputs], not {:?} and {:?}",
-            outputs.dims(),
-            targets.dims()
-        ),
-    }
-}
-
-/// Converts half-precision tensors to `f32`, in which sums are accurate.
-fn widen(xs: &Tensor) -> Result<Tensor> {
-    match xs.dtype() {
-        DType::BF16 | DType::F16 => xs.to_dtype(DType::F32),
-        _ => Ok(xs.clone()),
     }
 }
 
@@ -186,6 +137,14 @@ pub fn l2_penalty<'a>(weights: impl IntoIterator<Item = &'a Tensor>, lambda: f64
     match sum {
         Some(sum) => sum * (0.5 * lambda),
         None => bail!("an L2 penalty needs at least one weight"),
+    }
+}
+
+/// Converts half-precision tensors to `f32`, in which sums are accurate.
+fn widen(xs: &Tensor) -> Result<Tensor> {
+    match xs.dtype() {
+        DType::BF16 | DType::F16 => xs.to_dtype(DType::F32),
+        _ => Ok(xs.clone()),
     }
 }
 

@@ -75,8 +75,7 @@ pub fn matmul<T: Number>(level: SimdLevel, a: Matrix<T>, b: Matrix<T>) -> Vec<T>
     matmul_then(level, a, b, None)
 }
 
-/// Returns `A·B`. `finish` is called once with each block of [`ROWS`](product::ROWS) finished rows, while the
-/// block is in the cache.
+/// Returns `A·B`. `finish` is called once with each block of finished rows, while the block is in the cache.
 pub(crate) fn matmul_then<T: Number>(
     level: SimdLevel,
     a: Matrix<T>,

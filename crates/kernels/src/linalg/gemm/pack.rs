@@ -39,6 +39,19 @@ pub(super) fn panels<T: 'static>(
     })
 }
 
+/// The number of panels that are packed together, so that rows are read in long pieces.
+pub(super) fn together<T: 'static>(tiles: &Tiles<T>) -> usize {
+    /// The length of a piece, in bytes.
+    const PIECE: usize = 512;
+    (PIECE / (tiles.columns() * size_of::<T>())).max(1)
+}
+
+/// Consecutive panels of `depth` rows as they lie in a buffer of their own.
+pub(super) fn placed(panels: &[Panel], depth: usize) -> Vec<Panel> {
+    let left = panels.first().map_or(0, |panel| panel.first);
+    panels.iter().map(|panel| Panel { start: (panel.first - left) * depth, ..*panel }).collect()
+}
+
 /// Packs the rows `depths` of `B` into panels: all columns of the first `depth` rows, then of the next.
 pub(super) fn columns<T: Number>(
     b: &Matrix<T>,
@@ -49,13 +62,11 @@ pub(super) fn columns<T: Number>(
     parallel: bool,
     packed: &mut [T],
 ) {
-    /// The number of panels that are packed together, so that rows are read in long pieces.
-    const TOGETHER: usize = 4;
     let mut rest = packed;
     let mut jobs = Vec::new();
     for rows in chunks(depths, depth) {
         let all: Vec<Panel> = panels(b.columns, rows.len(), tiles).collect();
-        for some in all.chunks(TOGETHER) {
+        for some in all.chunks(together(tiles)) {
             let size: usize = some.iter().map(|panel| panel.width * rows.len()).sum();
             let (to, after) = rest.split_at_mut(size);
             jobs.push((some.to_vec(), rows.clone(), to));

@@ -10,15 +10,15 @@ use crate::linalg::gemm::matrix::{Matrix, chunks};
 use crate::linalg::gemm::pack;
 use crate::linalg::gemm::tile::{self, Tiles};
 
-/// The number of rows of `C` that one task computes and finishes together.
-pub(crate) const ROWS: usize = 112;
+/// About the number of rows of `C` that one task computes.
+const ROWS: usize = 112;
 
 /// The largest part of `k` that is summed before it is added to `C`.
 const DEPTH: usize = 512;
 /// The number of bytes of `B` that are packed at once, unless one block of `k` takes more.
 const PACKED: usize = 3 << 20;
 /// With fewer multiplications than this, threads cost more than they save.
-const PARALLEL: usize = 1 << 18;
+const PARALLEL: usize = 1 << 19;
 /// With at most this many rows, work is split by columns.
 const FEW_ROWS: usize = 64;
 /// With at most this many rows, `B` is not packed either, if its columns are contiguous.
@@ -35,8 +35,25 @@ pub enum Accumulate {
     Subtract,
 }
 
-/// What is called with finished rows, given the number of the first.
-pub(super) type Finish<'a, T> = &'a (dyn Fn(usize, &mut [T]) + Sync);
+/// What is done with finished rows, while they are in the cache.
+#[derive(Clone, Copy)]
+pub(crate) struct Finish<'a, T> {
+    /// Called with each block of rows, given the number of the first.
+    pub(crate) call: &'a (dyn Fn(usize, &mut [T]) + Sync),
+    /// Whether the blocks are those of [`rows_of_block`], with any number of threads. Otherwise all threads
+    /// get the same number of tiles.
+    pub(crate) fixed: bool,
+}
+
+/// The number of rows of a block whose results are the same with any number of threads: fewer for a small
+/// batch, so that there is work for several threads.
+pub(crate) fn rows_of_block(rows: usize) -> usize {
+    match rows {
+        0..224 => ROWS / 4,
+        224..896 => ROWS / 2,
+        _ => ROWS,
+    }
+}
 
 /// The part of `k` that is summed at once: blocks of the same size, except the last.
 pub(super) fn depth_of(k: usize) -> usize {
@@ -68,8 +85,9 @@ pub(super) fn multiply<T: Number>(
         debug_assert_eq!(c.row_stride, n);
         // SAFETY: all of `c` has been set, and nothing else refers to it.
         let c = unsafe { std::slice::from_raw_parts_mut(c.start, c.len) };
-        for (block, rows) in c.chunks_mut(ROWS * n).enumerate() {
-            finish(block * ROWS, rows);
+        let size = rows_of_block(m);
+        for (block, rows) in c.chunks_mut(size * n).enumerate() {
+            (finish.call)(block * size, rows);
         }
     }
 }
@@ -100,7 +118,7 @@ impl<T: Number> Product<'_, T> {
     /// Packs all of `B`, and gives each task a block of rows of `C`.
     fn by_rows(&self, finish: Option<Finish<T>>) {
         let (n, k) = (self.b.columns, self.a.columns);
-        let blocks = self.blocks(finish.is_some());
+        let blocks = self.blocks(finish.is_some_and(|finish| finish.fixed));
         let depth = depth_of(k);
         let deep = (PACKED / (n * size_of::<T>()) / depth).max(1) * depth;
         let most = pack::columns_size(n, k.min(deep), self.tiles);
@@ -123,19 +141,19 @@ impl<T: Number> Product<'_, T> {
                             debug_assert!(rows.end * n <= self.c.len);
                             std::slice::from_raw_parts_mut(self.c.start.add(rows.start * n), rows.len() * n)
                         };
-                        finish(rows.start, rows_of_c);
+                        (finish.call)(rows.start, rows_of_c);
                     }
                 });
             }
         });
     }
 
-    /// The rows of each task: [`ROWS`] if they are finished, so that the blocks are the same with any number
-    /// of threads; otherwise about as many, chosen such that all threads get the same number of tiles.
-    fn blocks(&self, finished: bool) -> Vec<Range<usize>> {
+    /// The rows of each task: those of [`rows_of_block`], or about [`ROWS`], chosen such that all threads get
+    /// the same number of tiles.
+    fn blocks(&self, fixed: bool) -> Vec<Range<usize>> {
         let m = self.a.rows;
-        if finished {
-            return chunks(0..m, ROWS).collect();
+        if fixed {
+            return chunks(0..m, rows_of_block(m)).collect();
         }
         let threads = if self.parallel { rayon::current_num_threads() } else { 1 };
         let height = self.tiles.rows();
@@ -160,8 +178,8 @@ impl<T: Number> Product<'_, T> {
         });
     }
 
-    /// Gives each task a panel of `B`, which it packs itself: for an `A` of few rows, where packing is much
-    /// of the work.
+    /// Gives each task some panels of `B`, which it packs itself: for an `A` of few rows, where packing is
+    /// much of the work.
     fn by_columns(&self) {
         let (m, k) = (self.a.rows, self.a.columns);
         let depth = depth_of(k);
@@ -172,28 +190,36 @@ impl<T: Number> Product<'_, T> {
             for depths in chunks(0..k, depth) {
                 pack::rows(&self.a, 0..m, depths.clone(), self.tiles, &mut a[m * depths.start..]);
             }
-            let a = &*a;
-            self.for_each(all.len(), |index| {
-                let panel = all[index];
-                if directly && panel.columns == panel.width {
-                    return self.direct(panel, depth);
+            let (a, groups) = (&*a, all.chunks(pack::together(self.tiles)));
+            let groups: Vec<_> = groups.collect();
+            self.for_each(groups.len(), |index| {
+                let whole = |panel: &pack::Panel| directly && panel.columns == panel.width;
+                let direct = groups[index].iter().take_while(|panel| whole(panel)).count();
+                let (direct, packed) = groups[index].split_at(direct);
+                direct.iter().for_each(|panel| self.direct(*panel, depth));
+                if !packed.is_empty() {
+                    self.packing(packed, depth, a);
                 }
-                self.packing(panel, depth, a);
             });
         });
     }
 
-    /// Computes a panel's columns of `C` from the packed rows of `A`.
-    fn packing(&self, panel: pack::Panel, depth: usize, a: &[T]) {
+    /// Computes the columns of `C` of consecutive panels from the packed rows of `A`.
+    fn packing(&self, panels: &[pack::Panel], depth: usize, a: &[T]) {
         let (m, k) = (self.a.rows, self.a.columns);
-        with_buffer(panel.width * depth, |packed| {
+        let width: usize = panels.iter().map(|panel| panel.width).sum();
+        with_buffer(width * depth, |packed| {
             for depths in chunks(0..k, depth) {
                 let (a, add) =
                     (&a[m * depths.start..], depths.start > 0 || self.accumulate != Accumulate::Set);
-                let packed = &mut packed[..panel.width * depths.len()];
+                let packed = &mut packed[..width * depths.len()];
                 let negate = self.accumulate == Accumulate::Subtract;
-                pack::some_panels(&self.b, &[panel], depths.clone(), self.tiles, negate, packed);
-                self.panel(panel, 0..m, depths.len(), a, packed, packed.as_ptr(), add);
+                let placed = pack::placed(panels, depths.len());
+                pack::some_panels(&self.b, &placed, depths.clone(), self.tiles, negate, packed);
+                for panel in placed {
+                    let b = &packed[panel.start..];
+                    self.panel(panel, 0..m, depths.len(), a, b, packed.as_ptr(), add);
+                }
             }
         });
     }

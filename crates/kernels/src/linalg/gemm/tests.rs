@@ -1,6 +1,6 @@
 use crate::cpu::simd::SimdLevel;
 use crate::linalg::gemm::matrix::{Matrix, chunks};
-use crate::linalg::gemm::product::{Accumulate, depth_of};
+use crate::linalg::gemm::product::{Accumulate, Finish, depth_of, rows_of_block};
 use crate::linalg::gemm::{gemm, matmul_then};
 
 fn numbers<T>(n: usize, seed: usize, of: impl Fn(f64) -> T) -> Vec<T> {
@@ -91,16 +91,19 @@ fn f32_is_near_f64_and_the_same_at_every_level() {
 
 #[test]
 fn rows_are_finished_once_each_and_whole() {
-    for m in [3, 70, 200] {
+    for (m, fixed) in
+        [(3, true), (3, false), (70, true), (70, false), (300, true), (1000, true), (1000, false)]
+    {
         let (n, k) = (60, 1100);
         let (a, b) = (vec![1.0f32; m * k], vec![1.0f32; k * n]);
         let (a, b) = (Matrix::new(&a, m, k).unwrap(), Matrix::new(&b, k, n).unwrap());
-        let finish = |first: usize, rows: &mut [f32]| {
+        let call = |first: usize, rows: &mut [f32]| {
+            assert!(!fixed || first.is_multiple_of(rows_of_block(m)) && rows.len() <= rows_of_block(m) * n);
             for (i, row) in rows.chunks_mut(n).enumerate() {
                 row.iter_mut().for_each(|x| *x += (first + i) as f32);
             }
         };
-        let c = matmul_then(SimdLevel::best(), a, b, Some(&finish));
+        let c = matmul_then(SimdLevel::best(), a, b, Some(Finish { call: &call, fixed }));
         for (i, row) in c.chunks(n).enumerate() {
             assert!(row.iter().all(|&x| x == 1100.0 + i as f32), "{m}: {i}");
         }

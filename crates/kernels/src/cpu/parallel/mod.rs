@@ -1,8 +1,11 @@
 //! Loops over tasks on every core, in which the calling thread takes part.
 //!
-//! A thread outside rayon's pool that gives the pool a loop sleeps until the loop is done; falling asleep and
-//! waking up cost as much as a product of some millions of operations. Here the thread starts on the loop at
-//! once, and the pool's threads join it.
+//! A thread outside rayon's pool that gives the pool a loop sleeps until the loop is done, and a thread of the
+//! pool that has nothing to do falls asleep too; waking either costs as much as a product of some millions of
+//! operations. Here the calling thread starts on the loop at once, and the pool's threads that join it stay
+//! awake for a moment, since in a training step the next loop is microseconds away ([`team`]).
+
+mod team;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -23,21 +26,13 @@ pub fn for_each(count: usize, task: impl Fn(usize) + Sync) {
         return (0..count).for_each(task);
     }
     let next = AtomicUsize::new(0);
-    let work = || {
-        loop {
-            // The end of the scope synchronises the results; the counter only distributes the numbers.
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            if index >= count {
-                break;
-            }
+    team::run(helpers, &|| {
+        // The end of the run synchronises the results; the counter only distributes the numbers.
+        let index = next.fetch_add(1, Ordering::Relaxed);
+        if index < count {
             task(index);
         }
-    };
-    rayon::in_place_scope(|scope| {
-        for _ in 0..helpers {
-            scope.spawn(|_| work());
-        }
-        work();
+        index + 1 < count
     });
 }
 
@@ -71,11 +66,11 @@ pub fn map<R: Send>(count: usize, task: impl Fn(usize) -> R + Sync) -> Vec<R> {
     results.into_iter().flatten().collect()
 }
 
-/// The beginning of a slice.
-struct Start<T>(*mut T);
+/// The beginning of a slice, of which each task takes a part of its own.
+pub(crate) struct Start<T>(pub(crate) *mut T);
 
 impl<T> Start<T> {
-    fn at(&self, index: usize) -> *mut T {
+    pub(crate) fn at(&self, index: usize) -> *mut T {
         self.0.wrapping_add(index)
     }
 }
