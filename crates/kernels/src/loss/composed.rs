@@ -4,7 +4,7 @@ use candle_core::{D, DType, Result, Tensor};
 use candle_nn::ops::{log_softmax, softmax};
 
 use crate::dot::dot;
-use crate::loss::{LossFunction, are_classes};
+use crate::loss::function::{LossFunction, are_classes};
 
 /// The loss, for shapes that fit together.
 pub(super) fn loss(function: LossFunction, outputs: &Tensor, targets: &Tensor) -> Result<Tensor> {

@@ -6,7 +6,7 @@ use crate::activation::math::exp;
 use crate::cpu::element::Number;
 use crate::cpu::parallel;
 use crate::cpu::simd::{self, SimdLevel};
-use crate::loss::LossFunction;
+use crate::loss::function::LossFunction;
 
 /// The number of outputs that one task takes, in whole rows: fixed, so that the sum is the same with any
 /// number of threads.

@@ -2,6 +2,7 @@
 
 mod composed;
 mod cpu;
+mod function;
 #[cfg(test)]
 mod tests;
 
@@ -13,16 +14,8 @@ use crate::cpu::element::Number;
 use crate::cpu::simd::SimdLevel;
 use crate::cpu::slice;
 use cpu::Targets;
-
-/// A loss of outputs `o` of shape `[B, outputs]`, a mean over the `B` samples.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LossFunction {
-    /// `1/(2B) Σ_b ‖o_b - y_b‖²` for targets `y` of the outputs' shape.
-    SquaredError,
-    /// `-1/B Σ_b Σ_k y_bk ln softmax(o_b)_k`, for rows `y_b` that are distributions, or for classes: integers
-    /// of shape `[B]`, which stand for one-hot rows. A target of 0 adds nothing, also where the logit is -∞.
-    CrossEntropy,
-}
+pub use function::LossFunction;
+use function::are_classes;
 
 /// The loss, a scalar in candle's graph. For `bf16` and `f16` outputs it is an `f32`: a sum in these types
 /// would be lost to rounding.
@@ -88,11 +81,6 @@ pub fn loss_and_gradient(
         Some(gradient) => Ok((loss, gradient)),
         None => bail!("the loss has no gradient"),
     }
-}
-
-/// Whether the targets are the numbers of classes.
-fn are_classes(function: LossFunction, targets: &Tensor) -> bool {
-    function == LossFunction::CrossEntropy && targets.rank() == 1 && targets.dtype().is_int()
 }
 
 fn check(function: LossFunction, outputs: &Tensor, targets: &Tensor) -> Result<()> {

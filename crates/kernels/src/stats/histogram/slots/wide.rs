@@ -1,81 +1,16 @@
-//! Counting `f32`s in up to thirty bins with vectors of 512 bits, with the same result as one by one.
-//!
-//! Each number has a slot: 0 below the range, then the bins, then one slot above the range. The slot is
-//! guessed in `f32`, at most one too high, and decremented if the number is below the slot's smallest `f32`,
-//! which a table holds; so every number at an edge is counted in the right bin. Sixty-four slots make a
-//! vector of bytes, whose bits are stored as bit planes. The members of a slot are then an intersection of
-//! planes, and a population count counts them.
+//! Counting with vectors of 512 bits. Sixty-four slots make a vector of bytes, whose bits are stored as bit
+//! planes. The members of a slot are then an intersection of planes, and a population count counts them.
 
 use std::arch::x86_64::*;
 
-use crate::cpu::simd::{SimdLevel, Units};
-use crate::stats::histogram::edges::Edges;
+use crate::stats::histogram::slots::table::{SLOTS, Table};
 
-/// The number of slots, which fit five bits: thirty bins, and the slots below and above the range.
-const SLOTS: usize = 32;
 /// The number of numbers that are counted at once.
 const SOME: usize = 512;
 
-/// The slots of a range.
-#[derive(Debug, Clone)]
-pub(super) struct Slots {
-    edges: Edges,
-    bins: usize,
-    scale: f32,
-    offset: f32,
-    /// The smallest number of each slot.
-    lows: [f32; SLOTS],
-}
-
-impl Slots {
-    /// Returns `None` if the processor or the range do not allow it: too many bins, or edges too close for
-    /// `f32`.
-    pub(super) fn new(edges: &Edges) -> Option<Self> {
-        let able = SimdLevel::best().units() == Units::Avx512 && is_x86_feature_detected!("avx512vpopcntdq");
-        let Edges { low, high, bins, scale } = *edges;
-        let largest = low.abs().max(high.abs());
-        // Twice the largest error of the guess, in slots.
-        let error = 2f64.powi(-22) * (largest * scale + (1.0 - low * scale).abs() + bins as f64 + 2.0);
-        let fits = bins + 2 <= SLOTS
-            && largest < 1e37
-            && largest * scale < 1e37
-            && (1e-37..1e37).contains(&scale)
-            && error < 0.25;
-        if !(able && fits) {
-            return None;
-        }
-        let mut lows = [f32::INFINITY; SLOTS];
-        lows[0] = f32::NEG_INFINITY;
-        for (slot, place) in lows.iter_mut().enumerate().take(bins + 2).skip(1) {
-            let reached = |x: f32| edges.slot(f64::from(x)) >= slot;
-            *place = smallest(reached)?;
-        }
-        Some(Self {
-            edges: *edges,
-            bins,
-            scale: scale as f32,
-            offset: (1.0 - low * scale + error) as f32,
-            lows,
-        })
-    }
-
-    /// The edges of the bins.
-    pub(super) fn edges(&self) -> &Edges {
-        &self.edges
-    }
-
-    /// Adds to the counts of the bins; returns the number of values in no bin.
-    pub(super) fn count(&self, values: &[f32], counts: &mut [u64]) -> u64 {
-        // SAFETY: `new` has checked that the processor has the features that the function needs.
-        let in_slots = unsafe { self.count_slots(values) };
-        for (count, more) in counts.iter_mut().zip(&in_slots[1..=self.bins]) {
-            *count += more;
-        }
-        in_slots[0] + in_slots[self.bins + 1]
-    }
-
+impl Table {
     #[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq")]
-    fn count_slots(&self, values: &[f32]) -> [u64; SLOTS] {
+    pub(super) fn count_wide(&self, values: &[f32]) -> [u64; SLOTS] {
         let mut sums = [_mm512_setzero_si512(); SLOTS];
         // Two blocks at a time, so that sums are read and written half as often.
         let (pairs, rest) = values.as_chunks::<{ 2 * SOME }>();
@@ -169,24 +104,4 @@ impl Slots {
         let last = _mm512_set1_epi8((self.bins + 1) as i8);
         _mm512_min_epu8(_mm512_packus_epi16(first, second), last)
     }
-}
-
-/// The smallest number for which `holds` is true, if it is true for all larger numbers.
-fn smallest(holds: impl Fn(f32) -> bool) -> Option<f32> {
-    // The search runs over the ranks of the numbers: rounding moves an edge at 0 by many ranks.
-    let ranked = |rank: i32| f32::from_bits(if rank < 0 { !rank as u32 | 1 << 31 } else { rank as u32 });
-    let (lowest, highest) = (!(f32::MAX.to_bits() as i32), f32::MAX.to_bits() as i32);
-    let (mut below, mut from) = (lowest, highest);
-    if holds(ranked(below)) || !holds(ranked(from)) {
-        return None;
-    }
-    while from - 1 > below {
-        let middle = i32::midpoint(below, from);
-        if holds(ranked(middle)) {
-            from = middle;
-        } else {
-            below = middle;
-        }
-    }
-    Some(ranked(from))
 }
