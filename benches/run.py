@@ -114,7 +114,9 @@ def main():
     if options.simd:
         os.environ["WICK_SIMD"] = options.simd
         os.environ.update({} if options.free_peers else LIMITS[options.simd])
-    wick, one_thread = cargo("--bin", "jobs"), cargo("--bin", "jobs", threads=1)
+    # Candle's jobs run in a process of their own: its threads spin for a while after each.
+    wick, candle = cargo("--bin", "jobs"), cargo("--bin", "jobs")
+    one_thread = cargo("--bin", "jobs", threads=1)
     simd = wick.ask("simd")
     level = LEVELS.index(simd) if simd in LEVELS else None
 
@@ -127,7 +129,9 @@ def main():
 
     runs, counts = {}, {}
     for job in wick.ask("list").split():
-        runs[name_of(job)] = lambda job=job: wick.time(job)
+        name = name_of(job)
+        process = wick if name.startswith("wick") and "probed" not in job else candle
+        runs[name] = lambda job=job, process=process: process.time(job)
         runs[name_of(job, "wick1", "candle1")] = lambda job=job: one_thread.time(job)
     peers = []
     for name, make in [("torch", torch_jobs), ("jax", jax_jobs)]:
@@ -140,7 +144,8 @@ def main():
         runs |= {f"{name} {job}": lambda run=run: timed(run) for job, run in jobs.items()}
         for job, (run, count) in steps.items():
             runs[f"{name} {job}"] = lambda run=run, count=count: timed(run) / count
-    runs = {name: run for name, run in runs.items() if name in wanted}
+    # Library after library.
+    runs = {name: runs[name] for name in sorted(runs, key=lambda name: name.split()[0]) if name in wanted}
 
     peaks, peaks_1, sweeps = [], [], []
 
@@ -151,8 +156,8 @@ def main():
             sweeps.append(wick.time("sweep"))
 
     median = medians(runs, options.rounds, after=measure_machine)
-    wick.close()
-    one_thread.close()
+    for process in [wick, candle, one_thread]:
+        process.close()
     peak, peak_1, sweep = map(statistics.median, (peaks, peaks_1, sweeps))
     linux = os.path.exists("/proc/self/status") and not options.jobs
     memory = peak_memory(wick, "torch training" in runs) if linux else {}

@@ -3,7 +3,9 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
 
-use crate::cpu::simd::{SimdLevel, Units};
+use crate::cpu::simd::SimdLevel;
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::simd::Units;
 use crate::linalg::gemm::vector::{Four, LINE, Vector, prefetch, prefetch_for_later};
 
 /// The number of elements of the largest tile: 14 rows of 2 vectors of 16.
@@ -257,7 +259,7 @@ macro_rules! tiles {
 }
 
 macro_rules! tiles_of {
-    ($name:ident, $element:ty, $wide:ty, $narrow:ty) => {
+    ($name:ident, $element:ty, $wide:ty, $narrow:ty, $rows:tt) => {
         /// The tiles of a level.
         pub(crate) fn $name(level: SimdLevel) -> &'static Tiles<$element> {
             match level.units() {
@@ -272,11 +274,15 @@ macro_rules! tiles_of {
                 Units::Avx2 => {
                     tiles!(NARROW, $narrow, $element, [6, 4, 2, 1] by 2, target_feature(enable = "avx2,fma"))
                 }
+                // Of 32 registers of 128 bits, 24 hold sums.
+                #[cfg(target_arch = "aarch64")]
+                _ => tiles!(PORTABLE, Four<$element>, $element, $rows by 3,),
+                #[cfg(not(target_arch = "aarch64"))]
                 _ => tiles!(PORTABLE, Four<$element>, $element, [4, 2, 1] by 3,),
             }
         }
     };
 }
 
-tiles_of!(of_f32, f32, __m512, __m256);
-tiles_of!(of_f64, f64, __m512d, __m256d);
+tiles_of!(of_f32, f32, __m512, __m256, [8, 4, 2, 1]);
+tiles_of!(of_f64, f64, __m512d, __m256d, [4, 2, 1]);

@@ -54,10 +54,10 @@ pub(super) unsafe trait Vector: Copy {
     unsafe fn columns(from: *const Self::Element, stride: usize, each: impl FnMut(usize, Self));
 }
 
+#[cfg(target_arch = "x86_64")]
 macro_rules! vector {
     ($vector:ty, $element:ty, $lanes:expr, $splat:ident, $load:ident, $store:ident, $add:ident, $fma:ident, $columns:expr, $columns_of:ident) => {
         // SAFETY: the intrinsics ask for what the trait's own contract promises.
-        #[cfg(target_arch = "x86_64")]
         unsafe impl Vector for $vector {
             type Element = $element;
             const LANES: usize = $lanes;
@@ -106,6 +106,7 @@ macro_rules! vector {
     };
 }
 
+#[cfg(target_arch = "x86_64")]
 #[rustfmt::skip] // A row each.
 mod rows {
     use super::*;
