@@ -8,7 +8,7 @@ use candle_core::DType;
 use wick_bins::cli::usage;
 use wick_bins::names::shown;
 use wick_bins::warning::warn;
-use wick_init::TensorFile;
+use wick_init::{TensorFile, presets};
 
 /// A requested tensor, by its full name and shape.
 #[derive(Debug, Clone)]
@@ -64,11 +64,27 @@ pub(crate) fn of_file(file: &TensorFile) -> Result<Vec<Wanted>> {
     Ok(wanted)
 }
 
-/// Refuses two tensors of one name, which would be one in the file, and names that no file can have.
-pub(crate) fn check_names(wanted: &[Wanted]) -> Result<()> {
+/// Leaves out the tensors that a preset knows as no weights, with a line on stderr.
+pub(crate) fn without_buffers(wanted: Vec<Wanted>) -> Result<Vec<Wanted>> {
+    let buffers = presets::buffers()?;
+    let (left_out, wanted): (Vec<_>, Vec<_>) =
+        wanted.into_iter().partition(|wanted| buffers.matches(&wanted.name, &wanted.shape));
+    if wanted.is_empty() {
+        bail!("all tensors are masks, positions or versions, for which no preset draws numbers");
+    }
+    if !left_out.is_empty() {
+        let names: Vec<String> = left_out.iter().map(|wanted| shown(&wanted.name)).collect();
+        warn(&format!("left out, for masks, positions and versions are no weights: {}", names.join(", ")));
+    }
+    Ok(wanted)
+}
+
+/// Refuses two tensors of one name, which would be one in the file, and names and shapes that no file can have.
+pub(crate) fn check(wanted: &[Wanted]) -> Result<()> {
     let mut seen = BTreeSet::new();
-    for Wanted { name, .. } in wanted {
+    for Wanted { name, shape, .. } in wanted {
         TensorFile::check_name(name).map_err(|error| usage(error.to_string()))?;
+        TensorFile::check_shape(name, shape).map_err(|error| usage(error.to_string()))?;
         if !seen.insert(name) {
             return Err(usage(format!("'{}' is named twice", shown(name))));
         }
