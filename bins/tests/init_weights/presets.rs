@@ -81,3 +81,19 @@ fn a_layer_without_what_a_preset_needs_is_named() {
         "{warnings:?}"
     );
 }
+
+/// In names with slashes, `w` has its inputs first; elsewhere it may have.
+#[test]
+fn a_layout_that_a_name_does_not_tell_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let shapes = ["--shape", "mlp/linear/w=3x4", "--shape", "a.w=4x4", "--shape", "b.w=3x4"];
+    let (warnings, _) = draw(folder.path(), &[&shapes[..], &["--preset", "torch"]].concat());
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0].contains("which their names do not tell: b.w; if the inputs come first"),
+        "{warnings:?}"
+    );
+    assert!(
+        draw(folder.path(), &[&shapes[..], &["--preset", "llama", "--layers", "1"]].concat()).0.len() == 2
+    );
+}

@@ -180,6 +180,10 @@ fn warn_of_mismatches(args: &Args, map: &InitMap, wanted: &[Wanted]) {
         warn(&format!("no tensor met the rule '{pattern}' first"));
     }
     let Some(preset) = &args.preset else { return };
+    // The others scale by no fans.
+    if !matches!(preset.as_str(), "gpt2" | "llama") {
+        tensors::warn_of_unknown_layouts(wanted);
+    }
     for purpose in map.unmatched_essentials() {
         warn(&format!(
             "no tensor met the rules of --preset {preset} for {purpose}; if the model has them under other \

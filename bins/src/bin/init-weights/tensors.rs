@@ -79,6 +79,24 @@ pub(crate) fn without_buffers(wanted: Vec<Wanted>) -> Result<Vec<Wanted>> {
     Ok(wanted)
 }
 
+/// Says on stderr which weights may have their inputs first, where neither name nor shape tells: `w` is the name of
+/// TensorFlow, Sonnet and Haiku, whose names have slashes, and of others.
+pub(crate) fn warn_of_unknown_layouts(wanted: &[Wanted]) {
+    let is_unknown = |wanted: &&Wanted| {
+        let end = wanted.name.rsplit('.').next().unwrap_or_default();
+        let equal = wanted.shape.iter().all(|size| Some(size) == wanted.shape.first());
+        matches!(end, "w" | "W") && wanted.shape.len() >= 2 && !equal
+    };
+    let names: Vec<String> = wanted.iter().filter(is_unknown).map(|wanted| shown(&wanted.name)).collect();
+    if !names.is_empty() {
+        warn(&format!(
+            "taken as [out, in, …], which their names do not tell: {}; if the inputs come first, name them in --rules \
+             with in_out = true",
+            names.join(", ")
+        ));
+    }
+}
+
 /// Refuses two tensors of one name, which would be one in the file, and names and shapes that no file can have.
 pub(crate) fn check(wanted: &[Wanted]) -> Result<()> {
     let mut seen = BTreeSet::new();
