@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::Parser;
 use clap::error::ErrorKind;
 
+use crate::output::ReaderGone;
 use crate::threads;
 
 /// The arguments are wrong: exit code 2. Every other error is a failed run: exit code 1.
@@ -21,8 +22,8 @@ pub fn usage(message: impl Into<String>) -> anyhow::Error {
 }
 
 /// Reads the arguments, runs the program, and returns its exit code: 0 for success, 1 for a failed run, 2 for
-/// wrong arguments. An error is one line on stderr. A signal that ends the process removes its temporary
-/// files first.
+/// wrong arguments. A reader of stdout that goes away (`program | head -1`) is success. An error is one line on
+/// stderr. A signal that ends the process removes its temporary files first.
 pub fn run<A: Parser>(program: impl FnOnce(A) -> Result<()>) -> ExitCode {
     let arguments = match parse::<A>() {
         Ok(arguments) => arguments,
@@ -37,7 +38,7 @@ pub fn run<A: Parser>(program: impl FnOnce(A) -> Result<()>) -> ExitCode {
     wick_kernels::retain_freed_memory();
     match threads::start().and_then(|()| program(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if error.is::<ReaderGone>() => ExitCode::SUCCESS,
         Err(error) => {
             let code = if error.downcast_ref::<Usage>().is_some() { 2 } else { 1 };
             complain(&format!("error: {}", chain(&error)), code)
@@ -105,19 +106,6 @@ fn memory_now() -> Option<String> {
     }
     #[cfg(not(feature = "cuda"))]
     None
-}
-
-/// Whether the error is a pipe whose reader has closed it.
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        let direct = cause.downcast_ref::<io::Error>().map(io::Error::kind);
-        let csv = cause.downcast_ref::<csv::Error>().and_then(|error| match error.kind() {
-            csv::ErrorKind::Io(error) => Some(error.kind()),
-            _ => None,
-        });
-        let json = cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
-        direct.or(csv).or(json) == Some(io::ErrorKind::BrokenPipe)
-    })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! A program is a folder in `src/bin`: `main.rs` has its arguments and its steps in order, `report.rs` what
 //! it prints, `picture.rs` what it draws.
 
+pub mod allocator;
 pub mod args;
 pub mod cli;
 pub mod data;

@@ -74,3 +74,64 @@ fn foreign_and_tied_tensors_are_named() {
     write(&format!("{{{},{}}}", f32s("w", 0), f32s("w", 8)), 16);
     fails(folder.path(), &like, 1, "cannot read 'f.safetensors': its header names 'w' twice");
 }
+
+/// The manifest is not written into the file, whatever name the file has.
+#[cfg(unix)]
+#[test]
+fn a_file_on_stdout_is_not_followed_by_the_manifest() {
+    let folder = tempfile::tempdir().unwrap();
+    let draw = ["--shape", "w=2x3", "--init", "lecun_normal", "--format", "json", "--out"];
+    run(folder.path(), &[&draw[..], &["w.safetensors"]].concat());
+    let expected = fs::read(folder.path().join("w.safetensors")).unwrap();
+    for out in ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"] {
+        if out.starts_with("/proc") && !cfg!(target_os = "linux") {
+            continue;
+        }
+        let mut command = crate::command("init-weights", &draw);
+        let output = command.arg(out).current_dir(folder.path()).assert().success().get_output().clone();
+        assert_eq!(output.stdout, expected, "{out}");
+        let manifest: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+        assert_eq!(manifest["tensors"][0]["name"], "w", "{out}");
+        assert!(!folder.path().join("-").exists());
+    }
+    // Stdout was redirected to the file that --out names.
+    let path = folder.path().join("both.safetensors");
+    let mut command = std::process::Command::new(crate::support::path("init-weights"));
+    command.args(draw).arg(&path).stdout(fs::File::create(&path).unwrap());
+    assert!(command.output().unwrap().status.success());
+    assert_eq!(fs::read(&path).unwrap(), expected);
+}
+
+/// A pipe that no one reads is no failure for stdout, and one for --out.
+#[cfg(unix)]
+#[test]
+fn a_file_that_its_reader_does_not_take_is_a_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let draw = |out: &[&str]| {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = std::process::Command::new(crate::support::path("init-weights"));
+        command.args(["--shape", "w=2x3", "--init", "lecun_normal"]).args(out).current_dir(folder.path());
+        let output = command.stdout(writer).stderr(std::process::Stdio::piped()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(draw(&[]), (Some(0), String::new()));
+    let (code, stderr) = draw(&["--out", "-"]);
+    assert_eq!((code, stderr.lines().count()), (Some(1), 1), "{stderr}");
+    assert!(stderr.starts_with("error: cannot write '/dev/stdout': Broken pipe"), "{stderr}");
+}
+
+/// A limit on the size of files is an error, and leaves nothing.
+#[cfg(unix)]
+#[test]
+fn a_file_beyond_the_limit_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "ulimit -f 8; exec \"$0\" --shape w=300x300 --init ones --out w.safetensors"]);
+    let output =
+        command.arg(crate::support::path("init-weights")).current_dir(folder.path()).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), stderr.lines().count()), (Some(1), 1), "{stderr}");
+    assert!(stderr.contains("cannot write 'w.safetensors': File too large"), "{stderr}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}

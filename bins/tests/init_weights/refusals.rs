@@ -28,9 +28,9 @@ fn bad_input_is_one_line() {
     fails(&["--shape", "c=6x2x3x3", "--shape", "d", "--init", "ones", "--print-rules"], 2, "NAME=800x750");
     fails(&["--print-rules"], 2, "say how the tensors start");
     fails(
-        &["--shape", "x.scale=3", "--shape", "y.shift=2", "--preset", "torch"],
+        &["--shape", "x.offset=3", "--shape", "y.shift=2", "--preset", "torch"],
         1,
-        "'x.scale' [3], 'y.shift' [2]",
+        "'x.offset' [3], 'y.shift' [2]: add one that matches to --rules (--print-rules prints a preset's as a file)",
     );
     fails(&[&w[..], &["--preset", "gpt2", "--layers", "0"]].concat(), 2, "0 is not in 1..=10000");
     fails(
@@ -43,6 +43,9 @@ fn bad_input_is_one_line() {
     fails(&["--shape", "b=3", "--init", "he_normal"], 1, "'b': shape [3] has no fans");
     fails(&["--shape", "c=2x3x3", "--init", "delta_orthogonal"], 1, "no more inputs than outputs");
     fails(&["--shape", "w=1000000x100000000", "--init", "ones"], 2, "PiB of memory");
+    let empty = ["--shape", "a=0x4294967296x4294967297", "--init", "ones", "--out", "w.safetensors"];
+    fails(&empty, 2, "'a' is [0, 4294967296, 4294967297], which no memory holds");
+    fails(&["--shape", "rope.freqs=64", "--preset", "torch"], 1, "for which no preset draws numbers");
     fails(&["--shape", "a.bias=3", "--preset", "torch"], 1, "no tensor 'a.weight' has been made");
     fails(&["--like", "missing.safetensors", "--init", "ones"], 1, "cannot read 'missing.safetensors'");
     fs::write(folder.path().join("foreign.safetensors"), b"no safetensors").unwrap();

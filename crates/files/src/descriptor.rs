@@ -1,17 +1,19 @@
 //! Paths that name a descriptor of the process: `/dev/stdout`, `/dev/fd/3`, `/proc/self/fd/3`.
 
 #[cfg(not(unix))]
-pub(crate) use elsewhere::{duplicate, number};
+pub(crate) use elsewhere::{duplicate, is_stdout, number};
 #[cfg(unix)]
-pub(crate) use unix::{duplicate, number};
+pub(crate) use unix::{duplicate, is_stdout, number};
 
 #[cfg(unix)]
 mod unix {
     use std::fs::{self, File};
     use std::io::{self, Write};
-    use std::os::fd::FromRawFd;
+    use std::os::fd::{AsFd, FromRawFd};
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
     use std::path::Path;
 
+    use crate::target::end_of_links;
     use crate::temporary::folder_of;
 
     /// The descriptor that a path names, if it names one of this process. The last part of the path is taken
@@ -22,6 +24,16 @@ mod unix {
         let folder = fs::canonicalize(folder_of(path)).ok()?;
         let is_own = |own: &&str| fs::canonicalize(own).is_ok_and(|own| own == folder);
         ["/dev/fd", "/proc/self/fd", "/proc/thread-self/fd"].iter().any(is_own).then_some(number)
+    }
+
+    /// Whether a path leads to the file, pipe or device that stdout is. Of devices, only a path that names a
+    /// descriptor counts: nothing follows what is written to `/dev/null`.
+    pub(crate) fn is_stdout(path: &Path) -> bool {
+        let stdout = io::stdout().as_fd().try_clone_to_owned().and_then(|owned| File::from(owned).metadata());
+        let (Ok(stdout), Ok(target)) = (stdout, fs::metadata(path)) else { return false };
+        let same = (stdout.dev(), stdout.ino()) == (target.dev(), target.ino());
+        same && (!target.file_type().is_char_device()
+            || end_of_links(path).is_ok_and(|end| number(&end).is_some()))
     }
 
     /// A second descriptor of the same open file. Both have one offset, so that neither overwrites what the
@@ -54,6 +66,10 @@ mod elsewhere {
     /// Nothing: the platform has no paths for descriptors.
     pub(crate) fn number(_: &Path) -> Option<i32> {
         None
+    }
+
+    pub(crate) fn is_stdout(_: &Path) -> bool {
+        false
     }
 
     pub(crate) fn duplicate(_: i32) -> io::Result<File> {

@@ -18,6 +18,11 @@ pub(crate) fn cannot_write_in(folder: &Path, error: &io::Error) -> io::Error {
     with_context(&format!("cannot write in the folder '{}'", folder.display()), error)
 }
 
+/// What failed if the folder takes no new file.
+pub(crate) fn no_temporary_file(folder: &Path) -> String {
+    format!("its folder '{}' takes no temporary file", folder.display())
+}
+
 /// An error with what the user can do about its kind.
 pub(crate) fn with_advice(error: &io::Error) -> io::Error {
     let advice = match error.kind() {
@@ -28,13 +33,16 @@ pub(crate) fn with_advice(error: &io::Error) -> io::Error {
         }
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => "; choose another place",
         io::ErrorKind::IsADirectory => "; give the name of a file",
+        io::ErrorKind::FileTooLarge => {
+            "; raise the limit on the size of files (ulimit -f) or choose another place"
+        }
         io::ErrorKind::InvalidFilename => "; choose a shorter name",
         _ => "",
     };
     io::Error::new(error.kind(), format!("{error}{advice}"))
 }
 
-fn with_context(context: &str, error: &io::Error) -> io::Error {
+pub(crate) fn with_context(context: &str, error: &io::Error) -> io::Error {
     let reason = match error.kind() {
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
             ": a file stands where a folder is needed"

@@ -10,6 +10,9 @@
 //! |---|---|
 //! | missing | makes it, and its folder; its mode is `0666` less the umask |
 //! | a regular file | replaces it and keeps its mode, and its owner and group where the process may |
+//! | a file that the process may not write (`0444`) | fails, although the folder would allow it; root may write all |
+//! | a file in a folder that the process may not write in | fails: the temporary file needs the folder |
+//! | a file with several hard links | replaces the one of this name; the others keep the old contents |
 //! | a symbolic link | replaces or makes the file that the link points to, and keeps the link |
 //! | a device or a pipe | writes into it |
 //! | an open file of the process (`/dev/stdout`, `/dev/fd/3`), or a link to it | writes at its offset |
@@ -28,8 +31,7 @@
 //! none. The group bits of a file with a list are the mask of the list, and become the rights of the group of
 //! the new file, which may have had fewer under the list.
 //!
-//! A hard link to a replaced file keeps the old contents. Folders that a write made stay if the write fails
-//! afterwards.
+//! Folders that a write made stay if the write fails afterwards.
 //!
 //! ```
 //! let folder = tempfile::tempdir()?;
@@ -47,5 +49,5 @@ mod target;
 mod temporary;
 mod write;
 
-pub use registry::remove_temporaries_on_signals;
-pub use write::{check_folder, write, write_all, write_with};
+pub use registry::{remove_temporaries, remove_temporaries_on_signals};
+pub use write::{check_folder, is_stdout, write, write_all, write_with};

@@ -5,8 +5,10 @@ pub(crate) use elsewhere::Registered;
 #[cfg(unix)]
 pub(crate) use unix::Registered;
 
-/// Removes the temporary files of unfinished writes when the process gets `SIGINT`, `SIGTERM` or `SIGHUP`.
-/// The process still ends by that signal, so a shell sees `128 + n`.
+/// Removes the temporary files of unfinished writes when a signal ends the process: `SIGINT`, `SIGTERM`,
+/// `SIGHUP`, `SIGQUIT`, `SIGABRT`, `SIGALRM`, `SIGVTALRM`, `SIGPROF`, `SIGXCPU`, `SIGUSR1` or `SIGUSR2`. The
+/// process still ends by that signal, so a shell sees `128 + n`. `SIGXFSZ` is ignored, so that a write beyond the
+/// limit on the size of files (`ulimit -f`) fails with an error.
 ///
 /// A program calls this function once, at its start; a library leaves the signals of its process alone. A
 /// signal that the process ignores (`SIGHUP` under `nohup`) stays ignored, and one that has a handler keeps
@@ -15,6 +17,14 @@ pub(crate) use unix::Registered;
 pub fn remove_temporaries_on_signals() {
     #[cfg(unix)]
     unix::install();
+}
+
+/// Removes the temporary files of unfinished writes now, for a program that is about to end in the middle of them
+/// (a call of [`std::process::exit`] drops nothing). It allocates nothing and takes no lock. Writes that go on
+/// fail. Where the platform has no signals the function does nothing.
+pub fn remove_temporaries() {
+    #[cfg(unix)]
+    unix::remove_all();
 }
 
 #[cfg(unix)]
@@ -28,6 +38,22 @@ mod unix {
     /// The paths of the temporary files, each made by `CString::into_raw` and owned by the code that swaps it
     /// out: a signal handler can take no lock and free no memory.
     static PATHS: [AtomicPtr<c_char>; 64] = [const { AtomicPtr::new(ptr::null_mut()) }; 64];
+
+    /// The signals that end a process and that it can catch. `SIGSEGV` and its like are left to Rust, which uses
+    /// them; `SIGPIPE` is ignored by Rust.
+    const ENDING: [c_int; 11] = [
+        libc::SIGINT,
+        libc::SIGTERM,
+        libc::SIGHUP,
+        libc::SIGQUIT,
+        libc::SIGABRT,
+        libc::SIGALRM,
+        libc::SIGVTALRM,
+        libc::SIGPROF,
+        libc::SIGXCPU,
+        libc::SIGUSR1,
+        libc::SIGUSR2,
+    ];
 
     /// The entry of one temporary file; the drop removes the entry.
     #[derive(Debug)]
@@ -63,26 +89,32 @@ mod unix {
     }
 
     pub(super) fn install() {
-        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-            // SAFETY: `action` is plain data, for which zeros are valid, and the pointers are to it or null.
-            // The handler calls functions only that POSIX allows in one.
-            unsafe {
-                let mut action: libc::sigaction = std::mem::zeroed();
-                let is_default = libc::sigaction(signal, ptr::null(), &raw mut action) == 0
-                    && action.sa_sigaction == libc::SIG_DFL;
-                if is_default {
-                    let handler: extern "C" fn(c_int) = remove_and_end;
-                    action.sa_sigaction = handler as libc::sighandler_t;
-                    // The default action holds again as soon as the handler runs.
-                    action.sa_flags = libc::SA_RESETHAND | libc::SA_RESTART;
-                    libc::sigaction(signal, &raw const action, ptr::null_mut());
-                }
+        on_default(libc::SIGXFSZ, libc::SIG_IGN, 0);
+        let handler: extern "C" fn(c_int) = remove_and_end;
+        for signal in ENDING {
+            // The default action holds again as soon as the handler runs.
+            on_default(signal, handler as libc::sighandler_t, libc::SA_RESETHAND | libc::SA_RESTART);
+        }
+    }
+
+    /// Sets the action of a signal, if it has its default action.
+    fn on_default(signal: c_int, action: libc::sighandler_t, flags: c_int) {
+        // SAFETY: `new` is plain data, for which zeros are valid, and the pointers are to it or null. The handler
+        // calls functions only that POSIX allows in one.
+        unsafe {
+            let mut new: libc::sigaction = std::mem::zeroed();
+            let is_default =
+                libc::sigaction(signal, ptr::null(), &raw mut new) == 0 && new.sa_sigaction == libc::SIG_DFL;
+            if is_default {
+                new.sa_sigaction = action;
+                new.sa_flags = flags;
+                libc::sigaction(signal, &raw const new, ptr::null_mut());
             }
         }
     }
 
-    /// Removes the temporary files and ends the process by the signal.
-    extern "C" fn remove_and_end(signal: c_int) {
+    /// Removes the temporary files, as a signal handler may.
+    pub(super) fn remove_all() {
         for entry in &PATHS {
             let path = entry.swap(ptr::null_mut(), Ordering::AcqRel);
             if !path.is_null() {
@@ -91,6 +123,11 @@ mod unix {
                 unsafe { libc::unlink(path) };
             }
         }
+    }
+
+    /// Removes the temporary files and ends the process by the signal.
+    extern "C" fn remove_and_end(signal: c_int) {
+        remove_all();
         // SAFETY: `raise` may be called in a handler. The signal is blocked until the handler returns, and
         // then does what it does by default: it ends the process.
         unsafe { libc::raise(signal) };

@@ -26,7 +26,8 @@ pub(crate) enum Stream {
 
 impl Target {
     /// # Errors
-    /// If the path is empty, names a folder or is one, or if its symbolic links go round in a circle.
+    /// If the path is empty, names a folder or is one, if its symbolic links go round in a circle, or if it is a
+    /// file that the process may not write.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
         if path.as_os_str().is_empty() {
             let text = "the path is empty; give the name of a file";
@@ -38,7 +39,10 @@ impl Target {
         }
         match fs::metadata(path) {
             Ok(old) if old.is_dir() => Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder")),
-            Ok(old) if old.is_file() => Ok(Self::Replace { path: fs::canonicalize(path)?, old: Some(old) }),
+            Ok(old) if old.is_file() => {
+                check_writable(path)?;
+                Ok(Self::Replace { path: fs::canonicalize(path)?, old: Some(old) })
+            }
             Ok(_) => Ok(Self::Into(Stream::Device(path.to_owned()))),
             // A file in the place of a folder is found when the folder is made.
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -84,9 +88,22 @@ impl Stream {
     }
 }
 
+/// Refuses a file that the process may not write: a rename would replace it nevertheless, for which only the
+/// folder has to be writable.
+fn check_writable(path: &Path) -> io::Result<()> {
+    let denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    match OpenOptions::new().write(true).open(path) {
+        Err(error) if denied(&error) => {
+            let text = "the file is there and you may not write to it; allow that (chmod u+w) or choose another name";
+            Err(io::Error::other(text))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The path that a symbolic link points to at last, or the path itself. A path that names a descriptor is an
 /// end, although `/proc` shows it as a link.
-fn end_of_links(path: &Path) -> io::Result<PathBuf> {
+pub(crate) fn end_of_links(path: &Path) -> io::Result<PathBuf> {
     /// Linux follows as many.
     const MAX_LINKS: usize = 40;
     let mut end = path.to_owned();

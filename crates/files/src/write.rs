@@ -4,7 +4,10 @@ use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use crate::error::{cannot_make_folder, cannot_write, cannot_write_in, with_advice};
+use crate::descriptor;
+use crate::error::{
+    cannot_make_folder, cannot_write, cannot_write_in, no_temporary_file, with_advice, with_context,
+};
 use crate::target::Target;
 use crate::temporary::{Temporary, folder_of};
 
@@ -57,6 +60,17 @@ pub fn check_folder(folder: impl AsRef<Path>) -> io::Result<()> {
     }
     fs::create_dir_all(folder).map_err(|error| cannot_make_folder(folder, &error))?;
     tempfile::tempfile_in(folder).map(drop).map_err(|error| cannot_write_in(folder, &error))
+}
+
+/// Whether a path leads to what stdout of this process is: `/dev/stdout`, `/dev/fd/1`, or the pipe or the file
+/// that stdout was redirected to. What a program prints there would be in one file with what it writes. A device
+/// counts only by the name of a descriptor. Where the platform has no such names the answer is no.
+///
+/// ```
+/// assert!(!wick_files::is_stdout("no such file"));
+/// ```
+pub fn is_stdout(path: impl AsRef<Path>) -> bool {
+    descriptor::is_stdout(path.as_ref())
 }
 
 fn target_of(path: &Path) -> io::Result<Target> {
@@ -113,7 +127,8 @@ impl Prepared {
                 let folder = folder_of(&to);
                 fs::create_dir_all(folder)
                     .map_err(|error| with_advice(&cannot_make_folder(folder, &error)))?;
-                let from = Temporary::new(folder, old.as_ref()).map_err(cannot)?;
+                let from = Temporary::new(folder, old.as_ref())
+                    .map_err(|error| cannot(with_context(&no_temporary_file(folder), &error)))?;
                 buffered(from.file(), write).and_then(|()| from.finish(old.as_ref())).map_err(cannot)?;
                 Ok(Self::Renamed { from, to })
             }

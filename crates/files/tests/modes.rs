@@ -65,7 +65,7 @@ fn a_new_file_has_the_mode_that_the_umask_leaves() {
 
 #[test]
 fn an_old_file_keeps_its_mode_whatever_the_umask() {
-    for (umask, kept) in [("022", 0o600), ("000", 0o600), ("077", 0o664), ("022", 0o444), ("000", 0o4755)] {
+    for (umask, kept) in [("022", 0o600), ("000", 0o600), ("077", 0o664), ("022", 0o604), ("000", 0o4755)] {
         let folder = tempdir().unwrap();
         let path = folder.path().join("file");
         fs::write(&path, "old").unwrap();
@@ -97,10 +97,10 @@ fn the_rights_of_an_owner_or_a_group_that_is_not_kept_are_dropped() {
     set_mode(&program, 0o755);
     for (gid, old, new) in [
         (GROUP, 0o6775, 0o775),
-        (GROUP, 0o640, 0o640),
-        (OTHER, 0o6775, 0o755),
-        (OTHER, 0o640, 0o600),
-        (OTHER, 0o2664, 0o644),
+        (GROUP, 0o660, 0o660),
+        (OTHER, 0o6777, 0o777),
+        (OTHER, 0o662, 0o622),
+        (OTHER, 0o2676, 0o666),
     ] {
         let of_user = folder.path().join(format!("{gid}-{old:o}"));
         fs::create_dir(&of_user).unwrap();
@@ -116,6 +116,54 @@ fn the_rights_of_an_owner_or_a_group_that_is_not_kept_are_dropped() {
         assert_eq!((file.uid(), file.gid()), (USER, gid));
         assert_eq!(mode(&path), new, "{old:o} as group {gid} is {:o}", mode(&path));
     }
+}
+
+/// A file that its owner may not write is not replaced, and neither is one in a folder that takes no new file.
+/// As root, the test runs as another user.
+#[test]
+fn what_may_not_be_written_is_named_and_left() {
+    const USER: u32 = 65_534;
+    let folder = tempdir().unwrap();
+    let is_root = fs::metadata(folder.path()).unwrap().uid() == 0;
+    set_mode(folder.path(), 0o755);
+    let program = folder.path().join("program");
+    let mut copy = Command::new("cp");
+    copy.arg(std::env::current_exe().unwrap()).arg(&program);
+    succeeds(copy);
+    for (of_folder, of_file, part) in [
+        (0o755, 0o444, "file': the file is there and you may not write to it; allow that (chmod u+w)"),
+        (0o555, 0o644, "file': its folder '"),
+        (0o555, 0o644, "folder' takes no temporary file: Permission denied"),
+    ] {
+        let inner = folder.path().join("folder");
+        fs::create_dir(&inner).unwrap();
+        let path = inner.join("file");
+        fs::write(&path, "old").unwrap();
+        set_mode(&path, of_file);
+        set_mode(&inner, of_folder);
+        let mut command = child(&program, "022", &path);
+        if is_root {
+            chown(&path, Some(USER), Some(USER)).unwrap();
+            chown(&inner, Some(USER), Some(USER)).unwrap();
+            command.uid(USER).gid(USER).current_dir("/");
+        }
+        let output = command.stdout(Stdio::piped()).output().unwrap();
+        let text = format!("{output:?}");
+        assert!(!output.status.success() && text.replace("\\'", "'").contains(part), "{text}");
+        assert_eq!((fs::read(&path).unwrap(), mode(&path)), (b"old".to_vec(), of_file));
+        set_mode(&inner, 0o755);
+        fs::remove_dir_all(&inner).unwrap();
+    }
+}
+
+#[test]
+fn of_hard_links_the_named_one_is_replaced() {
+    let folder = tempdir().unwrap();
+    let [one, two] = ["one", "two"].map(|name| folder.path().join(name));
+    fs::write(&one, "old").unwrap();
+    fs::hard_link(&one, &two).unwrap();
+    write(&one, b"new").unwrap();
+    assert_eq!((fs::read(&one).unwrap(), fs::read(&two).unwrap()), (b"new".to_vec(), b"old".to_vec()));
 }
 
 /// Root keeps owner, group and mode of a file of another user.

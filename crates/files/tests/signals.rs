@@ -56,7 +56,19 @@ fn end_by(signal: i32, path: &Path, is_ignored: bool) -> ExitStatus {
 
 #[test]
 fn a_signal_leaves_no_temporary_file_and_ends_the_process() {
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+    for signal in [
+        libc::SIGINT,
+        libc::SIGTERM,
+        libc::SIGHUP,
+        libc::SIGQUIT,
+        libc::SIGABRT,
+        libc::SIGALRM,
+        libc::SIGVTALRM,
+        libc::SIGPROF,
+        libc::SIGXCPU,
+        libc::SIGUSR1,
+        libc::SIGUSR2,
+    ] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         fs::write(&path, "old").unwrap();
@@ -74,4 +86,49 @@ fn an_ignored_signal_stays_ignored() {
     fs::write(&path, "old").unwrap();
     assert!(end_by(libc::SIGHUP, &path, true).success());
     assert_eq!(fs::read(&path).unwrap().len(), 1 << 20);
+}
+
+/// The child writes 1 MiB, and may write a tenth of it.
+#[test]
+fn a_limit_on_the_size_of_files_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    fs::write(&path, "old").unwrap();
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "ulimit -f 100; exec \"$0\" --exact stands_still_while_it_writes --nocapture"])
+        .arg(std::env::current_exe().unwrap())
+        .env("WICK_FILES_TEST", &path)
+        .env("WICK_FILES_SHORT", "1");
+    let output = command.output().unwrap();
+    let text = format!("{output:?}");
+    // The child's test fails, and no signal ends it.
+    assert_eq!(output.status.code(), Some(101), "{text}");
+    assert!(text.contains("raise the limit on the size of files (ulimit -f)"), "{text}");
+    assert_eq!(fs::read(&path).unwrap(), b"old");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+/// A process that exits in the middle of a write drops nothing.
+#[test]
+fn exits_while_it_writes() {
+    let Some(path) = std::env::var_os("WICK_FILES_EXIT_TEST") else { return };
+    let result = wick_files::write_with(path, |out| {
+        out.write_all(&vec![1; 1 << 20])?;
+        wick_files::remove_temporaries();
+        std::process::exit(7);
+    });
+    result.unwrap();
+}
+
+#[test]
+fn an_exit_can_leave_no_temporary_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    fs::write(&path, "old").unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "exits_while_it_writes"]).env("WICK_FILES_EXIT_TEST", &path);
+    assert_eq!(command.output().unwrap().status.code(), Some(7));
+    assert_eq!(fs::read(&path).unwrap(), b"old");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }

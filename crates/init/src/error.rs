@@ -162,6 +162,14 @@ pub enum Error {
         quoted(.0)
     )]
     ReservedName(String),
+    /// A shape whose sizes, those beside a 0 too, multiply to more than memory has addresses for.
+    #[error("{} is {shape:?}, which no memory holds", quoted(.name))]
+    ImpossibleShape {
+        /// The name of the tensor.
+        name: String,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
     /// The names of the tensors and the metadata are more than a safetensors file can have.
     #[error(
         "cannot write '{}': the names and metadata take {length} bytes, and safetensors allows {largest}: \

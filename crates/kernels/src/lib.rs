@@ -20,6 +20,11 @@
 //! NVIDIA's GPUs, and [`DeferredStats`] keeps statistics on the GPU until a pass is over. On a CPU without a
 //! fused multiply-add, and on other devices, candle's own ops do the work. The environment variable
 //! `WICK_SIMD` limits the vector units that are used (see [`SimdLevel`]).
+//!
+//! Loops run on rayon's global pool, and candle starts threads of its own at its first op on a large tensor. Both
+//! panic if the system refuses a thread (`ulimit -u`, a container's limit on processes). A program that has to run
+//! there sets `RAYON_NUM_THREADS=1` and `CANDLE_NUM_THREADS=1` in its environment before the first op, and builds
+//! rayon's pool with `use_current_thread`.
 
 mod activation;
 mod cpu;

@@ -87,6 +87,20 @@ impl Response {
         }
     }
 
+    /// `E φ`, `E φ²` and `E φ'²` of a pre-activation that is not quite normal: its fourth normalized Hermite
+    /// polynomial has this mean, and not 0.
+    pub(crate) fn shifted(&self, [mean, square, slope]: [f64; 3], fourth: f64) -> [f64; 3] {
+        // The means may be those of other lengths, for which squares change by the same factor.
+        let factor = |series: &Series, whole: f64| {
+            if whole > 0.0 { (1.0 + fourth * series.0[4] / whole).max(0.5) } else { 1.0 }
+        };
+        [
+            mean + fourth * self.value.0[4],
+            square * factor(&self.square, self.mean_square),
+            slope * factor(&self.slope_squared, self.slope_square),
+        ]
+    }
+
     /// `E[φ(u₁) φ(u₂)]`.
     pub(crate) fn product_of_values(&self, c: f64) -> f64 {
         self.value.product(&self.value, self.mean_square, c)

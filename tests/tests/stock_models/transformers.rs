@@ -61,9 +61,10 @@ fn a_llama_by_its_preset() -> Result<()> {
     }
     // The rules without a tensor are those of further layers, of biases and of other norms.
     let unmatched = [
+        "**.bias",
+        "**.scale [1, 1, ..]",
         "**.layers.*.self_attn.o_proj.weight",
         "**.layers.*.mlp.down_proj.weight",
-        "**.bias",
         "**.gamma [*]",
         "**.beta [*]",
         "**.running_mean [*]",

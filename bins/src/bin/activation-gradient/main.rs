@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor, Var};
 use clap::Parser;
+use wick_bins::allocator::Allocator;
 use wick_bins::args::{Common, Float, Target};
 use wick_bins::cli::usage;
 use wick_bins::data::numbers;
@@ -43,6 +44,9 @@ Examples:
   activation-gradient
   activation-gradient --activation tanh --activation relu --activation gelu
   activation-gradient --activation leaky_relu:0.2 --low -2 --high 2 --format csv";
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
     cli::run(activation_gradient)

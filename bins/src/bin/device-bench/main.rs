@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device};
 use clap::Parser;
+use wick_bins::allocator::Allocator;
 use wick_bins::args::Common;
 use wick_bins::cli::usage;
 use wick_bins::device::{self, DeviceChoice};
@@ -53,6 +54,9 @@ Examples:
   device-bench
   device-bench --jobs training --width 512 --batch 1,32,1024 --format json
   device-bench --device cuda:1 --cpu-limit 1000";
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
     cli::run(device_bench)

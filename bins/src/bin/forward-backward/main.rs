@@ -13,6 +13,7 @@ use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor};
 use clap::Parser;
 use rand::RngExt;
+use wick_bins::allocator::Allocator;
 use wick_bins::args::{Common, Float, Spec, Target};
 use wick_bins::cli::usage;
 use wick_bins::data::numbers;
@@ -68,6 +69,9 @@ Examples:
   forward-backward
   forward-backward --activation relu --loss cross_entropy --lambda 0.5
   forward-backward --features 100 --hidden 50 --batch 32 --dtype f32 --format json";
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
     cli::run(forward_backward)

@@ -4,13 +4,13 @@ mod report;
 mod rules;
 mod tensors;
 
-use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Device};
 use clap::{Parser, ValueEnum};
+use wick_bins::allocator::Allocator;
 use wick_bins::args::{Float, Spec};
 use wick_bins::cli::usage;
 use wick_bins::output::Format;
@@ -66,10 +66,11 @@ struct Args {
     /// The type of the tensors; without it f32, or with --like each one's own
     #[arg(long, value_name = "TYPE")]
     dtype: Option<Float>,
-    /// The file to write; without it, the tensors are drawn and told about only
+    /// The file to write, or - for stdout, when the manifest goes to stderr; without it, the tensors are drawn and
+    /// told about only
     #[arg(long, value_name = "FILE.safetensors")]
     out: Option<PathBuf>,
-    /// What the manifest on stdout looks like
+    /// What the manifest looks like
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: Format,
 }
@@ -93,6 +94,7 @@ In a rules file, the first rule that matches a tensor holds; a tensor without on
                                   # or in_out = true ([kernel…, in, out], as in JAX and Keras)
   learning_rate = \"256/fan_in\"    # or a number, for the manifest
   layers = 12                     # a tensor of a layer beyond these is an error
+In a shape, > and < are a number above and below the one before it: [*, >].
 A pattern can be several with \" | \" between them. A name with slashes (bert/pooler/dense/bias) is also matched as if
 they were dots.";
 
@@ -105,14 +107,18 @@ enum Stream {
     Torch,
 }
 
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
+
 fn main() -> ExitCode {
     cli::run(init_weights)
 }
 
 fn init_weights(args: Args) -> Result<()> {
     if args.print_rules {
-        let mut out = std::io::stdout().lock();
-        return write!(out, "{}", rules::printed(&rules_of(&args)?)?).context("cannot write the rules");
+        let text = rules::printed(&rules_of(&args)?)?;
+        return output::on_stdout(|out| Ok(out.write_all(text.as_bytes())?))
+            .context("cannot write the rules");
     }
     if args.like.is_some() && args.stream == Stream::Torch {
         return Err(usage(
@@ -130,7 +136,8 @@ fn init_weights(args: Args) -> Result<()> {
         }
         _ => args.shape.clone(),
     };
-    tensors::check_names(&wanted)?;
+    tensors::check(&wanted)?;
+    let wanted = if args.preset.is_some() { tensors::without_buffers(wanted)? } else { wanted };
     let rules = rules_of(&args)?;
     rules::check(&rules, &wanted)?;
     let asked = args.dtype.map(DType::from);
@@ -154,10 +161,17 @@ fn init_weights(args: Args) -> Result<()> {
     }
     warn_of_mismatches(&args, &map, &wanted);
     let manifest = map.manifest()?;
-    if let Some(path) = &args.out {
-        map.save(path)?;
+    let report = InitWeights { manifest };
+    let Some(path) = &args.out else { return output::print(&report, args.format) };
+    let path = if path.as_os_str() == "-" { Path::new("/dev/stdout") } else { path };
+    // The manifest must not follow the tensors into one file.
+    let on_stdout = wick_files::is_stdout(path);
+    map.save(path)?;
+    if on_stdout {
+        output::print_on_stderr(&report, args.format);
+        return Ok(());
     }
-    output::print(&InitWeights { manifest }, args.format)
+    output::print(&report, args.format)
 }
 
 /// Says on stderr what the rules did not meet: all of the user's own, and what a preset needs.
@@ -166,6 +180,10 @@ fn warn_of_mismatches(args: &Args, map: &InitMap, wanted: &[Wanted]) {
         warn(&format!("no tensor met the rule '{pattern}' first"));
     }
     let Some(preset) = &args.preset else { return };
+    // The others scale by no fans.
+    if !matches!(preset.as_str(), "gpt2" | "llama") {
+        tensors::warn_of_unknown_layouts(wanted);
+    }
     for purpose in map.unmatched_essentials() {
         warn(&format!(
             "no tensor met the rules of --preset {preset} for {purpose}; if the model has them under other \

@@ -107,7 +107,13 @@ pub(crate) fn check(rules: &[Rule], wanted: &[Wanted]) -> Result<()> {
     let nameless = wanted.iter().filter(|wanted| !named(wanted));
     let list: Vec<String> =
         nameless.map(|wanted| format!("'{}' {:?}", shown(&wanted.name), wanted.shape)).collect();
-    if list.is_empty() { Ok(()) } else { bail!("no rule for {}", list.join(", ")) }
+    if !list.is_empty() {
+        bail!(
+            "no rule for {}: add one that matches to --rules (--print-rules prints a preset's as a file)",
+            list.join(", ")
+        );
+    }
+    Ok(())
 }
 
 impl Row {

@@ -8,7 +8,7 @@ use candle_core::DType;
 use wick_bins::cli::usage;
 use wick_bins::names::shown;
 use wick_bins::warning::warn;
-use wick_init::TensorFile;
+use wick_init::{TensorFile, presets};
 
 /// A requested tensor, by its full name and shape.
 #[derive(Debug, Clone)]
@@ -64,11 +64,45 @@ pub(crate) fn of_file(file: &TensorFile) -> Result<Vec<Wanted>> {
     Ok(wanted)
 }
 
-/// Refuses two tensors of one name, which would be one in the file, and names that no file can have.
-pub(crate) fn check_names(wanted: &[Wanted]) -> Result<()> {
+/// Leaves out the tensors that a preset knows as no weights, with a line on stderr.
+pub(crate) fn without_buffers(wanted: Vec<Wanted>) -> Result<Vec<Wanted>> {
+    let buffers = presets::buffers()?;
+    let (left_out, wanted): (Vec<_>, Vec<_>) =
+        wanted.into_iter().partition(|wanted| buffers.matches(&wanted.name, &wanted.shape));
+    if wanted.is_empty() {
+        bail!("all tensors are masks, positions or versions, for which no preset draws numbers");
+    }
+    if !left_out.is_empty() {
+        let names: Vec<String> = left_out.iter().map(|wanted| shown(&wanted.name)).collect();
+        warn(&format!("left out, for masks, positions and versions are no weights: {}", names.join(", ")));
+    }
+    Ok(wanted)
+}
+
+/// Says on stderr which weights may have their inputs first, where neither name nor shape tells: `w` is the name of
+/// TensorFlow, Sonnet and Haiku, whose names have slashes, and of others.
+pub(crate) fn warn_of_unknown_layouts(wanted: &[Wanted]) {
+    let is_unknown = |wanted: &&Wanted| {
+        let end = wanted.name.rsplit('.').next().unwrap_or_default();
+        let equal = wanted.shape.iter().all(|size| Some(size) == wanted.shape.first());
+        matches!(end, "w" | "W") && wanted.shape.len() >= 2 && !equal
+    };
+    let names: Vec<String> = wanted.iter().filter(is_unknown).map(|wanted| shown(&wanted.name)).collect();
+    if !names.is_empty() {
+        warn(&format!(
+            "taken as [out, in, …], which their names do not tell: {}; if the inputs come first, name them in --rules \
+             with in_out = true",
+            names.join(", ")
+        ));
+    }
+}
+
+/// Refuses two tensors of one name, which would be one in the file, and names and shapes that no file can have.
+pub(crate) fn check(wanted: &[Wanted]) -> Result<()> {
     let mut seen = BTreeSet::new();
-    for Wanted { name, .. } in wanted {
+    for Wanted { name, shape, .. } in wanted {
         TensorFile::check_name(name).map_err(|error| usage(error.to_string()))?;
+        TensorFile::check_shape(name, shape).map_err(|error| usage(error.to_string()))?;
         if !seen.insert(name) {
             return Err(usage(format!("'{}' is named twice", shown(name))));
         }

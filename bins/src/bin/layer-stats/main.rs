@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use clap::Parser;
+use wick_bins::allocator::Allocator;
 use wick_bins::args::{Common, Float, Layers, Spec, Target};
 use wick_bins::cli::usage;
 use wick_bins::data::{Data, DataOptions};
@@ -81,6 +82,9 @@ Examples:
 
 /// Theory's bands take about 10 ms a layer, and a longer table is of no use.
 const MOST_LAYERS: usize = 2000;
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
     cli::run(layer_stats)

@@ -10,6 +10,7 @@ use std::f64::consts::LOG10_2;
 use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
 use clap::Parser;
+use wick_bins::allocator::Allocator;
 use wick_bins::args::{Common, Float, Target};
 use wick_bins::cli::usage;
 use wick_bins::data::numbers;
@@ -45,6 +46,9 @@ Examples:
   matrix-product
   matrix-product --factors 500 --trials 100
   matrix-product --n 100 --sigma 0.1 --format json";
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
     cli::run(matrix_product)

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
+use wick_bins::allocator::Allocator;
 use wick_bins::args::{Common, Float};
 use wick_bins::cli::usage;
 use wick_bins::{cli, progress};
@@ -65,6 +66,9 @@ Examples:
   phase-diagram --activation gelu --sigma-w 1,2 --sigma-b 0,0.8
   phase-diagram --shard 1/8 --format json --no-pictures > part-1.json
   phase-diagram --merge part-*.json";
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
     cli::run(phase_diagram)

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use candle_core::{D, DType, Tensor, bail};
 use candle_nn::{Module, Optimizer, SGD};
 use clap::Parser;
+use wick_bins::allocator::Allocator;
 use wick_bins::args::{Common, Float, Spec, Target};
 use wick_bins::cli::usage;
 use wick_bins::data::digits;
@@ -51,6 +52,9 @@ Examples:
   symmetry
   symmetry --hidden 64 --steps 500 --activation relu --init kaiming_normal
   symmetry --equal 0 --format json";
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
     cli::run(symmetry)

@@ -1,6 +1,7 @@
 //! The backend of a `VarBuilder` that initializes the tensors that a model asks for.
 
 mod checkpoint;
+mod essentials;
 mod files;
 pub(crate) mod manifest;
 pub(crate) mod pattern;
@@ -215,36 +216,6 @@ impl InitMap {
             .filter(|(index, _)| !matched.contains(index))
             .map(|(_, rule)| rule.pattern.first().to_owned())
             .collect()
-    }
-
-    /// What the rules are needed for ([`Rule::essential`]) and no tensor so far was met by, once for each
-    /// group of rules. After the model is built, a preset that leaves something here is probably not meant for
-    /// the model, or its names are others than those that the preset knows.
-    ///
-    /// ```
-    /// use candle_core::{DType, Device};
-    /// use wick_init::{InitMap, presets};
-    ///
-    /// let missing = |projection: &str| -> candle_core::Result<usize> {
-    ///     let map = InitMap::new(42).with_rules(presets::gpt2(12)?);
-    ///     map.var_builder(DType::F32, &Device::Cpu).get((4, 4), projection)?;
-    ///     Ok(map.unmatched_essentials().len())
-    /// };
-    /// assert_eq!(missing("h.0.attn.c_proj.weight")?, 0);
-    /// assert_eq!(missing("h.0.attn.my_projection.weight")?, 1);
-    /// # Ok::<(), candle_core::Error>(())
-    /// ```
-    pub fn unmatched_essentials(&self) -> Vec<String> {
-        let purpose = |index: usize| self.settings.rules[index].essential.as_deref();
-        let vars = self.lock();
-        let met: BTreeSet<&str> = vars.values().filter_map(|entry| purpose(entry.rule?)).collect();
-        let mut unmet: Vec<String> = Vec::new();
-        for purpose in self.settings.rules.iter().filter_map(|rule| rule.essential.as_deref()) {
-            if !met.contains(purpose) && unmet.iter().all(|seen| seen != purpose) {
-                unmet.push(purpose.to_owned());
-            }
-        }
-        unmet
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {

@@ -7,8 +7,8 @@ use std::str::FromStr;
 ///
 /// A name is matched by the parts between its dots: `*` stands for any characters of one part, also none, and
 /// `**` for any number of whole parts, also none. A shape pattern is in brackets: a number stands for itself,
-/// `*` for any number, and `..` at the end for any number of further dimensions. A pattern can be several,
-/// with ` | ` between them, of which one has to match.
+/// `*` for any number, `>` and `<` for one above and one below the number before it, and `..` at the end for any
+/// number of further dimensions. A pattern can be several, with ` | ` between them, of which one has to match.
 ///
 /// The names of TensorFlow and JAX have slashes where others have dots. A name with slashes is matched as it
 /// is, and as if its slashes were dots.
@@ -20,6 +20,7 @@ use std::str::FromStr;
 /// | `**` | everything |
 /// | `[*, *, ..]` | everything of two or more dimensions |
 /// | `**.weight [*, 3, *, *]` | the weights of 2-d convolutions of three channels |
+/// | `**.c_fc.weight [*, >]` | the weights of these layers that are wider than high |
 /// | `**.wo.weight \| **.w2.weight` | the weights of these two layers |
 ///
 /// ```
@@ -56,10 +57,20 @@ struct NamePattern {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct ShapePattern {
-    /// `None` matches any size.
-    dims: Vec<Option<usize>>,
+    dims: Vec<Dim>,
     /// Whether further dimensions may follow.
     open: bool,
+}
+
+/// A pattern of one dimension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dim {
+    Any,
+    Size(usize),
+    /// More than the dimension before.
+    Above,
+    /// Less than the dimension before.
+    Below,
 }
 
 /// A pattern that cannot be read.
@@ -153,7 +164,36 @@ impl ShapePattern {
     fn matches(&self, shape: &[usize]) -> bool {
         let long_enough =
             if self.open { shape.len() >= self.dims.len() } else { shape.len() == self.dims.len() };
-        long_enough && self.dims.iter().zip(shape).all(|(dim, size)| dim.is_none_or(|dim| dim == *size))
+        let before = [None].into_iter().chain(shape.iter().copied().map(Some));
+        let mut dims = self.dims.iter().zip(shape).zip(before);
+        long_enough && dims.all(|((dim, size), before)| dim.matches(*size, before))
+    }
+}
+
+impl Dim {
+    fn matches(self, size: usize, before: Option<usize>) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Size(this) => size == this,
+            Self::Above => before.is_some_and(|before| size > before),
+            Self::Below => before.is_some_and(|before| size < before),
+        }
+    }
+
+    /// Reads the dimension at an index; an error is the reason.
+    fn read((index, text): (usize, &str)) -> Result<Self, String> {
+        match text {
+            "*" => Ok(Self::Any),
+            ">" | "<" if index == 0 => {
+                Err(format!("`{text}` compares with the dimension before, and the first has none"))
+            }
+            ">" => Ok(Self::Above),
+            "<" => Ok(Self::Below),
+            size => size
+                .parse()
+                .map(Self::Size)
+                .map_err(|_| format!("'{size}' is neither a size, `*`, `>`, `<`, nor `..` at the end")),
+        }
     }
 }
 
@@ -208,13 +248,7 @@ impl Alternative {
             if open {
                 dims.pop();
             }
-            let dims = dims.into_iter().map(|dim| match dim {
-                "*" => Ok(None),
-                size => size
-                    .parse()
-                    .map(Some)
-                    .map_err(|_| error(&format!("'{size}' is neither a size, `*`, nor `..` at the end"))),
-            });
+            let dims = dims.into_iter().enumerate().map(Dim::read);
             Ok(ShapePattern { dims: dims.collect::<Result<_, _>>()?, open })
         });
         Ok(Self {
@@ -322,6 +356,11 @@ mod tests {
             ("x [3]", &[3], false),
             ("x [3] | [4]", &[4], true),
             ("x [3] | [4]", &[3], false),
+            ("[*, >]", &[3, 4], true),
+            ("[*, >]", &[4, 4], false),
+            ("[*, <]", &[4, 3], true),
+            ("[*, <, ..]", &[3, 4, 5], false),
+            ("[*, >, <]", &[3, 4, 3], true),
         ] {
             let pattern: Pattern = pattern.parse().unwrap();
             assert_eq!(pattern.matches("y", shape), expected, "{pattern} on {shape:?}");
@@ -341,6 +380,7 @@ mod tests {
             ("[.., 3]", "'..' is neither a size"),
             ("[*,,*]", "'' is neither a size"),
             ("[*, ]", "'' is neither a size"),
+            ("[>, *]", "`>` compares with the dimension before, and the first has none"),
             ("a |  | b", "it is empty"),
             ("a | b..c", "a part is empty"),
         ] {

@@ -4,6 +4,7 @@ use candle_core::{DType, Device, Shape, Tensor};
 use candle_nn::Init;
 use candle_nn::init::{FanInOut, NormalOrUniform};
 
+use super::pattern::parts_of;
 use super::rules::Action;
 use super::{Drawn, InitMap};
 use crate::error::Error;
@@ -66,12 +67,13 @@ impl InitMap {
         // PyTorch's name of the weight, JAX's and TensorFlow's, and their names of a norm's scale.
         let names: &[&str] = match part {
             "output_bias" => &["output_weights"],
-            _ => &["weight", "kernel", "scale", "gamma"],
+            _ => &["weight", "kernel", "w", "scale", "gamma", "g"],
         };
         let mut weights = names.iter().map(|name| format!("{layer}{name}"));
         let known = weights.find_map(|weight| self.known_shape(&weight).map(|shape| (weight, shape)));
         match known {
-            Some((_, shape)) if shape.len() < 2 => Ok(Initializer::zeros()),
+            // A norm's scale can have dimensions of 1, for batch and place.
+            Some((weight, shape)) if shape.len() < 2 || is_scale(&weight) => Ok(Initializer::zeros()),
             Some((weight, shape)) => {
                 // PyTorch takes the fan_in of every weight as of a plain one, a transposed convolution's too.
                 let layout = match self.layout(self.rule(&weight, &Shape::from(shape.as_slice()))) {
@@ -114,6 +116,11 @@ impl InitMap {
         };
         drawn.map_err(|error| error.of_tensor(name))
     }
+}
+
+/// Whether a name is that of a norm's scale in JAX and TensorFlow.
+fn is_scale(name: &str) -> bool {
+    parts_of(name).last().is_some_and(|part| ["scale", "gamma", "g"].contains(&part))
 }
 
 /// Translates candle's hint to an initializer. Where candle would use a fan of a shape that has none, the

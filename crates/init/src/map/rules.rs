@@ -180,24 +180,41 @@ impl Rule {
         Self { essential: Some(purpose.into()), ..self }
     }
 
-    /// The number of the layer that a tensor belongs to, by its name: the first part that is a whole number.
-    /// In names with slashes, as TensorFlow's and JAX's are, also the first that ends with one.
+    /// The number of the layer that a tensor belongs to, by its name: the part after `h`, `layer`, `layers`,
+    /// `block` or `blocks` (or a name that ends so, as `encoder_layers` does) that is a whole number; without such
+    /// a part, the first whole number. In names with slashes, as TensorFlow's and JAX's are, the number may also
+    /// end such a part (`h11`, `layer_2`).
     ///
     /// ```
     /// use wick_init::Rule;
     ///
     /// assert_eq!(Rule::layer_of("model.layers.3.mlp.up_proj.weight"), Some(3));
+    /// assert_eq!(Rule::layer_of("module.0.transformer.h.11.mlp.c_proj.weight"), Some(11));
     /// assert_eq!(Rule::layer_of("model/h11/mlp/c_proj/w"), Some(11));
     /// assert_eq!(Rule::layer_of("bert/encoder/layer_2/output/dense/kernel"), Some(2));
     /// assert_eq!(Rule::layer_of("conv2.weight"), None);
     /// ```
     pub fn layer_of(name: &str) -> Option<usize> {
         let has_slashes = name.contains('/');
-        let number = |part: &str| match has_slashes {
-            true => part[part.trim_end_matches(|c: char| c.is_ascii_digit()).len()..].parse().ok(),
-            false => part.parse().ok(),
+        // A part as the text before its number, and the number.
+        let numbered = |part: &'_ str| {
+            let stem = part.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+            let number = part[stem..].parse().ok().filter(|_| has_slashes || stem == 0);
+            number.map(|number: usize| (stem, number))
         };
-        parts_of(name).find_map(number)
+        let mut before = "";
+        let mut first = None;
+        for part in parts_of(name) {
+            if let Some((stem, number)) = numbered(part) {
+                let layers = if stem == 0 { before } else { part[..stem].trim_end_matches('_') };
+                if is_of_layers(layers) {
+                    return Some(number);
+                }
+                first = first.or((stem == 0).then_some(number));
+            }
+            before = part;
+        }
+        first
     }
 
     /// Checks that a tensor's layer is within the depth that the rule is for.
@@ -227,6 +244,12 @@ impl Rule {
     }
 }
 
+/// Whether a part of a name is that of a list of layers.
+fn is_of_layers(part: &str) -> bool {
+    let part = part.to_ascii_lowercase();
+    part == "h" || ["layer", "layers", "block", "blocks"].iter().any(|end| part.ends_with(end))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,7 +277,20 @@ mod tests {
     }
 
     #[test]
-    fn the_first_number_of_a_name_is_its_layer() {
+    fn the_number_of_a_layer_is_the_one_of_its_list() {
+        for (name, layer) in [
+            ("module.0.transformer.h.11.mlp.c_proj.weight", Some(11)),
+            ("gpt2_v2/h0/mlp/c_proj/w", Some(0)),
+            ("gpt2_v2/wte", None),
+            ("Transformer/encoderblock_7/MlpBlock_3/Dense_0/kernel", Some(7)),
+            ("decoder.block.5.layer.2.DenseReluDense.wo.weight", Some(5)),
+            ("visual.transformer.resblocks.3.mlp.c_fc.weight", Some(3)),
+            ("layer4.2.conv1.weight", Some(2)),
+            ("encoder.1.ffn.7.weight", Some(1)),
+            ("h2.weight", None),
+        ] {
+            assert_eq!(Rule::layer_of(name), layer, "{name}");
+        }
         let rule = Rule::hint("**").unwrap().with_layers(2);
         for name in ["fc.weight", "encoder.1.ffn.7.weight", "h2.weight"] {
             assert!(rule.check_depth(name).is_ok(), "{name}");

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
-use super::stored::{METADATA, StoredTensor};
+use super::stored::{METADATA, StoredTensor, check_shape};
 use crate::error::quoted;
 
 /// What a header says.
@@ -137,10 +137,7 @@ fn check(tensors: &[StoredTensor]) -> Result<(), String> {
             return Err(format!("bytes {free} to {begin}, before {name}, belong to no tensor"));
         }
         let shape = &tensor.shape;
-        // Sizes beside a 0 have to be possible, too: tensors have strides.
-        if shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size.max(1))).is_none() {
-            return Err(format!("{name} is {shape:?}, which no memory holds"));
-        }
+        check_shape(&tensor.name, shape).map_err(|error| error.to_string())?;
         let count: usize = shape.iter().product();
         let takes = |bits: usize| count.checked_mul(bits) == (end - begin).checked_mul(8);
         if !tensor.known_dtype().is_none_or(|dtype| takes(dtype.bitsize())) {

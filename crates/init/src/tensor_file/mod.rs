@@ -123,6 +123,22 @@ impl TensorFile {
         if name == METADATA { Err(Error::ReservedName(name.to_owned())) } else { Ok(()) }
     }
 
+    /// Checks that a tensor of this name can have this shape: its sizes, those beside a 0 too, because tensors have
+    /// strides, multiply to a number of addresses.
+    ///
+    /// ```
+    /// use wick_init::TensorFile;
+    ///
+    /// assert!(TensorFile::check_shape("w", &[0, 1 << 32]).is_ok());
+    /// assert!(TensorFile::check_shape("w", &[0, 1 << 32, 1 << 32]).is_err());
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::ImpossibleShape`].
+    pub fn check_shape(name: &str, shape: &[usize]) -> Result<(), Error> {
+        stored::check_shape(name, shape)
+    }
+
     /// The texts that the file says about itself, as `format: pt`.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.header.metadata

@@ -3,6 +3,8 @@
 use candle_core::DType;
 use safetensors::Dtype;
 
+use crate::error::Error;
+
 /// The key of a header that is no tensor's name.
 pub(crate) const METADATA: &str = "__metadata__";
 
@@ -45,5 +47,14 @@ impl StoredTensor {
     pub(super) fn known_dtype(&self) -> Option<Dtype> {
         let name = serde::de::value::StrDeserializer::<serde::de::value::Error>::new(&self.dtype);
         serde::Deserialize::deserialize(name).ok()
+    }
+}
+
+/// Refuses a shape whose sizes, those beside a 0 too, because tensors have strides, multiply to more than memory
+/// has addresses for.
+pub(super) fn check_shape(name: &str, shape: &[usize]) -> Result<(), Error> {
+    match shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size.max(1))) {
+        Some(_) => Ok(()),
+        None => Err(Error::ImpossibleShape { name: name.to_owned(), shape: shape.to_vec() }),
     }
 }

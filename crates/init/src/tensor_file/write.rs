@@ -38,7 +38,10 @@ pub(crate) fn write(
     mut tensors: Vec<(String, Tensor)>,
     metadata: &BTreeMap<String, String>,
 ) -> Result<(), Error> {
-    tensors.iter().try_for_each(|(name, _)| TensorFile::check_name(name))?;
+    for (name, tensor) in &tensors {
+        TensorFile::check_name(name)?;
+        TensorFile::check_shape(name, tensor.dims())?;
+    }
     tensors.sort_by(|(a, x), (b, y)| Dtype::from(y.dtype()).cmp(&x.dtype().into()).then(a.cmp(b)));
     let mut end = 0;
     let infos = tensors.iter().map(|(name, tensor)| {

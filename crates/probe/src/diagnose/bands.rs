@@ -88,7 +88,7 @@ fn gradient_geometry(layer: &LayerReport) -> BatchGeometry {
     layer.gradients.clone().unwrap_or_else(|| BatchGeometry::normal(1, 1, rms))
 }
 
-/// The bands (24) of one layer: of its outputs' std, and of the rms of the gradient with respect to its
+/// The bands (26) of one layer: of its outputs' std, and of the rms of the gradient with respect to its
 /// input.
 fn bands_of_layer(law: LayerLaw<Activation>, input: &BatchGeometry, gradient: &BatchGeometry) -> [Band; 2] {
     // Theory predicts gradients with respect to outputs, so that an isometry before the layer gives those of
@@ -105,12 +105,12 @@ fn bands_of_layer(law: LayerLaw<Activation>, input: &BatchGeometry, gradient: &B
     [bands[1].std, bands[0].gradient_rms]
 }
 
-/// Widens the band of the gradients' rms by (26), because it is not known which samples carry the large
+/// Widens the band of the gradients' rms by (28), because it is not known which samples carry the large
 /// gradients.
 ///
 /// The slope `s_a = E φ'²` depends on a sample's length `λ_a`, and so may the length `γ_a` of its gradient,
 /// so that the mean of the products `γ_a s_a` differs from the product of the means. If the lengths `γ` are
-/// known, the mean is between its values for opposite and for equal order (25). If they are not, it is
+/// known, the mean is between its values for opposite and for equal order (27). If they are not, it is
 /// between the least and the largest slope.
 fn widen(
     band: Band,
@@ -141,7 +141,7 @@ fn widen(
 }
 
 /// The factor between a measured number and the middle of its band, if the number is outside the band by
-/// (27).
+/// (29).
 fn factor_outside(band: &Band, measured: f64) -> Option<f64> {
     let log_factor = (measured / band.middle).ln();
     let half_width =

@@ -30,12 +30,12 @@ pub(super) fn gradient_bands(
     bands
 }
 
-/// One layer backward, from the gradient of its outputs to that of its inputs, equation (15).
+/// One layer backward, from the gradient of its outputs to that of its inputs, equation (16).
 struct Step {
     /// `n σ² t`.
     factor: f64,
     gates: Gates,
-    /// `Var Γ_norm`, equation (20).
+    /// `Var Γ_norm`, equation (21).
     norm_variance: f64,
     /// The cosines of the gradients of the inputs.
     pairs: Pairs,
@@ -43,11 +43,11 @@ struct Step {
 
 /// The fluctuation of the factors `φ'²` over the units.
 struct Gates {
-    /// `Var Γ_gates`, equation (16).
+    /// `Var Γ_gates`, equation (17).
     variance: f64,
     /// The correlation with the forward mean square.
     correlation: f64,
-    /// The self-pair fraction, equation (17).
+    /// The self-pair fraction, equation (18).
     self_pair_fraction: f64,
     /// The variance that a sample's gradient has beyond that of a pair, times the units.
     own_variance: f64,
@@ -82,12 +82,12 @@ impl Step {
         let reuse_factor = if layer.orthogonal {
             1.0
         } else {
-            1.0 + forward.weight_fraction * (forward.typical.slope_input_ratio - 1.0) / inputs // (18)
+            1.0 + forward.weight_fraction * (forward.typical.slope_input_ratio - 1.0) / inputs // (19)
         };
         let gated = gated_pairs(units, forward, gradients);
         let (p, mean_square) = (gates.self_pair_fraction, gated.mean_square());
         let free = 1.0 - conserved_fraction(layer, layer.fan_in, layer.fan_out);
-        let own = gates.own_variance / units + 2.0 * (1.0 - mean_square) * free / inputs; // (21)
+        let own = gates.own_variance / units + 2.0 * (1.0 - mean_square) * free / inputs; // (22)
         Self {
             factor: units * layer.weight_variance * reuse_factor,
             norm_variance: free * ((1.0 - p) * 2.0 * mean_square + p * 2.0) / inputs,
@@ -96,7 +96,7 @@ impl Step {
         }
     }
 
-    /// Multiplies the mean square of each draw by its factor, equation (15).
+    /// Multiplies the mean square of each draw by its factor, equation (16).
     fn pass(&self, forward: &ForwardLayer, mean_squares: &mut [f64], normals: &mut Normals) {
         let (gate_noise, norm_noise) = (normals.draws(), normals.draws());
         let correlation = self.gates.correlation;
@@ -111,7 +111,7 @@ impl Step {
     }
 }
 
-/// The cosines of the gradients behind the gates, equation (19).
+/// The cosines of the gradients behind the gates, equation (20).
 fn gated_pairs(units: f64, forward: &ForwardLayer, gradients: &Pairs) -> Pairs {
     let typical = &forward.typical;
     let chi = |c: f64| typical.product_of_squared_slopes(c);

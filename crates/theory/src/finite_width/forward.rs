@@ -2,7 +2,7 @@
 
 use super::band::Band;
 use super::geometry::BatchGeometry;
-use super::layer::{Layer, conserved_fraction};
+use super::layer::{Layer, Orthogonal};
 use super::lengths::Lengths;
 use super::noise::{DRAWS, Normals, gamma, median};
 use super::pairs::Pairs;
@@ -55,9 +55,9 @@ impl Signal {
             self.mean_squares.iter().map(|square| weight * square + layer.bias_variance).collect(); // (1)
         let median_q = median(&variances);
         let weight_fraction = self.pass_affine(layer, median_q);
-        let conserved =
-            weight_fraction * weight_fraction * conserved_fraction(layer, layer.fan_out, layer.fan_in);
-        let table = Table::new(layer.phi, &variances, &self.pairs, &self.lengths, conserved);
+        let orthogonal = Orthogonal::new(layer, weight_fraction);
+        let conserved = orthogonal.conserved;
+        let table = Table::new(layer.phi, &variances, &self.pairs, &self.lengths, orthogonal);
         let q = median_q.min(LONGEST);
         let typical = Response::new(layer.phi, q);
 

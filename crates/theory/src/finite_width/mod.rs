@@ -1,8 +1,8 @@
 //! Networks whose layers are not wide: how far one draw of the weights deviates from the wide limit.
 //!
 //! `docs/finite-width.md` derives what is computed; the numbers of equations in this folder are those of that
-//! page. `forward.rs` has the equations (1) to (13), `backward.rs` (15) to (22), `layer.rs` (14), `noise.rs`
-//! the random numbers.
+//! page. `forward.rs` has the equations (1) to (13), `backward.rs` (16) to (23), `layer.rs` (14) and (15),
+//! `noise.rs` (24), (25) and the random numbers.
 
 mod backward;
 mod band;

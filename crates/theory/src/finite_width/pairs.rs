@@ -56,7 +56,7 @@ impl Pairs {
     }
 
     /// The cosines after a mean over `units`, the terms of which vary `factor` times as much as products of
-    /// two normals do: equations (12), (19) and (22).
+    /// two normals do: equations (12), (20) and (23).
     pub(super) fn blurred(self, factor: f64, units: f64) -> Self {
         let sampling = (1.0 - self.mean_square()).powi(2);
         Self { variance: self.variance + factor * sampling / units, ..self }

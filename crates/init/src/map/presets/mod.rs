@@ -19,15 +19,22 @@
 //! Transformer for TensorFlow and JAX (`bert/pooler/dense/kernel`, where the inputs come before the outputs,
 //! and `LayerNorm/gamma`).
 //!
+//! Biases of any number of dimensions are biases (`final_logits_bias`, those of Keras' GRU). What a file has
+//! beside its weights, masks and tables of positions, is in [`buffers`].
+//!
 //! A preset that gives some layers a scale of their own knows these layers by the names of the hub, of the
-//! original releases and of common trainers. If a model has none of them,
+//! original releases and of common trainers. If a model, or a layer of it, has none of them,
 //! [`InitMap::unmatched_essentials`](crate::InitMap::unmatched_essentials) says so.
+
+mod common;
 
 use super::pattern::PatternError;
 use super::rules::{LearningRate, Rule};
 use crate::conventions::torch;
 use crate::initializer::Initializer;
 use crate::layout::WeightLayout;
+pub use common::buffers;
+use common::{OneRule, biases, embeddings, in_out, norms, statistics, to_heads, vectors, wide_norms};
 
 type Rules = Result<Vec<Rule>, PatternError>;
 
@@ -53,48 +60,6 @@ pub fn by_name(name: &str, layers: usize, base: f64) -> Option<Rules> {
     })
 }
 
-type OneRule = Result<Rule, PatternError>;
-
-/// The scales of norms are 1, and their biases 0.
-fn norms() -> [OneRule; 3] {
-    [
-        Rule::draw(
-            "**.weight [*] | **.*norm*.scale [*] | **.*Norm*.scale [*] | **.ln_*.scale [*] | **.ln_*.g [*]",
-            Initializer::ones(),
-        ),
-        Rule::draw("**.gamma [*]", Initializer::ones()),
-        Rule::draw("**.beta [*]", Initializer::zeros()),
-    ]
-}
-
-/// The running statistics of batch norms, before the first batch.
-fn statistics() -> [OneRule; 3] {
-    [
-        Rule::draw("**.running_mean [*] | **.moving_mean [*]", Initializer::zeros()),
-        Rule::draw("**.running_var [*] | **.moving_variance [*]", Initializer::ones()),
-        Rule::draw("**.num_batches_tracked", Initializer::zeros()),
-    ]
-}
-
-fn norms_and_biases() -> impl Iterator<Item = OneRule> {
-    let biases = "**.bias | **.b [*] | **.output_bias [*] | **.q_bias [*] | **.v_bias [*]";
-    [Rule::draw(biases, Initializer::zeros())].into_iter().chain(norms()).chain(statistics())
-}
-
-/// The tensors that the presets take for embeddings.
-fn embeddings(initializer: Initializer) -> impl Iterator<Item = OneRule> {
-    let layers = ["emb", "*_emb", "emb_*", "wte", "wpe", "shared", "relative_attention_bias"];
-    let named = layers.map(|layer| {
-        format!("**.{layer}.weight [*, *] | **.{layer}.embedding [*, *] | **.{layer}.embeddings [*, *]")
-    });
-    // The names without an end are those of TensorFlow.
-    let within =
-        "**.*embed*.**.weight [*, *] | **.*embed*.**.embedding [*, *] | **.*embed*.**.embeddings [*, *] | \
-                  **.embeddings.*_embeddings [*, *] | **.wte [*, *] | **.wpe [*, *]"
-            .to_owned();
-    [within].into_iter().chain(named).map(move |pattern| Rule::draw(&pattern, initializer.clone()))
-}
-
 /// PyTorch's defaults: `Linear` and `Conv` from `U(±1/√fan_in)` (in PyTorch's words
 /// `kaiming_uniform_(a=√5)`), and their biases too; `Embedding` from N(0, 1); norms, which are the layers
 /// with a weight of one dimension, 1 and 0. These are found by their names:
@@ -113,20 +78,17 @@ fn embeddings(initializer: Initializer) -> impl Iterator<Item = OneRule> {
 /// Of the releases of BERT for TensorFlow and of the Vision Transformer for JAX, `kernel` is a weight whose
 /// inputs come before its outputs, and `scale` and `gamma` are those of norms.
 pub fn torch_defaults() -> Rules {
-    let heads =
-        |part: &str| ["query", "key", "value"].map(|matrix| format!("**.{matrix}.{part}")).join(" | ");
     let recurrent = [("lstm", 4), ("gru", 3), ("rnn", 1)].into_iter().flat_map(|(layer, gates)| {
         ["weight", "bias"]
             .map(|part| Rule::draw(&format!("**.*{layer}*.**.{part}_*_l*"), torch::recurrent_default(gates)))
     });
     let matrices = [
         Rule::draw("**.*_proj_weight [*, *]", Initializer::xavier_uniform()),
-        // The attention of JAX has a dimension for its heads, [in, heads, dim]. As heads · dim = in, the fan_in
-        // of a plain weight is right.
-        Rule::draw(&heads("kernel [*, *, *]"), torch::linear_default()),
-        Rule::torch_bias(&heads("bias [*, *]")),
-        Rule::draw("**.kernel [*, *, ..]", torch::linear_default())
-            .map(|rule| rule.with_layout(WeightLayout::InOut)),
+        Rule::draw(&to_heads("kernel [*, *, *]"), torch::linear_default()),
+        // Masks, and the bias of BART's logits.
+        Rule::draw("**.bias [1, 1, *, *] | **.*_bias [*, *, ..] | **.beta [1, 1, ..]", Initializer::zeros()),
+        Rule::torch_bias("**.bias [*, *, ..]"),
+        in_out(torch::linear_default()),
         Rule::draw("[*, *, ..]", torch::linear_default()),
     ];
     let vectors = [
@@ -139,13 +101,14 @@ pub fn torch_defaults() -> Rules {
         Rule::draw("**.*prelu*.weight [*]", Initializer::Constant(0.25)),
         Rule::draw("**.in_proj_bias [*]", Initializer::zeros()),
         Rule::draw("**.*norm*.bias [*] | **.*Norm*.bias [*]", Initializer::zeros()),
-        Rule::torch_bias("**.bias [*]"),
+        Rule::torch_bias("**.bias [*] | **.b [*]"),
     ];
     // Of an LSTM's projection [proj, hidden], 1/√hidden is given by the second dimension.
     [Rule::draw("**.weight_hr_l*", torch::linear_default())]
         .into_iter()
         .chain(recurrent)
         .chain(embeddings(Initializer::normal(1.0)))
+        .chain([wide_norms()])
         .chain(matrices)
         .chain(vectors)
         .chain(norms())
@@ -156,8 +119,9 @@ pub fn torch_defaults() -> Rules {
 /// Keras' defaults: kernels `glorot_uniform`, [embeddings](self) `U(±0.05)`, biases 0, norms 1; the recurrent
 /// kernels (`weight_hh`) of LSTM, GRU and simple recurrent layers orthogonal; the forget gate of an LSTM
 /// (with `lstm` in its name) 1, in the first of its two biases; `running_mean` of batch norms 0 and
-/// `running_var` 1. The names are PyTorch's or Keras' own (`kernel`, `recurrent_kernel`, `lstm_cell/bias`,
-/// `moving_mean`), where the inputs of a kernel come before its outputs.
+/// `running_var` 1; the slopes of PReLU 0. The names are PyTorch's or Keras' own (`kernel`, `depthwise_kernel`,
+/// `pointwise_kernel`, `recurrent_kernel`, `lstm_cell/bias`, `moving_mean`), where the inputs of a kernel come
+/// before its outputs. The fans are Keras' own: of `[…, in, out]`, also for a kernel with a dimension for heads.
 pub fn keras_defaults() -> Rules {
     let recurrent = [
         Rule::draw("**.weight_hh_* | **.recurrent_kernel [*, *]", Initializer::orthogonal(1.0)),
@@ -167,14 +131,20 @@ pub fn keras_defaults() -> Rules {
         ),
         Rule::draw("**.bias_ih_*", Initializer::zeros()),
         Rule::draw("**.bias_hh_*", Initializer::zeros()),
+        Rule::draw("**.*re_lu*.alpha | **.*relu*.alpha", Initializer::zeros()),
     ];
+    let separable = "**.depthwise_kernel [*, *, ..] | **.pointwise_kernel [*, *, ..]";
     recurrent
         .into_iter()
+        .chain(biases())
         .chain(embeddings(Initializer::uniform(0.05)))
-        .chain([Rule::draw("**.kernel [*, *, ..]", Initializer::xavier_uniform())
-            .map(|rule| rule.with_layout(WeightLayout::InOut))])
-        .chain([Rule::draw("[*, *, ..]", Initializer::xavier_uniform())])
-        .chain(norms_and_biases())
+        .chain([
+            in_out(Initializer::xavier_uniform()),
+            Rule::draw(separable, Initializer::xavier_uniform())
+                .map(|rule| rule.with_layout(WeightLayout::InOut)),
+            Rule::draw("[*, *, ..]", Initializer::xavier_uniform()),
+        ])
+        .chain(vectors())
         .collect()
 }
 
@@ -184,15 +154,21 @@ pub fn keras_defaults() -> Rules {
 /// original release (`model/h0/attn/c_proj/w`) and of JAX (`kernel`).
 pub fn gpt2(layers: usize) -> Rules {
     let residual = 0.02 / (2.0 * layers.max(1) as f64).sqrt();
+    let projection = |names: &str, purpose: &str| {
+        let purpose = format!("the projections of {purpose} into the residual stream ({names}c_proj)");
+        (purpose, Initializer::normal(residual))
+    };
+    let rule = |patterns: &str, (purpose, initializer): (String, Initializer)| {
+        Rule::draw(patterns, initializer).map(|rule| rule.with_layers(layers).with_essential(purpose))
+    };
+    let attention = ["attn", "attention"]
+        .map(|module| ["weight", "w", "kernel"].map(|end| format!("**.*{module}*.c_proj.{end}")).join(" | "));
     let weights = [
-        Rule::draw("**.c_proj.weight | **.c_proj.w | **.c_proj.kernel", Initializer::normal(residual)).map(
-            |rule| {
-                rule.with_layers(layers).with_essential("the projections into the residual stream (c_proj)")
-            },
-        ),
+        rule(&attention.join(" | "), projection("attn.", "attention")),
+        rule("**.c_proj.weight | **.c_proj.w | **.c_proj.kernel", projection("mlp.", "the feed-forward net")),
         Rule::draw("[*, *, ..]", Initializer::normal(0.02)),
     ];
-    weights.into_iter().chain(norms_and_biases()).collect()
+    biases().chain(weights).chain(vectors()).collect()
 }
 
 /// A Llama-style model, depth-scaled: truncated normals of std 0.02, cut at ±3 std; the projections into the
@@ -231,7 +207,8 @@ pub fn llama(layers: usize) -> Rules {
     });
     let beyond =
         projections.map(|projection| rule("*", projection, 0.02).map(|rule| rule.with_layers(layers)));
-    residual.chain(beyond).chain([Rule::draw("[*, *, ..]", cut(0.02))]).chain(norms_and_biases()).collect()
+    let weights = residual.chain(beyond).chain([Rule::draw("[*, *, ..]", cut(0.02))]);
+    biases().chain(weights).chain(vectors()).collect()
 }
 
 /// T-Fixup (Huang et al. 2020, *Improving transformer optimization through better initialization*, section
@@ -269,14 +246,15 @@ pub fn t_fixup(layers: usize) -> Rules {
     };
     // Of an embedding [vocabulary, d], 1/d is one over the second dimension, which is the plain fan_in.
     let embedding = Initializer::lecun_normal().with_gain(decoder);
-    // Marian and BART add a bias to the logits that has two dimensions.
-    [Rule::draw("**.*_bias", Initializer::zeros())]
-        .into_iter()
+    biases()
         .chain(scaled("encoder", encoder))
         .chain(scaled("decoder", decoder))
         .chain(embeddings(embedding).map(|rule| rule.map(|rule| rule.with_essential("the embeddings"))))
-        .chain([Rule::draw("[*, *, ..]", Initializer::xavier_uniform())])
-        .chain(norms_and_biases())
+        .chain([
+            in_out(Initializer::xavier_uniform()),
+            Rule::draw("[*, *, ..]", Initializer::xavier_uniform()),
+        ])
+        .chain(vectors())
         .collect()
 }
 
@@ -293,19 +271,27 @@ pub fn mup(base: f64) -> Rules {
     let output = "the output layer (lm_head, head, classifier, score, output or fc_out)";
     let input =
         |rule: OneRule| rule.map(|rule| rule.with_essential("the input layer (an embedding or patches)"));
-    heads
-        .map(|name| head(name).map(|rule| rule.with_learning_rate(falling).with_essential(output)))
-        .into_iter()
+    let patches = "**.*embed*.kernel [*, *, *, ..] | **.*patch*.**.kernel [*, *, *, ..]";
+    let hidden = |rule: OneRule| rule.map(|rule| rule.with_learning_rate(falling));
+    biases()
+        .chain(
+            heads.map(|name| head(name).map(|rule| rule.with_learning_rate(falling).with_essential(output))),
+        )
         .chain([Rule::draw("**.head.kernel [*, *] | **.lm_head.kernel [*, *]", Initializer::zeros()).map(
             |rule| rule.with_layout(WeightLayout::InOut).with_learning_rate(falling).with_essential(output),
         )])
         .chain(embeddings(Initializer::normal(1.0)).map(input))
         .chain([input(Rule::draw("**.*patch*.**.weight [*, *, *, ..]", Initializer::lecun_normal()))])
-        .chain([Rule::draw("**.kernel [*, *, ..]", Initializer::lecun_normal())
-            .map(|rule| rule.with_layout(WeightLayout::InOut).with_learning_rate(falling))])
-        .chain([Rule::draw("[*, *, ..]", Initializer::lecun_normal())
-            .map(|rule| rule.with_learning_rate(falling))])
-        .chain(norms_and_biases())
+        .chain([input(
+            Rule::draw(patches, Initializer::lecun_normal())
+                .map(|rule| rule.with_layout(WeightLayout::InOut)),
+        )])
+        .chain([
+            hidden(Rule::draw(&to_heads("kernel [*, *, *]"), Initializer::lecun_normal())),
+            hidden(in_out(Initializer::lecun_normal())),
+            hidden(Rule::draw("[*, *, ..]", Initializer::lecun_normal())),
+        ])
+        .chain(vectors())
         .collect()
 }
 
