@@ -203,3 +203,14 @@ fn starts_are_ranked_over_seeds() {
     assert_eq!(csv.lines().count(), 4, "{csv}");
     assert!(csv.starts_with("rank,init,faulty,distance,distance_low,distance_high,"), "{csv}");
 }
+
+/// Formulas are numbers in every option, and names have the spellings that are in use.
+#[test]
+fn numbers_and_names_are_read_as_people_write_them() {
+    let one = "--samples 1e2 --features 2^4 --widths 8x3 --bias-std 1/3 --activation swish --dtype Float64";
+    let other = "--samples 100 --features 16 --widths 8x3 --bias-std 0.3333333333333333 --activation silu --dtype f64";
+    let [one, other] = [one, other].map(|text| json("layer-stats", &text.split(' ').collect::<Vec<_>>()));
+    assert_eq!(one, other);
+    let curve = json("activation-gradient", &["--low", "-sqrt(4)", "--high", "1/2", "--step", "1/4"]);
+    assert_eq!(curve["curves"][0]["x"].as_array().map(Vec::len), Some(10), "{curve}");
+}

@@ -13,11 +13,12 @@ use clap::Parser;
 use wick_bins::args::{Common, Float, Layers, Spec, Target};
 use wick_bins::cli::usage;
 use wick_bins::data::{Data, DataOptions};
+use wick_bins::values::{number, whole, within};
 use wick_bins::{cli, memory, progress};
 use wick_init::{InitMap, Initializer, KeyedV1, Rule};
 use wick_model::{Activation, Mlp, MlpConfig};
 use wick_probe::Probe;
-use wick_theory::{BatchGeometry, LayerLaw, finite_width};
+use wick_theory::{BatchGeometry, LayerLaw, finite_width, write_number};
 
 use ranking::Ranking;
 use report::{Experiment, LayerStats, Run};
@@ -28,10 +29,10 @@ use report::{Experiment, LayerStats, Run};
 #[command(version, after_help = EXAMPLE)]
 struct Args {
     /// Samples of the random input, or rows to take from the data [default: 2000, or all]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>)]
     samples: Option<usize>,
     /// Features of the random input [default: 800]
-    #[arg(long, value_name = "N", conflicts_with = "data")]
+    #[arg(long, value_name = "N", conflicts_with = "data", value_parser = whole::<usize>)]
     features: Option<usize>,
     /// Outputs of each layer; 128x30 for thirty layers of 128 [default:
     /// 750,700,650,600,550,500,450,400,350,300]
@@ -48,7 +49,7 @@ struct Args {
         default_values = ["normal:std=0.01", "normal:std=1", "xavier_normal"])]
     init: Vec<Spec>,
     /// The standard deviation of the normal biases; 0 for layers without biases
-    #[arg(long, value_name = "SIGMA", default_value_t = 0.0)]
+    #[arg(long, value_name = "SIGMA", default_value_t = 0.0, value_parser = number, allow_hyphen_values = true)]
     bias_std: f64,
     /// Data instead of the random input: `digits`, a .csv, .tsv, .npy or .safetensors file, or - for a CSV on
     /// stdin
@@ -60,10 +61,10 @@ struct Args {
     #[command(flatten)]
     options: DataOptions,
     /// Seeds from --seed on; with more than one, a ranking of the initializers over all of them
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = within(1, 1000))]
     seeds: u16,
     /// Bins of each histogram
-    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = within(1, 1000))]
     bins: u16,
     #[command(flatten)]
     common: Common,
@@ -89,7 +90,10 @@ fn main() -> ExitCode {
 fn layer_stats(args: Args) -> Result<()> {
     let widths = widths(&args)?;
     if !(args.bias_std >= 0.0 && args.bias_std.is_finite()) {
-        return Err(usage(format!("--bias-std is {}, and must be finite and not negative", args.bias_std)));
+        return Err(usage(format!(
+            "--bias-std is {}, and must be finite and not negative",
+            write_number(args.bias_std)
+        )));
     }
     let place = args.common.target(Float::F32)?;
     let data = read_data(&args, place.dtype)?;
