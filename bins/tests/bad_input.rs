@@ -180,6 +180,13 @@ fn sizes_and_numbers() {
     fails("matrix-product", &["--sigma", "-1"], 2, &["--sigma is -1"]);
     fails("layer-stats", &["--widths", &vec!["3"; 3000].join(",")], 2, &["3000 layers"]);
     fails("activation-gradient", &["--step", "0"], 2, &["--step"]);
+    let few = ["--samples", "4", "--widths", "32,1", "--seeds", "5", "--no-pictures"];
+    fails(
+        "layer-stats",
+        &few,
+        2,
+        &["--seeds ranks by the layers' std, and 1 of 2 layers have enough outputs"],
+    );
     // What is wrong with a number, and what to write.
     for (program, option, value, said) in [
         ("layer-stats", "--samples", "many", "write a whole number from 0 on, as 1000"),
@@ -256,8 +263,8 @@ fn data_files() {
     };
     bad("word.csv", b"a,b\n1,2\n3,four\n", &["line 3, column 2: 'four' is not a number"]);
     bad("ragged.csv", b"1,2\n3\n", &["line 2: 1 columns where the first line has 2"]);
-    bad("nan.csv", b"1,2\n3,NaN\n", &["line 2, column 2: NaN is not a finite number"]);
-    bad("inf.csv", b"1,inf\n", &["line 1, column 2: inf is not a finite number"]);
+    bad("nan.csv", b"1,2\n3,NaN\n", &["line 2, column 2: 'NaN' is not a finite number"]);
+    bad("inf.csv", b"1,inf\n", &["line 1, column 2: 'inf' is not a finite number"]);
     bad("empty.csv", b"", &["holds no numbers"]);
     bad("header.csv", b"a,b\n", &["holds no numbers"]);
     bad("data.txt", b"1", &[".csv, .npy or .safetensors"]);

@@ -204,6 +204,52 @@ fn starts_are_ranked_over_seeds() {
     assert!(csv.starts_with("rank,init,faulty,distance,distance_low,distance_high,"), "{csv}");
 }
 
+/// Layers of fewer than eight outputs have no scale, and a net of them no verdict.
+#[test]
+fn few_outputs_get_no_verdict() {
+    for (arguments, verdict) in [
+        (
+            "--samples 3 --features 32 --widths 1x5 --init kaiming_normal",
+            "Not judged: too few outputs of layer_0 to judge its scale: 3 over all samples, and it takes 8.",
+        ),
+        (
+            "--samples 3 --widths 2x5 --activation relu --init zeros",
+            "all outputs of layer_4 are 0. Not judged: too few outputs of layer_0",
+        ),
+        ("--samples 3 --widths 1x5,8x1 --init xavier_normal", "Not judged: too few outputs of layer_0"),
+    ] {
+        let result = json("layer-stats", &arguments.split(' ').collect::<Vec<_>>());
+        let said = result["runs"][0]["verdict"].as_str().unwrap();
+        assert!(said.starts_with(verdict), "{arguments}: {said}");
+    }
+}
+
+/// Finite outputs whose squares are beyond `f64` are told as such.
+#[test]
+fn outputs_whose_squares_overflow_are_no_infinities() {
+    let arguments = "--dtype f64 --activation relu --init normal:std=1e100 --widths 8x4";
+    let result = json("layer-stats", &arguments.split(' ').collect::<Vec<_>>());
+    let said = result["runs"][0]["verdict"].as_str().unwrap();
+    assert!(said.contains("too large to judge, in this layer first: their squares are beyond"), "{said}");
+}
+
+/// Standardized data are not to be standardized, and a clock in nanoseconds keeps its steps.
+#[test]
+fn standardized_columns_are_as_they_should_be() {
+    let mostly_constant = table(&vec!["a"; 20].join(","), 40, |i, column| match column {
+        7 => wave(i, 7).to_string(),
+        _ => "5".into(),
+    });
+    let (_, stderr) = run("t.csv", &mostly_constant, &["--standardize"]);
+    assert!(stderr.contains("are equal and become 0") && !stderr.contains("--standardize"), "{stderr}");
+    let clock = table("t,x", 300, |i, column| match column {
+        0 => (1_700_000_000_000_000_000 + i as i64).to_string(),
+        _ => wave(i, 1).to_string(),
+    });
+    let (_, stderr) = run("t.csv", &clock, &["--standardize"]);
+    assert_eq!(stderr, "");
+}
+
 /// Formulas are numbers in every option, and names have the spellings that are in use.
 #[test]
 fn numbers_and_names_are_read_as_people_write_them() {
@@ -213,4 +259,16 @@ fn numbers_and_names_are_read_as_people_write_them() {
     assert_eq!(one, other);
     let curve = json("activation-gradient", &["--low", "-sqrt(4)", "--high", "1/2", "--step", "1/4"]);
     assert_eq!(curve["curves"][0]["x"].as_array().map(Vec::len), Some(10), "{curve}");
+}
+
+/// The picture of many runs has the first ones, and says so.
+#[test]
+fn a_picture_of_many_runs_has_a_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let inits: Vec<String> = (1..=9).map(|std| format!("--init=normal:std={std}")).collect();
+    let mut arguments = vec!["--samples", "20", "--features", "4", "--widths", "8x2", "--out", "."];
+    arguments.extend(inits.iter().map(String::as_str));
+    command("layer-stats", &arguments).current_dir(folder.path()).assert().success();
+    let picture = fs::read_to_string(folder.path().join("layer-stats.svg")).unwrap();
+    assert!(picture.contains("; 7 of 9 runs") && !picture.contains("normal:std=8"));
 }

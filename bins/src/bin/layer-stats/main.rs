@@ -12,12 +12,12 @@ use candle_core::{DType, Device, Tensor};
 use clap::Parser;
 use wick_bins::args::{Common, Float, Layers, Spec, Target};
 use wick_bins::cli::usage;
-use wick_bins::data::{Data, DataOptions};
+use wick_bins::data::{Data, DataOptions, name_of};
 use wick_bins::values::{number, whole, within};
 use wick_bins::{cli, memory, progress};
 use wick_init::{InitMap, Initializer, KeyedV1, Rule};
 use wick_model::{Activation, Mlp, MlpConfig};
-use wick_probe::Probe;
+use wick_probe::{LayerReport, Probe};
 use wick_theory::{BatchGeometry, LayerLaw, finite_width, write_number};
 
 use ranking::Ranking;
@@ -103,12 +103,21 @@ fn layer_stats(args: Args) -> Result<()> {
     };
     let config = MlpConfig::new(features, widths, args.activation).with_bias(args.bias_std > 0.0);
     check_memory(samples, &config, &place)?;
+    let judged = config.widths.iter().filter(|&&width| has_a_scale(samples, width)).count();
+    if args.seeds > 1 && judged < 2 {
+        return Err(usage(format!(
+            "--seeds ranks by the layers' std, and {judged} of {} layers have enough outputs for one: take more \
+             --samples or larger --widths",
+            config.widths.len()
+        )));
+    }
     args.common.check_out()?;
 
-    let source = args.data.as_deref().unwrap_or_default();
+    let source = &name_of(args.data.as_deref().unwrap_or_default());
     let given = data.as_ref().map(|data| data.matrix.tensor(&place).with_context(|| format!("'{source}'")));
     let given = given.transpose()?;
-    let advice = data.as_ref().and_then(|data| advice::standardize_first(&data.matrix, source));
+    let advice =
+        data.as_ref().and_then(|data| advice::standardize_first(&data.matrix, source, args.standardize));
     let seeds: Vec<u64> =
         (0..u64::from(args.seeds)).map(|step| args.common.seed.wrapping_add(step)).collect();
     let bar = progress::bar(args.init.len() * seeds.len(), "layer-stats");
@@ -143,6 +152,7 @@ fn layer_stats(args: Args) -> Result<()> {
         device: place.name.clone(),
         seed: args.common.seed,
         data: args.data.clone().unwrap_or_else(|| "normal".into()),
+        left_out_columns: data.as_ref().map(|data| data.left_out_columns.clone()).unwrap_or_default(),
         left_out: data.map(|data| data.left_out).unwrap_or_default(),
         standardized: args.standardize,
     };
@@ -166,6 +176,13 @@ fn widths(args: &Args) -> Result<Vec<usize>> {
         return Err(usage("--seeds ranks by what layers do to signals; name two --widths or more"));
     }
     Ok(args.widths.iter().flat_map(|layers| std::iter::repeat_n(layers.width, layers.count)).collect())
+}
+
+/// Whether a layer has enough outputs to judge their scale.
+fn has_a_scale(samples: usize, width: usize) -> bool {
+    let mut layer = LayerReport::new("", 0.0, 0.0);
+    layer.numbers = Some(samples.saturating_mul(width) as u64);
+    layer.has_a_scale()
 }
 
 /// One way to start the weights, with one seed.
@@ -237,6 +254,7 @@ fn normal(seed: u64, place: &Target, name: &str, shape: (usize, usize)) -> Resul
 fn read_data(args: &Args, dtype: DType) -> Result<Option<Data>> {
     let Some(source) = &args.data else { return Ok(None) };
     let data = Data::load(source, args.samples, &args.options)?;
+    let source = &name_of(source);
     let data = if args.standardize { advice::standardize(data, source) } else { data };
     advice::warn_of_lost_columns(&data, dtype, source, args.standardize);
     Ok(Some(data))
