@@ -60,11 +60,15 @@ fn labels_are_no_features() {
         (&["--label", "species", "--drop", "1"], &["id", "species"]),
         (&["--label", "none", "--drop", "id,-1"], &["id", "species"]),
         (&["--label", "-1"], &["species"]),
+        (&["--drop", "-1,-4"], &["id", "species"]),
+        (&["--drop", "1, species"], &["id", "species"]),
     ] {
         let (result, stderr) = run("iris.csv", &iris, arguments);
         assert_eq!(features(&result), (4 - left_out.len() as u64, left_out.to_vec()), "{arguments:?}");
         assert_eq!(stderr.contains("taken for labels"), !arguments.contains(&"--label"), "{stderr}");
     }
+    let (result, _) = run("iris.csv", &iris, &["--label", "-1", "--drop", "id"]);
+    assert_eq!(result["experiment"]["left_out_columns"], serde_json::json!([1, 4]));
     let (result, stderr) = run("none.csv", "a,label\n1,0\n2,1\n", &["--label", "none"]);
     assert_eq!((features(&result), stderr), ((2, vec![]), String::new()));
 }
@@ -259,6 +263,16 @@ fn numbers_and_names_are_read_as_people_write_them() {
     assert_eq!(one, other);
     let curve = json("activation-gradient", &["--low", "-sqrt(4)", "--high", "1/2", "--step", "1/4"]);
     assert_eq!(curve["curves"][0]["x"].as_array().map(Vec::len), Some(10), "{curve}");
+}
+
+/// Differences of J say nothing of gradients that are below their rounding errors.
+#[test]
+fn central_differences_are_taken_where_they_say_something() {
+    let result = json("forward-backward", &["--init", "normal:std=1e-200"]);
+    for check in result["checks"].as_array().unwrap() {
+        let is_taken = check["gradient"] == "dJ/do" || check["name"] == "dJ/do";
+        assert_eq!(check["finite_difference"].is_null(), !is_taken, "{check}");
+    }
 }
 
 /// The picture of many runs has the first ones, and says so.
