@@ -11,6 +11,7 @@ use crate::device::DeviceChoice;
 use crate::memory;
 use crate::output::{self, Format, Report};
 use crate::picture::Picture;
+use crate::values::whole;
 
 /// The arguments that all programs take.
 #[derive(Debug, Clone, Args)]
@@ -20,7 +21,7 @@ pub struct Common {
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
     /// The seed of all random numbers; the same seed gives the same result
-    #[arg(long, value_name = "N", default_value_t = 42)]
+    #[arg(long, value_name = "N", default_value_t = 42, value_parser = whole::<u64>)]
     pub seed: u64,
     /// The type of all tensors [default: f32; f64 in forward-backward]
     #[arg(long, value_name = "TYPE", ignore_case = true)]
@@ -40,9 +41,13 @@ pub struct Common {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[allow(missing_docs)] // The names are those of the types.
 pub enum Float {
+    #[value(aliases = ["float32", "float", "single"])]
     F32,
+    #[value(aliases = ["float64", "double"])]
     F64,
+    #[value(alias = "bfloat16")]
     Bf16,
+    #[value(aliases = ["float16", "half"])]
     F16,
 }
 
@@ -118,7 +123,7 @@ impl FromStr for Layers {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (width, count) = text.split_once(['x', 'X', '×', '*']).unwrap_or((text, "1"));
-        let number = |text: &str| text.trim().parse().map_err(|_| "write WIDTH, or WIDTHxLAYERS as 128x30");
+        let number = |text: &str| whole(text).map_err(|_| "write WIDTH, or WIDTHxLAYERS as 128x30");
         Ok(Self { width: number(width)?, count: number(count)? })
     }
 }

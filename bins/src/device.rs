@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use candle_core::Device;
-use wick_theory::did_you_mean;
+use wick_theory::did_you_mean_or;
 
 use crate::cli::usage;
 
@@ -178,10 +178,13 @@ impl fmt::Display for DeviceChoice {
 
 /// The text names no device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown device{}; known: auto, cpu, cuda, cuda:N, metal, metal:N", did_you_mean(kind_of(.0), KINDS))]
+#[error("unknown device{}; known: auto, cpu, cuda, cuda:N, metal, metal:N", did_you_mean_or(kind_of(.0), &WORDS, KINDS))]
 pub struct UnknownDevice(pub String);
 
 const KINDS: [&str; 4] = ["auto", "cpu", "cuda", "metal"];
+
+/// What else the devices are called.
+const WORDS: [(&str, &str); 4] = [("gpu", "cuda"), ("nvidia", "cuda"), ("mps", "metal"), ("apple", "metal")];
 
 fn kind_of(text: &str) -> &str {
     text.split_once(':').map_or(text, |(kind, _)| kind)

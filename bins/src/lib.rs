@@ -16,4 +16,5 @@ pub mod peak;
 pub mod picture;
 pub mod progress;
 pub mod threads;
+pub mod values;
 pub mod warning;

@@ -20,7 +20,9 @@ pub fn shown(text: &str) -> String {
 pub fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     const MOST: usize = 20;
     let more = names.len().saturating_sub(MOST);
-    let mut list = names.take(MOST).map(shown).collect::<Vec<_>>().join(", ");
+    let quoted =
+        |name: &'a str| if name.trim().is_empty() { format!("'{}'", shown(name)) } else { shown(name) };
+    let mut list = names.take(MOST).map(quoted).collect::<Vec<_>>().join(", ");
     if more > 0 {
         list += &format!(" and {more} more");
     }
@@ -39,5 +41,6 @@ mod tests {
         let names: Vec<String> = (0..50).map(|n| n.to_string()).collect();
         assert!(listed(names.iter().map(String::as_str)).ends_with("18, 19 and 30 more"));
         assert_eq!(listed(["a", "b"].into_iter()), "a, b");
+        assert_eq!(listed(["", "b", " "].into_iter()), "'', b, ' '");
     }
 }

@@ -128,13 +128,9 @@ fn names_and_specs() {
         "layer-stats",
         &["--init", "xavier"],
         2,
-        &[
-            "unknown initializer 'xavier' (did you mean xavier_normal",
-            "known: zeros",
-            "he_uniform",
-            "; JAX's: ",
-        ],
+        &["unknown initializer 'xavier' (did you mean xavier_normal"],
     );
+    fails("layer-stats", &["--init", "swoosh"], 2, &["known: zeros", "he_uniform", "; JAX's: "]);
     fails(
         "layer-stats",
         &["--activation", "rleu"],
@@ -154,6 +150,11 @@ fn names_and_specs() {
     fails("layer-stats", &["--format", "xml"], 2, &["'xml'", "table, json, csv"]);
     fails("layer-stats", &["--dtype", "f8"], 2, &["'f8'", "f32, f64, bf16, f16"]);
     fails("layer-stats", &["--sampels", "3"], 2, &["--sampels"]);
+    fails("layer-stats", &["--init", "swoosh"], 2, &["known: zeros", "he_uniform", "; JAX's: "]);
+    fails("layer-stats", &["--device", "gpu"], 2, &["(did you mean cuda?)"]);
+    fails("forward-backward", &["--loss", "mse"], 2, &["unknown loss 'mse' (did you mean squared?)"]);
+    fails("layer-stats", &["--init", "kaiming_normal:mode=fan_inn"], 2, &["(did you mean fan_in?)"]);
+    fails("layer-stats", &["--init", "normal:sdt=1"], 2, &["normal takes no sdt= (did you mean std?)"]);
 }
 
 #[test]
@@ -179,6 +180,25 @@ fn sizes_and_numbers() {
     fails("matrix-product", &["--sigma", "-1"], 2, &["--sigma is -1"]);
     fails("layer-stats", &["--widths", &vec!["3"; 3000].join(",")], 2, &["3000 layers"]);
     fails("activation-gradient", &["--step", "0"], 2, &["--step"]);
+    let few = ["--samples", "4", "--widths", "32,1", "--seeds", "5", "--no-pictures"];
+    fails(
+        "layer-stats",
+        &few,
+        2,
+        &["--seeds ranks by the layers' std, and 1 of 2 layers have enough outputs"],
+    );
+    // What is wrong with a number, and what to write.
+    for (program, option, value, said) in [
+        ("layer-stats", "--samples", "many", "write a whole number from 0 on, as 1000"),
+        ("layer-stats", "--samples", "0.5", "write a whole number from 0 on"),
+        ("layer-stats", "--seed", "-1", "write a whole number from 0 on"),
+        ("layer-stats", "--seed", "1e30", "the number is too large"),
+        ("layer-stats", "--bins", "2000", "write a whole number from 1 to 1000"),
+        ("layer-stats", "--bias-std", "wide", "write a number as 0.5, or a formula as 1/sqrt(2)"),
+        ("activation-gradient", "--low", "-sqrt(", "write a number as 0.5"),
+    ] {
+        fails(program, &[option, value], 2, &[option, value, said]);
+    }
     // A negative number is a value, and the error that refuses it names the option.
     fails("layer-stats", &["--samples", "-5"], 2, &["'-5'", "--samples"]);
     fails("layer-stats", &["--bins", "-1"], 2, &["'-1'", "--bins"]);
@@ -243,8 +263,8 @@ fn data_files() {
     };
     bad("word.csv", b"a,b\n1,2\n3,four\n", &["line 3, column 2: 'four' is not a number"]);
     bad("ragged.csv", b"1,2\n3\n", &["line 2: 1 columns where the first line has 2"]);
-    bad("nan.csv", b"1,2\n3,NaN\n", &["line 2, column 2: NaN is not a finite number"]);
-    bad("inf.csv", b"1,inf\n", &["line 1, column 2: inf is not a finite number"]);
+    bad("nan.csv", b"1,2\n3,NaN\n", &["line 2, column 2: 'NaN' is not a finite number"]);
+    bad("inf.csv", b"1,inf\n", &["line 1, column 2: 'inf' is not a finite number"]);
     bad("empty.csv", b"", &["holds no numbers"]);
     bad("header.csv", b"a,b\n", &["holds no numbers"]);
     bad("data.txt", b"1", &[".csv, .npy or .safetensors"]);

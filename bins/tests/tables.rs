@@ -60,11 +60,15 @@ fn labels_are_no_features() {
         (&["--label", "species", "--drop", "1"], &["id", "species"]),
         (&["--label", "none", "--drop", "id,-1"], &["id", "species"]),
         (&["--label", "-1"], &["species"]),
+        (&["--drop", "-1,-4"], &["id", "species"]),
+        (&["--drop", "1, species"], &["id", "species"]),
     ] {
         let (result, stderr) = run("iris.csv", &iris, arguments);
         assert_eq!(features(&result), (4 - left_out.len() as u64, left_out.to_vec()), "{arguments:?}");
         assert_eq!(stderr.contains("taken for labels"), !arguments.contains(&"--label"), "{stderr}");
     }
+    let (result, _) = run("iris.csv", &iris, &["--label", "-1", "--drop", "id"]);
+    assert_eq!(result["experiment"]["left_out_columns"], serde_json::json!([1, 4]));
     let (result, stderr) = run("none.csv", "a,label\n1,0\n2,1\n", &["--label", "none"]);
     assert_eq!((features(&result), stderr), ((2, vec![]), String::new()));
 }
@@ -202,4 +206,83 @@ fn starts_are_ranked_over_seeds() {
     let csv = support::stdout("layer-stats", &[&arguments[..], &["--format", "csv"]].concat());
     assert_eq!(csv.lines().count(), 4, "{csv}");
     assert!(csv.starts_with("rank,init,faulty,distance,distance_low,distance_high,"), "{csv}");
+}
+
+/// Layers of fewer than eight outputs have no scale, and a net of them no verdict.
+#[test]
+fn few_outputs_get_no_verdict() {
+    for (arguments, verdict) in [
+        (
+            "--samples 3 --features 32 --widths 1x5 --init kaiming_normal",
+            "Not judged: too few outputs of layer_0 to judge its scale: 3 over all samples, and it takes 8.",
+        ),
+        (
+            "--samples 3 --widths 2x5 --activation relu --init zeros",
+            "all outputs of layer_4 are 0. Not judged: too few outputs of layer_0",
+        ),
+        ("--samples 3 --widths 1x5,8x1 --init xavier_normal", "Not judged: too few outputs of layer_0"),
+    ] {
+        let result = json("layer-stats", &arguments.split(' ').collect::<Vec<_>>());
+        let said = result["runs"][0]["verdict"].as_str().unwrap();
+        assert!(said.starts_with(verdict), "{arguments}: {said}");
+    }
+}
+
+/// Finite outputs whose squares are beyond `f64` are told as such.
+#[test]
+fn outputs_whose_squares_overflow_are_no_infinities() {
+    let arguments = "--dtype f64 --activation relu --init normal:std=1e100 --widths 8x4";
+    let result = json("layer-stats", &arguments.split(' ').collect::<Vec<_>>());
+    let said = result["runs"][0]["verdict"].as_str().unwrap();
+    assert!(said.contains("too large to judge, in this layer first: their squares are beyond"), "{said}");
+}
+
+/// Standardized data are not to be standardized, and a clock in nanoseconds keeps its steps.
+#[test]
+fn standardized_columns_are_as_they_should_be() {
+    let mostly_constant = table(&vec!["a"; 20].join(","), 40, |i, column| match column {
+        7 => wave(i, 7).to_string(),
+        _ => "5".into(),
+    });
+    let (_, stderr) = run("t.csv", &mostly_constant, &["--standardize"]);
+    assert!(stderr.contains("are equal and become 0") && !stderr.contains("--standardize"), "{stderr}");
+    let clock = table("t,x", 300, |i, column| match column {
+        0 => (1_700_000_000_000_000_000 + i as i64).to_string(),
+        _ => wave(i, 1).to_string(),
+    });
+    let (_, stderr) = run("t.csv", &clock, &["--standardize"]);
+    assert_eq!(stderr, "");
+}
+
+/// Formulas are numbers in every option, and names have the spellings that are in use.
+#[test]
+fn numbers_and_names_are_read_as_people_write_them() {
+    let one = "--samples 1e2 --features 2^4 --widths 8x3 --bias-std 1/3 --activation swish --dtype Float64";
+    let other = "--samples 100 --features 16 --widths 8x3 --bias-std 0.3333333333333333 --activation silu --dtype f64";
+    let [one, other] = [one, other].map(|text| json("layer-stats", &text.split(' ').collect::<Vec<_>>()));
+    assert_eq!(one, other);
+    let curve = json("activation-gradient", &["--low", "-sqrt(4)", "--high", "1/2", "--step", "1/4"]);
+    assert_eq!(curve["curves"][0]["x"].as_array().map(Vec::len), Some(10), "{curve}");
+}
+
+/// Differences of J say nothing of gradients that are below their rounding errors.
+#[test]
+fn central_differences_are_taken_where_they_say_something() {
+    let result = json("forward-backward", &["--init", "normal:std=1e-200"]);
+    for check in result["checks"].as_array().unwrap() {
+        let is_taken = check["gradient"] == "dJ/do" || check["name"] == "dJ/do";
+        assert_eq!(check["finite_difference"].is_null(), !is_taken, "{check}");
+    }
+}
+
+/// The picture of many runs has the first ones, and says so.
+#[test]
+fn a_picture_of_many_runs_has_a_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let inits: Vec<String> = (1..=9).map(|std| format!("--init=normal:std={std}")).collect();
+    let mut arguments = vec!["--samples", "20", "--features", "4", "--widths", "8x2", "--out", "."];
+    arguments.extend(inits.iter().map(String::as_str));
+    command("layer-stats", &arguments).current_dir(folder.path()).assert().success();
+    let picture = fs::read_to_string(folder.path().join("layer-stats.svg")).unwrap();
+    assert!(picture.contains("; 7 of 9 runs") && !picture.contains("normal:std=8"));
 }

@@ -15,13 +15,32 @@ pub struct Matrix {
     pub columns: usize,
     /// `rows · columns` finite numbers.
     pub values: Vec<f64>,
+    /// What the values lack of whole numbers beyond 2⁵³, which `f64` rounds; empty if they lack nothing.
+    pub lacks: Vec<f64>,
 }
 
 impl Matrix {
+    /// A table of `rows · columns` numbers that `f64` holds.
+    pub fn new(rows: usize, columns: usize, values: Vec<f64>) -> Self {
+        Self { rows, columns, values, lacks: Vec::new() }
+    }
+
+    /// Adds a number, and what it lacks of a whole number.
+    pub(super) fn push(&mut self, x: f64, lack: f64) {
+        if lack != 0.0 {
+            self.lacks.resize(self.values.len(), 0.0);
+        }
+        if lack != 0.0 || !self.lacks.is_empty() {
+            self.lacks.push(lack);
+        }
+        self.values.push(x);
+    }
+
     /// Keeps the first `rows` rows.
     pub fn take(mut self, rows: usize) -> Self {
         self.rows = self.rows.min(rows);
         self.values.truncate(self.rows * self.columns);
+        self.lacks.truncate(self.rows * self.columns);
         self
     }
 
@@ -33,14 +52,21 @@ impl Matrix {
         if columns == self.columns {
             return self;
         }
-        let cells = self.values.into_iter().zip(kept.into_iter().cycle());
-        let values = cells.filter_map(|(x, kept)| kept.then_some(x)).collect();
-        Self { rows: self.rows, columns, values }
+        let of_kept = |cells: Vec<f64>| {
+            let cells = cells.into_iter().zip(kept.iter().cycle());
+            cells.filter_map(|(x, kept)| kept.then_some(x)).collect()
+        };
+        Self { rows: self.rows, columns, values: of_kept(self.values), lacks: of_kept(self.lacks) }
     }
 
     /// The numbers of a column, by its place from 0.
     pub fn column(&self, column: usize) -> impl Iterator<Item = f64> + Clone {
         self.values.iter().skip(column).step_by(self.columns.max(1)).copied()
+    }
+
+    /// What the numbers of a column lack; empty if no number of the table lacks anything.
+    fn lacks_of(&self, column: usize) -> impl Iterator<Item = f64> + Clone {
+        self.lacks.iter().skip(column).step_by(self.columns.max(1)).copied()
     }
 
     /// Shifts and scales each column to mean 0 and standard deviation 1, to the precision of its numbers. A
@@ -49,6 +75,13 @@ impl Matrix {
         let mut constant = Vec::new();
         for column in 0..self.columns {
             let mut cells: Vec<f64> = self.column(column).collect();
+            if self.lacks_of(column).any(|lack| lack != 0.0) {
+                // Differences from the first number are exact, where the numbers are not.
+                let first = (cells[0], self.lacks[column]);
+                for (x, lack) in cells.iter_mut().zip(self.lacks_of(column)) {
+                    *x = (*x - first.0) + (lack - first.1);
+                }
+            }
             if !standardize(&mut cells) {
                 constant.push(column);
             }
@@ -56,6 +89,7 @@ impl Matrix {
                 *x = cell;
             }
         }
+        self.lacks.clear();
         (self, constant)
     }
 
@@ -64,7 +98,9 @@ impl Matrix {
         let is_lost = |column: &usize| {
             let mut cells = self.column(*column);
             let Some(first) = cells.next() else { return false };
-            let mut differ = false;
+            let mut lacks = self.lacks_of(*column);
+            let first_lack = lacks.next();
+            let mut differ = lacks.any(|lack| Some(lack) != first_lack);
             let same = cells.all(|x| {
                 differ |= x != first;
                 rounded(x, dtype) == rounded(first, dtype)
@@ -124,6 +160,12 @@ fn scale_to_one(xs: &mut [f64]) {
     xs.iter_mut().for_each(|x| *x = *x * 2f64.powi(half) * 2f64.powi(rest));
 }
 
+/// A whole number as `f64` holds it, and what that lacks.
+pub(super) fn of_whole(x: i128) -> (f64, f64) {
+    let value = x as f64;
+    (value, x.saturating_sub(value as i128) as f64)
+}
+
 /// A number as a floating point type holds it.
 fn rounded(x: f64, dtype: DType) -> f64 {
     match dtype {
@@ -149,7 +191,7 @@ mod tests {
     #[test]
     fn numbers_beyond_the_type_are_named() {
         let target = |dtype| Target { device: Device::Cpu, name: "cpu".into(), dtype };
-        let matrix = Matrix { rows: 2, columns: 2, values: vec![1.0, 2.0, 3.0, -70000.0] };
+        let matrix = Matrix::new(2, 2, vec![1.0, 2.0, 3.0, -70000.0]);
         assert!(matrix.tensor(&target(DType::BF16)).is_ok());
         let error = matrix.tensor(&target(DType::F16)).unwrap_err().to_string();
         assert_eq!(error, "row 2, column 2: -70000 is beyond the largest f16");
@@ -157,7 +199,7 @@ mod tests {
 
     #[test]
     fn standardized_columns_have_mean_0_and_std_1() {
-        let matrix = Matrix { rows: 3, columns: 2, values: vec![1.0, 7.0, 2.0, 7.0, 3.0, 7.0] };
+        let matrix = Matrix::new(3, 2, vec![1.0, 7.0, 2.0, 7.0, 3.0, 7.0]);
         let (matrix, constant) = matrix.standardize();
         assert_eq!(constant, [1]);
         let side = 1.5f64.sqrt();
@@ -181,7 +223,7 @@ mod tests {
         ];
         for (number, (column, precision)) in columns.into_iter().enumerate() {
             let values: Vec<f64> = (0..101).map(|i| column(wave(i))).collect();
-            let (matrix, constant) = Matrix { rows: 101, columns: 1, values }.standardize();
+            let (matrix, constant) = Matrix::new(101, 1, values).standardize();
             assert!(constant.is_empty(), "column {number}");
             let expected: Vec<f64> =
                 (0..101).map(|i| wave(i) / (102.0f64 * 100.0 / 12.0 / 2500.0).sqrt()).collect();
@@ -196,17 +238,39 @@ mod tests {
         assert_eq!(constant, [0.0; 7]);
     }
 
+    /// A clock in nanoseconds that ticks each of them, which `f64` rounds to multiples of 256.
+    #[test]
+    fn whole_numbers_beyond_f64_are_subtracted_exactly() {
+        let mut matrix = Matrix { columns: 2, ..Matrix::default() };
+        for i in 0..100i64 {
+            let (clock, x) = (1_700_000_000_000_000_000 + i, 0.1 * i as f64);
+            let value = clock as f64;
+            matrix.push(value, (clock - value as i64) as f64);
+            matrix.push(x, 0.0);
+            matrix.rows += 1;
+        }
+        assert_eq!(matrix.lost_columns(DType::F64), [0]);
+        let small = matrix.clone().take(2).without(&[1]);
+        assert_eq!((small.values.len(), &small.lacks[..]), (2, &[0.0, 1.0][..]));
+        let (matrix, constant) = matrix.standardize();
+        assert!(constant.is_empty());
+        for (clock, x) in matrix.column(0).zip(matrix.column(1)) {
+            assert!((clock - x).abs() < 1e-12, "{clock} {x}");
+        }
+        assert!((matrix.values[0] + 49.5 / (9999.0f64 / 12.0).sqrt()).abs() < 1e-12);
+    }
+
     #[test]
     fn columns_are_removed_and_those_that_a_type_cannot_tell_apart_are_found() {
         let values = vec![1.0, 1.7e18, 1e-200, 5.0, 2.0, 1.7e18 + 1024.0, 1e-201, 5.0];
-        let matrix = Matrix { rows: 2, columns: 4, values };
+        let matrix = Matrix::new(2, 4, values);
         assert_eq!(matrix.lost_columns(DType::F32), [1, 2]);
         assert_eq!(matrix.lost_columns(DType::F64), [0; 0]);
         let kept = matrix.clone().without(&[1, 2]);
-        assert_eq!(kept, Matrix { rows: 2, columns: 2, values: vec![1.0, 5.0, 2.0, 5.0] });
+        assert_eq!(kept, Matrix::new(2, 2, vec![1.0, 5.0, 2.0, 5.0]));
         assert_eq!(matrix.clone().without(&[]), matrix);
         // f16 steps by 2 at 2049 and by 4 at 4099; bf16 has 8 bits.
-        let near = |a, b| Matrix { rows: 2, columns: 1, values: vec![a, b] };
+        let near = |a, b| Matrix::new(2, 1, vec![a, b]);
         assert_eq!(near(4096.0, 4097.0).lost_columns(DType::F16), [0]);
         assert_eq!(near(4096.0, 4100.0).lost_columns(DType::F16), [0; 0]);
         assert_eq!(near(256.0, 257.0).lost_columns(DType::BF16), [0]);

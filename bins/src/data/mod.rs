@@ -2,6 +2,7 @@
 
 mod columns;
 mod csv;
+mod foreign;
 mod matrix;
 mod npy;
 mod options;
@@ -9,17 +10,16 @@ mod safetensors;
 mod source;
 
 use std::fs::File;
-use std::io::Read;
+use std::io::BufReader;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use wick_theory::did_you_mean;
 
 pub use matrix::{Matrix, numbers};
 pub use options::{DataOptions, Delimiter, Header};
 
 use source::Source;
-
-use crate::memory;
 
 use crate::names::shown;
 
@@ -34,43 +34,56 @@ pub struct Data {
     pub features: Vec<String>,
     /// The names or numbers of the columns that are no features.
     pub left_out: Vec<String>,
+    /// The numbers of these columns, from 1.
+    pub left_out_columns: Vec<usize>,
+}
+
+/// What messages call a `--data`: the name of the file on one line, or standard input.
+///
+/// ```
+/// use wick_bins::data::name_of;
+///
+/// assert_eq!([name_of("a.csv"), name_of("-")], ["a.csv", "standard input"]);
+/// ```
+pub fn name_of(source: &str) -> String {
+    if source == "-" { "standard input".into() } else { shown(source) }
 }
 
 impl Data {
     /// Reads `digits`, a CSV from stdin (`-`), or a file: `.csv` or `.tsv`, `.npy`, `.safetensors` (with one
     /// tensor, or as `FILE.safetensors#TENSOR`; other tensors of the file are not read), or any other as a CSV
-    /// if the options have a delimiter. With `most`, only the first rows are kept, and the rest of a CSV is
-    /// not parsed. Guesses about the first line of a CSV and about a column of labels are told on stderr.
+    /// if the options have a delimiter. With `most`, only the first rows are kept, and the rest of a CSV or a
+    /// `.npy` is not read. Guesses about the first line of a CSV and about a column of labels are told on stderr.
     ///
     /// # Errors
     /// Names the file, and the line and column where a number is missing, malformed, infinite or NaN.
     pub fn load(source: &str, most: Option<usize>, options: &DataOptions) -> Result<Self> {
         let most = most.unwrap_or(usize::MAX);
-        if source == "digits" {
+        if source.eq_ignore_ascii_case("digits") && !Path::new(source).exists() {
             // The label of the built-in digits is no guess.
             let digits =
                 csv::read(DIGITS.as_bytes(), most, b',', &options.for_digits()).context("'digits'")?;
             return Ok(digits.into());
         }
         let (path, tensor) = safetensors::split(source);
-        let name = if source == "-" { "standard input".into() } else { shown(source) };
-        let extension =
-            path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
+        let name = name_of(source);
+        let extension = extension_of(path);
+        let meant = if extension.is_none() { did_you_mean(source, ["digits"]) } else { String::new() };
         let without_names = |matrix: Matrix| Source::without_names(matrix.take(most), options);
-        let read_csv =
-            |text: Vec<u8>, extension: &str| csv::read(&text, most, options.delimiter_of(extension), options);
+        let read_file = |extension: &str| {
+            let text = BufReader::with_capacity(1 << 16, File::open(path)?);
+            csv::read(text, most, options.delimiter_of(extension), options)
+        };
         let read = match extension.as_deref() {
             _ if source == "-" => {
-                text(std::io::stdin().lock(), limit()).and_then(|text| read_csv(text, "csv"))
+                csv::read(std::io::stdin().lock(), most, options.delimiter_of("csv"), options)
             }
-            Some(extension @ ("csv" | "tsv" | "tab")) => {
-                open(path).and_then(|text| read_csv(text, extension))
-            }
-            Some("npy") => npy::read(path).and_then(without_names),
+            Some(extension @ ("csv" | "tsv" | "tab")) => read_file(extension),
+            Some("npy") => npy::read(path, most).and_then(without_names),
             Some("safetensors") => safetensors::read(path, tensor).and_then(without_names),
-            _ if options.delimiter.is_some() => open(path).and_then(|text| read_csv(text, "csv")),
+            _ if options.delimiter.is_some() => read_file("csv"),
             _ => bail!(
-                "cannot tell what '{source}' is: data is 'digits', '-' for a CSV on stdin, or a .tsv, .csv, .npy or \
+                "cannot tell what '{name}' is{meant}: data is 'digits', '-' for a CSV on stdin, or a .tsv, .csv, .npy or \
                  .safetensors file; with --delimiter any other file is read as a CSV"
             ),
         };
@@ -88,33 +101,17 @@ impl Data {
     }
 }
 
+/// The extension of a file in lower case.
+fn extension_of(path: &Path) -> Option<String> {
+    path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase)
+}
+
 impl From<Source> for Data {
     fn from(source: Source) -> Self {
         let (features, left_out) = (source.features(), source.left_out.names(&source.names));
-        Self { matrix: source.matrix, features, left_out }
+        let left_out_columns = source.left_out.columns.iter().map(|column| column + 1).collect();
+        Self { matrix: source.matrix, features, left_out, left_out_columns }
     }
-}
-
-/// Reads the text of a file.
-fn open(path: &Path) -> Result<Vec<u8>> {
-    text(File::open(path)?, limit())
-}
-
-/// The most bytes of a text that fit the memory together with its numbers.
-fn limit() -> u64 {
-    /// The bytes of a table for each byte of its text, `1,`: the text, its copies and the numbers.
-    const COPIES: u64 = 16;
-    memory::free().map_or(u64::MAX, |free| free / COPIES)
-}
-
-/// Reads a text to its end, which may never come: no more than `limit` bytes are read.
-fn text(reader: impl Read, limit: u64) -> Result<Vec<u8>> {
-    let mut text = Vec::new();
-    if reader.take(limit).read_to_end(&mut text)? as u64 == limit {
-        let limit = crate::output::size(limit as f64);
-        bail!("the text is longer than {limit}, and its numbers would not fit the memory; take fewer rows");
-    }
-    Ok(text)
 }
 
 /// Returns the handwritten digits: 1797 images of 64 pixels from 0 to 16, and their labels.
@@ -132,13 +129,6 @@ pub fn digits() -> Result<(Matrix, Vec<usize>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_text_without_end_is_refused() {
-        assert_eq!(text(&b"1,2\n"[..], 5).unwrap(), b"1,2\n");
-        let error = text(std::io::repeat(b'1'), 2048).unwrap_err().to_string();
-        assert!(error.starts_with("the text is longer than 2.0 KiB"), "{error}");
-    }
 
     #[test]
     fn the_digits_are_the_digits() {

@@ -18,11 +18,18 @@ pub struct DataOptions {
     #[arg(long, requires = "data")]
     pub decimal_comma: bool,
     /// The column with the labels, which is no feature: its name, or its number (1 is the first, -1 the
-    /// last); none if there is none [default: the first or last column if its name is label, target, class, …]
-    #[arg(long, value_name = "COLUMN", requires = "data")]
+    /// last; column:4 or name:4 where both are possible); none if there is none [default: the first or last
+    /// column if its name is label, target, class, …]
+    #[arg(long, value_name = "COLUMN", requires = "data", allow_hyphen_values = true)]
     pub label: Option<String>,
     /// Columns that are no features, by their names or numbers
-    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', requires = "data")]
+    #[arg(
+        long,
+        value_name = "COLUMN,…",
+        value_delimiter = ',',
+        requires = "data",
+        allow_hyphen_values = true
+    )]
     pub drop: Vec<String>,
 }
 

@@ -4,9 +4,11 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
 use wick_init::{Error, StoredTensor, TensorFile};
+use wick_theory::did_you_mean;
 
-use super::matrix::Matrix;
-use crate::names::{listed, shown};
+use super::matrix::{Matrix, of_whole};
+use crate::memory;
+use crate::names::{listed, on_one_line, shown};
 
 /// Splits `FILE.safetensors#TENSOR` at the first `#` behind the name of a file. The name of the tensor, and
 /// those of the folders, can have a `#`, too.
@@ -48,13 +50,24 @@ pub(super) fn read(path: &Path, wanted: Option<&str>) -> Result<Matrix> {
         (None, _) => bail!("name the tensor with FILE#TENSOR: there are {}", names()),
         (Some(name), _) => match file.get(name) {
             Some(tensor) => tensor,
-            None => bail!("there is no tensor '{}': there are {}", shown(name), names()),
+            None => {
+                let known = file.tensors().iter().map(StoredTensor::name);
+                let meant = did_you_mean(name, known);
+                bail!("there is no tensor '{}'{}: there are {}", shown(name), on_one_line(&meant), names())
+            }
         },
     };
     let &[rows, columns] = tensor.shape() else {
         bail!("'{}' is {:?}, and [samples, features] is needed", shown(tensor.name()), tensor.shape());
     };
-    Ok(Matrix { rows, columns, values: file.numbers(tensor.name()).map_err(reason)? })
+    // The bytes of the file, and the numbers.
+    memory::check(2.0 * rows as f64 * columns as f64, 8, "take a smaller tensor")?;
+    let mut matrix = Matrix::new(rows, columns, file.numbers(tensor.name()).map_err(reason)?);
+    if tensor.dtype() == "I64" && matrix.values.iter().any(|x| x.abs() >= 2f64.powi(53)) {
+        let whole = file.tensor(tensor.name()).map_err(reason)?.flatten_all()?.to_vec1::<i64>()?;
+        matrix.lacks = whole.into_iter().map(|x| of_whole(x.into()).1).collect();
+    }
+    Ok(matrix)
 }
 
 #[cfg(test)]
@@ -162,7 +175,7 @@ mod tests {
         std::fs::write(path("all.safetensors"), file_of(&tensors)).unwrap();
         for ((dtype, npy, bytes), last) in types.iter().zip(last) {
             std::fs::write(path("x.npy"), npy_of(npy, bytes)).unwrap();
-            let expected = Matrix { rows: 2, columns: 2, values: vec![0.0, 1.0, 1.0, last] };
+            let expected = Matrix::new(2, 2, vec![0.0, 1.0, 1.0, last]);
             assert_eq!(load(&path("x.npy")).unwrap(), expected, "{dtype}");
             assert_eq!(load(&path(&format!("all.safetensors#{dtype}"))).unwrap(), expected, "{dtype}");
         }

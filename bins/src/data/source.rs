@@ -23,7 +23,7 @@ pub(super) struct Source {
 impl Source {
     /// The table of a file whose columns have no names.
     pub(super) fn without_names(matrix: Matrix, options: &DataOptions) -> Result<Self> {
-        let left_out = LeftOut::of(options, &[], matrix.columns)?;
+        let left_out = LeftOut::of(options, &[], &[], matrix.columns)?;
         Ok(Self { matrix: matrix.without(&left_out.columns), left_out, ..Self::default() })
     }
 

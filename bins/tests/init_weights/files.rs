@@ -66,7 +66,7 @@ fn foreign_and_tied_tensors_are_named() {
         11,
     );
     let stdout = String::from_utf8(run(folder.path(), &like)).unwrap();
-    assert!(stdout.contains("1 tensors, 2 numbers"), "{stdout}");
+    assert!(stdout.contains("1 tensor, 2 numbers"), "{stdout}");
     write(&format!("{{{},{}}}", f32s("w", 0), f32s("v", 0)), 8);
     for _ in 0..5 {
         fails(folder.path(), &like, 1, "'v' and 'w' share bytes");

@@ -32,7 +32,11 @@ fn bad_input_is_one_line() {
         1,
         "'x.offset' [3], 'y.shift' [2]: add one that matches to --rules (--print-rules prints a preset's as a file)",
     );
-    fails(&[&w[..], &["--preset", "gpt2", "--layers", "0"]].concat(), 2, "0 is not in 1..=10000");
+    fails(
+        &[&w[..], &["--preset", "gpt2", "--layers", "0"]].concat(),
+        2,
+        "write a whole number from 1 to 10000",
+    );
     fails(
         &[&w[..], &["--stream", "torch", "--init", "torch.trunc_normal:a=3,b=10000000"]].concat(),
         1,
@@ -70,7 +74,7 @@ fn bad_input_is_one_line() {
         ("[[rule]]\npattern = \"**\"\ninit = \"ones\"\ngroups = 2", "does not fit the layout groups=2"),
         (
             "[[rule]]\npattern = \"**\"\ninit = \"ones\"\nlearning_rate = \"fast\"",
-            "rule 1: learning_rate = NaN",
+            "rule 1: cannot read the learning rate 'fast'",
         ),
         ("strict = true\n[[rule]]\npattern = \"x\"\ninit = \"ones\"", "no rule for 'w' [3, 4]"),
     ] {

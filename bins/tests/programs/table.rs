@@ -33,7 +33,7 @@ pub(crate) const PROGRAMS: &[Program] = &[
             ("", "experiment ranking runs"),
             (
                 "/experiment",
-                "activation bias_std data device dtype features left_out samples seed standardized",
+                "activation bias_std data device dtype features left_out left_out_columns samples seed standardized",
             ),
             ("/runs/0", "faults init layers verdict"),
             ("/runs/0/layers/0", "backward fan_in fan_out forward name predicted"),

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use candle_core::DType;
+use wick_theory::write_number;
 
 use crate::layout::WeightLayout;
 use crate::map::pattern::PatternError;
@@ -44,7 +45,7 @@ pub enum Error {
         needs: &'static str,
     },
     /// A parameter is NaN, infinite, or outside its range.
-    #[error("{parameter} = {value} is out of range: it must be {range}")]
+    #[error("{parameter} = {} is out of range: it must be {range}", write_number(*.value))]
     Parameter {
         /// The parameter's name.
         parameter: &'static str,
@@ -54,7 +55,7 @@ pub enum Error {
         range: &'static str,
     },
     /// The text names no known initializer.
-    #[error("unknown initializer '{name}'{}; known: {known}", suggestion(.similar))]
+    #[error("unknown initializer '{name}'{}", suggestion_or_all(.similar, .known))]
     UnknownInitializer {
         /// The name that was read.
         name: String,
@@ -71,8 +72,11 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// The text is no learning rate.
+    #[error("cannot read the learning rate '{0}': write a number from 0 on, or BASE/fan_in as 256/fan_in")]
+    LearningRate(String),
     /// A parameter is larger than the largest number of the tensor's type.
-    #[error("{value} is beyond the largest {}; weights would be infinite", .dtype.as_str())]
+    #[error("{} is beyond the largest {}; weights would be infinite", write_number(*.value), .dtype.as_str())]
     Overflow {
         /// The parameter.
         value: f64,
@@ -232,9 +236,23 @@ pub(crate) fn on_one_line(text: &str) -> String {
     text.chars().map(escaped).collect()
 }
 
-/// A question in parentheses, if there are similar names.
-fn suggestion(similar: &[&str]) -> String {
-    if similar.is_empty() { String::new() } else { format!(" (did you mean {}?)", similar.join(" or ")) }
+/// A question in parentheses if there are similar names, else all names.
+fn suggestion_or_all(similar: &[&str], known: &str) -> String {
+    if similar.is_empty() {
+        format!("; known: {known}")
+    } else {
+        format!(" (did you mean {}?)", similar.join(" or "))
+    }
+}
+
+/// A text of any length, for an error message.
+pub(crate) fn shortened(text: &str) -> String {
+    const MOST: usize = 64;
+    let mut short: String = text.chars().take(MOST).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
 }
 
 impl Error {

@@ -64,5 +64,5 @@ pub use structures::convolution::Centre;
 pub use structures::sparse::SparseBy;
 pub use structures::stft::{Scaling, Side, Window};
 pub use structures::structure::Structured;
-pub use tensor_file::TensorFile;
 pub use tensor_file::stored::StoredTensor;
+pub use tensor_file::{TensorFile, foreign_file};

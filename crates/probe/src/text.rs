@@ -115,11 +115,15 @@ pub(crate) fn times(x: f64) -> String {
 /// Writes a factor with this number of digits below 1, one more above, and no trailing zeros.
 pub(crate) fn times_with(x: f64, digits: usize) -> String {
     let text = factor(x, if x.abs() < 1.0 { digits } else { digits + 1 });
-    if text.contains('.') && !text.contains('e') {
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    } else {
-        text
-    }
+    if text.contains('e') { text } else { without_trailing_zeros(&text) }
+}
+
+/// Returns a number without the zeros at the end of its decimals: `2` for `2.00`, `2e-10` for `2.00e-10`.
+pub(crate) fn without_trailing_zeros(number: &str) -> String {
+    let (digits, exponent) = number.split_at(number.find('e').unwrap_or(number.len()));
+    let digits =
+        if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.') } else { digits };
+    format!("{digits}{exponent}")
 }
 
 #[cfg(test)]
@@ -158,6 +162,13 @@ mod tests {
         ];
         assert_eq!(said, expected);
         assert_eq!([f64::NAN, f64::INFINITY].map(times), ["×NaN", "×inf"]);
+    }
+
+    #[test]
+    fn zeros_are_cut_from_decimals_alone() {
+        for (number, cut) in [("2.00e-10", "2e-10"), ("2.50e20", "2.5e20"), ("200", "200"), ("1.60", "1.6")] {
+            assert_eq!(without_trailing_zeros(number), cut);
+        }
     }
 
     #[test]

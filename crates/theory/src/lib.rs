@@ -27,6 +27,7 @@
 
 mod activation;
 mod finite_width;
+mod formula;
 pub mod gaussian;
 mod hermite;
 mod mean_field;
@@ -39,8 +40,9 @@ pub mod special;
 
 pub use activation::{Activation, GELU_CUBIC, SELU_ALPHA, SELU_SCALE, UnknownActivation};
 pub use finite_width::{Band, BatchGeometry, LayerBands, finite_width};
+pub use formula::{read_number, write_number};
 pub use mean_field::{Critical, DepthScales, MeanField, Phase};
-pub use names::{did_you_mean, nearest_names};
+pub use names::{did_you_mean, did_you_mean_or, nearest_names};
 pub use network::{
     LayerLaw, LayerPrediction, inverse_width_sum, jacobian_spectrum, length_second_moment, predict,
 };

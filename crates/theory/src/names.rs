@@ -18,11 +18,12 @@ const MOST: usize = 3;
 /// assert_eq!(nearest_names("xavier", known), ["xavier_normal", "xavier_uniform"]);
 /// assert_eq!(nearest_names("torch.nn.init.zeros_", known), ["zeros"]);
 /// assert!(nearest_names("swoosh", known).is_empty());
+/// assert_eq!(nearest_names("X", ["x", "y"]), ["x"]);
 /// ```
 pub fn nearest_names<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let fold = |name: &str| name.to_ascii_lowercase().replace(['-', ' '], "_");
     let length = text.chars().take(LONGEST + 1).count();
-    if !(2..=LONGEST).contains(&length) {
+    if !(1..=LONGEST).contains(&length) {
         return Vec::new();
     }
     let text = fold(text);
@@ -31,7 +32,9 @@ pub fn nearest_names<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) -
         let name = fold(name);
         let edits = strsim::osa_distance(&text, &name);
         let is_part = length > 2 && name.contains(&text) || name.len() > 3 && text.contains(&name);
-        if edits <= (length / 3).clamp(1, 3) { Some(edits) } else { is_part.then_some(LONGEST) }
+        // Every letter is one edit from every other.
+        let most = if length == 1 { 0 } else { (length / 3).clamp(1, 3) };
+        if edits <= most { Some(edits) } else { is_part.then_some(LONGEST) }
     };
     let near: Vec<(usize, &str)> =
         known.into_iter().filter_map(|name| Some((distance(name)?, name))).collect();
@@ -52,4 +55,31 @@ pub fn did_you_mean<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) ->
         [] => String::new(),
         names => format!(" (did you mean {}?)", names.join(" or ")),
     }
+}
+
+/// As [`did_you_mean`], for names that have other words: the known name of a word that stands for it, else the
+/// nearest names. Case, `-` and `_` make no difference to a word.
+///
+/// ```
+/// use wick_theory::did_you_mean_or;
+///
+/// let words = [("gpu", "cuda"), ("mps", "metal")];
+/// assert_eq!(did_you_mean_or("GPU", &words, ["cpu", "cuda"]), " (did you mean cuda?)");
+/// assert_eq!(did_you_mean_or("coda", &words, ["cpu", "cuda"]), " (did you mean cuda?)");
+/// ```
+pub fn did_you_mean_or<'a>(
+    text: &str,
+    words: &[(&str, &str)],
+    known: impl IntoIterator<Item = &'a str>,
+) -> String {
+    let meant = words.iter().find(|(word, _)| letters(word) == letters(text));
+    match meant {
+        Some((_, name)) => format!(" (did you mean {name}?)"),
+        None => did_you_mean(text, known),
+    }
+}
+
+/// The letters and digits of a name in lower case.
+pub(crate) fn letters(name: &str) -> String {
+    name.replace(['_', '-'], "").to_ascii_lowercase()
 }

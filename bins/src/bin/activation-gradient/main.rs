@@ -13,6 +13,7 @@ use wick_bins::args::{Common, Float, Target};
 use wick_bins::cli::usage;
 use wick_bins::data::numbers;
 use wick_bins::output::short;
+use wick_bins::values::number;
 use wick_bins::{cli, memory};
 use wick_model::{Activation, activate};
 
@@ -27,13 +28,13 @@ struct Args {
     #[arg(long, value_name = "NAME", default_value = "sigmoid")]
     activation: Vec<Activation>,
     /// The first x
-    #[arg(long, value_name = "X", default_value_t = -8.0)]
+    #[arg(long, value_name = "X", default_value_t = -8.0, value_parser = number, allow_hyphen_values = true)]
     low: f64,
     /// The end of the range, which is not included
-    #[arg(long, value_name = "X", default_value_t = 8.0)]
+    #[arg(long, value_name = "X", default_value_t = 8.0, value_parser = number, allow_hyphen_values = true)]
     high: f64,
     /// The distance from one x to the next
-    #[arg(long, value_name = "DX", default_value_t = 0.1)]
+    #[arg(long, value_name = "DX", default_value_t = 0.1, value_parser = number, allow_hyphen_values = true)]
     step: f64,
     #[command(flatten)]
     common: Common,

@@ -14,6 +14,7 @@ use wick_bins::allocator::Allocator;
 use wick_bins::args::Common;
 use wick_bins::cli::usage;
 use wick_bins::device::{self, DeviceChoice};
+use wick_bins::values::{number, whole};
 use wick_bins::{cli, memory, peak, progress};
 use wick_kernels::SimdLevel;
 
@@ -28,22 +29,22 @@ use report::{DeviceBench, Measured, Peak};
 #[command(version, after_help = EXAMPLE)]
 struct Args {
     /// The jobs to time
-    #[arg(long, value_name = "JOB,JOB,…", value_delimiter = ',', default_values_t = Job::ALL)]
+    #[arg(long, value_name = "JOB,JOB,…", value_delimiter = ',', default_values_t = Job::ALL, ignore_case = true)]
     jobs: Vec<Job>,
     /// Samples
-    #[arg(long, value_name = "N,N,…", value_delimiter = ',', default_values_t = [1, 16, 256, 4096, 65536])]
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',', default_values_t = [1, 16, 256, 4096, 65536], value_parser = whole::<usize>)]
     batch: Vec<usize>,
     /// Units of each layer
-    #[arg(long, value_name = "N,N,…", value_delimiter = ',', default_values_t = [64, 256, 1024, 4096, 8192])]
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',', default_values_t = [64, 256, 1024, 4096, 8192], value_parser = whole::<usize>)]
     width: Vec<usize>,
     /// Layers of the forward pass and of the training step
-    #[arg(long, value_name = "N", default_value_t = 4)]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = whole::<usize>)]
     depth: usize,
     /// Leave out sizes of more than this many billion operations on the CPU
-    #[arg(long, value_name = "GFLOP", default_value_t = 40.0)]
+    #[arg(long, value_name = "GFLOP", default_value_t = 40.0, value_parser = number, allow_hyphen_values = true)]
     cpu_limit: f64,
     /// Timed runs of each job, of which the median counts; quick jobs are run more often
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = whole::<usize>)]
     runs: usize,
     #[command(flatten)]
     common: Common,

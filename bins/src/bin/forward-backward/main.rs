@@ -18,10 +18,12 @@ use wick_bins::args::{Common, Float, Spec, Target};
 use wick_bins::cli::usage;
 use wick_bins::data::numbers;
 use wick_bins::limits::epsilon;
+use wick_bins::values::{number, whole};
 use wick_bins::{cli, memory, output};
 use wick_init::{Initializer, KeyedV1};
 use wick_model::Activation;
 use wick_model::loss::Loss;
+use wick_theory::write_number;
 
 use net::Net;
 use report::{Check, ForwardBackward, Network, Value};
@@ -34,16 +36,16 @@ use report::{Check, ForwardBackward, Network, Value};
 #[command(version, after_help = EXAMPLE)]
 struct Args {
     /// Inputs
-    #[arg(long, value_name = "N", default_value_t = 4)]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = whole::<usize>)]
     features: usize,
     /// Hidden units
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = whole::<usize>)]
     hidden: usize,
     /// Outputs
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = whole::<usize>)]
     outputs: usize,
     /// Samples, over which the loss is a mean
-    #[arg(long, value_name = "N", default_value_t = 2)]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = whole::<usize>)]
     batch: usize,
     /// φ (an unknown name lists them)
     #[arg(long, value_name = "NAME", default_value = "tanh")]
@@ -52,13 +54,13 @@ struct Args {
     #[arg(long, value_name = "NAME", default_value = "squared")]
     loss: Loss,
     /// λ, the weight of the penalty
-    #[arg(long, value_name = "LAMBDA", default_value_t = 0.1)]
+    #[arg(long, value_name = "LAMBDA", default_value_t = 0.1, value_parser = number, allow_hyphen_values = true)]
     lambda: f64,
     /// The initializer of the weights, `name` or `name:key=value,…` (an unknown name lists them)
     #[arg(long, value_name = "SPEC", default_value = "xavier_normal")]
     init: Spec,
     /// The most entries of each gradient to check by central differences, evenly spaced; 0 for none
-    #[arg(long, value_name = "N", default_value_t = 2000)]
+    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = whole::<usize>)]
     max_differences: usize,
     #[command(flatten)]
     common: Common,
@@ -82,7 +84,10 @@ fn forward_backward(args: Args) -> Result<()> {
         return Err(usage("a size is zero: --features, --hidden, --outputs and --batch are 1 or more"));
     }
     if !(args.lambda >= 0.0 && args.lambda.is_finite()) {
-        return Err(usage(format!("--lambda is {}, and must be finite and not negative", args.lambda)));
+        return Err(usage(format!(
+            "--lambda is {}, and must be finite and not negative",
+            write_number(args.lambda)
+        )));
     }
     let [features, hidden, outputs, batch] =
         [args.features, args.hidden, args.outputs, args.batch].map(|n| n as f64);
@@ -101,6 +106,7 @@ fn forward_backward(args: Args) -> Result<()> {
 
     let terms = rounding::terms(&net, &forward, &formulas, target.dtype)?;
 
+    let objective = numbers(&forward.objective)?[0];
     let mut checks = Vec::new();
     for (((gradient, by_pass), by_difference), terms) in
         formulas.iter().zip(&autograd).zip(&differences).zip(terms)
@@ -110,12 +116,15 @@ fn forward_backward(args: Args) -> Result<()> {
         let from_pass = apart(formula.iter().copied().zip(by_pass));
         let from_differences = apart(by_difference.iter().map(|&(index, slope)| (formula[index], slope)));
         let relative = |apart: f64| if apart == 0.0 { 0.0 } else { apart / largest };
+        // A quotient of differences that are rounding errors says nothing of a gradient that is smaller.
+        let is_taken = !by_difference.is_empty() && (largest == 0.0 || largest > 100.0 * blur(objective));
         checks.push(Check {
             name: gradient.name,
             shape: gradient.value.dims().to_vec(),
             autograd: relative(from_pass),
-            finite_difference: (!by_difference.is_empty()).then(|| relative(from_differences)),
-            compared: by_difference.len(),
+            finite_difference: is_taken.then(|| relative(from_differences)),
+            compared: if is_taken { by_difference.len() } else { 0 },
+            is_too_small: !by_difference.is_empty() && !is_taken,
             apart: [from_pass, from_differences],
             largest,
             terms,
@@ -142,7 +151,7 @@ fn forward_backward(args: Args) -> Result<()> {
         checks,
         loss: numbers(&forward.loss)?[0],
         penalty: numbers(&forward.penalty)?[0],
-        objective: numbers(&forward.objective)?[0],
+        objective,
     };
     args.common.finish("forward-backward", &report, || picture::render(&report.network))?;
     judge(&report, target.dtype)
@@ -163,7 +172,7 @@ fn judge(report: &ForwardBackward, dtype: DType) -> Result<()> {
     let n = &report.network;
     let longest = [n.features, n.hidden, n.outputs, n.batch].into_iter().max().unwrap_or(1) as f64;
     let rounding = 16.0 * epsilon(dtype) * longest.sqrt();
-    let blur = 4.0 * f64::EPSILON * report.objective.abs() / differences::STEP;
+    let blur = blur(report.objective);
     for check in &report.checks {
         let explained = rounding * (check.largest + check.terms.size) + 16.0 * check.terms.step;
         let of_slopes = explained + 1e-7 * check.largest + 1e-9 * check.terms.size + blur;
@@ -182,6 +191,11 @@ fn judge(report: &ForwardBackward, dtype: DType) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The rounding error of J in a difference quotient.
+fn blur(objective: f64) -> f64 {
+    4.0 * f64::EPSILON * objective.abs() / differences::STEP
 }
 
 /// Draws the weights, inputs and targets of the net, each from the stream of its name.

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use wick_bins::output::{Column, Report, Table, apart, csv_of, shape, short, table_of};
 use wick_model::Activation;
+use wick_theory::write_number;
 
 use crate::rounding::Terms;
 
@@ -47,10 +48,13 @@ pub(crate) struct Check {
     pub(crate) name: &'static str,
     pub(crate) shape: Vec<usize>,
     pub(crate) autograd: f64,
-    /// `None` if no entry could be compared.
+    /// `None` if no entry could be compared, or if the gradient is too small for it.
     pub(crate) finite_difference: Option<f64>,
     /// The number of entries that were compared with central differences.
     pub(crate) compared: usize,
+    /// Whether the gradient is so small that differences of J are rounding errors.
+    #[serde(skip)]
+    pub(crate) is_too_small: bool,
     /// The largest absolute differences.
     #[serde(skip)]
     pub(crate) apart: [f64; 2],
@@ -96,7 +100,7 @@ impl Report for ForwardBackward {
             n.outputs,
             n.batch,
             n.loss,
-            n.lambda,
+            write_number(n.lambda),
             n.init,
             n.dtype,
             n.device,
@@ -111,7 +115,16 @@ impl Report for ForwardBackward {
         let [objective, loss] = apart([self.objective, self.loss]);
         values.note = format!("J = L + s: {objective} = {loss} + {}", short(self.penalty));
         let title_of_checks = "Backward: the formula's largest relative difference from";
-        let checks = table_of(title_of_checks, &columns(), &self.checks);
+        let mut checks = table_of(title_of_checks, &columns(), &self.checks);
+        let too_small: Vec<&str> =
+            self.checks.iter().filter(|check| check.is_too_small).map(|check| check.name).collect();
+        if !too_small.is_empty() {
+            checks.note = format!(
+                "no central differences of {}: the gradients are below the rounding errors of J over the step; \
+                 start from larger weights",
+                too_small.join(", ")
+            );
+        }
         vec![Table { title, ..Table::default() }, values, checks]
     }
 

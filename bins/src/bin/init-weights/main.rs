@@ -14,10 +14,11 @@ use wick_bins::allocator::Allocator;
 use wick_bins::args::{Float, Spec};
 use wick_bins::cli::usage;
 use wick_bins::output::Format;
+use wick_bins::values::{whole, within};
 use wick_bins::warning::warn;
 use wick_bins::{cli, memory, output};
 use wick_init::{InitMap, Rule, TensorFile, presets};
-use wick_theory::did_you_mean;
+use wick_theory::{did_you_mean, read_number};
 
 use report::InitWeights;
 use tensors::Wanted;
@@ -48,30 +49,30 @@ struct Args {
     #[arg(long, conflicts_with_all = ["shape", "like", "out"])]
     print_rules: bool,
     /// The model's depth, for gpt2, llama and t-fixup, which go by it
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    #[arg(long, value_name = "N", value_parser = within(1, 10_000))]
     layers: Option<u16>,
     /// The width at which the learning rate was tuned, for mup
     #[arg(long, value_name = "N", default_value_t = 256.0, value_parser = width)]
     base_width: f64,
     /// Where the numbers come from
-    #[arg(long, value_name = "STREAM", default_value = "keyed")]
+    #[arg(long, value_name = "STREAM", default_value = "keyed", ignore_case = true)]
     stream: Stream,
     /// Where all random numbers come from; the same seed gives the same bits on every machine
-    #[arg(long, value_name = "N", default_value_t = 42)]
+    #[arg(long, value_name = "N", default_value_t = 42, value_parser = whole::<u64>)]
     seed: u64,
     /// A text that the file says about itself, as format=pt, which some loaders ask for; give it again for another.
     /// Those of the --like file are kept
     #[arg(long, value_name = "KEY=TEXT", value_parser = metadata)]
     metadata: Vec<(String, String)>,
     /// The type of the tensors; without it f32, or with --like each one's own
-    #[arg(long, value_name = "TYPE")]
+    #[arg(long, value_name = "TYPE", ignore_case = true)]
     dtype: Option<Float>,
     /// The file to write, or - for stdout, when the manifest goes to stderr; without it, the tensors are drawn and
     /// told about only
     #[arg(long, value_name = "FILE.safetensors")]
     out: Option<PathBuf>,
     /// What the manifest looks like
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    #[arg(long, value_name = "FORMAT", default_value = "table", ignore_case = true)]
     format: Format,
 }
 
@@ -210,7 +211,7 @@ fn metadata(text: &str) -> Result<(String, String), &'static str> {
 
 /// A width: finite and above 0.
 fn width(text: &str) -> Result<f64, &'static str> {
-    let width = text.parse().ok().filter(|width: &f64| width.is_finite() && *width > 0.0);
+    let width = read_number(text).filter(|width: &f64| width.is_finite() && *width > 0.0);
     width.ok_or("a width is a finite number above 0")
 }
 
@@ -222,7 +223,9 @@ fn rules_of(args: &Args) -> Result<Vec<Rule>> {
     if let Some(path) = &args.rules {
         return rules::read(path);
     }
-    let Some(name) = &args.preset else {
+    let letters = |name: &str| name.replace(['_', '-'], "").to_ascii_lowercase();
+    let known = |name: &String| presets::NAMES.into_iter().find(|known| letters(known) == letters(name));
+    let Some(name) = args.preset.as_ref().map(|name| known(name).unwrap_or(name)) else {
         return Err(usage("say how the tensors start: --init SPEC, --rules FILE or --preset NAME"));
     };
     let layers = match args.layers {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use wick_bins::names::on_one_line;
-use wick_bins::output::{Report, Table, short};
+use wick_bins::output::{Report, Table, exact, short};
 use wick_init::{Cell, Manifest};
 
 #[derive(Debug, Serialize)]
@@ -45,14 +45,17 @@ impl Report for InitWeights {
             }));
         }
         let numbers: usize = self.manifest.tensors.iter().map(|t| t.shape.iter().product::<usize>()).sum();
-        table.note = format!("{} tensors, {numbers} numbers", self.manifest.tensors.len());
+        table.note = match self.manifest.tensors.len() {
+            1 => format!("1 tensor, {numbers} numbers"),
+            count => format!("{count} tensors, {numbers} numbers"),
+        };
         vec![table]
     }
 
     fn csv(&self) -> Table {
         let mut table = Table::new("", Manifest::COLUMNS.map(|(key, _)| key));
         for entry in &self.manifest.tensors {
-            table.row(entry.cells().map(|cell| text(cell, |x| x.to_string(), "")));
+            table.row(entry.cells().map(|cell| text(cell, exact, "")));
         }
         table
     }

@@ -5,7 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use wick_bins::names::shown;
-use wick_init::{Action, Initializer, LearningRate, Rule, WeightLayout};
+use wick_init::{Action, Error, Initializer, LearningRate, Rule, WeightLayout};
+use wick_theory::did_you_mean;
 
 use crate::tensors::Wanted;
 
@@ -57,7 +58,12 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Rule>> {
 fn parse(text: &str) -> Result<Vec<Rule>> {
     let file: File = toml::from_str(text).map_err(|error| {
         let line = error.span().map_or(0, |span| text[..span.start].matches('\n').count() + 1);
-        anyhow::anyhow!("line {line}: {}", error.message().lines().next().unwrap_or_default())
+        let said = error.message().lines().next().unwrap_or_default();
+        // Serde's words: unknown field `patern`, expected one of `pattern`, `init`, …
+        let mut names = said.split('`').skip(1).step_by(2);
+        let unknown = names.next().filter(|_| said.starts_with("unknown field"));
+        let meant = unknown.map(|unknown| did_you_mean(unknown, names)).unwrap_or_default();
+        anyhow::anyhow!("line {line}: {said}{meant}")
     })?;
     if file.strict == Some(false) {
         bail!("strict = false: no layer is here to say how a tensor starts that no rule names");
@@ -121,7 +127,16 @@ impl Row {
         let rule = match self.init.as_str() {
             "hint" => bail!("init = \"hint\": no layer is here to give one"),
             "torch.bias" => Rule::torch_bias(&self.pattern)?,
-            spec => Rule::draw(&self.pattern, spec.parse::<Initializer>()?)?,
+            spec => {
+                let meant = did_you_mean(spec, ["torch.bias"]);
+                let initializer = spec.parse::<Initializer>().map_err(|error| match error {
+                    Error::UnknownInitializer { .. } if !meant.is_empty() => {
+                        anyhow::anyhow!("unknown initializer '{}'{meant}", shown(spec))
+                    }
+                    error => error.into(),
+                })?;
+                Rule::draw(&self.pattern, initializer)?
+            }
         };
         let layout = match (self.transposed, self.embedding, self.groups, self.parts, self.stride) {
             (false, false, None, None, None) if self.in_out => WeightLayout::InOut,
@@ -175,5 +190,23 @@ mod tests {
         ];
         assert_eq!(parse(&printed(&rules).unwrap()).unwrap(), rules);
         assert!(printed(&[Rule::hint("**").unwrap()]).is_err());
+    }
+
+    #[test]
+    fn errors_suggest_the_nearest_name() {
+        for (text, said) in [
+            ("patern = \"a\"", "unknown field `patern`"),
+            ("patern = \"a\"", "(did you mean pattern?)"),
+            ("pattern = \"a\"\ninit = \"torch.bais\"", "'torch.bais' (did you mean torch.bias?)"),
+            (
+                "pattern = \"a\"\ninit = \"zeros\"\nlearning_rate = \"256/fam\"",
+                "cannot read the learning rate '256/fam': write a number from 0 on, or BASE/fan_in",
+            ),
+        ] {
+            let error = format!("{:#}", parse(&format!("[[rule]]\n{text}\n")).unwrap_err());
+            assert!(error.contains(said), "{error}");
+        }
+        let rate = parse("[[rule]]\npattern = \"a\"\ninit = \"zeros\"\nlearning_rate = \"256/fanin\"\n");
+        assert_eq!(rate.unwrap()[0].learning_rate, LearningRate::InverseFanIn { base: 256.0 });
     }
 }

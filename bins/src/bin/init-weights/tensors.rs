@@ -36,7 +36,7 @@ impl FromStr for Wanted {
 
     fn from_str(text: &str) -> Result<Self, NoShape> {
         let (name, shape) = text.rsplit_once('=').filter(|(name, _)| !name.is_empty()).ok_or(NoShape)?;
-        let shape = shape.split(['x', '×']).map(|size| size.parse().map_err(|_| NoShape));
+        let shape = shape.split(['x', 'X', '×']).map(|size| size.trim().parse().map_err(|_| NoShape));
         Ok(Self { name: name.to_owned(), shape: shape.collect::<Result<_, _>>()?, dtype: None })
     }
 }

@@ -10,9 +10,8 @@ const MAX_SCALE: f64 = 3.0;
 
 /// Standardizes the columns, and says on stderr which of them hold one number.
 pub(crate) fn standardize(data: Data, source: &str) -> Data {
-    let Data { matrix, features, left_out } = data;
-    let (matrix, constant) = matrix.standardize();
-    let named = some_names(&constant, &features);
+    let (matrix, constant) = data.matrix.standardize();
+    let named = some_names(&constant, &data.features);
     match constant.len() {
         0 => {}
         1 => warn_of(source, &format!("the numbers of {named} are equal and become 0")),
@@ -21,7 +20,7 @@ pub(crate) fn standardize(data: Data, source: &str) -> Data {
             &format!("the numbers of each of {count} columns are equal and become 0: {named}"),
         ),
     }
-    Data { matrix, features, left_out }
+    Data { matrix, ..data }
 }
 
 /// Says on stderr if a type is too coarse for a column.
@@ -36,21 +35,25 @@ pub(crate) fn warn_of_lost_columns(data: &Data, dtype: DType, source: &str, stan
 }
 
 /// The advice to standardize data whose rms is far from 1, which stderr gets too: such data can hide behind a
-/// healthy verdict, for a ReLU scales with its input.
-pub(crate) fn standardize_first(matrix: &Matrix, source: &str) -> Option<String> {
+/// healthy verdict, for a ReLU scales with its input. Standardized data get none.
+pub(crate) fn standardize_first(matrix: &Matrix, source: &str, standardized: bool) -> Option<String> {
+    if standardized {
+        return None;
+    }
     let range = unusual_scale(matrix)?;
     let reason = format!("the rms of the columns is {range}, and weights are made for inputs of about 1");
     warn_of(source, &format!("{reason}; use --standardize"));
     Some(format!("--standardize the data first: {reason}"))
 }
 
-/// The range of the columns' rms if that of the data is far from 1.
+/// The range of the columns' rms if that of the data is far from 1. Columns of zeros do not count.
 fn unusual_scale(matrix: &Matrix) -> Option<String> {
     let columns = (0..matrix.columns).map(|column| rms(matrix.column(column)));
-    let (low, high) = columns
-        .filter(|rms| *rms > 0.0)
-        .fold((f64::INFINITY, 0.0), |(low, high): (f64, f64), rms| (low.min(rms), high.max(rms)));
-    let all = rms(matrix.values.iter().copied());
+    let columns: Vec<f64> = columns.filter(|rms| *rms > 0.0).collect();
+    let ends = (f64::INFINITY, 0.0);
+    let (low, high) =
+        columns.iter().fold(ends, |(low, high): (f64, f64), rms| (low.min(*rms), high.max(*rms)));
+    let all = rms(columns.into_iter());
     if all == 0.0 || (1.0 / MAX_SCALE..=MAX_SCALE).contains(&all) {
         return None;
     }
@@ -87,7 +90,7 @@ mod tests {
 
     #[test]
     fn data_far_from_1_are_to_be_standardized() {
-        let matrix = |a: f64, b: f64| Matrix { rows: 2, columns: 2, values: vec![a, -b, -a, b] };
+        let matrix = |a: f64, b: f64| Matrix::new(2, 2, vec![a, -b, -a, b]);
         for (a, b, range) in [
             (1e4, 1e4, Some("10000")),
             (1e4, 0.5, Some("0.5000 to 10000")),
@@ -95,9 +98,17 @@ mod tests {
             (0.01, 0.02, Some("0.01000 to 0.02000")),
             (1.0, 2.0, None),
             (0.0, 0.0, None),
+            (4.0, 0.0, Some("4.000")),
+            (1.0, 0.0, None),
         ] {
             let got = unusual_scale(&matrix(a, b));
             assert_eq!(got.as_deref(), range, "{a}, {b}");
         }
+        // 19 of 20 columns are zeros, and the other is as it should be.
+        let mut values = vec![0.0; 40];
+        (values[3], values[23]) = (1.0, -1.0);
+        let matrix = Matrix::new(2, 20, values);
+        assert_eq!(unusual_scale(&matrix), None);
+        assert_eq!(standardize_first(&Matrix::new(1, 1, vec![9.0]), "x", true), None);
     }
 }

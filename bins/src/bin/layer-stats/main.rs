@@ -13,12 +13,13 @@ use clap::Parser;
 use wick_bins::allocator::Allocator;
 use wick_bins::args::{Common, Float, Layers, Spec, Target};
 use wick_bins::cli::usage;
-use wick_bins::data::{Data, DataOptions};
+use wick_bins::data::{Data, DataOptions, name_of};
+use wick_bins::values::{number, whole, within};
 use wick_bins::{cli, memory, progress};
 use wick_init::{InitMap, Initializer, KeyedV1, Rule};
 use wick_model::{Activation, Mlp, MlpConfig};
-use wick_probe::Probe;
-use wick_theory::{BatchGeometry, LayerLaw, finite_width};
+use wick_probe::{LayerReport, Probe};
+use wick_theory::{BatchGeometry, LayerLaw, finite_width, write_number};
 
 use ranking::Ranking;
 use report::{Experiment, LayerStats, Run};
@@ -29,10 +30,10 @@ use report::{Experiment, LayerStats, Run};
 #[command(version, after_help = EXAMPLE)]
 struct Args {
     /// Samples of the random input, or rows to take from the data [default: 2000, or all]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>)]
     samples: Option<usize>,
     /// Features of the random input [default: 800]
-    #[arg(long, value_name = "N", conflicts_with = "data")]
+    #[arg(long, value_name = "N", conflicts_with = "data", value_parser = whole::<usize>)]
     features: Option<usize>,
     /// Outputs of each layer; 128x30 for thirty layers of 128 [default:
     /// 750,700,650,600,550,500,450,400,350,300]
@@ -49,7 +50,7 @@ struct Args {
         default_values = ["normal:std=0.01", "normal:std=1", "xavier_normal"])]
     init: Vec<Spec>,
     /// The standard deviation of the normal biases; 0 for layers without biases
-    #[arg(long, value_name = "SIGMA", default_value_t = 0.0)]
+    #[arg(long, value_name = "SIGMA", default_value_t = 0.0, value_parser = number, allow_hyphen_values = true)]
     bias_std: f64,
     /// Data instead of the random input: `digits`, a .csv, .tsv, .npy or .safetensors file, or - for a CSV on
     /// stdin
@@ -61,10 +62,10 @@ struct Args {
     #[command(flatten)]
     options: DataOptions,
     /// Seeds from --seed on; with more than one, a ranking of the initializers over all of them
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = within(1, 1000))]
     seeds: u16,
     /// Bins of each histogram
-    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = within(1, 1000))]
     bins: u16,
     #[command(flatten)]
     common: Common,
@@ -93,7 +94,10 @@ fn main() -> ExitCode {
 fn layer_stats(args: Args) -> Result<()> {
     let widths = widths(&args)?;
     if !(args.bias_std >= 0.0 && args.bias_std.is_finite()) {
-        return Err(usage(format!("--bias-std is {}, and must be finite and not negative", args.bias_std)));
+        return Err(usage(format!(
+            "--bias-std is {}, and must be finite and not negative",
+            write_number(args.bias_std)
+        )));
     }
     let place = args.common.target(Float::F32)?;
     let data = read_data(&args, place.dtype)?;
@@ -103,12 +107,21 @@ fn layer_stats(args: Args) -> Result<()> {
     };
     let config = MlpConfig::new(features, widths, args.activation).with_bias(args.bias_std > 0.0);
     check_memory(samples, &config, &place)?;
+    let judged = config.widths.iter().filter(|&&width| has_a_scale(samples, width)).count();
+    if args.seeds > 1 && judged < 2 {
+        return Err(usage(format!(
+            "--seeds ranks by the layers' std, and {judged} of {} layers have enough outputs for one: take more \
+             --samples or larger --widths",
+            config.widths.len()
+        )));
+    }
     args.common.check_out()?;
 
-    let source = args.data.as_deref().unwrap_or_default();
+    let source = &name_of(args.data.as_deref().unwrap_or_default());
     let given = data.as_ref().map(|data| data.matrix.tensor(&place).with_context(|| format!("'{source}'")));
     let given = given.transpose()?;
-    let advice = data.as_ref().and_then(|data| advice::standardize_first(&data.matrix, source));
+    let advice =
+        data.as_ref().and_then(|data| advice::standardize_first(&data.matrix, source, args.standardize));
     let seeds: Vec<u64> =
         (0..u64::from(args.seeds)).map(|step| args.common.seed.wrapping_add(step)).collect();
     let bar = progress::bar(args.init.len() * seeds.len(), "layer-stats");
@@ -143,6 +156,7 @@ fn layer_stats(args: Args) -> Result<()> {
         device: place.name.clone(),
         seed: args.common.seed,
         data: args.data.clone().unwrap_or_else(|| "normal".into()),
+        left_out_columns: data.as_ref().map(|data| data.left_out_columns.clone()).unwrap_or_default(),
         left_out: data.map(|data| data.left_out).unwrap_or_default(),
         standardized: args.standardize,
     };
@@ -166,6 +180,13 @@ fn widths(args: &Args) -> Result<Vec<usize>> {
         return Err(usage("--seeds ranks by what layers do to signals; name two --widths or more"));
     }
     Ok(args.widths.iter().flat_map(|layers| std::iter::repeat_n(layers.width, layers.count)).collect())
+}
+
+/// Whether a layer has enough outputs to judge their scale.
+fn has_a_scale(samples: usize, width: usize) -> bool {
+    let mut layer = LayerReport::new("", 0.0, 0.0);
+    layer.numbers = Some(samples.saturating_mul(width) as u64);
+    layer.has_a_scale()
 }
 
 /// One way to start the weights, with one seed.
@@ -237,6 +258,7 @@ fn normal(seed: u64, place: &Target, name: &str, shape: (usize, usize)) -> Resul
 fn read_data(args: &Args, dtype: DType) -> Result<Option<Data>> {
     let Some(source) = &args.data else { return Ok(None) };
     let data = Data::load(source, args.samples, &args.options)?;
+    let source = &name_of(source);
     let data = if args.standardize { advice::standardize(data, source) } else { data };
     advice::warn_of_lost_columns(&data, dtype, source, args.standardize);
     Ok(Some(data))

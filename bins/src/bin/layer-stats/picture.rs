@@ -7,7 +7,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use wick_bins::output::short;
 use wick_bins::picture::chart::{Chart, Series, Shade};
-use wick_bins::picture::style::{GREY, colour, grey_text, text};
+use wick_bins::picture::style::{COLOURS, GREY, colour, grey_text, text};
 use wick_bins::picture::{Area, Picture, cannot_draw};
 use wick_probe::text::{distinct, significant};
 
@@ -20,30 +20,39 @@ const LEFT: i32 = 12;
 /// Of more layers than these, evenly spaced ones are shown, with the first and the last.
 const MOST_PANELS: usize = 10;
 
+/// Of more runs than these, the first are drawn: as many as there are colours.
+const MOST_RUNS: usize = COLOURS.len();
+
 pub(crate) fn render(report: &LayerStats) -> Result<Picture> {
+    let drawn = &report.runs[..report.runs.len().min(MOST_RUNS)];
     let shown = shown_layers(report.runs[0].layers.len());
     let histograms = LEFT + PANEL.0 * (shown.len().max(5) as i32);
-    let rows = (PANEL.1 * report.runs.len() as i32).max(3 * PANEL.1);
+    let rows = (PANEL.1 * drawn.len() as i32).max(3 * PANEL.1);
     let size = ((histograms + CHARTS) as u32, (TOP + rows + 10) as u32);
     Picture::render(size, |area| {
         let e = &report.experiment;
         let title = format!(
-            "What each of {} {} layers puts out: {}×{} {} input",
+            "What each of {} {} layers puts out: {}×{} {} input{}",
             report.runs[0].layers.len(),
             e.activation,
             e.samples,
             e.features,
-            name_of(&e.data)
+            name_of(&e.data),
+            if drawn.len() < report.runs.len() {
+                format!("; {} of {} runs", drawn.len(), report.runs.len())
+            } else {
+                String::new()
+            }
         );
         area.draw_text(&title, &text(18), (LEFT, 10)).map_err(cannot_draw)?;
         let (left, right) = area.split_horizontally(histograms);
         let (_, left) = left.split_vertically(TOP);
-        for (number, run) in report.runs.iter().enumerate() {
+        for (number, run) in drawn.iter().enumerate() {
             let top = PANEL.1 * number as i32;
             row(&left, run, number, &shown, top)?;
         }
         let (upper, lower) = right.split_vertically((TOP + rows) / 2);
-        let runs = || report.runs.iter().enumerate();
+        let runs = || drawn.iter().enumerate();
         let against_depth = |value: fn(&Layer) -> f64| {
             runs()
                 .map(|(number, run)| {

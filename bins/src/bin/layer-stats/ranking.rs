@@ -15,8 +15,9 @@ pub(crate) struct Ranking {
 /// A start and its place.
 #[derive(Debug, Serialize)]
 struct Start {
-    /// From 1; starts that the seeds do not tell apart have one rank.
-    rank: usize,
+    /// From 1; starts that the seeds do not tell apart from the first of their rank have one rank. `None` for
+    /// a start whose signals or gradients vanish or overflow with some seed.
+    rank: Option<usize>,
     init: String,
     distance: Estimate,
     std_ratio: Estimate,
@@ -45,7 +46,8 @@ impl Outcome {
     }
 }
 
-/// A mean over the seeds with its 95 % interval by Student's t. The interval is NaN if the mean is infinite.
+/// A mean over the seeds with its 95 % interval by Student's t. The interval is NaN if the mean is infinite, or
+/// that of the logarithms of ratios.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 struct Estimate {
     mean: f64,
@@ -72,9 +74,18 @@ impl Estimate {
         Ok(Self { mean: mean.exp(), low: low.exp(), high: high.exp() })
     }
 
+    /// The mean distance, which is not negative.
+    fn of_distances(distances: &[f64]) -> Result<Self> {
+        let Self { mean, low, high } = Self::of(distances)?;
+        Ok(Self { mean, low: if low < 0.0 { 0.0 } else { low }, high })
+    }
+
     fn for_people(&self) -> Cell {
         if !self.mean.is_finite() {
             return "not finite".into();
+        }
+        if !(self.low.is_finite() && self.high.is_finite()) || self.mean == 0.0 && self.high == 0.0 {
+            return short(self.mean).into();
         }
         format!("{} ({}–{})", short(self.mean), short(self.low), short(self.high)).into()
     }
@@ -83,15 +94,15 @@ impl Estimate {
 impl Ranking {
     /// Ranks starts by their mean [`Outcome::distance`]. The seeds of all starts are the same: a start has the
     /// rank of the one before it unless the 95 % interval of the difference from the first of that rank, seed
-    /// by seed, is beyond 0.
+    /// by seed, is beyond 0. A start without a finite distance has none, and stands last.
     pub(crate) fn new(seeds: Vec<u64>, starts: Vec<(String, Vec<Outcome>)>) -> Result<Self> {
         let mut ranked = Vec::new();
         for (init, outcomes) in starts {
             let of = |figure: fn(&Outcome) -> f64| outcomes.iter().map(figure).collect::<Vec<f64>>();
             ranked.push(Start {
-                rank: 1,
+                rank: None,
                 init,
-                distance: Estimate::of(&of(Outcome::distance))?,
+                distance: Estimate::of_distances(&of(Outcome::distance))?,
                 std_ratio: Estimate::of_ratios(&of(|outcome| outcome.std_ratio))?,
                 gradient_ratio: Estimate::of_ratios(&of(|outcome| outcome.gradient_ratio))?,
                 faulty: outcomes.iter().filter(|outcome| outcome.is_faulty).count(),
@@ -100,11 +111,11 @@ impl Ranking {
         }
         ranked.sort_by(|a, b| a.distance.mean.total_cmp(&b.distance.mean));
         let mut leader = 0;
-        for index in 1..ranked.len() {
+        for index in 0..ranked.iter().filter(|start| start.distance.mean.is_finite()).count() {
             if !is_tie(&ranked[leader], &ranked[index])? {
                 leader = index;
             }
-            ranked[index].rank = leader + 1;
+            ranked[index].rank = Some(leader + 1);
         }
         Ok(Self { seeds, starts: ranked })
     }
@@ -118,8 +129,8 @@ impl Ranking {
         let mut table = table_of(title, &columns(), self.starts.iter());
         table.note = format!(
             "ranking: {}\nby the distance from 1: |log₁₀| of last over first layer's std + |log₁₀| of first over \
-             last layer's gradient rms; starts with one rank do not differ (95 % t-interval of the differences seed by \
-             seed)",
+             last layer's gradient rms; starts with one rank do not differ from the first of them (95 % t-interval of \
+             the differences seed by seed)",
             self.line()
         );
         table
@@ -129,33 +140,31 @@ impl Ranking {
         csv_of(&columns(), self.starts.iter())
     }
 
-    /// The starts in one line: `1. a, b (tie); 3. c`.
+    /// The starts in one line: `1. a and b (tie); 3. c; no rank, as the signals vanish or overflow: d`.
     fn line(&self) -> String {
         let groups = self.starts.chunk_by(|a, b| a.rank == b.rank).map(|group| {
             let names: Vec<&str> = group.iter().map(|start| start.init.as_str()).collect();
             let tie = if group.len() > 1 { " (tie)" } else { "" };
-            format!("{}. {}{tie}", group[0].rank, names.join(" and "))
+            let names = names.join(" and ");
+            match group[0].rank {
+                Some(rank) => format!("{rank}. {names}{tie}"),
+                None => format!("no rank, as signals or gradients vanish or overflow: {names}"),
+            }
         });
         groups.collect::<Vec<_>>().join("; ")
     }
 }
 
-/// Whether the seeds do not tell two starts apart.
+/// Whether the seeds do not tell two starts of finite distances apart.
 fn is_tie(a: &Start, b: &Start) -> Result<bool> {
-    match (a.distance.mean.is_finite(), b.distance.mean.is_finite()) {
-        (true, true) => {
-            let pairs = a.outcomes.iter().zip(&b.outcomes);
-            let difference =
-                Estimate::of(&pairs.map(|(a, b)| b.distance() - a.distance()).collect::<Vec<_>>())?;
-            Ok(difference.low <= 0.0 && 0.0 <= difference.high)
-        }
-        (a, b) => Ok(a == b),
-    }
+    let pairs = a.outcomes.iter().zip(&b.outcomes);
+    let difference = Estimate::of(&pairs.map(|(a, b)| b.distance() - a.distance()).collect::<Vec<_>>())?;
+    Ok(difference.low <= 0.0 && 0.0 <= difference.high)
 }
 
 fn columns<'a>() -> [Column<&'a Start>; 15] {
     [
-        Column::new("rank", "rank", |start| start.rank.into()),
+        Column::new("rank", "rank", |start| start.rank.map_or(Cell::Unknown, Cell::from)),
         Column::new("init", "init", |start| start.init.as_str().into()),
         Column::for_people("distance from 1", |start| start.distance.for_people()),
         Column::for_people("std, last/first", |start| start.std_ratio.for_people()),
@@ -193,6 +202,20 @@ mod tests {
         assert!(Estimate::of(&[1.0, f64::INFINITY]).unwrap().low.is_nan());
     }
 
+    /// A signal that dies out has a ratio of 0 and no interval, and no distance is below 0.
+    #[test]
+    fn estimates_are_told_as_they_are() {
+        let ratios = |ratios: &[f64]| Estimate::of_ratios(ratios).unwrap().for_people();
+        assert_eq!(ratios(&[0.0, 0.0, 0.0]), "0".into());
+        assert_eq!(ratios(&[1e-30, 0.0, 1e-31]), "0".into());
+        assert_eq!(ratios(&[2.0, 2.0, 2.0]), "2.000 (2.000–2.000)".into());
+        for unknown in [&[f64::NAN, 1.0][..], &[f64::INFINITY, 1.0], &[0.0, f64::INFINITY]] {
+            assert_eq!(ratios(unknown), "not finite".into());
+        }
+        let distance = Estimate::of_distances(&[0.0, 0.0, 3.0]).unwrap();
+        assert_eq!((distance.mean, distance.low), (1.0, 0.0));
+    }
+
     #[test]
     fn distances_are_powers_of_ten_from_1() {
         for (std_ratio, gradient_ratio, distance) in
@@ -221,7 +244,14 @@ mod tests {
         };
         assert_eq!(rank(&["a", "b"]), "1. a; 2. b");
         assert_eq!(rank(&["a", "c"]), "1. a and c (tie)");
-        assert_eq!(rank(&["a", "b", "dead", "some"]), "1. a; 2. b; 3. dead and some (tie)");
+        assert_eq!(
+            rank(&["a", "b", "dead", "some"]),
+            "1. a; 2. b; no rank, as signals or gradients vanish or overflow: dead and some"
+        );
+        assert_eq!(
+            rank(&["dead", "some"]),
+            "no rank, as signals or gradients vanish or overflow: dead and some"
+        );
         let twice = vec![("x".to_string(), of(a)), ("y".to_string(), of(a))];
         assert_eq!(Ranking::new(vec![1, 2, 3, 4], twice).unwrap().line(), "1. x and y (tie)");
     }

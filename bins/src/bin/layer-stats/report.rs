@@ -1,10 +1,11 @@
 //! What layer-stats prints.
 
 use serde::Serialize;
+use wick_bins::data::name_of;
 use wick_bins::output::{Cell, Column, Report, Table, apart, csv_of, short, table_of, times};
 use wick_model::{Activation, MlpConfig};
 use wick_probe::{Fault, Histogram, LayerReport, Probe, Verdict, describe_trend, judge, not_judged};
-use wick_theory::{BatchGeometry, LayerBands};
+use wick_theory::{BatchGeometry, LayerBands, write_number};
 
 use crate::ranking::{Outcome, Ranking};
 
@@ -28,6 +29,8 @@ pub(crate) struct Experiment {
     pub(crate) data: String,
     /// The columns of the data that are no features.
     pub(crate) left_out: Vec<String>,
+    /// Their numbers, from 1.
+    pub(crate) left_out_columns: Vec<usize>,
     pub(crate) standardized: bool,
 }
 
@@ -139,10 +142,9 @@ impl Run {
                 |fault: &&mut Verdict| matches!(fault.fault, Fault::RankCollapse | Fault::DeadUnits);
             faults.iter_mut().filter(of_data).for_each(|fault| fault.remedy.clear());
         }
-        let mut verdict = verdict(&faults, &layers, advice);
-        if let Some(note) = not_judged(&reports, input) {
-            verdict += &format!(" Not judged: {note}.");
-        }
+        let mut sentences = verdict(&faults, &layers, advice);
+        sentences.extend(not_judged(&reports, input).map(|note| format!("Not judged: {note}.")));
+        let verdict = sentences.join(" ");
         for fault in &mut faults {
             let parts = advice.into_iter().chain(Some(&*fault.remedy).filter(|remedy| !remedy.is_empty()));
             fault.remedy = parts.collect::<Vec<_>>().join("; then: ");
@@ -152,8 +154,8 @@ impl Run {
 
     /// What the ranking needs.
     pub(crate) fn outcome(&self) -> Outcome {
-        let ratio = |of: fn(&Layer) -> f64| match (self.layers.first(), self.layers.last()) {
-            (Some(first), Some(last)) => of(last) / of(first),
+        let ratio = |of: fn(&Layer) -> f64| match self.judged()[..] {
+            [first, .., last] => of(last) / of(first),
             _ => f64::NAN,
         };
         Outcome {
@@ -163,11 +165,15 @@ impl Run {
         }
     }
 
+    /// The layers with enough outputs to judge their scale.
+    fn judged(&self) -> Vec<&Layer> {
+        self.layers.iter().filter(|layer| layer.has_a_scale).collect()
+    }
+
     /// What became of the signal between the first layer and the last.
     fn note(&self) -> String {
         // One layer has nothing to compare with, and few outputs have no std.
-        let layers: Vec<&Layer> = self.layers.iter().filter(|layer| layer.has_a_scale).collect();
-        let [first, .., last] = layers[..] else { return String::new() };
+        let [first, .., last] = self.judged()[..] else { return String::new() };
         format!(
             "forward, std from {} to {}: {}; backward, rms from {} to {}: {}\n",
             first.name,
@@ -180,12 +186,13 @@ impl Run {
     }
 }
 
-/// What is wrong, or how the signals go; and whether that is what theory says.
-fn verdict(faults: &[Verdict], layers: &[Layer], advice: Option<&str>) -> String {
-    let judged = || layers.iter().filter(|layer| layer.has_a_scale);
-    let stds: Vec<f64> = judged().map(|layer| layer.forward.std).collect();
+/// What is wrong, or how the signals go; and whether that is what theory says. In sentences; none if nothing
+/// is wrong and too few layers have the outputs to tell how the signals go.
+fn verdict(faults: &[Verdict], layers: &[Layer], advice: Option<&str>) -> Vec<String> {
+    let judged: Vec<&Layer> = layers.iter().filter(|layer| layer.has_a_scale).collect();
     let said = match faults {
-        [] => describe_trend(&stds),
+        [] if judged.len() < layers.len().min(2) => None,
+        [] => Some(describe_trend(&judged.iter().map(|layer| layer.forward.std).collect::<Vec<_>>())),
         faults => {
             let mut said = faults.iter().map(|fault| fault.text.as_str()).collect::<Vec<_>>().join("; ");
             let remedies =
@@ -194,10 +201,18 @@ fn verdict(faults: &[Verdict], layers: &[Layer], advice: Option<&str>) -> String
             for remedy in advice.into_iter().chain(remedies) {
                 said += &format!(". {remedy}");
             }
-            said
+            Some(said)
         }
     };
-    let predicted = || judged().filter_map(|layer| Some((layer, layer.predicted?)));
+    let zeros = layers.last().filter(|last| last.forward.min == 0.0 && last.forward.max == 0.0);
+    let zeros = zeros.filter(|_| said.is_none()).map(|last| format!("all outputs of {} are 0", last.name));
+    let sentences = said.or(zeros).into_iter().chain(beside_theory(faults, &judged, layers.len()));
+    sentences.map(|sentence| sentence + ".").collect()
+}
+
+/// How many of the judged layers are outside their predicted bands, if theory predicts any.
+fn beside_theory(faults: &[Verdict], judged: &[&Layer], layers: usize) -> Option<String> {
+    let predicted = || judged.iter().filter_map(|layer| Some((layer, layer.predicted?)));
     let outside: Vec<&str> = predicted()
         .filter(|(layer, p)| !(p.std_low..=p.std_high).contains(&layer.forward.std))
         .map(|(layer, _)| layer.name.as_str())
@@ -205,22 +220,22 @@ fn verdict(faults: &[Verdict], layers: &[Layer], advice: Option<&str>) -> String
     let all = predicted().count();
     // A layer beside its own input may be off where a net as a whole is not.
     let one_is_off = faults.iter().any(|fault| fault.fault == Fault::OutsideBand);
-    match outside[..] {
-        _ if all == 0 => format!("{said}."),
-        [] if one_is_off => format!("{said}."),
-        [] => format!("{said}. Every layer's std is in its predicted band."),
-        [first, ..] => {
-            let count = outside.len();
-            let chance = if faults.is_empty() { "; 5 % are expected to be" } else { "" };
-            match (count, all) {
-                (1, 1) => format!("{said}. {first} is outside its predicted band{chance}."),
-                (1, _) => {
-                    format!("{said}. 1 of {all} layers is outside its predicted band, {first}{chance}.")
-                }
-                _ => format!(
-                    "{said}. {count} of {all} layers are outside their predicted band, {first} first{chance}."
-                ),
+    let chance = if faults.is_empty() { "; 5 % are expected to be" } else { "" };
+    let Some(first) = outside.first() else {
+        return match all {
+            0 => None,
+            _ if one_is_off || judged.len() < layers.min(2) => None,
+            _ if all < layers => {
+                Some("The std of every layer that is judged is in its predicted band".into())
             }
+            _ => Some("Every layer's std is in its predicted band".into()),
+        };
+    };
+    match (outside.len(), first, all) {
+        (1, first, 1) => Some(format!("{first} is outside its predicted band{chance}")),
+        (1, first, _) => Some(format!("1 of {all} layers is outside its predicted band, {first}{chance}")),
+        (count, first, _) => {
+            Some(format!("{count} of {all} layers are outside their predicted band, {first} first{chance}"))
         }
     }
 }
@@ -288,13 +303,25 @@ impl Report for LayerStats {
             seed,
             data,
             left_out,
+            left_out_columns,
             standardized,
         } = &self.experiment;
         let standardized = if *standardized { ", standardized" } else { "" };
-        let bias = if *bias_std > 0.0 { format!(", biases of σ = {bias_std}") } else { String::new() };
+        let data = name_of(data);
+        let bias = if *bias_std > 0.0 {
+            format!(", biases of σ = {}", write_number(*bias_std))
+        } else {
+            String::new()
+        };
         let without = match left_out.len() {
             0 => String::new(),
-            1..=5 => format!(" without {}", left_out.join(", ")),
+            1..=5 => {
+                let named = left_out.iter().zip(left_out_columns).map(|(name, column)| {
+                    let number = format!("column {column}");
+                    if *name == number { number } else { format!("{name} ({number})") }
+                });
+                format!(" without {}", named.collect::<Vec<_>>().join(", "))
+            }
             count => format!(" without {count} columns"),
         };
         let title = format!(

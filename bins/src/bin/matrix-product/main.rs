@@ -15,8 +15,10 @@ use wick_bins::args::{Common, Float, Target};
 use wick_bins::cli::usage;
 use wick_bins::data::numbers;
 use wick_bins::limits::largest;
+use wick_bins::values::{number, whole};
 use wick_bins::{cli, memory, progress};
 use wick_init::{Initializer, KeyedV1};
+use wick_theory::write_number;
 
 use report::{MatrixProduct, Predicted, Scaled, Trial};
 
@@ -26,16 +28,16 @@ use report::{MatrixProduct, Predicted, Scaled, Trial};
 #[command(version, after_help = EXAMPLE)]
 struct Args {
     /// Rows and columns of each matrix
-    #[arg(long, value_name = "N", default_value_t = 4)]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = whole::<usize>)]
     n: usize,
     /// The number of matrices that the first one is multiplied by
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = whole::<usize>)]
     factors: usize,
     /// Standard deviation of the entries
-    #[arg(long, value_name = "SIGMA", default_value_t = 1.0)]
+    #[arg(long, value_name = "SIGMA", default_value_t = 1.0, value_parser = number, allow_hyphen_values = true)]
     sigma: f64,
     /// The number of products, each of its own matrices
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<usize>)]
     trials: usize,
     #[command(flatten)]
     common: Common,
@@ -59,7 +61,10 @@ fn matrix_product(args: Args) -> Result<()> {
         return Err(usage("a size is zero: --n and --trials are 1 or more"));
     }
     if !(args.sigma > 0.0 && args.sigma.is_finite()) {
-        return Err(usage(format!("--sigma is {}, and must be above 0 and finite", args.sigma)));
+        return Err(usage(format!(
+            "--sigma is {}, and must be above 0 and finite",
+            write_number(args.sigma)
+        )));
     }
     let matrices = args.trials as f64 * args.n as f64 * args.n as f64;
     let norms = args.trials as f64 * (args.factors as f64 + 1.0);

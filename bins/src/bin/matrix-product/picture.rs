@@ -3,6 +3,7 @@
 use anyhow::Result;
 use wick_bins::picture::Picture;
 use wick_bins::picture::chart::{Chart, Series};
+use wick_theory::write_number;
 
 use crate::report::MatrixProduct;
 
@@ -33,7 +34,7 @@ pub(crate) fn render(report: &MatrixProduct) -> Result<Picture> {
         title: format!(
             "A {n}×{n} matrix N(0, {sigma}²) times {factors} more, {trials}",
             n = report.n,
-            sigma = report.sigma,
+            sigma = write_number(report.sigma),
             factors = report.factors,
             trials = match report.trials.len() {
                 1 => "1 trial".into(),

@@ -4,7 +4,7 @@ use std::f64::consts::{LOG10_2, LOG10_E};
 
 use serde::Serialize;
 use wick_bins::output::{Report, Table, apart, exact, rows_to_show, short};
-use wick_theory::log_norm_of_product;
+use wick_theory::{log_norm_of_product, write_number};
 
 #[derive(Debug, Serialize)]
 pub(crate) struct MatrixProduct {
@@ -96,7 +96,7 @@ impl Scaled {
 
 impl Report for MatrixProduct {
     fn tables(&self) -> Vec<Table> {
-        let (n, sigma) = (self.n, self.sigma);
+        let (n, sigma) = (self.n, write_number(self.sigma));
         let title = format!(
             "Products of {n}×{n} matrices N(0, {sigma}²), {} on {}, seed {}",
             self.dtype, self.device, self.seed

@@ -15,6 +15,7 @@ use clap::Parser;
 use wick_bins::allocator::Allocator;
 use wick_bins::args::{Common, Float};
 use wick_bins::cli::usage;
+use wick_bins::values::whole;
 use wick_bins::{cli, progress};
 use wick_model::Activation;
 
@@ -41,13 +42,13 @@ struct Args {
     #[arg(long, value_name = "NxN", default_value = "16x11")]
     grid: Grid,
     /// Units of each layer
-    #[arg(long, value_name = "N", default_value_t = 256)]
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = whole::<usize>)]
     width: usize,
     /// Layers
-    #[arg(long, value_name = "N", default_value_t = 30)]
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = whole::<usize>)]
     depth: usize,
     /// Samples of the random input
-    #[arg(long, value_name = "N", default_value_t = 32)]
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = whole::<usize>)]
     samples: usize,
     /// Compute part K of N; its cells are those of the whole
     #[arg(long, value_name = "K/N", conflicts_with = "merge")]

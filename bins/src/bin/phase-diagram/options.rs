@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use wick_theory::read_number;
+
 /// A range `LOW,HIGH` with 0 ≤ LOW < HIGH.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Range(pub(crate) [f64; 2]);
@@ -18,7 +20,7 @@ impl FromStr for Range {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let ends = text.split_once(',').and_then(|(low, high)| Some([low.parse().ok()?, high.parse().ok()?]));
+        let ends = text.split_once(',').and_then(|(low, high)| Some([read_number(low)?, read_number(high)?]));
         match ends {
             Some([low, high]) if Self::is_one(low, high) => Ok(Self([low, high])),
             _ => Err(Self::WANTED.into()),
@@ -42,7 +44,9 @@ impl FromStr for Grid {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let sides = text.split_once('x').and_then(|(w, b)| Some([w.parse().ok()?, b.parse().ok()?]));
+        let sides = text
+            .split_once(['x', 'X', '×', '*'])
+            .and_then(|(w, b)| Some([w.trim().parse().ok()?, b.trim().parse().ok()?]));
         match sides {
             Some(sides) if Self::is_one(sides) => Ok(Self(sides)),
             _ => Err(Self::WANTED.into()),

@@ -13,6 +13,7 @@ use wick_bins::allocator::Allocator;
 use wick_bins::args::{Common, Float, Spec, Target};
 use wick_bins::cli::usage;
 use wick_bins::data::digits;
+use wick_bins::values::{number, whole};
 use wick_bins::{cli, memory, progress};
 use wick_init::{InitMap, Initializer};
 use wick_model::loss::Loss;
@@ -26,19 +27,19 @@ use report::{Experiment, Run, Symmetry};
 #[command(version, after_help = EXAMPLE)]
 struct Args {
     /// Hidden units
-    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = whole::<usize>)]
     hidden: usize,
     /// The activation of the hidden layer (an unknown name lists them)
     #[arg(long, value_name = "NAME", default_value = "tanh")]
     activation: Activation,
     /// Steps of gradient descent over all digits
-    #[arg(long, value_name = "N", default_value_t = 200)]
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = whole::<usize>)]
     steps: usize,
     /// The learning rate
-    #[arg(long, value_name = "RATE", default_value_t = 0.5)]
+    #[arg(long, value_name = "RATE", default_value_t = 0.5, value_parser = number, allow_hyphen_values = true)]
     learning_rate: f64,
     /// The value of every weight of the net with equal weights
-    #[arg(long, value_name = "W", default_value_t = 0.01)]
+    #[arg(long, value_name = "W", default_value_t = 0.01, value_parser = number, allow_hyphen_values = true)]
     equal: f64,
     /// The initializer of the other net, `name` or `name:key=value,…` (an unknown name lists them)
     #[arg(long, value_name = "SPEC", default_value = "xavier_normal")]
@@ -82,7 +83,7 @@ fn symmetry(args: Args) -> Result<()> {
         .with_output_activation(Activation::Identity);
     let bar = progress::bar(2 * args.steps, "symmetry");
     let equal = Initializer::Constant(args.equal);
-    let equal = Spec { text: format!("constant:value={}", args.equal), initializer: equal };
+    let equal = Spec { text: equal.to_string(), initializer: equal };
     let train = |init: &Spec| {
         run(init, &config, &inputs, &one_hot, &args, &target, &bar).with_context(|| init.text.clone())
     };

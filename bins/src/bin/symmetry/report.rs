@@ -3,6 +3,7 @@
 use serde::Serialize;
 use wick_bins::output::{Report, Table, exact, percent, rows_to_show, short};
 use wick_model::Activation;
+use wick_theory::write_number;
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Symmetry {
@@ -40,7 +41,13 @@ impl Report for Symmetry {
         let e = &self.experiment;
         let title = format!(
             "{} digits through {} hidden {} units, cross entropy, learning rate {}, {} on {}, seed {}",
-            e.samples, e.hidden, e.activation, e.learning_rate, e.dtype, e.device, e.seed
+            e.samples,
+            e.hidden,
+            e.activation,
+            write_number(e.learning_rate),
+            e.dtype,
+            e.device,
+            e.seed
         );
         let mut table = Table { title, header: vec!["step".into()], ..Table::default() };
         for run in &self.runs {

@@ -1,5 +1,7 @@
 //! The cells of a CSV.
 
+use crate::data::matrix::of_whole;
+
 /// Returns the number of a cell. `true` and `false` are 1 and 0.
 pub(super) fn number(cell: &str, decimal_comma: bool) -> Option<f64> {
     if decimal_comma && cell.contains([',', '.']) {
@@ -12,20 +14,33 @@ pub(super) fn number(cell: &str, decimal_comma: bool) -> Option<f64> {
     })
 }
 
+/// What the value of a cell lacks of its whole number, which `f64` rounds beyond 2⁵³.
+pub(super) fn lack(cell: &str, value: f64) -> f64 {
+    if value.abs() < 2f64.powi(53) {
+        return 0.0;
+    }
+    cell.parse().map_or(0.0, |whole| of_whole(whole).1)
+}
+
 /// Whether a cell stands for a missing value.
 pub(super) fn is_missing(cell: &str) -> bool {
     const MISSING: [&str; 9] = ["", "na", "n/a", "#n/a", "null", "none", "nil", "-", "?"];
     MISSING.contains(&cell.to_ascii_lowercase().as_str())
 }
 
-/// What to do about a cell of this column that is no number, if the cell tells.
-pub(super) fn hint(cell: &str, column: usize, delimiter: u8, decimal_comma: bool) -> String {
+/// What to do about a cell of this column and line that is no number, if they tell.
+pub(super) fn hint(cell: &str, column: &str, line: &str, delimiter: u8, decimal_comma: bool) -> String {
     let is_number_with_comma = !decimal_comma && number(cell, true).is_some();
+    let delimiter_hint = || delimiter_hint(line, delimiter, decimal_comma);
+    let is_grouped = |cell: &str| {
+        let digits = cell.replace(['_', '\'', '’', ' ', '\u{a0}', '\u{202f}'], "");
+        digits.len() < cell.len() && number(&digits, decimal_comma).is_some()
+    };
     match cell {
         _ if is_missing(cell) => {
             format!("; fill in what is missing, or leave the column out with --drop {column}")
         }
-        _ if !delimiter_hint(cell, delimiter).is_empty() => delimiter_hint(cell, delimiter).into(),
+        _ if !delimiter_hint().is_empty() => delimiter_hint().into(),
         _ if is_number_with_comma => {
             "; numbers have a decimal point and no commas: if this is a decimal comma, use --decimal-comma"
                 .into()
@@ -41,6 +56,10 @@ pub(super) fn hint(cell: &str, column: usize, delimiter: u8, decimal_comma: bool
         {
             "; if blanks separate the columns, use --delimiter space".into()
         }
+        _ if is_grouped(cell) => "; nothing separates the thousands of a number".into(),
+        _ if cell.contains(|c: char| c.is_numeric() && !c.is_ascii()) => {
+            "; the digits of a number are 0 to 9".into()
+        }
         _ if cell.contains(char::is_alphabetic) => {
             format!("; if the column is no feature, leave it out with --drop {column}")
         }
@@ -48,14 +67,24 @@ pub(super) fn hint(cell: &str, column: usize, delimiter: u8, decimal_comma: bool
     }
 }
 
-/// What to do if text holds what usually separates columns.
-pub(super) fn delimiter_hint(text: &str, delimiter: u8) -> &'static str {
-    match text {
-        _ if delimiter != b';' && text.contains(';') => "; if ';' separates the columns, use --delimiter ';'",
-        _ if delimiter != b'\t' && text.contains('\t') => {
-            "; if tabs separate the columns, use --delimiter tab"
+/// What to do if a line holds what usually separates columns.
+pub(super) fn delimiter_hint(line: &str, delimiter: u8, decimal_comma: bool) -> &'static str {
+    let has_commas = |separator: char| {
+        let has_comma = |cell: &str| cell.contains(',') && number(cell.trim(), true).is_some();
+        !decimal_comma && line.split(separator).any(has_comma)
+    };
+    let is_there = |separator: u8| delimiter != separator && line.contains(char::from(separator));
+    match () {
+        () if is_there(b';') && has_commas(';') => {
+            "; if ';' separates the columns and numbers have decimal commas, use --delimiter ';' --decimal-comma"
         }
-        _ => "",
+        () if is_there(b';') => "; if ';' separates the columns, use --delimiter ';'",
+        () if is_there(b'\t') && has_commas('\t') => {
+            "; if tabs separate the columns and numbers have decimal commas, use --delimiter tab --decimal-comma"
+        }
+        () if is_there(b'\t') => "; if tabs separate the columns, use --delimiter tab",
+        () if is_there(b'|') => "; if '|' separates the columns, use --delimiter '|'",
+        () => "",
     }
 }
 

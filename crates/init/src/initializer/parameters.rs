@@ -1,12 +1,11 @@
 //! The parameters of a SPEC.
 
-use wick_theory::{Activation, did_you_mean};
+use wick_theory::{Activation, did_you_mean, read_number};
 
 use super::Initializer;
-use super::arithmetic;
 use super::distribution::Distribution;
 use crate::conventions::torch::gain::calculate_gain;
-use crate::error::{Error, check};
+use crate::error::{Error, check, shortened};
 use crate::fans::FanMode;
 
 /// A name of a SPEC and its reader.
@@ -39,6 +38,7 @@ impl<'a> Parameters<'a> {
         for pair in text.into_iter().flat_map(|text| text.split(',')) {
             let (key, value) = pair
                 .split_once('=')
+                .map(|(key, value)| (key.trim(), value.trim()))
                 .ok_or_else(|| parameters.error(&format!("'{pair}' is not of the form key=value")))?;
             if parameters.pairs.iter().any(|(known, _)| known.eq_ignore_ascii_case(key)) {
                 return Err(parameters.error(&format!("{key}= is given twice")));
@@ -53,8 +53,15 @@ impl<'a> Parameters<'a> {
         self.pairs.first().map(|(key, _)| *key)
     }
 
+    /// The key of a pair that is left over although the reader has looked for one of nearly the same name.
+    pub(crate) fn misspelled(&self) -> Option<&'a str> {
+        let is_near = |key: &&str| !did_you_mean(key, self.taken.iter().map(String::as_str)).is_empty();
+        let is_taken = |key: &&str| self.taken.iter().any(|taken| taken.eq_ignore_ascii_case(key));
+        self.pairs.iter().map(|(key, _)| *key).find(|key| is_near(key) && !is_taken(key))
+    }
+
     pub(crate) fn error(&self, reason: &str) -> Error {
-        Error::Spec { spec: self.spec.to_owned(), reason: reason.to_owned() }
+        Error::Spec { spec: shortened(self.spec), reason: reason.to_owned() }
     }
 
     /// Why a key is left over: what the initializer takes, and what may have been meant.
@@ -76,7 +83,7 @@ impl<'a> Parameters<'a> {
 
     pub(crate) fn number(&mut self, key: &str) -> Result<Option<f64>, Error> {
         let Some(text) = self.take(key) else { return Ok(None) };
-        match arithmetic::number(text) {
+        match read_number(text) {
             Some(number) if number.is_finite() => Ok(Some(number)),
             _ => Err(self.error(&format!("{key}={text} is not a finite number"))),
         }
@@ -104,7 +111,8 @@ impl<'a> Parameters<'a> {
             None => {
                 let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
                 let (last, others) = known.split_last().unwrap_or((&"", &[]));
-                Err(self.error(&format!("{key}= is {} or {last}", others.join(", "))))
+                let meant = did_you_mean(text, known.iter().copied());
+                Err(self.error(&format!("{key}={text}{meant}: {key}= is {} or {last}", others.join(", "))))
             }
         }
     }
@@ -181,10 +189,13 @@ impl<'a> Parameters<'a> {
 
     pub(crate) fn mode(&mut self) -> Result<Option<FanMode>, Error> {
         let Some(text) = self.take("mode") else { return Ok(None) };
-        let known = FanMode::ALL.into_iter().find(|mode| mode.name().eq_ignore_ascii_case(text));
-        known
-            .map(Some)
-            .ok_or_else(|| self.error(&format!("mode= is {}", FanMode::ALL.map(FanMode::name).join(", "))))
+        let names = FanMode::ALL.map(FanMode::name);
+        let letters = |name: &str| name.replace(['_', '-'], "").to_ascii_lowercase();
+        let known = FanMode::ALL.into_iter().find(|mode| letters(mode.name()) == letters(text));
+        known.map(Some).ok_or_else(|| {
+            let meant = did_you_mean(text, names);
+            self.error(&format!("mode={text}{meant}: mode= is {}", names.join(", ")))
+        })
     }
 
     pub(crate) fn count(&mut self, key: &str) -> Result<Option<usize>, Error> {
@@ -196,7 +207,8 @@ impl<'a> Parameters<'a> {
     /// `gain=` of an initializer that scales a variance; it must not be negative.
     fn positive_gain(&mut self) -> Result<Option<f64>, Error> {
         let gain = self.gain()?;
-        gain.map(|gain| check("gain", gain, gain >= 0.0, "finite and not negative")).transpose()
+        let range = "finite and not negative, as its square";
+        gain.map(|gain| check("gain", gain, gain >= 0.0 && (gain * gain).is_finite(), range)).transpose()
     }
 
     /// `gain=`: a number, an activation, whose gain is computed, or `torch.` and an activation of PyTorch's
@@ -208,7 +220,7 @@ impl<'a> Parameters<'a> {
         {
             return self.torch_gain(self.torch_nonlinearity("gain", name)?).map(Some);
         }
-        match arithmetic::number(text) {
+        match read_number(text) {
             Some(gain) => check("gain", gain, true, "finite").map(Some),
             None => match text.parse::<Activation>() {
                 Ok(activation) => Ok(Some(activation.gain())),

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use wick_theory::{read_number, write_number};
+
 use super::pattern::{Pattern, PatternError, parts_of};
-use crate::error::{Error, check};
+use crate::error::{Error, check, shortened};
 use crate::fans::Fans;
 use crate::initializer::Initializer;
 use crate::layout::WeightLayout;
@@ -65,8 +67,8 @@ impl fmt::Display for LearningRate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Base => f.write_str("1"),
-            Self::InverseFanIn { base } => write!(f, "{base}/fan_in"),
-            Self::Times(factor) => write!(f, "{factor}"),
+            Self::InverseFanIn { base } => write!(f, "{}/fan_in", write_number(*base)),
+            Self::Times(factor) => f.write_str(&write_number(*factor)),
         }
     }
 }
@@ -75,21 +77,27 @@ impl FromStr for LearningRate {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let number = |text: &str| text.trim().parse::<f64>().unwrap_or(f64::NAN);
-        match text.trim().strip_suffix("/fan_in") {
-            Some(text) => {
-                let base = number(text);
+        let number = |number: &str| read_number(number).ok_or_else(|| Error::LearningRate(shortened(text)));
+        let base = text.rsplit_once('/').filter(|(_, fan)| is_fan_in(fan)).map(|(base, _)| base);
+        match base {
+            Some(base) => {
+                let base = number(base)?;
                 let base =
                     check("learning_rate", base, base > 0.0, "BASE/fan_in with a finite BASE above 0")?;
                 Ok(Self::InverseFanIn { base })
             }
             None => {
-                let factor = number(text);
+                let factor = number(text)?;
                 check("learning_rate", factor, factor >= 0.0, "a finite number from 0 on, or BASE/fan_in")?;
                 Ok(if factor == 1.0 { Self::Base } else { Self::Times(factor) })
             }
         }
     }
+}
+
+/// Whether a text is `fan_in`, with or without its underscore.
+fn is_fan_in(text: &str) -> bool {
+    text.trim().replace(['_', '-'], "").eq_ignore_ascii_case("fanin")
 }
 
 /// A rule: a pattern, and what to do with the tensors that it matches.
@@ -264,12 +272,17 @@ mod tests {
         ] {
             assert_eq!(rate.to_string().parse::<LearningRate>().unwrap(), rate);
         }
+        let of_width = LearningRate::InverseFanIn { base: 256.0 };
+        for text in ["256/fanin", "2^8 / fan_in"] {
+            assert_eq!(text.parse::<LearningRate>().unwrap(), of_width);
+        }
         for (text, part) in [
-            ("fast", "learning_rate = NaN"),
+            ("fast", "cannot read the learning rate 'fast': write a number from 0 on, or BASE/fan_in"),
             ("-1", "learning_rate = -1 is out of range"),
             ("0/fan_in", "BASE/fan_in with a finite BASE above 0"),
             ("inf", "a finite number from 0 on"),
-            ("x/fan_in", "learning_rate = NaN"),
+            ("x/fan_in", "cannot read the learning rate 'x/fan_in'"),
+            ("256/fan_inn", "cannot read the learning rate '256/fan_inn'"),
         ] {
             let error = text.parse::<LearningRate>().unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use candle_core::DType;
+use wick_theory::write_number;
 
 use super::convolution::{Centre, centres, is_convolution};
 use super::orthogonal;
@@ -45,7 +46,7 @@ impl Initializer {
 
 impl fmt::Display for DeltaOrthogonal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "delta_orthogonal:gain={}", self.gain)?;
+        write!(f, "delta_orthogonal:gain={}", write_number(self.gain))?;
         match self.centre {
             Centre::Upper => Ok(()),
             Centre::Lower => write!(f, ",centre={}", word(&Centre::WORDS, &self.centre)),

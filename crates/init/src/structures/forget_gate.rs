@@ -3,6 +3,7 @@
 use std::fmt;
 
 use candle_core::DType;
+use wick_theory::write_number;
 
 use super::structure::{Structure, Structured};
 use crate::error::{Error, check};
@@ -42,7 +43,7 @@ impl Initializer {
 
 impl fmt::Display for ForgetGate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "forget_gate:value={}", self.value)
+        write!(f, "forget_gate:value={}", write_number(self.value))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use candle_core::DType;
+use wick_theory::write_number;
 
 use super::structure::{Structure, Structured};
 use crate::error::{Error, check};
@@ -39,7 +40,7 @@ impl Initializer {
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "identity:gain={}", self.gain)
+        write!(f, "identity:gain={}", write_number(self.gain))
     }
 }
 

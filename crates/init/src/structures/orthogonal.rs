@@ -6,6 +6,7 @@ use candle_core::DType;
 use wick_kernels::haar;
 use wick_kernels::qr;
 use wick_kernels::simd::SimdLevel;
+use wick_theory::write_number;
 
 use super::structure::{Structure, Structured};
 use super::transpose::transposed;
@@ -43,7 +44,7 @@ impl Initializer {
 
 impl fmt::Display for Orthogonal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "orthogonal:gain={}", self.gain)
+        write!(f, "orthogonal:gain={}", write_number(self.gain))
     }
 }
 

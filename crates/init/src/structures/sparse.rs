@@ -3,6 +3,7 @@
 use std::fmt;
 
 use candle_core::DType;
+use wick_theory::write_number;
 
 use super::structure::{Structure, Structured};
 use crate::error::{Error, check};
@@ -62,7 +63,13 @@ impl Initializer {
 impl fmt::Display for Sparse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { sparsity, std, by } = self;
-        write!(f, "sparse:sparsity={sparsity},std={std},by={}", word(&SparseBy::WORDS, by))
+        write!(
+            f,
+            "sparse:sparsity={},std={},by={}",
+            write_number(*sparsity),
+            write_number(*std),
+            word(&SparseBy::WORDS, by)
+        )
     }
 }
 

@@ -88,7 +88,12 @@ impl TensorFile {
         let size = u64::from_le_bytes(size);
         let most = length.map_or(LARGEST_HEADER, |length| LARGEST_HEADER.min(length.saturating_sub(LENGTH)));
         if size > most {
-            let reason = format!("it is no safetensors file: its header would be {size} bytes long");
+            let mut beginning = size.to_le_bytes().to_vec();
+            file.take(64).read_to_end(&mut beginning).map_err(system)?;
+            let reason = match foreign_file(&beginning) {
+                Some(what) => what.to_owned(),
+                None => format!("it is no safetensors file: its header would be {size} bytes long"),
+            };
             return Err(error((reason, None)));
         }
         let mut text = Vec::new();
@@ -209,5 +214,25 @@ impl TensorFile {
             return Err(error(io::ErrorKind::UnexpectedEof.into()));
         }
         Ok(bytes)
+    }
+}
+
+/// What a file is that a download often gives in place of the data, by its first bytes, and what to do: a
+/// pointer of Git LFS, or a page of the web.
+///
+/// ```
+/// let what = wick_init::foreign_file(b"version https://git-lfs.github.com/spec/v1\n");
+/// assert_eq!(what, Some("it is a pointer of Git LFS and not the file itself: get that with git lfs pull"));
+/// assert_eq!(wick_init::foreign_file(b"1,2\n"), None);
+/// ```
+pub fn foreign_file(beginning: &[u8]) -> Option<&'static str> {
+    let text = beginning.trim_ascii_start();
+    let begins = |word: &[u8]| text.get(..word.len()).is_some_and(|text| text.eq_ignore_ascii_case(word));
+    if begins(b"version https://git-lfs.") {
+        Some("it is a pointer of Git LFS and not the file itself: get that with git lfs pull")
+    } else if begins(b"<!doctype") || begins(b"<html") {
+        Some("it is a page of HTML and not the file itself: get that from the page's link for downloads")
+    } else {
+        None
     }
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use candle_core::{DType, Result, Tensor, bail};
 use wick_kernels::{LossFunction, dot};
-use wick_theory::did_you_mean;
+use wick_theory::did_you_mean_or;
 
 /// A loss of outputs `o` against targets `y`, both of shape `[batch, outputs]`. Cross entropy also takes
 /// class indices, integers of shape `[batch]`, which stand for one-hot rows.
@@ -90,11 +90,23 @@ impl fmt::Display for Loss {
     }
 }
 
+/// Words for losses of the same kind, which differ from Wick's by a factor.
+const WORDS: [(&str, &str); 8] = [
+    ("mse", "squared"),
+    ("mean_squared_error", "squared"),
+    ("l2", "squared"),
+    ("sse", "squared"),
+    ("ce", "cross_entropy"),
+    ("nll", "cross_entropy"),
+    ("softmax", "cross_entropy"),
+    ("log_loss", "cross_entropy"),
+];
+
 /// The error for a text that is not the name of a [`Loss`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "unknown loss '{}'{}; known: {}",
-    .0, did_you_mean(.0, Loss::ALL.map(Loss::name)), Loss::ALL.map(Loss::name).join(", ")
+    .0, did_you_mean_or(.0, &WORDS, Loss::ALL.map(Loss::name)), Loss::ALL.map(Loss::name).join(", ")
 )]
 pub struct UnknownLoss(pub String);
 
@@ -102,9 +114,10 @@ impl FromStr for Loss {
     type Err = UnknownLoss;
 
     fn from_str(text: &str) -> std::result::Result<Self, UnknownLoss> {
+        let letters = |name: &str| name.replace(['_', '-', ' '], "").to_ascii_lowercase();
         Self::ALL
             .into_iter()
-            .find(|loss| loss.name().eq_ignore_ascii_case(text))
+            .find(|loss| letters(loss.name()) == letters(text))
             .ok_or_else(|| UnknownLoss(text.to_owned()))
     }
 }

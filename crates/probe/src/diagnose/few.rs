@@ -66,10 +66,14 @@ pub fn not_judged(layers: &[LayerReport], input: &BatchGeometry) -> Option<Strin
         .iter()
         .filter(|layer| samples(layer) < samples_needed(layer.units))
         .max_by_key(|layer| samples_needed(layer.units))?;
+    let needed = samples_needed(layer.units);
+    let why = match layer.units {
+        Some(units) if needed > MIN_SAMPLES => format!(" for the {units} units of {}", layer.name),
+        _ => String::new(),
+    };
     Some(format!(
-        "too few samples to judge single units and collapse: {}, and it takes {}",
-        samples(layer),
-        samples_needed(layer.units)
+        "too few samples to judge single units and collapse: {}, and it takes {needed}{why}",
+        samples(layer)
     ))
 }
 
@@ -145,7 +149,7 @@ mod tests {
     fn one_note_says_what_it_takes() {
         let note =
             |layers: &[LayerReport], samples| not_judged(layers, &BatchGeometry::normal(samples, 50, 1.0));
-        let few = "too few samples to judge single units and collapse: 10, and it takes 13";
+        let few = "too few samples to judge single units and collapse: 10, and it takes 13 for the 300 units of layer_0";
         assert_eq!(note(&[layer(10, 4), layer(10, 300)], 10).as_deref(), Some(few));
         assert_eq!(note(&[layer(13, 300)], 13), None);
         let output = "too few outputs of layer_0 to judge its scale: 2 over all samples, and it takes 8";

@@ -26,6 +26,10 @@ pub struct LayerReport {
     pub std: f64,
     /// The root mean square of the outputs.
     pub rms: f64,
+    /// The mean of the outputs; NaN if one of them is.
+    pub mean: Option<f64>,
+    /// The mean of the gradient; NaN if one of its elements is.
+    pub gradient_mean: Option<f64>,
     /// The root mean square of the loss's gradient with respect to the outputs.
     pub gradient_rms: Option<f64>,
     /// The activation that makes the outputs.
@@ -46,6 +50,8 @@ pub struct LayerReport {
     pub numbers: Option<u64>,
     /// The smallest and the largest output.
     pub range: Option<(f64, f64)>,
+    /// The smallest and the largest element of the gradient.
+    pub gradient_range: Option<(f64, f64)>,
     /// The lengths and cosines of the samples' outputs.
     pub batch: Option<BatchGeometry>,
     /// The lengths and cosines of the samples' gradients.
@@ -61,6 +67,8 @@ impl LayerReport {
             name: name.into(),
             std,
             rms,
+            mean: None,
+            gradient_mean: None,
             gradient_rms: None,
             activation: None,
             dtype: None,
@@ -71,6 +79,7 @@ impl LayerReport {
             units: None,
             numbers: None,
             range: None,
+            gradient_range: None,
             batch: None,
             gradients: None,
             law: None,
@@ -82,6 +91,8 @@ impl LayerReport {
         let rms = record.forward.rms;
         let gradient_rms = record.backward.as_ref().map(|gradient| gradient.rms);
         Self {
+            mean: Some(record.forward.mean),
+            gradient_mean: record.backward.as_ref().map(|gradient| gradient.mean),
             gradient_rms,
             activation: record.activation,
             dtype: Some(record.dtype),
@@ -92,6 +103,7 @@ impl LayerReport {
             units: record.units.as_ref().map(|units| units.count),
             numbers: Some(record.forward.count),
             range: Some((record.forward.min, record.forward.max)),
+            gradient_range: record.backward.as_ref().map(|gradient| (gradient.min, gradient.max)),
             batch: record.units.as_ref().map(|units| geometry(units, rms)),
             gradients: record
                 .gradient_units

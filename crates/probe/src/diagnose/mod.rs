@@ -21,7 +21,7 @@ use fault::{Fault, Verdict};
 use gradient::vanishing_or_exploding;
 use layer_report::LayerReport;
 use signal::{dying_or_growing, non_finite, rank_collapse, saturated};
-use units::{dead_units, symmetric_units};
+use units::{dead_by_chance, dead_units, symmetric_units};
 
 /// Finds the faults of a net, given its layers from first to last and its input. A healthy net has none. No
 /// verdict changes when the loss is multiplied by a number.
@@ -52,12 +52,16 @@ pub fn judge(layers: &[LayerReport], input: &BatchGeometry) -> Vec<Verdict> {
     let gradient = vanishing_or_exploding(layers, input);
     let explodes = gradient.as_ref().is_some_and(|verdict| verdict.fault == Fault::ExplodingGradient);
     let saturated = saturated(layers, explodes);
-    if saturated.is_none() {
+    let dead = dead_by_chance(layers, input);
+    if saturated.is_none() && dead.is_none() {
         found.extend(dying_or_growing(layers));
     }
     found.extend(saturated);
     let collapsed = rank_collapse(layers, input);
     found.extend(dead_units(layers, input, collapsed.as_ref()));
+    // No gradient gets past dead units.
+    let gradient = gradient.filter(|_| dead.is_none());
+    found.extend(dead);
     found.extend(symmetric_units(layers));
     found.extend(collapsed);
     found.extend(gradient);

@@ -4,7 +4,7 @@ use wick_theory::{Activation, Critical, Custom, LayerLaw, MeanField};
 
 use crate::diagnose::fault::{MAX_SATURATED, MIN_SLOPE_FRACTION};
 use crate::diagnose::layer_report::LayerReport;
-use crate::text::short;
+use crate::text::{short, without_trailing_zeros};
 
 /// The law of weights that keeps signals and gradients, if the laws of the layers are known. The text is
 /// empty if they are not, or if all layers have that law already.
@@ -26,7 +26,7 @@ pub(crate) fn remedy(layers: &[LayerReport]) -> String {
     } else {
         String::new()
     };
-    let variance = short(critical.weight_variance).trim_end_matches('0').trim_end_matches('.').to_owned();
+    let variance = without_trailing_zeros(&short(critical.weight_variance));
     format!("{phi} keeps its signals with Var W = {variance}/fan_in, here σ = {}{bias}", short(sigma))
 }
 

@@ -10,7 +10,8 @@ use crate::diagnose::remedy::{max_slope, remedy};
 use crate::diagnose::trend::Trend;
 use crate::text::{distinct, percent, short, significant};
 
-/// The first layer with outputs, or else the last one with gradients, that are NaN or infinite.
+/// The first layer with outputs, or else the last one with gradients, that are NaN or infinite, or whose
+/// squares are beyond the largest `f64`.
 pub(crate) fn non_finite(layers: &[LayerReport]) -> Option<Verdict> {
     let forward = layers.iter().position(|layer| !layer.rms.is_finite());
     let backward = || {
@@ -26,6 +27,26 @@ pub(crate) fn non_finite(layers: &[LayerReport]) -> Option<Verdict> {
         }
     };
     let layer = &layers[index];
+    let (mean, range, too_large) = match forward {
+        Some(_) => (layer.mean, layer.range, Fault::BlowsUp),
+        None => (layer.gradient_mean, layer.gradient_range, Fault::ExplodingGradient),
+    };
+    // A range leaves NaN out, and a mean does not.
+    let largest = range.map(|(low, high)| low.abs().max(high.abs())).filter(|largest| largest.is_finite());
+    if let Some(largest) = largest.filter(|_| mean.is_some_and(|mean| !mean.is_nan())) {
+        return Some(Verdict {
+            fault: too_large,
+            layer: layer.name.clone(),
+            figure: largest,
+            text: format!(
+                "{}: {what} of {} are too large to judge, in this layer first: their squares are beyond the \
+                 largest f64",
+                layer.name,
+                short(largest)
+            ),
+            remedy: remedy(layers),
+        });
+    }
     // Numbers that grew all the way, or that are infinite rather than NaN, exceed the range of the type.
     let grew = before.first().zip(before.last()).is_some_and(|(first, last)| last / first > MAX_TOTAL_CHANGE);
     let infinite = layer.range.is_some_and(|(low, high)| low.is_infinite() || high.is_infinite());
@@ -44,7 +65,7 @@ pub(crate) fn non_finite(layers: &[LayerReport]) -> Option<Verdict> {
 }
 
 /// Outputs that shrink or grow by more than a factor of 1000 over the whole net, or that become constant.
-/// Layers with too few outputs are skipped.
+/// Layers with too few outputs are skipped, and layers that are dead by chance have a verdict of their own.
 pub(crate) fn dying_or_growing(layers: &[LayerReport]) -> Option<Verdict> {
     let judged = || layers.iter().filter(|layer| layer.has_a_scale());
     let (first, last) = (judged().next()?, judged().next_back()?);

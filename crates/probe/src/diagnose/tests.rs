@@ -326,3 +326,70 @@ fn alike_samples_of_the_input_are_the_inputs() {
     assert!(remedy(&alike(0.99995)).starts_with("the samples of the input are alike already"));
     assert!(remedy(&alike(0.5)).starts_with("weights of a larger σ"));
 }
+
+/// Finite outputs whose squares overflow are no infinities.
+#[test]
+fn outputs_whose_squares_overflow_are_too_large() {
+    let found = |spoil: fn(&mut LayerReport)| {
+        let mut layers = healthy(3);
+        spoil(&mut layers[1]);
+        judge(&layers, &BatchGeometry::normal(100, 200, 1.0)).remove(0)
+    };
+    let verdict = found(|layer| {
+        (layer.rms, layer.mean, layer.range) = (f64::NAN, Some(1e199), Some((-3e200, 1e200)));
+    });
+    assert_eq!((verdict.fault, verdict.figure), (Fault::BlowsUp, 3e200));
+    let said = "layer_1: outputs of 3.00e200 are too large to judge, in this layer first: their squares are beyond the largest f64";
+    assert_eq!(verdict.text, said);
+    let verdict = found(|layer| {
+        (layer.gradient_rms, layer.gradient_mean) = (Some(f64::INFINITY), Some(1e199));
+        layer.gradient_range = Some((0.0, 1e200));
+    });
+    assert_eq!(verdict.fault, Fault::ExplodingGradient);
+    let verdict = found(|layer| {
+        (layer.rms, layer.mean, layer.range) = (f64::NAN, Some(f64::NAN), Some((-3e200, 1e200)));
+    });
+    assert_eq!(verdict.fault, Fault::NonFinite);
+    let verdict = found(|layer| {
+        (layer.rms, layer.mean) = (f64::INFINITY, Some(f64::INFINITY));
+        layer.range = Some((0.0, f64::INFINITY));
+    });
+    assert_eq!(verdict.fault, Fault::NonFinite);
+}
+
+/// One ReLU that no sample turns on says nothing of the weights' scale; a whole layer of them does.
+#[test]
+fn a_few_units_may_be_dead_by_chance() {
+    let found = |units: usize, variance: Option<f64>| {
+        let mut layers = healthy(4);
+        let input = BatchGeometry { cosine: 0.9, ..BatchGeometry::normal(500, 16, 1.0) };
+        for layer in &mut layers {
+            (layer.law, layer.activation) = (None, Some(Activation::Relu));
+            (layer.batch, layer.units, layer.numbers) = (Some(input.clone()), Some(16), Some(8000));
+        }
+        let last = layers.last_mut().unwrap();
+        (last.std, last.rms, last.units, last.gradient_rms) = (0.0, 0.0, Some(units), Some(1.0));
+        last.law = variance.map(|weight_variance| LayerLaw {
+            phi: Activation::Relu,
+            weight_variance,
+            ..healthy(1)[0].law.unwrap()
+        });
+        judge(&layers, &input).iter().map(|verdict| verdict.fault).collect::<Vec<_>>()
+    };
+    assert_eq!(found(1, None), [Fault::DeadUnits]);
+    assert_eq!(found(16, None), [Fault::DiesOut]);
+    assert!(found(1, Some(0.0)).contains(&Fault::DiesOut));
+}
+
+/// A variance far from 1 is written with its exponent.
+#[test]
+fn remedies_have_their_exponents() {
+    let phi = Activation::LeakyRelu { slope: 1e5 };
+    let mut layers = healthy(12);
+    for (index, layer) in layers.iter_mut().enumerate() {
+        layer.law = layer.law.map(|law| LayerLaw { phi, weight_variance: 1.0, ..law });
+        layer.std = 1e3f64.powi(index as i32);
+    }
+    let verdicts = judge(&layers, &BatchGeometry::normal(100, 200, 1.0));
+    assert!(verdicts.iter().any(|verdict| verdict.remedy.contains("Var W = 2e-10/fan_in")), "{verdicts:?}");
+}

@@ -40,6 +40,35 @@ pub(crate) fn dead_units(
     Some(Verdict { fault: Fault::DeadUnits, layer: layer.name.clone(), figure: fraction, text, remedy })
 }
 
+/// The first layer whose outputs are constant, if they are 0 and its units are so few that all of them can be
+/// on their flat side by chance: for more than one draw of the weights in a thousand. Its weights have the right scale.
+pub(crate) fn dead_by_chance(layers: &[LayerReport], input: &BatchGeometry) -> Option<Verdict> {
+    const RARE: f64 = 1e-3;
+    let index = layers.iter().position(|layer| layer.has_a_scale() && layer.is_constant())?;
+    let layer = Some(&layers[index]).filter(|layer| layer.rms == 0.0)?;
+    let before = index.checked_sub(1).map_or(Some(input), |before| layers[before].batch.as_ref())?;
+    let units = layer.units?;
+    if layer.law.is_some_and(|law| law.weight_variance <= 0.0) {
+        return None;
+    }
+    let chance = idle_fraction(layer.phi(), before).powi(i32::try_from(units).ok()?);
+    if chance < RARE {
+        return None;
+    }
+    let whose = if units == 1 {
+        "its one unit is dead".to_owned()
+    } else {
+        format!("all its {units} units are dead")
+    };
+    let text = format!(
+        "{}: {whose}: the output is the same for every sample, as for {} of the draws of so few units",
+        layer.name,
+        percent(chance, 0)
+    );
+    let remedy = "take more units, an activation without a flat side, or another seed".into();
+    Some(Verdict { fault: Fault::DeadUnits, layer: layer.name.clone(), figure: 1.0, text, remedy })
+}
+
 /// The expected fraction of units without bias that are on their flat side for all `n` samples.
 ///
 /// If all pairs of samples have the cosine `c`, the fraction is `E Φ(-√(c/(1-c)) g)ⁿ` for a standard normal

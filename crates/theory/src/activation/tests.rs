@@ -133,7 +133,10 @@ fn names_round_trip() {
         assert_eq!(said("leaky_relu:nan"), slope);
         assert!(said("elu:one").contains("write elu:ALPHA"));
         assert_eq!(said("tanh:2"), "'tanh:2': tanh takes no parameter");
-        assert!(said("swoosh:2").starts_with("unknown activation 'swoosh:2'; known: identity"));
+        assert!(
+            said("swoosh:2")
+                .starts_with("unknown activation 'swoosh:2' (did you mean swish?); known: identity")
+        );
     }
 }
 

@@ -7,13 +7,13 @@ mod tests;
 use std::fmt;
 use std::str::FromStr;
 
-use wick_theory::nearest_names;
+use wick_theory::{nearest_names, write_number};
 
 use super::Initializer;
 use super::distribution::Distribution;
 use super::parameters::{Parameters, Reader, Row, word};
 use crate::conventions::{jax, keras, timm, torch};
-use crate::error::Error;
+use crate::error::{Error, shortened};
 use crate::layout::WeightLayout;
 use crate::structures;
 
@@ -37,7 +37,7 @@ fn find(name: &str) -> Result<Reader, Error> {
     row.map(|(_, read)| *read).ok_or_else(|| {
         let names = |rows: &[Row]| rows.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
         let known = GROUPS.map(|(group, rows)| format!("{group}{}", names(rows))).join("; ");
-        let similar = nearest_names(name, Initializer::names());
+        let similar = nearest_names(&in_library(name), Initializer::names());
         Error::UnknownInitializer { name: shortened(name), similar, known }
     })
 }
@@ -54,14 +54,21 @@ fn snake_case(name: &str) -> String {
     snake
 }
 
-/// A text for an error message, which may be any file's.
-fn shortened(text: &str) -> String {
-    const MOST: usize = 64;
-    let mut short: String = text.chars().take(MOST).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    short
+/// A name as its library has it, `torch.nn.init.trunc_normal_`, with the library's short name and without the
+/// underscore at its end.
+fn in_library(name: &str) -> String {
+    const PATHS: [(&str, &str); 6] = [
+        ("torch.nn.init.", "torch."),
+        ("nn.init.", "torch."),
+        ("init.", "torch."),
+        ("jax.nn.initializers.", "jax."),
+        ("tf.keras.initializers.", "keras."),
+        ("keras.initializers.", "keras."),
+    ];
+    let lower = name.to_ascii_lowercase();
+    let of_library =
+        PATHS.iter().find_map(|(path, short)| Some(format!("{short}{}", lower.strip_prefix(path)?)));
+    of_library.unwrap_or(lower).trim_end_matches('_').to_owned()
 }
 
 impl Initializer {
@@ -128,12 +135,15 @@ impl FromStr for Initializer {
 
     fn from_str(spec: &str) -> Result<Self, Error> {
         let (name, rest) = match spec.split_once(':') {
-            Some((name, rest)) => (name, Some(rest)),
-            None => (spec, None),
+            Some((name, rest)) => (name.trim(), Some(rest)),
+            None => (spec.trim(), None),
         };
         let read = find(name)?;
         let mut parameters = Parameters::parse(spec, rest, find)?;
-        let initializer = read(&mut parameters)?;
+        let initializer = read(&mut parameters).map_err(|error| match (error, parameters.misspelled()) {
+            (Error::Spec { .. }, Some(key)) => parameters.error(&parameters.not_taken(name, key)),
+            (error, _) => error,
+        })?;
         if let Some(key) = parameters.left_over() {
             return Err(parameters.error(&parameters.not_taken(name, key)));
         }
@@ -168,20 +178,23 @@ impl fmt::Display for Initializer {
         if let Some((name, _)) = NAMED.into_iter().find(|(_, make)| make() == *self) {
             return f.write_str(name);
         }
+        let number = |x: &f64| write_number(*x);
         match self {
-            Self::Constant(value) => write!(f, "constant:value={value}"),
-            Self::Normal { mean, std } if *mean == 0.0 => write!(f, "normal:std={std}"),
-            Self::Normal { mean, std } => write!(f, "normal:mean={mean},std={std}"),
-            Self::Uniform { low, high } => write!(f, "uniform:low={low},high={high}"),
+            Self::Constant(value) => write!(f, "constant:value={}", number(value)),
+            Self::Normal { mean, std } if *mean == 0.0 => write!(f, "normal:std={}", number(std)),
+            Self::Normal { mean, std } => write!(f, "normal:mean={},std={}", number(mean), number(std)),
+            Self::Uniform { low, high } => write!(f, "uniform:low={},high={}", number(low), number(high)),
             Self::TruncatedNormal { mean, std, low, high } => {
+                let [mean, std, low, high] = [mean, std, low, high].map(number);
                 write!(f, "truncated_normal:mean={mean},std={std},low={low},high={high}")
             }
             Self::VarianceScaling { scale, mode, distribution } => {
                 let distribution = word(&Distribution::WORDS, distribution);
+                let scale = number(scale);
                 write!(f, "variance_scaling:scale={scale},mode={},distribution={distribution}", mode.name())
             }
             Self::SirenFirst => f.write_str("siren_first"),
-            Self::SirenHidden { omega } => write!(f, "siren_hidden:omega={omega}"),
+            Self::SirenHidden { omega } => write!(f, "siren_hidden:omega={}", number(omega)),
             Self::Recurrent { gates } => write!(f, "recurrent:gates={gates}"),
             Self::Structured(structured) => structured.fmt(f),
         }

@@ -98,6 +98,19 @@ proptest! {
     }
 }
 
+/// A number far from 1 has an exponent and not hundreds of digits.
+#[test]
+fn numbers_are_written_with_their_exponents() {
+    for (spec, text) in [
+        ("constant:value=1e300", "constant:value=1e300"),
+        ("normal:std=1e-200", "normal:std=1e-200"),
+        ("orthogonal:gain=1e20", "orthogonal:gain=1e20"),
+        ("constant:value=1e14", "constant:value=100000000000000"),
+    ] {
+        assert_eq!(spec.parse::<Initializer>().unwrap().to_string(), text);
+    }
+}
+
 #[test]
 fn aliases_mean_the_same() {
     for (one, other) in [
@@ -151,6 +164,11 @@ fn aliases_mean_the_same() {
         ("xavier_normal:gain=Torch.Tanh", "xavier_normal:gain=torch.tanh"),
         ("Orthogonal:gain=torch.ReLU", "orthogonal:gain=torch.relu"),
         ("ICNR:factor=2,base=He_Normal", "icnr:factor=2,base=he_normal"),
+        // Blanks, and fans without an underscore.
+        ("normal: std=0.5", "normal:std=0.5"),
+        ("uniform:low=-1, high = 1", "uniform:low=-1,high=1"),
+        (" icnr:factor=2, base=he_normal ", "icnr:factor=2,base=he_normal"),
+        ("kaiming_normal:mode=fanout", "kaiming_normal:mode=fan_out"),
         // Formulas.
         ("orthogonal:gain=sqrt(2)", "orthogonal:gain=1.4142135623730951"),
         ("xavier_normal:gain=5/3", "xavier_normal:gain=1.6666666666666667"),
@@ -169,10 +187,13 @@ fn an_error_says_why_a_spec_cannot_be_read() {
         (
             "xavier",
             "unknown initializer 'xavier' (did you mean xavier_normal or xavier_uniform or \
-             torch.xavier_uniform?); known: zeros, ones, constant, normal",
+             torch.xavier_uniform?)",
         ),
         ("Kaiming-Unifrm", "(did you mean kaiming_uniform?)"),
         ("torch.nn.init.orthogonal_", "(did you mean orthogonal?)"),
+        ("torch.nn.init.trunc_normal_", "(did you mean torch.trunc_normal?)"),
+        ("nn.init.kaiming_uniform_", "(did you mean torch.kaiming_uniform?)"),
+        ("tf.keras.initializers.he_normal", "(did you mean keras.he_normal?)"),
         ("swoosh", "unknown initializer 'swoosh'; known: zeros"),
         ("swoosh", "; structures: identity, "),
         ("swoosh", "; PyTorch's: torch.linear, "),
@@ -181,8 +202,17 @@ fn an_error_says_why_a_spec_cannot_be_read() {
         ("swoosh", "; timm's: timm.trunc_normal, "),
         ("normal:sdt=1,std=1", "normal takes no sdt= (did you mean std?): it takes mean=, std=, variance="),
         ("zeros:gain=1", "zeros takes no gain=: it takes nothing"),
-        ("zero", "unknown initializer 'zero' (did you mean zeros or zer_o?); known: zeros"),
-        ("he_norml", "unknown initializer 'he_norml' (did you mean he_normal?); known: zeros"),
+        ("zero", "unknown initializer 'zero' (did you mean zeros or zer_o?)"),
+        ("he_norml", "unknown initializer 'he_norml' (did you mean he_normal?)"),
+        ("normal:sdt=1", "normal takes no sdt= (did you mean std?): it takes mean=, std=, variance="),
+        ("constant:valeu=1", "constant takes no valeu= (did you mean value?): it takes value="),
+        ("truncated_normal:low=1", "it takes std="),
+        (
+            "xavier_normal:gain=1e200",
+            "gain = 1e200 is out of range: it must be finite and not negative, as its square",
+        ),
+        ("kaiming_normal:mode=fan_inn", "mode=fan_inn (did you mean fan_in?): mode= is fan_in, fan_out"),
+        ("sparse:sparsity=0.5,by=colum", "by=colum (did you mean column?): by= is column or row"),
         ("normal", "std= (standard deviation) or variance="),
         ("normal:std=1,variance=1", "and one of them"),
         ("normal:std=1,std=2", "std= is given twice"),

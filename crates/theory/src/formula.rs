@@ -1,4 +1,4 @@
-//! Numbers of a SPEC as people write them: `0.5`, `2/3`, `sqrt(2)`, `1/sqrt(512)`, `2^-0.5`, `pi`.
+//! Numbers as people write them: `0.5`, `2/3`, `sqrt(2)`, `1/sqrt(512)`, `2^-0.5`, `pi`.
 
 /// Formulas that nest deeper are refused.
 const MAX_DEPTH: usize = 32;
@@ -6,13 +6,32 @@ const MAX_DEPTH: usize = 32;
 /// Reads a number, or a formula of numbers, `pi`, `+ - * / ^`, `sqrt` and parentheses. `^` binds from the
 /// right and stronger than a sign before it, as in mathematics: `-2^2` is -4. `None` if the text is neither;
 /// the number can be infinite or NaN.
-pub(super) fn number(text: &str) -> Option<f64> {
-    if let Ok(number) = text.parse() {
+///
+/// ```
+/// use wick_theory::read_number;
+///
+/// assert_eq!(read_number("1/sqrt(16)"), Some(0.25));
+/// assert_eq!(read_number("wide"), None);
+/// ```
+pub fn read_number(text: &str) -> Option<f64> {
+    if let Ok(number) = text.trim().parse() {
         return Some(number);
     }
     let mut formula = Formula { rest: text.trim_start(), depth: 0 };
     let number = formula.sum()?;
     formula.rest.is_empty().then_some(number)
+}
+
+/// Writes a number with the digits that read back as the same number, in scientific notation beyond 1e±15.
+///
+/// ```
+/// use wick_theory::write_number;
+///
+/// assert_eq!([0.1, -0.0, 1e15, -2.5e-300].map(write_number), ["0.1", "-0", "1e15", "-2.5e-300"]);
+/// ```
+pub fn write_number(x: f64) -> String {
+    let is_usual = x == 0.0 || !x.is_finite() || (1e-15..1e15).contains(&x.abs());
+    if is_usual { x.to_string() } else { format!("{x:e}") }
 }
 
 /// What is left to read of a formula, without blanks at its start.
@@ -142,7 +161,7 @@ mod tests {
             ("2*pi", std::f64::consts::TAU),
             ("1e2/1E+1", 10.0),
         ] {
-            let got = number(text).unwrap();
+            let got = read_number(text).unwrap();
             assert!((got - value).abs() <= 1e-15 * value.abs(), "{text}: {got}");
         }
     }
@@ -153,14 +172,14 @@ mod tests {
             "", " ", "relu", "2/", "/2", "sqrt", "sqrt()", "sqrt 2", "sqrt2", "(2", "2)", "2 3", "2e",
             "1..2", "--", "2^", "é", ".",
         ] {
-            assert_eq!(number(text), None, "{text}");
+            assert_eq!(read_number(text), None, "{text}");
         }
-        assert_eq!(number(&format!("{}1{}", "(".repeat(20), ")".repeat(20))), Some(1.0));
+        assert_eq!(read_number(&format!("{}1{}", "(".repeat(20), ")".repeat(20))), Some(1.0));
         // A formula of any length takes no more stack than one of 32 levels.
         for text in ["(", "-", "sqrt(", "2^", "√"] {
-            assert_eq!(number(&format!("{}2", text.repeat(1_000_000))), None, "{text}");
+            assert_eq!(read_number(&format!("{}2", text.repeat(1_000_000))), None, "{text}");
         }
-        assert_eq!(number(&format!("0{}", "+1".repeat(100_000))), Some(1e5));
-        assert!(number("1/0").is_some_and(f64::is_infinite));
+        assert_eq!(read_number(&format!("0{}", "+1".repeat(100_000))), Some(1e5));
+        assert!(read_number("1/0").is_some_and(f64::is_infinite));
     }
 }
