@@ -42,7 +42,7 @@ pub(super) fn panels<T: 'static>(
 /// The number of panels that are packed together, so that rows are read in long pieces.
 pub(super) fn together<T: 'static>(tiles: &Tiles<T>) -> usize {
     /// The length of a piece, in bytes.
-    const PIECE: usize = 512;
+    const PIECE: usize = 256;
     (PIECE / (tiles.columns() * size_of::<T>())).max(1)
 }
 
