@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::Tensor;
 use serde::Serialize;
 
 use super::{Entry, InitMap};
@@ -211,12 +211,5 @@ impl InitMap {
 
 /// The population standard deviation of the elements; `None` without any.
 fn std(tensor: &Tensor) -> Result<Option<f64>, Error> {
-    let values = tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?;
-    let values = values.to_vec1::<f64>()?;
-    if values.is_empty() {
-        return Ok(None);
-    }
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    Ok(Some((values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n).sqrt()))
+    Ok((tensor.elem_count() > 0).then_some(wick_kernels::moments(tensor)?.std()))
 }
