@@ -21,6 +21,7 @@ use rand::Rng;
 use crate::error::Error;
 use crate::initializer::Initializer;
 use crate::rng::RngSource;
+use crate::rng::values::Kind;
 use files::Files;
 use rules::Rule;
 
@@ -268,7 +269,8 @@ impl SimpleBackend for InitMap {
             None => {
                 let drawn = self.resolve(rule, name, &shape, hint)?;
                 let (initializer, layout) = (&drawn.initializer, self.layout(rule));
-                let tensor = self.draw(initializer, layout, name, shape.clone(), (dtype, device))?;
+                let on = (dtype, device);
+                let tensor = self.draw(initializer, layout, name, shape.clone(), on, Kind::Variable)?;
                 Entry { var: Var::from_tensor(&tensor)?, rule, drawn: Some(drawn) }
             }
         };
