@@ -48,4 +48,4 @@ mod temporary;
 mod write;
 
 pub use registry::remove_temporaries_on_signals;
-pub use write::{check_folder, write, write_all, write_with};
+pub use write::{FileSet, check_folder, write, write_all, write_with};
