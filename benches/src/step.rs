@@ -87,9 +87,9 @@ impl Steps {
             let (xs, classes) =
                 (self.xs.narrow(0, first, self.batch)?, self.classes.narrow(0, first, self.batch)?);
             if job.starts_with("candle_") {
-                self.candle_step(&xs, &classes)?
+                self.candle_step(&xs, &classes)?;
             } else {
-                self.step(&xs, &classes)?
+                self.step(&xs, &classes)?;
             }
         }
         Ok(())
