@@ -42,7 +42,7 @@ fn bad_input_is_one_line() {
     fails(&[&w[..], &["--init", "dirac"]].concat(), 1, "'w': dirac cannot fill shape [3, 4]");
     fails(&["--shape", "b=3", "--init", "he_normal"], 1, "'b': shape [3] has no fans");
     fails(&["--shape", "c=2x3x3", "--init", "delta_orthogonal"], 1, "no more inputs than outputs");
-    fails(&["--shape", "w=1000000x100000000", "--init", "ones"], 2, "PiB of memory");
+    fails(&["--shape", "w=1000000x100000000", "--init", "ones"], 2, "TiB of memory");
     fails(&["--shape", "a.bias=3", "--preset", "torch"], 1, "no tensor 'a.weight' has been made");
     fails(&["--like", "missing.safetensors", "--init", "ones"], 1, "cannot read 'missing.safetensors'");
     fs::write(folder.path().join("foreign.safetensors"), b"no safetensors").unwrap();

@@ -5,7 +5,7 @@ use std::fmt;
 use candle_core::Tensor;
 use serde::Serialize;
 
-use super::{Entry, InitMap};
+use super::{Drawn, Entry, InitMap};
 use crate::error::{Error, on_one_line};
 use crate::fans::Fans;
 
@@ -173,37 +173,44 @@ impl InitMap {
     pub fn manifest(&self) -> Result<Manifest, Error> {
         let stream = self.lock_rng().to_string();
         let vars = self.lock();
-        let tensors = vars.iter().map(|(name, entry)| self.manifest_entry(name, entry));
+        let tensors = vars
+            .iter()
+            .map(|(name, Entry { var, rule, drawn })| self.manifest_entry(name, var, *rule, drawn.as_ref()));
         Ok(Manifest { stream, tensors: tensors.collect::<Result<_, _>>()? })
     }
 
-    fn manifest_entry(&self, name: &str, entry: &Entry) -> Result<ManifestEntry, Error> {
-        let Entry { var, rule, drawn } = entry;
-        let (shape, layout) = (var.dims(), self.layout(*rule));
+    pub(super) fn manifest_entry(
+        &self,
+        name: &str,
+        tensor: &Tensor,
+        rule: Option<usize>,
+        drawn: Option<&Drawn>,
+    ) -> Result<ManifestEntry, Error> {
+        let (shape, layout) = (tensor.dims(), self.layout(rule));
         let fans = Fans::with_layout(shape, layout).ok();
-        let key = drawn.as_ref().and_then(|_| self.lock_rng().key_of(name));
+        let key = drawn.and_then(|_| self.lock_rng().key_of(name));
         Ok(ManifestEntry {
             name: name.to_owned(),
             shape: shape.to_vec(),
-            dtype: var.dtype().as_str(),
+            dtype: tensor.dtype().as_str(),
             origin: if drawn.is_some() { Origin::Drawn } else { Origin::Loaded },
             rule: match (rule, drawn) {
                 (Some(index), _) => {
-                    let pattern = &self.settings.rules[*index].pattern;
+                    let pattern = &self.settings.rules[index].pattern;
                     pattern.matched(name, shape).unwrap_or(pattern.first()).to_owned()
                 }
                 (None, Some(drawn)) => drawn.source.to_owned(),
                 (None, None) => String::new(),
             },
-            init: drawn.as_ref().map_or_else(String::new, |drawn| drawn.initializer.to_string()),
+            init: drawn.map_or_else(String::new, |drawn| drawn.initializer.to_string()),
             fan_in: fans.map(|fans| fans.fan_in),
             fan_out: fans.map(|fans| fans.fan_out),
             expected_std: match drawn {
                 Some(drawn) => drawn.initializer.std_with_layout(shape, layout)?,
                 None => None,
             },
-            std: std(var)?,
-            learning_rate: self.learning_rate(name, entry)?,
+            std: std(tensor)?,
+            learning_rate: self.learning_rate(name, shape, rule)?,
             key: key.map(|key| format!("{:016x}", key.name_hash())),
         })
     }

@@ -1,5 +1,6 @@
 //! The backend of a `VarBuilder` that initializes the tensors that a model asks for.
 
+mod ahead;
 mod checkpoint;
 mod files;
 pub(crate) mod manifest;
@@ -7,6 +8,8 @@ pub(crate) mod pattern;
 pub mod presets;
 mod resolve;
 pub(crate) mod rules;
+mod shards;
+pub(crate) mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -68,6 +71,8 @@ use rules::Rule;
 pub struct InitMap {
     settings: Arc<Settings>,
     vars: Arc<Mutex<BTreeMap<String, Entry>>>,
+    /// The tensors that were drawn and not kept, with the index of the first rule that matches each.
+    streamed: Arc<Mutex<BTreeMap<String, Option<usize>>>>,
 }
 
 #[derive(Debug, Clone)]
@@ -115,7 +120,7 @@ impl InitMap {
     }
 
     fn from_settings(settings: Settings) -> Self {
-        Self { settings: Arc::new(settings), vars: Arc::default() }
+        Self { settings: Arc::new(settings), vars: Arc::default(), streamed: Arc::default() }
     }
 
     fn with(self, change: impl FnOnce(&mut Settings)) -> Self {
@@ -196,12 +201,18 @@ impl InitMap {
     /// [`Error::Tensor`] with the error of [`Rule::learning_rate_multiplier`] in it.
     pub fn learning_rates(&self) -> std::result::Result<Vec<(Var, f64)>, Error> {
         let vars = self.lock();
-        vars.iter().map(|(name, entry)| Ok((entry.var.clone(), self.learning_rate(name, entry)?))).collect()
+        let rate = |name: &str, entry: &Entry| self.learning_rate(name, entry.var.dims(), entry.rule);
+        vars.iter().map(|(name, entry)| Ok((entry.var.clone(), rate(name, entry)?))).collect()
     }
 
-    fn learning_rate(&self, name: &str, entry: &Entry) -> std::result::Result<f64, Error> {
-        let rule = entry.rule.map(|index| &self.settings.rules[index]);
-        let rate = rule.map_or(Ok(1.0), |rule| rule.learning_rate_multiplier(entry.var.dims()));
+    fn learning_rate(
+        &self,
+        name: &str,
+        shape: &[usize],
+        rule: Option<usize>,
+    ) -> std::result::Result<f64, Error> {
+        let rule = rule.map(|index| &self.settings.rules[index]);
+        let rate = rule.map_or(Ok(1.0), |rule| rule.learning_rate_multiplier(shape));
         rate.map_err(|error| error.of_tensor(name))
     }
 
@@ -210,7 +221,7 @@ impl InitMap {
     /// for tensors that a model need not have are among them:
     /// [`unmatched_essentials`](Self::unmatched_essentials) has those that matter.
     pub fn unmatched_rules(&self) -> Vec<String> {
-        let matched: BTreeSet<usize> = self.lock().values().filter_map(|entry| entry.rule).collect();
+        let matched = self.matched();
         let rules = self.settings.rules.iter().enumerate();
         rules
             .filter(|(index, _)| !matched.contains(index))
@@ -237,8 +248,7 @@ impl InitMap {
     /// ```
     pub fn unmatched_essentials(&self) -> Vec<String> {
         let purpose = |index: usize| self.settings.rules[index].essential.as_deref();
-        let vars = self.lock();
-        let met: BTreeSet<&str> = vars.values().filter_map(|entry| purpose(entry.rule?)).collect();
+        let met: BTreeSet<&str> = self.matched().into_iter().filter_map(purpose).collect();
         let mut unmet: Vec<String> = Vec::new();
         for purpose in self.settings.rules.iter().filter_map(|rule| rule.essential.as_deref()) {
             if !met.contains(purpose) && unmet.iter().all(|seen| seen != purpose) {
@@ -246,6 +256,16 @@ impl InitMap {
             }
         }
         unmet
+    }
+
+    /// The indices of the rules that were the first match of a tensor.
+    fn matched(&self) -> BTreeSet<usize> {
+        let kept: BTreeSet<usize> = self.lock().values().filter_map(|entry| entry.rule).collect();
+        kept.into_iter().chain(self.lock_streamed().values().copied().flatten()).collect()
+    }
+
+    fn lock_streamed(&self) -> MutexGuard<'_, BTreeMap<String, Option<usize>>> {
+        self.streamed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {

@@ -116,6 +116,14 @@ impl<'a> RngSource<'a> {
         }
     }
 
+    /// PyTorch's generator in its present state; `None` if this is another one.
+    pub(crate) fn torch_state(&self) -> Option<TorchRng> {
+        match self {
+            Self::Torch(rng) => Some(TorchRng::clone(rng)),
+            _ => None,
+        }
+    }
+
     /// Whether this is PyTorch's generator.
     pub(crate) fn is_torch(&self) -> bool {
         matches!(self, Self::Torch(_))
