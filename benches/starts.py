@@ -7,7 +7,7 @@
 twice and the second run counts, whose memory is fresh to the process and not to the machine: a virtual machine
 that hands freed memory back to its host waits for it in the first run. `first` is the median of those. `files`
 times `init-weights` as it writes a model of the Llama kind in bf16 in shards into a folder of `--folder`, beside
-copying the finished shards with fsync; and its peak memory beyond that of a run that draws one number. The
+copying the finished shards with fsync, each the second of two runs; and its peak memory beyond that of a run that draws one number. The
 folder needs twice the room of the shards. Without torch, its column says so.
 """
 import argparse
@@ -116,6 +116,11 @@ def copy(source, target):
     os.close(descriptor)
 
 
+def empty(folder):
+    for path in folder.iterdir():
+        path.unlink()
+
+
 def files(rounds, options):
     program = str(RELEASE / "init-weights")
     arguments, largest = shapes(options.parameters)
@@ -126,12 +131,17 @@ def files(rounds, options):
             written, copied = pathlib.Path(folder, "written"), pathlib.Path(folder, "copied")
             written.mkdir(), copied.mkdir()
             out = ["--dtype", "bf16", "--out", str(written / "model.safetensors")]
-            os.sync()
-            peak, took = peak_of([program, *arguments, *out, "--shard-size", options.shard_size])
+            for _ in range(2):
+                empty(written)
+                os.sync()
+                peak, took = peak_of([program, *arguments, *out, "--shard-size", options.shard_size])
             peaks.append(peak - own)
             times["write"].append(took)
-            os.sync()
-            times["copy"].append(timed(lambda: copy(written, copied)))
+            for _ in range(2):
+                empty(copied)
+                os.sync()
+                took = timed(lambda: copy(written, copied))
+            times["copy"].append(took)
             names = sorted(path.name for path in written.iterdir())
             size, count = sum(path.stat().st_size for path in written.iterdir()), len(names)
     median = {name: statistics.median(values) for name, values in times.items()}
