@@ -10,8 +10,9 @@ use wick_kernels::{AdamW, CudaGraph, dot, summarize};
 use wick_probe::Probe;
 
 mod net;
+mod serve;
 
-use net::{Net, SAMPLES, adamw_params, milliseconds, normal, serve};
+use net::{Net, SAMPLES, adamw_params, milliseconds, normal};
 
 const JOBS: [&str; 8] = [
     "forward",
@@ -112,7 +113,7 @@ fn main() -> Result<()> {
     let (device, _) = DeviceChoice::Cuda(0).open().map_err(Error::wrap)?;
     let bench = Bench::new(device, divide)?;
     let (mut name, mut ready): (String, Option<Ready>) = Default::default();
-    serve(|line| {
+    serve::serve(|line| {
         Ok(match line {
             "list" => JOBS.join(" "),
             "version" => version(&bench.device)?,

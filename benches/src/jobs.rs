@@ -13,9 +13,10 @@ use wick_model::{Activation, Mlp, MlpConfig, activate};
 use wick_probe::Probe;
 
 mod net;
+mod serve;
 mod step;
 
-use net::{Net, SAMPLES, adamw_params, milliseconds, mlp, normal, serve};
+use net::{Net, SAMPLES, adamw_params, milliseconds, mlp, normal};
 use step::Steps;
 
 const JOBS: [&str; 22] = [
@@ -220,5 +221,5 @@ impl Bench {
 fn main() -> Result<()> {
     wick_kernels::retain_freed_memory();
     let mut bench = Bench::new()?;
-    serve(|line| bench.answer(line))
+    serve::serve(|line| bench.answer(line))
 }

@@ -1,6 +1,5 @@
-//! What the jobs on the CPU and on a GPU share: the net of layer-stats, its batch, and the protocol.
+//! What the jobs on the CPU and on a GPU share: the net of layer-stats and its batch.
 
-use std::io::{BufRead, Write};
 use std::time::Instant;
 
 use candle_core::{DType, Device, Result, Shape, Tensor};
@@ -55,17 +54,4 @@ pub(crate) fn milliseconds(job: impl FnOnce() -> Result<()>) -> Result<String> {
     let start = Instant::now();
     job()?;
     Ok((start.elapsed().as_secs_f64() * 1e3).to_string())
-}
-
-/// Answers each line of stdin with a line on stdout.
-pub(crate) fn serve(mut answer: impl FnMut(&str) -> Result<String>) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    for line in std::io::stdin().lock().lines() {
-        let line = line?;
-        if !line.trim().is_empty() {
-            writeln!(out, "{}", answer(line.trim())?)?;
-            out.flush()?;
-        }
-    }
-    Ok(())
 }

@@ -5,6 +5,7 @@
 mod files;
 mod presets;
 mod refusals;
+mod shards;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -46,7 +46,7 @@ fn bad_input_is_one_line() {
     fails(&[&w[..], &["--init", "dirac"]].concat(), 1, "'w': dirac cannot fill shape [3, 4]");
     fails(&["--shape", "b=3", "--init", "he_normal"], 1, "'b': shape [3] has no fans");
     fails(&["--shape", "c=2x3x3", "--init", "delta_orthogonal"], 1, "no more inputs than outputs");
-    fails(&["--shape", "w=1000000x100000000", "--init", "ones"], 2, "PiB of memory");
+    fails(&["--shape", "w=1000000x100000000", "--init", "ones"], 2, "TiB of memory");
     let empty = ["--shape", "a=0x4294967296x4294967297", "--init", "ones", "--out", "w.safetensors"];
     fails(&empty, 2, "'a' is [0, 4294967296, 4294967297], which no memory holds");
     fails(&["--shape", "rope.freqs=64", "--preset", "torch"], 1, "for which no preset draws numbers");

@@ -50,4 +50,4 @@ mod temporary;
 mod write;
 
 pub use registry::{remove_temporaries, remove_temporaries_on_signals};
-pub use write::{check_folder, is_stdout, write, write_all, write_with};
+pub use write::{FileSet, check_folder, is_stdout, write, write_all, write_with};

@@ -12,7 +12,7 @@ pub(crate) use unix::Registered;
 ///
 /// A program calls this function once, at its start; a library leaves the signals of its process alone. A
 /// signal that the process ignores (`SIGHUP` under `nohup`) stays ignored, and one that has a handler keeps
-/// it. At most 64 temporary files are removed. Where the platform has no such signals the function does
+/// it. At most 4096 temporary files are removed. Where the platform has no such signals the function does
 /// nothing.
 pub fn remove_temporaries_on_signals() {
     #[cfg(unix)]
@@ -37,7 +37,7 @@ mod unix {
 
     /// The paths of the temporary files, each made by `CString::into_raw` and owned by the code that swaps it
     /// out: a signal handler can take no lock and free no memory.
-    static PATHS: [AtomicPtr<c_char>; 64] = [const { AtomicPtr::new(ptr::null_mut()) }; 64];
+    static PATHS: [AtomicPtr<c_char>; 4096] = [const { AtomicPtr::new(ptr::null_mut()) }; 4096];
 
     /// The signals that end a process and that it can catch. `SIGSEGV` and its like are left to Rust, which uses
     /// them; `SIGPIPE` is ignored by Rust.

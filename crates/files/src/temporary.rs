@@ -4,7 +4,7 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::path::Path;
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 
 use crate::registry::Registered;
 
@@ -13,7 +13,7 @@ use crate::registry::Registered;
 pub(crate) struct Temporary {
     // The file is removed before its entry.
     file: NamedTempFile,
-    _entry: Registered,
+    entry: Registered,
 }
 
 impl Temporary {
@@ -32,24 +32,36 @@ impl Temporary {
             },
         )?;
         let entry = entry.ok_or_else(|| io::Error::other("no temporary file was made"))?;
-        Ok(Self { file, _entry: entry })
+        Ok(Self { file, entry })
     }
 
     pub(crate) fn file(&self) -> &File {
         self.file.as_file()
     }
 
-    /// Gives the file the owner, the group and the mode of the old one, and syncs its contents to the disk.
-    pub(crate) fn finish(&self, old: Option<&Metadata>) -> io::Result<()> {
+    /// Gives the file the owner, the group and the mode of the old one, syncs its contents to the disk, and closes
+    /// it: a set of files may be larger than the process may have files open.
+    pub(crate) fn finish(self, old: Option<&Metadata>) -> io::Result<Finished> {
         if let Some(old) = old {
             keep_permissions(self.file(), old)?;
         }
-        self.file().sync_all()
+        self.file().sync_all()?;
+        Ok(Finished { path: self.file.into_temp_path(), _entry: self.entry })
     }
+}
 
+/// A temporary file that is complete and closed, removed on drop and by a signal.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    // The file is removed before its entry.
+    path: TempPath,
+    _entry: Registered,
+}
+
+impl Finished {
     /// Renames the file to its target and syncs the folder.
     pub(crate) fn persist(self, target: &Path) -> io::Result<()> {
-        self.file.persist(target).map_err(|error| error.error)?;
+        self.path.persist(target).map_err(|error| error.error)?;
         // The file is in its place. A folder that cannot be opened or synced (some file systems refuse) is no
         // failure.
         #[cfg(unix)]

@@ -9,7 +9,7 @@ use crate::error::{
     cannot_make_folder, cannot_write, cannot_write_in, no_temporary_file, with_advice, with_context,
 };
 use crate::target::Target;
-use crate::temporary::{Temporary, folder_of};
+use crate::temporary::{Finished, Temporary, folder_of};
 
 /// Writes one file, whole or not at all, and makes its folder.
 ///
@@ -44,6 +44,56 @@ pub fn write_all(files: &[(PathBuf, Vec<u8>)]) -> io::Result<()> {
     };
     let prepared = files.iter().zip(targets).map(prepare).collect::<io::Result<Vec<_>>>()?;
     files.iter().zip(prepared).try_for_each(|((path, _), prepared)| prepared.put(path))
+}
+
+/// Files that are written one after another and put in their places together, so that what belongs together is
+/// there as a whole or not at all. Without [`put`](Self::put), and when a signal ends the process, none of them is
+/// left.
+///
+/// ```
+/// let folder = tempfile::tempdir()?;
+/// let mut set = wick_files::FileSet::new();
+/// set.write_with(folder.path().join("part-1"), |out| out.write_all(b"1"))?;
+/// set.write_with(folder.path().join("index"), |out| out.write_all(b"part-1"))?;
+/// assert!(!folder.path().join("part-1").exists());
+/// set.put()?;
+/// assert_eq!(std::fs::read(folder.path().join("part-1"))?, b"1");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct FileSet {
+    files: Vec<(PathBuf, Prepared)>,
+}
+
+impl FileSet {
+    /// A set without files.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Writes the next file beside its place and syncs it to the disk. A device or a pipe is written into at once.
+    ///
+    /// # Errors
+    /// As [`write_with`].
+    pub fn write_with(
+        &mut self,
+        path: impl AsRef<Path>,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let path = path.as_ref();
+        let prepared = Prepared::new(path, target_of(path)?, write)?;
+        self.files.push((path.to_owned(), prepared));
+        Ok(())
+    }
+
+    /// Puts the files in their places, in the order in which they were written: an index of the others is
+    /// written last.
+    ///
+    /// # Errors
+    /// If a file cannot be renamed; those before it stay in their places.
+    pub fn put(self) -> io::Result<()> {
+        self.files.into_iter().try_for_each(|(path, prepared)| prepared.put(&path))
+    }
 }
 
 /// Makes a folder and checks that files can be made in it, so that a program fails before a long computation
@@ -102,9 +152,10 @@ fn check_apart<'a>(files: impl Iterator<Item = (&'a Path, &'a Target)>) -> io::R
 }
 
 /// A file that has been written and is not in its place yet.
+#[derive(Debug)]
 enum Prepared {
     Renamed {
-        from: Temporary,
+        from: Finished,
         to: PathBuf,
     },
     /// The bytes went into a device or a pipe.
@@ -129,7 +180,8 @@ impl Prepared {
                     .map_err(|error| with_advice(&cannot_make_folder(folder, &error)))?;
                 let from = Temporary::new(folder, old.as_ref())
                     .map_err(|error| cannot(with_context(&no_temporary_file(folder), &error)))?;
-                buffered(from.file(), write).and_then(|()| from.finish(old.as_ref())).map_err(cannot)?;
+                buffered(from.file(), write).map_err(cannot)?;
+                let from = from.finish(old.as_ref()).map_err(cannot)?;
                 Ok(Self::Renamed { from, to })
             }
         }

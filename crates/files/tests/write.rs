@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 
 use tempfile::tempdir;
-use wick_files::{check_folder, write, write_all, write_with};
+use wick_files::{FileSet, check_folder, write, write_all, write_with};
 
 fn names(folder: &Path) -> Vec<String> {
     let name = |file: io::Result<fs::DirEntry>| file.unwrap().file_name().into_string().unwrap();
@@ -180,4 +180,28 @@ mod unix {
         assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
         assert_eq!(names(folder.path()), ["pipe"]);
     }
+}
+
+#[test]
+fn a_set_is_put_in_its_place_together_or_not_at_all() {
+    let folder = tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    write(path("a"), b"old").unwrap();
+    let set = || {
+        let mut set = FileSet::new();
+        set.write_with(path("a"), |out| out.write_all(b"new")).unwrap();
+        set.write_with(path("sub/b"), |out| out.write_all(b"b")).unwrap();
+        set
+    };
+    let mut failing = set();
+    let failed = failing.write_with(path("c"), |_| Err(io::Error::other("no numbers"))).unwrap_err();
+    assert_eq!(failed.to_string(), format!("cannot write '{}': no numbers", path("c").display()));
+    assert_eq!(fs::read(path("a")).unwrap(), b"old");
+    drop(failing);
+    assert_eq!((names(folder.path()), names(&path("sub"))), (vec!["a".to_owned(), "sub".to_owned()], vec![]));
+    set().put().unwrap();
+    assert_eq!(
+        (fs::read(path("a")).unwrap(), fs::read(path("sub/b")).unwrap()),
+        (b"new".to_vec(), b"b".to_vec())
+    );
 }

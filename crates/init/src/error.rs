@@ -86,6 +86,12 @@ pub enum Error {
     /// Weights can only be drawn in a floating point type.
     #[error("cannot draw weights of type {}: the types are f64, f32, bf16 and f16", .0.as_str())]
     Type(DType),
+    /// The tensor has more bytes than can be counted.
+    #[error("shape {shape:?} is more than any memory holds: ask for a smaller tensor")]
+    TooLarge {
+        /// The requested shape.
+        shape: Vec<usize>,
+    },
     /// The layer gave no hint of how to fill a weight, and no initializer was named for it.
     #[error(
         "no initializer for {} {shape:?}: its layer asks for zeros, which is what candle's \

@@ -58,6 +58,7 @@ pub use map::manifest::{Cell, Manifest, ManifestEntry, Origin};
 pub use map::pattern::{Pattern, PatternError};
 pub use map::presets;
 pub use map::rules::{Action, LearningRate, Rule};
+pub use map::stream::WantedTensor;
 pub use rng::RngSource;
 pub use rng::keyed::{Key, KeyRng, KeyedV1};
 pub use structures::convolution::Centre;

@@ -3,14 +3,15 @@
 //! - [`dense`]: a layer's product, bias, activation and, for an [`Observer`], its statistics in one op,
 //!   forward and backward; [`DensePass`]: the same outside candle's graph.
 //! - [`activate`], [`activation_gradient`]: every activation and its derivative, on any tensor.
-//! - [`summarize`], [`fraction_outside`], and the [`Moments`] and [`Histogram`] that a [`Summary`] consists
+//! - [`summarize`], [`moments`], [`fraction_outside`], and the [`Moments`] and [`Histogram`] that a [`Summary`] consists
 //!   of; [`Stats`] of a whole stream: the same bits with any number of threads.
 //! - [`loss`], [`loss_and_gradient`]: cross entropy and the squared error, with the gradient in the same pass.
 //! - [`dot`]: the sum of products, which penalties consist of.
 //! - [`tap`]: the identity, with a callback for the gradient.
 //! - [`AdamW`], [`Sgd`]: in one pass over the parameters.
 //! - [`CudaGraph`]: a forward pass or a training step as a CUDA graph.
-//! - [`retain_freed_memory`], [`retain_freed_memory_on`]: for programs that train.
+//! - [`retain_freed_memory`], [`retain_freed_memory_on`]: for programs that train; [`advise_large_pages`]: for
+//!   tensors that are filled for the first time.
 //! - [`gemm`](mod@gemm), [`qr`], [`haar`]: matrix products, and orthonormal rows, given and random, on
 //!   slices.
 //! - [`simd`], [`parallel`]: loops compiled for each vector unit, and on every core.
@@ -39,7 +40,7 @@ mod tap;
 
 pub use activation::{activate, activation_gradient};
 pub use cpu::element::Number;
-pub use cpu::malloc::retain_freed_memory;
+pub use cpu::malloc::{advise_large_pages, retain_freed_memory};
 pub use cpu::simd::SimdLevel;
 pub use cpu::{parallel, simd};
 pub use cuda::graph::CudaGraph;
@@ -57,5 +58,5 @@ pub use stats::histogram::Histogram;
 pub use stats::moments::Moments;
 pub use stats::partial::Summary;
 pub use stats::running::Stats;
-pub use stats::summary::{fraction_outside, summarize};
+pub use stats::summary::{fraction_outside, moments, summarize};
 pub use tap::tap;

@@ -2,29 +2,33 @@
 
 mod report;
 mod rules;
+mod shard_size;
 mod tensors;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use candle_core::{DType, Device};
+use candle_core::DType;
 use clap::{Parser, ValueEnum};
 use wick_bins::allocator::Allocator;
 use wick_bins::args::{Float, Spec};
 use wick_bins::cli::usage;
+use wick_bins::names::on_one_line;
 use wick_bins::output::Format;
 use wick_bins::values::{whole, within};
 use wick_bins::warning::warn;
-use wick_bins::{cli, memory, output};
-use wick_init::{InitMap, Rule, TensorFile, presets};
+use wick_bins::{cli, memory, output, progress};
+use wick_init::{InitMap, Manifest, Rule, TensorFile, WantedTensor, presets};
 use wick_theory::{did_you_mean, read_number};
 
 use report::InitWeights;
+use shard_size::ShardSize;
 use tensors::Wanted;
 
 /// Draws initial weights for tensors named on the command line, or for those of another file, by an initializer,
-/// by rules, or by a preset; writes them to a safetensors file and prints what each tensor got. With
+/// by rules, or by a preset; writes them to a safetensors file, or to several with --shard-size, one tensor at a
+/// time, and prints what each tensor got. With
 /// --stream torch, and the tensors named in the order in which PyTorch constructs them, the file holds what PyTorch
 /// draws.
 #[derive(Debug, Parser)]
@@ -71,6 +75,10 @@ struct Args {
     /// told about only
     #[arg(long, value_name = "FILE.safetensors")]
     out: Option<PathBuf>,
+    /// Write files of at most this size, as 5GB or 500MB, and their index FILE.safetensors.index.json, as on the hub.
+    /// A larger tensor has a file of its own, and if all tensors fit in one file, it is --out without an index
+    #[arg(long, value_name = "SIZE", requires = "out")]
+    shard_size: Option<ShardSize>,
     /// What the manifest looks like
     #[arg(long, value_name = "FORMAT", default_value = "table", ignore_case = true)]
     format: Format,
@@ -80,6 +88,8 @@ const EXAMPLE: &str = "\
 Examples:
   init-weights --shape fc.weight=750x800 --shape fc.bias=750 --preset torch --out w.safetensors
   init-weights --like model.safetensors --preset gpt2 --layers 12 --out fresh.safetensors
+  init-weights --like model.safetensors --preset llama --layers 32 --dtype bf16 --shard-size 5GB \
+               --out fresh/model.safetensors
   init-weights --shape w=30x20 --init torch.linear --stream torch --seed 2024 --out w.safetensors
   init-weights --preset mup --base-width 128 --print-rules > rules.toml
 
@@ -143,36 +153,56 @@ fn init_weights(args: Args) -> Result<()> {
     rules::check(&rules, &wanted)?;
     let asked = args.dtype.map(DType::from);
     let dtype = |wanted: &Wanted| asked.or(wanted.dtype).unwrap_or(DType::F32);
-    // Each tensor and its place in the file; and, while one is drawn, up to four times that in f64 (a decomposition).
-    let bytes: f64 =
-        wanted.iter().map(|wanted| wanted.numbers() * dtype(wanted).size_in_bytes() as f64).sum();
-    let largest = wanted.iter().map(Wanted::numbers).fold(0.0, f64::max);
-    memory::check(2.0 * bytes + 32.0 * largest, 1, "ask for smaller tensors")?;
-
-    let shapes = wanted.iter().map(|wanted| (wanted.name.clone(), wanted.shape.clone()));
+    let tensors: Vec<WantedTensor> = wanted
+        .iter()
+        .map(|wanted| WantedTensor::new(&wanted.name, wanted.shape.as_slice(), dtype(wanted)))
+        .collect();
     let metadata = like.iter().flat_map(|file| file.metadata().clone()).chain(args.metadata.clone());
-    let map = InitMap::new(args.seed).with_rules(rules).strict().with_shapes(shapes).with_metadata(metadata);
+    let map = InitMap::new(args.seed).with_rules(rules).strict().with_metadata(metadata);
     let map = match args.stream {
         Stream::Keyed => map,
         Stream::Torch => map.with_torch_rng(args.seed),
     };
-    for wanted in &wanted {
-        let vb = map.var_builder(dtype(wanted), &Device::Cpu);
-        vb.get(wanted.shape.as_slice(), &wanted.name)?;
-    }
+    // Tensors are drawn one at a time, and none is kept.
+    memory::check(map.memory_to_draw(&tensors), 1, "ask for smaller tensors")?;
+    let bytes = wanted.iter().map(|wanted| wanted.numbers() * dtype(wanted).size_in_bytes() as f64).sum();
+    let stdout = Path::new("/dev/stdout");
+    let out = args.out.as_deref().map(|path| if path.as_os_str() == "-" { stdout } else { path });
+    let manifest = match out {
+        Some(path) => written(path, args.shard_size, &map, &tensors, bytes)?,
+        None => map.draw_each(&tensors, |_| ())?,
+    };
     warn_of_mismatches(&args, &map, &wanted);
-    let manifest = map.manifest()?;
     let report = InitWeights { manifest };
-    let Some(path) = &args.out else { return output::print(&report, args.format) };
-    let path = if path.as_os_str() == "-" { Path::new("/dev/stdout") } else { path };
     // The manifest must not follow the tensors into one file.
-    let on_stdout = wick_files::is_stdout(path);
-    map.save(path)?;
-    if on_stdout {
+    if out.is_some_and(wick_files::is_stdout) {
         output::print_on_stderr(&report, args.format);
         return Ok(());
     }
     output::print(&report, args.format)
+}
+
+/// Draws the tensors, of so many bytes, into a file or several, with a bar on a terminal.
+fn written(
+    path: &Path,
+    shard_size: Option<ShardSize>,
+    map: &InitMap,
+    tensors: &[WantedTensor],
+    bytes: f64,
+) -> Result<Manifest> {
+    let is_no_file = std::fs::metadata(path).is_ok_and(|at| !at.is_file()) || wick_files::is_stdout(path);
+    if shard_size.is_some() && is_no_file {
+        return Err(usage(
+            "--shard-size makes files beside --out, which is a folder or a device: name a file",
+        ));
+    }
+    let bar = progress::bytes(bytes as u64, "writing");
+    let manifest = map.save_drawn(path, tensors, shard_size.map(|size| size.0), |name, bytes| {
+        bar.set_message(on_one_line(name));
+        bar.inc(bytes);
+    });
+    bar.finish_and_clear();
+    Ok(manifest?)
 }
 
 /// Says on stderr what the rules did not meet: all of the user's own, and what a preset needs.

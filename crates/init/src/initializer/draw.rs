@@ -8,7 +8,7 @@ use super::weight_law::WeightLaw;
 use crate::error::Error;
 use crate::layout::WeightLayout;
 use crate::rng::RngSource;
-use crate::rng::values::Values;
+use crate::rng::values::{Kind, Values};
 
 impl Initializer {
     /// Returns the expected standard deviation of the elements of a tensor of this shape; of an orthogonal or
@@ -98,25 +98,39 @@ impl Initializer {
         dtype: DType,
         device: &Device,
     ) -> Result<Tensor, Error> {
-        let (mut source, shape) = (source.into(), shape.into());
+        self.drawn(source.into(), shape.into(), layout, (dtype, device), Kind::Tensor)
+    }
+
+    /// As [`tensor_with_layout`](Self::tensor_with_layout), for a variable or any tensor.
+    pub(crate) fn drawn(
+        &self,
+        mut source: RngSource,
+        shape: Shape,
+        layout: WeightLayout,
+        (dtype, device): (DType, &Device),
+        kind: Kind,
+    ) -> Result<Tensor, Error> {
         if !matches!(dtype, DType::F64 | DType::F32 | DType::BF16 | DType::F16) {
             return Err(Error::Type(dtype));
         }
         self.check(shape.dims(), layout)?;
         if shape.elem_count() == 0 {
-            return Values::F64(Vec::new()).into_tensor(shape, dtype, device);
+            return Values::F64(Vec::new()).into_tensor(shape, dtype, device, kind);
         }
-        #[cfg(feature = "cuda")]
-        if let Plan::Independent(law) = self.plan(shape.dims(), layout)?
-            && let Some(tensor) = source.draw_on_device(law, &shape, dtype, device)?
-        {
-            return Ok(tensor);
+        match self.plan(shape.dims(), layout)? {
+            Plan::Independent(law) => {
+                #[cfg(feature = "cuda")]
+                if let Some(tensor) = source.draw_on_device(law, &shape, dtype, device)? {
+                    return Ok(tensor);
+                }
+                source.draw_tensor(law, shape, (dtype, device), kind)
+            }
+            Plan::Structured(structured) => {
+                let values = structured.structure().fill(&mut source, shape.dims(), layout, dtype)?;
+                values.check_type(dtype)?;
+                values.into_tensor(shape, dtype, device, kind)
+            }
         }
-        let values = self.values(&mut source, shape.dims(), layout, dtype)?;
-        if matches!(self, Self::Structured(_)) {
-            values.check_type(dtype)?;
-        }
-        values.into_tensor(shape, dtype, device)
     }
 
     /// Returns an error if a tensor of this shape cannot be filled.

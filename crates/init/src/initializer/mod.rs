@@ -4,7 +4,7 @@ pub(crate) mod distribution;
 mod draw;
 mod named;
 pub(crate) mod parameters;
-mod plan;
+pub(crate) mod plan;
 #[cfg(test)]
 mod tests;
 mod text;

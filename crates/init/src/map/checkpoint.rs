@@ -81,8 +81,9 @@ impl InitMap {
     /// The tensors of the files that no model has asked for so far, in the order of their names; they may
     /// belong to another model.
     pub fn unused_tensors(&self) -> Vec<String> {
-        let vars = self.lock();
-        self.settings.files.tensors.keys().filter(|name| !vars.contains_key(*name)).cloned().collect()
+        let (vars, streamed) = (self.lock(), self.lock_streamed());
+        let is_used = |name: &str| vars.contains_key(name) || streamed.contains_key(name);
+        self.settings.files.tensors.keys().filter(|name| !is_used(name)).cloned().collect()
     }
 
     /// Saves the variables and the [`metadata`](Self::metadata) to a safetensors file, and makes its folder if
@@ -112,6 +113,6 @@ impl InitMap {
     /// a device cannot hand over the values.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let tensors = self.named_vars().into_iter().map(|(name, var)| (name, var.as_tensor().clone()));
-        write::write(path.as_ref(), tensors.collect(), self.metadata())
+        write::write(path.as_ref(), &tensors.collect::<Vec<_>>(), self.metadata())
     }
 }

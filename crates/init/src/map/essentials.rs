@@ -36,9 +36,12 @@ impl InitMap {
     /// ```
     pub fn unmatched_essentials(&self) -> Vec<String> {
         let rules = &self.settings.rules;
-        let vars = self.lock();
-        let matrices = vars.iter().filter(|(_, entry)| entry.var.rank() >= 2);
-        let layers: BTreeSet<Layer> = matrices.filter_map(|(name, _)| layer(name)).collect();
+        let (vars, streamed) = (self.lock(), self.lock_streamed());
+        let kept = vars.iter().map(|(name, entry)| (name, entry.var.rank(), entry.rule));
+        let tensors: Vec<(&String, usize, Option<usize>)> =
+            kept.chain(streamed.iter().map(|(name, tensor)| (name, tensor.rank, tensor.rule))).collect();
+        let matrices = tensors.iter().filter(|(_, rank, _)| *rank >= 2);
+        let layers: BTreeSet<Layer> = matrices.filter_map(|(name, ..)| layer(name)).collect();
         let mut purposes: Vec<&str> = Vec::new();
         for purpose in rules.iter().filter_map(|rule| rule.essential.as_deref()) {
             if !purposes.contains(&purpose) {
@@ -47,8 +50,8 @@ impl InitMap {
         }
         let unmet = purposes.into_iter().filter_map(|purpose| {
             let serves = |rule: &Rule| rule.essential.as_deref() == Some(purpose);
-            let met = vars.iter().filter(|(_, entry)| entry.rule.is_some_and(|index| serves(&rules[index])));
-            let met: Vec<Option<Layer>> = met.map(|(name, _)| layer(name)).collect();
+            let met = tensors.iter().filter(|(.., rule)| rule.is_some_and(|index| serves(&rules[index])));
+            let met: Vec<Option<Layer>> = met.map(|(name, ..)| layer(name)).collect();
             if met.is_empty() {
                 return Some(purpose.to_owned());
             }

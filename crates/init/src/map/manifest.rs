@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::Tensor;
 use serde::Serialize;
 
-use super::{Entry, InitMap};
+use super::{Drawn, Entry, InitMap};
 use crate::error::{Error, on_one_line};
 use crate::fans::Fans;
 
@@ -173,37 +173,44 @@ impl InitMap {
     pub fn manifest(&self) -> Result<Manifest, Error> {
         let stream = self.lock_rng().to_string();
         let vars = self.lock();
-        let tensors = vars.iter().map(|(name, entry)| self.manifest_entry(name, entry));
+        let tensors = vars
+            .iter()
+            .map(|(name, Entry { var, rule, drawn })| self.manifest_entry(name, var, *rule, drawn.as_ref()));
         Ok(Manifest { stream, tensors: tensors.collect::<Result<_, _>>()? })
     }
 
-    fn manifest_entry(&self, name: &str, entry: &Entry) -> Result<ManifestEntry, Error> {
-        let Entry { var, rule, drawn } = entry;
-        let (shape, layout) = (var.dims(), self.layout(*rule));
+    pub(super) fn manifest_entry(
+        &self,
+        name: &str,
+        tensor: &Tensor,
+        rule: Option<usize>,
+        drawn: Option<&Drawn>,
+    ) -> Result<ManifestEntry, Error> {
+        let (shape, layout) = (tensor.dims(), self.layout(rule));
         let fans = Fans::with_layout(shape, layout).ok();
-        let key = drawn.as_ref().and_then(|_| self.lock_rng().key_of(name));
+        let key = drawn.and_then(|_| self.lock_rng().key_of(name));
         Ok(ManifestEntry {
             name: name.to_owned(),
             shape: shape.to_vec(),
-            dtype: var.dtype().as_str(),
+            dtype: tensor.dtype().as_str(),
             origin: if drawn.is_some() { Origin::Drawn } else { Origin::Loaded },
             rule: match (rule, drawn) {
                 (Some(index), _) => {
-                    let pattern = &self.settings.rules[*index].pattern;
+                    let pattern = &self.settings.rules[index].pattern;
                     pattern.matched(name, shape).unwrap_or(pattern.first()).to_owned()
                 }
                 (None, Some(drawn)) => drawn.source.to_owned(),
                 (None, None) => String::new(),
             },
-            init: drawn.as_ref().map_or_else(String::new, |drawn| drawn.initializer.to_string()),
+            init: drawn.map_or_else(String::new, |drawn| drawn.initializer.to_string()),
             fan_in: fans.map(|fans| fans.fan_in),
             fan_out: fans.map(|fans| fans.fan_out),
             expected_std: match drawn {
                 Some(drawn) => drawn.initializer.std_with_layout(shape, layout)?,
                 None => None,
             },
-            std: std(var)?,
-            learning_rate: self.learning_rate(name, entry)?,
+            std: std(tensor)?,
+            learning_rate: self.learning_rate(name, shape, rule)?,
             key: key.map(|key| format!("{:016x}", key.name_hash())),
         })
     }
@@ -211,12 +218,5 @@ impl InitMap {
 
 /// The population standard deviation of the elements; `None` without any.
 fn std(tensor: &Tensor) -> Result<Option<f64>, Error> {
-    let values = tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?;
-    let values = values.to_vec1::<f64>()?;
-    if values.is_empty() {
-        return Ok(None);
-    }
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    Ok(Some((values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n).sqrt()))
+    Ok((tensor.elem_count() > 0).then_some(wick_kernels::moments(tensor)?.std()))
 }

@@ -1,5 +1,6 @@
 //! The backend of a `VarBuilder` that initializes the tensors that a model asks for.
 
+mod ahead;
 mod checkpoint;
 mod essentials;
 mod files;
@@ -8,6 +9,8 @@ pub(crate) mod pattern;
 pub mod presets;
 mod resolve;
 pub(crate) mod rules;
+mod shards;
+pub(crate) mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +25,7 @@ use rand::Rng;
 use crate::error::Error;
 use crate::initializer::Initializer;
 use crate::rng::RngSource;
+use crate::rng::values::Kind;
 use files::Files;
 use rules::Rule;
 
@@ -68,6 +72,16 @@ use rules::Rule;
 pub struct InitMap {
     settings: Arc<Settings>,
     vars: Arc<Mutex<BTreeMap<String, Entry>>>,
+    /// The tensors that were drawn and not kept.
+    streamed: Arc<Mutex<BTreeMap<String, Streamed>>>,
+}
+
+/// A tensor that was drawn and not kept.
+#[derive(Debug, Clone, Copy)]
+struct Streamed {
+    rank: usize,
+    /// The index of the first rule that matches it.
+    rule: Option<usize>,
 }
 
 #[derive(Debug, Clone)]
@@ -115,7 +129,7 @@ impl InitMap {
     }
 
     fn from_settings(settings: Settings) -> Self {
-        Self { settings: Arc::new(settings), vars: Arc::default() }
+        Self { settings: Arc::new(settings), vars: Arc::default(), streamed: Arc::default() }
     }
 
     fn with(self, change: impl FnOnce(&mut Settings)) -> Self {
@@ -196,12 +210,18 @@ impl InitMap {
     /// [`Error::Tensor`] with the error of [`Rule::learning_rate_multiplier`] in it.
     pub fn learning_rates(&self) -> std::result::Result<Vec<(Var, f64)>, Error> {
         let vars = self.lock();
-        vars.iter().map(|(name, entry)| Ok((entry.var.clone(), self.learning_rate(name, entry)?))).collect()
+        let rate = |name: &str, entry: &Entry| self.learning_rate(name, entry.var.dims(), entry.rule);
+        vars.iter().map(|(name, entry)| Ok((entry.var.clone(), rate(name, entry)?))).collect()
     }
 
-    fn learning_rate(&self, name: &str, entry: &Entry) -> std::result::Result<f64, Error> {
-        let rule = entry.rule.map(|index| &self.settings.rules[index]);
-        let rate = rule.map_or(Ok(1.0), |rule| rule.learning_rate_multiplier(entry.var.dims()));
+    fn learning_rate(
+        &self,
+        name: &str,
+        shape: &[usize],
+        rule: Option<usize>,
+    ) -> std::result::Result<f64, Error> {
+        let rule = rule.map(|index| &self.settings.rules[index]);
+        let rate = rule.map_or(Ok(1.0), |rule| rule.learning_rate_multiplier(shape));
         rate.map_err(|error| error.of_tensor(name))
     }
 
@@ -210,12 +230,22 @@ impl InitMap {
     /// for tensors that a model need not have are among them:
     /// [`unmatched_essentials`](Self::unmatched_essentials) has those that matter.
     pub fn unmatched_rules(&self) -> Vec<String> {
-        let matched: BTreeSet<usize> = self.lock().values().filter_map(|entry| entry.rule).collect();
+        let matched = self.matched();
         let rules = self.settings.rules.iter().enumerate();
         rules
             .filter(|(index, _)| !matched.contains(index))
             .map(|(_, rule)| rule.pattern.first().to_owned())
             .collect()
+    }
+
+    /// The indices of the rules that were the first match of a tensor.
+    fn matched(&self) -> BTreeSet<usize> {
+        let kept: BTreeSet<usize> = self.lock().values().filter_map(|entry| entry.rule).collect();
+        kept.into_iter().chain(self.lock_streamed().values().filter_map(|streamed| streamed.rule)).collect()
+    }
+
+    fn lock_streamed(&self) -> MutexGuard<'_, BTreeMap<String, Streamed>> {
+        self.streamed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
@@ -239,7 +269,8 @@ impl SimpleBackend for InitMap {
             None => {
                 let drawn = self.resolve(rule, name, &shape, hint)?;
                 let (initializer, layout) = (&drawn.initializer, self.layout(rule));
-                let tensor = self.draw(initializer, layout, name, shape.clone(), (dtype, device))?;
+                let on = (dtype, device);
+                let tensor = self.draw(initializer, layout, name, shape.clone(), on, Kind::Variable)?;
                 Entry { var: Var::from_tensor(&tensor)?, rule, drawn: Some(drawn) }
             }
         };

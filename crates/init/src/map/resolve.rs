@@ -13,6 +13,7 @@ use crate::initializer::Initializer;
 use crate::initializer::distribution::Distribution;
 use crate::layout::WeightLayout;
 use crate::rng::RngSource;
+use crate::rng::values::Kind;
 
 impl InitMap {
     /// The index of the first rule that matches a tensor.
@@ -102,9 +103,10 @@ impl InitMap {
         layout: WeightLayout,
         name: &str,
         shape: Shape,
-        (dtype, device): (DType, &Device),
+        on: (DType, &Device),
+        kind: Kind,
     ) -> Result<Tensor, Error> {
-        let draw = |source: RngSource| initializer.tensor_with_layout(source, shape, layout, dtype, device);
+        let draw = |source: RngSource| initializer.drawn(source, shape, layout, on, kind);
         let mut rng = self.lock_rng();
         let drawn = match rng.key_of(name) {
             // Keyed tensors can be drawn on several threads at once.

@@ -47,6 +47,11 @@ impl Law {
         }
     }
 
+    /// Whether the law is a truncated normal.
+    pub(crate) fn is_cut(self) -> bool {
+        matches!(self, Self::TruncatedNormal { .. })
+    }
+
     /// Returns an error if a parameter, or a normal ten standard deviations from the mean, is beyond the
     /// largest number of a type.
     pub(crate) fn check_type(self, dtype: DType) -> Result<(), Error> {

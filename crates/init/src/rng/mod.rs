@@ -8,16 +8,15 @@ pub(crate) mod values;
 
 use std::ops::DerefMut;
 
-use candle_core::DType;
-#[cfg(feature = "cuda")]
-use candle_core::{Device, Shape, Tensor};
+use candle_core::{DType, Device, Shape, Tensor};
+use half::{bf16, f16};
 use rand::Rng;
 
 use crate::error::Error;
 use keyed::{Key, KeyRng, KeyedV1, fill};
 use law::Law;
 use torch::TorchRng;
-use values::Values;
+use values::{Kind, Values};
 
 /// The source of the random numbers of a tensor, or of all tensors of an [`InitMap`](crate::InitMap).
 ///
@@ -117,6 +116,14 @@ impl<'a> RngSource<'a> {
         }
     }
 
+    /// PyTorch's generator in its present state; `None` if this is another one.
+    pub(crate) fn torch_state(&self) -> Option<TorchRng> {
+        match self {
+            Self::Torch(rng) => Some(TorchRng::clone(rng)),
+            _ => None,
+        }
+    }
+
     /// Whether this is PyTorch's generator.
     pub(crate) fn is_torch(&self) -> bool {
         matches!(self, Self::Torch(_))
@@ -125,8 +132,8 @@ impl<'a> RngSource<'a> {
     /// Draws `count` elements for a tensor of this type: `f64` in `f64`, all other types in `f32`.
     pub(crate) fn draw(&mut self, law: Law, count: usize, dtype: DType) -> Values {
         match (self, dtype) {
-            (Self::Keyed(key), DType::F64) => Values::F64(fill::draw_f64(*key, law, count)),
-            (Self::Keyed(key), _) => Values::F32(fill::draw_f32(*key, law, count)),
+            (Self::Keyed(key), DType::F64) => Values::F64(fill::draw(*key, law, count)),
+            (Self::Keyed(key), _) => Values::F32(fill::draw(*key, law, count)),
             (Self::Torch(rng), _) => rng.draw(law, count, dtype),
             (Self::Rand(rng), DType::F64) => Values::F64(any::draw_f64(&mut **rng, law, count)),
             (Self::Rand(rng), _) => Values::F32(any::draw_f32(&mut **rng, law, count)),
@@ -140,6 +147,28 @@ impl<'a> RngSource<'a> {
             torch::truncated::check(law, dtype)?;
         }
         Ok(self.draw(law, count, dtype))
+    }
+
+    /// Draws a tensor whose elements are independent. Those of a keyed stream are rounded as they are drawn, so
+    /// that no wider copy exists.
+    pub(crate) fn draw_tensor(
+        &mut self,
+        law: Law,
+        shape: Shape,
+        (dtype, device): (DType, &Device),
+        kind: Kind,
+    ) -> Result<Tensor, Error> {
+        let count = shape.elem_count();
+        match (&*self, dtype) {
+            (Self::Keyed(key), DType::BF16 | DType::F16) => {
+                law.check_type(dtype)?;
+                Ok(match dtype {
+                    DType::BF16 => kind.tensor(fill::draw::<bf16>(*key, law, count), shape, device)?,
+                    _ => kind.tensor(fill::draw::<f16>(*key, law, count), shape, device)?,
+                })
+            }
+            _ => self.draw_checked(law, count, dtype)?.into_tensor(shape, dtype, device, kind),
+        }
     }
 
     /// Draws the tensor on its GPU; `None` where only the CPU can draw it.

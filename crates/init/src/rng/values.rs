@@ -1,6 +1,6 @@
 //! The elements of a tensor before they are rounded to its type.
 
-use candle_core::{DType, Device, Shape, Tensor};
+use candle_core::{DType, Device, Shape, Tensor, Var, WithDType};
 use half::{bf16, f16};
 use rayon::prelude::*;
 
@@ -32,23 +32,52 @@ impl Values {
         }
     }
 
-    /// Rounds the elements to the type, once, and moves them to the device.
-    pub(crate) fn into_tensor(self, shape: Shape, dtype: DType, device: &Device) -> Result<Tensor, Error> {
-        fn rounded<T: Send, U: Send>(values: Vec<T>, round: impl Fn(T) -> U + Sync + Send) -> Vec<U> {
-            values.into_par_iter().map(round).collect()
-        }
+    /// Rounds the elements to the type, once, and moves them to the device, as a variable's tensor or as any.
+    pub(crate) fn into_tensor(
+        self,
+        shape: Shape,
+        dtype: DType,
+        device: &Device,
+        kind: Kind,
+    ) -> Result<Tensor, Error> {
         use Values::{F32, F64};
         Ok(match (dtype, self) {
-            (DType::F64, F64(values)) => Tensor::from_vec(values, shape, device)?,
-            (DType::F64, F32(values)) => Tensor::from_vec(rounded(values, f64::from), shape, device)?,
-            (DType::F32, F32(values)) => Tensor::from_vec(values, shape, device)?,
-            (DType::F32, F64(values)) => Tensor::from_vec(rounded(values, |x| x as f32), shape, device)?,
-            (DType::BF16, F32(values)) => Tensor::from_vec(rounded(values, bf16::from_f32), shape, device)?,
-            (DType::BF16, F64(values)) => Tensor::from_vec(rounded(values, bf16::from_f64), shape, device)?,
-            (DType::F16, F32(values)) => Tensor::from_vec(rounded(values, f16::from_f32), shape, device)?,
-            (DType::F16, F64(values)) => Tensor::from_vec(rounded(values, f16::from_f64), shape, device)?,
+            (DType::F64, F64(values)) => kind.tensor(values, shape, device)?,
+            (DType::F64, F32(values)) => kind.tensor(rounded(values, f64::from), shape, device)?,
+            (DType::F32, F32(values)) => kind.tensor(values, shape, device)?,
+            (DType::F32, F64(values)) => kind.tensor(rounded(values, |x| x as f32), shape, device)?,
+            (DType::BF16, F32(values)) => kind.tensor(rounded(values, bf16::from_f32), shape, device)?,
+            (DType::BF16, F64(values)) => kind.tensor(rounded(values, bf16::from_f64), shape, device)?,
+            (DType::F16, F32(values)) => kind.tensor(rounded(values, f16::from_f32), shape, device)?,
+            (DType::F16, F64(values)) => kind.tensor(rounded(values, f16::from_f64), shape, device)?,
             (other, _) => return Err(Error::Type(other)),
         })
+    }
+}
+
+fn rounded<T: Send, U: Send>(values: Vec<T>, round: impl Fn(T) -> U + Sync + Send) -> Vec<U> {
+    values.into_par_iter().map(round).collect()
+}
+
+/// What a tensor is drawn for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Tensor,
+    /// The tensor of a variable, which takes it without a copy.
+    Variable,
+}
+
+impl Kind {
+    pub(crate) fn tensor<T: WithDType>(
+        self,
+        values: Vec<T>,
+        shape: Shape,
+        device: &Device,
+    ) -> candle_core::Result<Tensor> {
+        match self {
+            Self::Tensor => Tensor::from_vec(values, shape, device),
+            Self::Variable => Ok(Var::from_vec(values, shape, device)?.into_inner()),
+        }
     }
 }
 

@@ -165,7 +165,7 @@ fn the_bytes_are_those_of_the_formats_own_writer() {
         ("e".to_owned(), tensor(DType::BF16, &[5])),
     ];
     for metadata in [BTreeMap::new(), BTreeMap::from([("format".to_owned(), "pt".to_owned())])] {
-        write::write(&file.0, tensors.clone(), &metadata).unwrap();
+        write::write(&file.0, &tensors, &metadata).unwrap();
         let theirs = (!metadata.is_empty()).then(|| metadata.into_iter().collect::<HashMap<_, _>>());
         let theirs = safetensors::serialize(tensors.clone(), theirs).unwrap();
         assert_eq!(fs::read(&file.0).unwrap(), theirs);

@@ -1,10 +1,11 @@
 //! Writes safetensors files.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 
-use candle_core::Tensor;
+use candle_core::{CpuStorage, DType, Storage, Tensor};
+use half::{bf16, f16};
 use safetensors::{Dtype, tensor::TensorInfo};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
@@ -31,55 +32,143 @@ impl Serialize for Header<'_> {
     }
 }
 
-/// Writes tensors of different names to a file: as the format recommends, in the order of their types, from
-/// the widest on, and in the order of their names.
+/// What a file has before the bytes of its tensors, and their order.
+pub(crate) struct Layout {
+    /// The length of the header and the header.
+    pub(crate) head: Vec<u8>,
+    /// The tensors in the order of their bytes, as indices of those that were given.
+    pub(crate) order: Vec<usize>,
+}
+
+/// The name, type and shape of a tensor.
+pub(crate) type Described<'a> = (&'a str, DType, &'a [usize]);
+
+impl Layout {
+    /// Lays out tensors of different names: as the format recommends, in the order of their types, from the widest
+    /// on, and in the order of their names.
+    pub(crate) fn new(
+        path: &Path,
+        tensors: &[Described],
+        metadata: &BTreeMap<String, String>,
+    ) -> Result<Self, Error> {
+        for (name, _, shape) in tensors {
+            TensorFile::check_name(name)?;
+            TensorFile::check_shape(name, shape)?;
+        }
+        let mut order: Vec<usize> = (0..tensors.len()).collect();
+        order.sort_by(|&a, &b| {
+            let ((a, x, _), (b, y, _)) = (tensors[a], tensors[b]);
+            Dtype::from(y).cmp(&x.into()).then(a.cmp(b))
+        });
+        let mut end = 0;
+        let infos = order.iter().map(|&index| {
+            let (name, dtype, shape) = tensors[index];
+            let begin = end;
+            end += shape.iter().product::<usize>() * dtype.size_in_bytes();
+            (name, TensorInfo { dtype: dtype.into(), shape: shape.to_vec(), data_offsets: (begin, end) })
+        });
+        let infos: Vec<(&str, TensorInfo)> = infos.collect();
+        let header = serde_json::to_vec(&Header { metadata, tensors: &infos });
+        let mut header =
+            header.map_err(|error| Error::Write { path: path.to_owned(), source: error.into() })?;
+        // The tensors begin at a multiple of 8.
+        header.resize(header.len().next_multiple_of(8), b' ');
+        let length = header.len() as u64;
+        if length > LARGEST_HEADER {
+            return Err(Error::Header { path: path.to_owned(), length, largest: LARGEST_HEADER });
+        }
+        Ok(Self { head: [&length.to_le_bytes()[..], &header].concat(), order })
+    }
+}
+
+/// Writes tensors of different names to a file.
 pub(crate) fn write(
     path: &Path,
-    mut tensors: Vec<(String, Tensor)>,
+    tensors: &[(String, Tensor)],
     metadata: &BTreeMap<String, String>,
 ) -> Result<(), Error> {
-    for (name, tensor) in &tensors {
-        TensorFile::check_name(name)?;
-        TensorFile::check_shape(name, tensor.dims())?;
-    }
-    tensors.sort_by(|(a, x), (b, y)| Dtype::from(y.dtype()).cmp(&x.dtype().into()).then(a.cmp(b)));
-    let mut end = 0;
-    let infos = tensors.iter().map(|(name, tensor)| {
-        let begin = end;
-        end += tensor.elem_count() * tensor.dtype().size_in_bytes();
-        let (dtype, shape) = (tensor.dtype().into(), tensor.dims().to_vec());
-        (name.as_str(), TensorInfo { dtype, shape, data_offsets: (begin, end) })
-    });
-    let infos: Vec<(&str, TensorInfo)> = infos.collect();
-    let failed = |source: io::Error| Error::Write { path: path.to_owned(), source };
-    let header = serde_json::to_vec(&Header { metadata, tensors: &infos });
-    let mut header = header.map_err(|error| failed(error.into()))?;
-    // The tensors begin at a multiple of 8.
-    header.resize(header.len().next_multiple_of(8), b' ');
-    let length = header.len() as u64;
-    if length > LARGEST_HEADER {
-        return Err(Error::Header { path: path.to_owned(), length, largest: LARGEST_HEADER });
-    }
-    let mut from_candle = None;
-    let written = wick_files::write_with(path, |mut out| {
-        out.write_all(&length.to_le_bytes())?;
-        out.write_all(&header)?;
-        for (name, tensor) in &tensors {
-            if let Err(error) = tensor.write_bytes(&mut out) {
-                return Err(match error {
-                    candle_core::Error::Io(error) => error,
-                    error => {
-                        let text = format!("the numbers of {} cannot be had", quoted(name));
-                        from_candle = Some(error);
-                        io::Error::other(text)
-                    }
-                });
+    let described = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.dtype(), tensor.dims()));
+    let layout = Layout::new(path, &described.collect::<Vec<_>>(), metadata)?;
+    fallible(path, |failed| {
+        wick_files::write_with(path, |out| {
+            out.write_all(&layout.head)?;
+            layout.order.iter().try_for_each(|&index| {
+                let (name, tensor) = &tensors[index];
+                write_tensor(out, tensor, |_| ()).map_err(|error| failed.take(name, error))
+            })
+        })
+    })
+}
+
+/// The error of this crate that stopped a write, which itself can only fail by an error of the system.
+#[derive(Default)]
+pub(crate) struct Failed(Option<Error>);
+
+impl Failed {
+    /// Keeps an error, and returns the one that stops the write.
+    pub(crate) fn take(&mut self, name: &str, error: Error) -> io::Error {
+        match error {
+            Error::Write { source, .. } => source,
+            Error::Candle(candle_core::Error::Io(error)) => error,
+            error => {
+                self.0 = Some(error);
+                io::Error::other(format!("the numbers of {} cannot be had", quoted(name)))
             }
         }
-        Ok(())
-    });
-    match (written, from_candle) {
-        (Err(_), Some(error)) => Err(error.into()),
-        (written, _) => written.map_err(failed),
     }
+}
+
+/// Runs a write, and returns the error that stopped it.
+pub(crate) fn fallible(path: &Path, write: impl FnOnce(&mut Failed) -> io::Result<()>) -> Result<(), Error> {
+    let mut failed = Failed::default();
+    let written = write(&mut failed);
+    match (written, failed.0) {
+        (Err(_), Some(error)) => Err(error),
+        (written, _) => written.map_err(|source| Error::Write { path: path.to_owned(), source }),
+    }
+}
+
+/// Writes the numbers of a tensor, in parts of some megabytes, so that a signal need not wait for all of them.
+/// `each` is told the bytes of each part.
+pub(crate) fn write_tensor(
+    out: &mut dyn Write,
+    tensor: &Tensor,
+    mut each: impl FnMut(u64),
+) -> Result<(), Error> {
+    const PART: usize = 8 << 20;
+    let system = |error: io::Error| Error::Candle(error.into());
+    let (storage, layout) = tensor.storage_and_layout();
+    let bytes = match (&*storage, layout.contiguous_offsets()) {
+        (Storage::Cpu(CpuStorage::F64(values)), Some((start, end))) => bytes_of(&values[start..end]),
+        (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) => bytes_of(&values[start..end]),
+        (Storage::Cpu(CpuStorage::BF16(values)), Some((start, end))) => bytes_of(&values[start..end]),
+        (Storage::Cpu(CpuStorage::F16(values)), Some((start, end))) => bytes_of(&values[start..end]),
+        _ => None,
+    };
+    if let Some(bytes) = bytes {
+        return bytes.chunks(PART).try_for_each(|part| {
+            out.write_all(part).map_err(system)?;
+            each(part.len() as u64);
+            Ok(())
+        });
+    }
+    drop(storage);
+    let mut out = out;
+    tensor.write_bytes(&mut out)?;
+    each((tensor.elem_count() * tensor.dtype().size_in_bytes()) as u64);
+    Ok(())
+}
+
+/// A number without padding, of which every byte can be read.
+trait Plain: Copy {}
+impl Plain for f64 {}
+impl Plain for f32 {}
+impl Plain for bf16 {}
+impl Plain for f16 {}
+
+/// The bytes of numbers as a file has them; `None` on a machine that orders bytes the other way.
+fn bytes_of<T: Plain>(values: &[T]) -> Option<&[u8]> {
+    // SAFETY: the numbers have no padding, and any bytes are valid `u8`s.
+    let bytes = unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values)) };
+    cfg!(target_endian = "little").then_some(bytes)
 }

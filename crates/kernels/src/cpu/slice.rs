@@ -1,11 +1,9 @@
 //! The elements of CPU tensors as slices, without a copy.
 
-use candle_core::{CpuStorage, DType, Device, Layout, Result, Storage, Tensor, bail};
-
-use crate::cpu::element::Number;
+use candle_core::{CpuStorage, DType, Device, Layout, Result, Storage, Tensor, WithDType, bail};
 
 /// The elements of a contiguous part of a storage.
-pub(crate) fn of<'a, T: Number>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
+pub(crate) fn of<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(&T::cpu_storage_as_slice(storage)?[start..end]),
         None => bail!("a contiguous tensor was expected, not one of strides {:?}", layout.stride()),
@@ -13,7 +11,7 @@ pub(crate) fn of<'a, T: Number>(storage: &'a CpuStorage, layout: &Layout) -> Res
 }
 
 /// The elements of a contiguous part of a storage on the CPU.
-pub(crate) fn of_cpu<'a, T: Number>(storage: &'a Storage, layout: &Layout) -> Result<&'a [T]> {
+pub(crate) fn of_cpu<'a, T: WithDType>(storage: &'a Storage, layout: &Layout) -> Result<&'a [T]> {
     match storage {
         Storage::Cpu(storage) => of(storage, layout),
         _ => bail!("a tensor on the CPU was expected"),
@@ -21,7 +19,7 @@ pub(crate) fn of_cpu<'a, T: Number>(storage: &'a Storage, layout: &Layout) -> Re
 }
 
 /// Calls `f` with the elements of a contiguous CPU tensor.
-pub(crate) fn with<T: Number, R>(xs: &Tensor, f: impl FnOnce(&[T]) -> R) -> Result<R> {
+pub(crate) fn with<T: WithDType, R>(xs: &Tensor, f: impl FnOnce(&[T]) -> R) -> Result<R> {
     let (storage, layout) = xs.storage_and_layout();
     Ok(f(of_cpu(&storage, layout)?))
 }

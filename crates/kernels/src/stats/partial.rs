@@ -26,7 +26,7 @@ pub struct Summary {
 
 /// The number of elements that are summed as one block. Blocks are merged in order, so that the bits do not
 /// depend on the number of threads.
-const BLOCK: usize = 1 << 13;
+pub(super) const BLOCK: usize = 1 << 13;
 
 /// The results of `of` for each block of the values, in order.
 pub(super) fn by_blocks<T: Sync, R: Send>(values: &[T], of: impl Fn(&[T]) -> R + Sync) -> Vec<R> {

@@ -2,8 +2,10 @@
 
 use std::mem::MaybeUninit;
 
-use wick_kernels::parallel;
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
 use wick_kernels::simd::{self, SimdLevel, Task};
+use wick_kernels::{advise_large_pages, parallel};
 
 use super::math::{ln_f32, ln_f64, sin_cos_pi_f32, sin_cos_pi_f64};
 use super::truncated::Truncated;
@@ -15,13 +17,12 @@ const GROUP: usize = 64;
 /// The number of groups that one task draws: 64 KiB of `f32`, which fits the second-level cache.
 const TASK: usize = 256;
 
-/// Draws `count` elements from a law whose parameters have been checked.
-pub(crate) fn draw_f32(key: Key, law: Law, count: usize) -> Vec<f32> {
-    draw_at(SimdLevel::best(), key, law, count)
-}
-
-/// As [`draw_f32`], in `f64`.
-pub(crate) fn draw_f64(key: Key, law: Law, count: usize) -> Vec<f64> {
+/// Draws `count` elements from a law whose parameters have been checked: `f64` in `f64`, `bf16` and `f16` as `f32`
+/// that are rounded once.
+pub(crate) fn draw<T: Copy + Send>(key: Key, law: Law, count: usize) -> Vec<T>
+where
+    for<'a> Part<'a, T>: Task<Output = ()>,
+{
     draw_at(SimdLevel::best(), key, law, count)
 }
 
@@ -30,13 +31,14 @@ fn draw_at<T: Copy + Send>(level: SimdLevel, key: Key, law: Law, count: usize) -
 where
     for<'a> Part<'a, T>: Task<Output = ()>,
 {
-    draw(count, |start, out| simd::run(level, Part { key, law, start, out }))
+    fill(count, |start, out| simd::run(level, Part { key, law, start, out }))
 }
 
 /// Makes `count` elements; each task fills its part, given the number of the part's first group.
-fn draw<T: Copy + Send>(count: usize, fill: impl Fn(u64, &mut [MaybeUninit<T>]) + Sync) -> Vec<T> {
+fn fill<T: Copy + Send>(count: usize, fill: impl Fn(u64, &mut [MaybeUninit<T>]) + Sync) -> Vec<T> {
     let mut out = Vec::with_capacity(count);
     let places = &mut out.spare_capacity_mut()[..count];
+    advise_large_pages(places);
     parallel::for_each_part(places, GROUP * TASK, |task, places| fill((task * TASK) as u64, places));
     // SAFETY: the tasks have filled all of the places.
     unsafe { out.set_len(count) };
@@ -44,25 +46,53 @@ fn draw<T: Copy + Send>(count: usize, fill: impl Fn(u64, &mut [MaybeUninit<T>]) 
 }
 
 /// The part of the elements that one task draws.
-struct Part<'a, T> {
+pub(crate) struct Part<'a, T> {
     key: Key,
     law: Law,
     start: u64,
     out: &'a mut [MaybeUninit<T>],
 }
 
-impl Task for Part<'_, f32> {
+/// A type whose elements are drawn in `f32` and rounded.
+trait Narrow: Copy + Send {
+    fn round(group: [f32; GROUP]) -> [Self; GROUP];
+}
+
+impl Narrow for f32 {
+    #[inline(always)]
+    fn round(group: [f32; GROUP]) -> [f32; GROUP] {
+        group
+    }
+}
+
+impl Narrow for bf16 {
+    #[inline(always)]
+    fn round(group: [f32; GROUP]) -> [bf16; GROUP] {
+        group.map(bf16::from_f32)
+    }
+}
+
+impl Narrow for f16 {
+    #[inline(always)]
+    fn round(group: [f32; GROUP]) -> [f16; GROUP] {
+        let mut rounded = [f16::ZERO; GROUP];
+        rounded.convert_from_f32_slice(&group);
+        rounded
+    }
+}
+
+impl<T: Narrow> Task for Part<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
         let Self { key, law, start, out } = self;
         match law {
-            Law::Constant(value) => out.fill(MaybeUninit::new(value as f32)),
-            Law::Normal { mean, std } => by_groups(key, start, out, &Normals { mean, std }),
-            Law::Uniform { low, high } => by_groups(key, start, out, &Uniforms { low, high }),
+            Law::Constant(value) => out.fill(MaybeUninit::new(T::round([value as f32; GROUP])[0])),
+            Law::Normal { mean, std } => by_groups(key, start, out, &Rounded(Normals { mean, std })),
+            Law::Uniform { low, high } => by_groups(key, start, out, &Rounded(Uniforms { low, high })),
             Law::TruncatedNormal { mean, std, low, high } => {
-                by_groups(key, start, out, &Truncated::new(mean, std, low, high));
+                by_groups(key, start, out, &Rounded(Truncated::new(mean, std, low, high)));
             }
         }
     }
@@ -89,6 +119,16 @@ impl Task for Part<'_, f64> {
 /// so this is a trait with a method.)
 trait Group<T> {
     fn group(&self, key: Key, number: u64) -> [T; GROUP];
+}
+
+/// The elements of a group, rounded.
+struct Rounded<G>(G);
+
+impl<T: Narrow, G: Group<f32>> Group<T> for Rounded<G> {
+    #[inline(always)]
+    fn group(&self, key: Key, number: u64) -> [T; GROUP] {
+        T::round(self.0.group(key, number))
+    }
 }
 
 struct Normals {

@@ -2,7 +2,6 @@ use super::*;
 use crate::initializer::Initializer;
 use crate::rng::keyed::KeyedV1;
 use candle_core::{DType, Device};
-use half::bf16;
 use statrs::distribution::{ContinuousCDF, Normal};
 
 const NORMAL: Law = Law::Normal { mean: 0.0, std: 1.0 };
@@ -32,11 +31,11 @@ fn kolmogorov_smirnov(values: &[f32], cdf: impl Fn(f64) -> f64) -> f64 {
 fn elements_have_their_law() {
     let n = 1_000_000;
     let (normal, wide) = (Normal::new(0.0, 1.0).unwrap(), Normal::new(0.0, 1.01).unwrap());
-    let values = draw_f32(key(), NORMAL, n);
+    let values = draw::<f32>(key(), NORMAL, n);
     assert!(kolmogorov_smirnov(&values, |x| normal.cdf(x)) < 1.95);
     assert!(kolmogorov_smirnov(&values, |x| wide.cdf(x)) > 1.95);
 
-    let values = draw_f32(key(), UNIFORM, n);
+    let values = draw::<f32>(key(), UNIFORM, n);
     assert!(kolmogorov_smirnov(&values, |x| 0.5 + 0.5 * x) < 1.95);
     assert!(kolmogorov_smirnov(&values, |x| (0.5 + 0.505 * x).clamp(0.0, 1.0)) > 1.95);
 }
@@ -46,7 +45,7 @@ fn elements_have_their_law() {
 #[test]
 fn elements_are_uncorrelated() {
     let n = 1_000_000usize;
-    let values = draw_f32(key(), NORMAL, n);
+    let values = draw::<f32>(key(), NORMAL, n);
     let score =
         |pair: &dyn Fn(usize) -> f64| (0..n - GROUP).map(pair).sum::<f64>() / ((n - GROUP) as f64).sqrt();
     for lag in [1, 15, 16, 17, 32, 48, 64] {
@@ -63,13 +62,13 @@ fn elements_are_uncorrelated() {
 /// These bits are fixed for ever: a change breaks the seeds of all users.
 #[test]
 fn values_are_stable() {
-    let bits = |law| draw_f32(key(), law, 70).iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    let bits = |law| draw::<f32>(key(), law, 70).iter().map(|x| x.to_bits()).collect::<Vec<_>>();
     let digest = |values: &[u32]| {
         values
             .iter()
             .fold(0xcbf2_9ce4_8422_2325u64, |hash, v| (hash ^ u64::from(*v)).wrapping_mul(0x100_0000_01b3))
     };
-    let wide = draw_f64(key(), NORMAL, 70);
+    let wide = draw::<f64>(key(), NORMAL, 70);
     let wide = wide.iter().flat_map(|x| [x.to_bits() as u32, (x.to_bits() >> 32) as u32]).collect::<Vec<_>>();
     let digests = [digest(&bits(NORMAL)), digest(&bits(UNIFORM)), digest(&wide), digest(&bits(CUT))];
     assert_eq!(digests, STABLE, "{digests:#x?}");
@@ -95,33 +94,49 @@ fn every_processor_draws_the_same() {
     }
 }
 
+/// The narrow types are `f32` rounded once, at every level and length.
+#[test]
+fn narrow_types_are_rounded_as_they_are_drawn() {
+    for law in [NORMAL, UNIFORM, CUT, Law::Normal { mean: 0.3, std: 1e-6 }, Law::Constant(0.1)] {
+        for count in [1, 63, 64, 70, 100_003] {
+            let wide = draw::<f32>(key(), law, count);
+            let bf16s: Vec<bf16> = wide.iter().map(|x| bf16::from_f32(*x)).collect();
+            let f16s: Vec<f16> = wide.iter().map(|x| f16::from_f32(*x)).collect();
+            for level in SimdLevel::available() {
+                assert!(draw_at::<bf16>(level, key(), law, count) == bf16s, "{law:?} {count} {level:?}");
+                assert!(draw_at::<f16>(level, key(), law, count) == f16s, "{law:?} {count} {level:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn any_length_is_a_beginning_of_a_longer_one() {
-    let long = draw_f32(key(), NORMAL, 100_000);
+    let long = draw::<f32>(key(), NORMAL, 100_000);
     for count in [0, 1, 15, 63, 64, 65, GROUP * TASK - 1, GROUP * TASK + 1] {
-        assert_eq!(draw_f32(key(), NORMAL, count), long[..count]);
+        assert_eq!(draw::<f32>(key(), NORMAL, count), long[..count]);
     }
 }
 
 #[test]
 fn one_thread_draws_what_two_do() {
     let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-    let draw = || draw_f32(key(), NORMAL, 200_001);
+    let draw = || draw::<f32>(key(), NORMAL, 200_001);
     assert_eq!(pool(1).install(draw), pool(2).install(draw));
 }
 
 /// An f32 element is near the f64 element, except in the far tail, where 32 bits of radius are coarse.
 #[test]
 fn types_agree() {
-    let wide = draw_f64(key(), NORMAL, 100_000);
-    let narrow = draw_f32(key(), NORMAL, 100_000);
+    let wide = draw::<f64>(key(), NORMAL, 100_000);
+    let narrow = draw::<f32>(key(), NORMAL, 100_000);
     for (a, b) in wide.iter().zip(&narrow) {
         assert!((a - f64::from(*b)).abs() < 2e-6, "{a} {b}");
     }
     let half = Initializer::normal(1.0).tensor(key(), 1000, DType::BF16, &Device::Cpu).unwrap();
     let expected: Vec<bf16> = narrow[..1000].iter().map(|x| bf16::from_f32(*x)).collect();
     assert_eq!(half.to_vec1::<bf16>().unwrap(), expected);
-    let (wide, narrow) = (draw_f64(key(), CUT, 100_000), draw_f32(key(), CUT, 100_000));
+    let (wide, narrow) = (draw::<f64>(key(), CUT, 100_000), draw::<f32>(key(), CUT, 100_000));
     for (a, b) in wide.iter().zip(&narrow) {
         assert!((a - f64::from(*b)).abs() < 1e-4, "{a} {b}");
     }
@@ -146,7 +161,7 @@ fn extremes() {
 #[test]
 fn uniforms_keep_to_their_bounds() {
     let (low, high) = (0.1, 0.1 + 1e-7);
-    for x in draw_f32(key(), Law::Uniform { low, high }, 10_000) {
+    for x in draw::<f32>(key(), Law::Uniform { low, high }, 10_000) {
         assert!((low as f32..=high as f32).contains(&x));
     }
 }
