@@ -36,7 +36,7 @@ GOALS = {
     "training_adamw": {"jax training_adamw": None, "torch training_adamw": None, "candle training_adamw": None},
     "candle_training_probed": {"candle training": (1.10, 1.10)},
     "candle_training_probed_closely": {"candle training": None},
-    "tanh": {"jax tanh": (1.0, 1.0), "torch tanh": (0.25, 0.25)},
+    "tanh": {"jax tanh": (1.0, 1.0), "torch tanh": (0.25, 0.25), "candle tanh": None},
     "adamw": {"torch adamw": (1.0, 1.0), "candle adamw": None},
     "sgd": {"torch sgd": None, "candle sgd": None},
     "batch_1": {"torch batch_1": (1.0, 1.0)},
@@ -183,15 +183,15 @@ def main():
                 goal = f"{goals[level]:7.2f}" if goals and level is not None else ""
                 print(f"{job:<31}{own:9.3f}   {peer:<24}{median[peer]:9.3f}{own / median[peer]:8.3f}{goal}")
     print()
-    for name, time in median.items():
+    for name, ms in median.items():
         library, job = name.split()
         limit = peak_1 if library.endswith("1") else peak
         if job not in WORKS:
             continue
-        share = WORKS[job] / (time * 1e6) / limit
+        share = WORKS[job] / (ms * 1e6) / limit
         goal = f" (goal {SHARES[name][level]} %)" if name in SHARES and level is not None else ""
         if library.startswith("wick"):
-            print(f"{name}: {WORKS[job] / (time * 1e6):.0f} GFLOP/s, {share:.0%} of the peak{goal}")
+            print(f"{name}: {WORKS[job] / (ms * 1e6):.0f} GFLOP/s, {share:.0%} of the peak{goal}")
         elif share > 1.02:
             print(f"{name} runs at {share:.0%} of the peak of {simd}: it is not held to that level")
     if memory:
