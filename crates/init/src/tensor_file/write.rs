@@ -135,7 +135,7 @@ pub(crate) fn write_tensor(
     tensor: &Tensor,
     mut each: impl FnMut(u64),
 ) -> Result<(), Error> {
-    const PART: usize = 8 << 20;
+    const PART: usize = 1 << 20;
     let system = |error: io::Error| Error::Candle(error.into());
     let (storage, layout) = tensor.storage_and_layout();
     let bytes = match (&*storage, layout.contiguous_offsets()) {

@@ -104,6 +104,7 @@ impl<T: Number> Layer<'_, T> {
         );
         let finish = Finish { call: &finish, fixed: self.bins.is_some() };
         let output = gemm::matmul_then(SimdLevel::best(), a, b, Some(finish));
+        assert!(output.len() == size, "{} numbers for {size}", output.len());
         if keep {
             // SAFETY: every block of rows has been finished, and copied whole.
             unsafe { kept.set_len(size) };

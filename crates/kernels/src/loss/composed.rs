@@ -19,7 +19,12 @@ pub(super) fn loss(function: LossFunction, outputs: &Tensor, targets: &Tensor) -
             let difference = (outputs - targets)?;
             dot(&difference, &difference)? * (0.5 / batch)
         }
-        LossFunction::CrossEntropy => dot(targets, &log_softmax(outputs, D::Minus1)?)? * (-1.0 / batch),
+        LossFunction::CrossEntropy => {
+            let logs = log_softmax(outputs, D::Minus1)?;
+            // 0·(-∞) is NaN: where the target is 0, the logarithm is replaced.
+            let logs = targets.ne(0.0)?.where_cond(&logs, &logs.zeros_like()?)?;
+            dot(targets, &logs)? * (-1.0 / batch)
+        }
     }
 }
 

@@ -88,9 +88,9 @@ impl<T: Number> simd::Task for &mut Block<'_, T> {
                 }
                 (LossFunction::CrossEntropy, Targets::Classes(classes)) => {
                     let class = classes[sample] as usize;
-                    let log_sum = softmax(outputs, scale, gradient);
+                    let (largest, log_sum) = softmax(outputs, scale, gradient);
                     gradient[class] = T::narrow(gradient[class].widen() - scale);
-                    log_sum - outputs[class].widen()
+                    (largest - outputs[class].widen()) + log_sum
                 }
                 // `loss_and_gradient` is not called with them.
                 (LossFunction::SquaredError, Targets::Classes(_)) => f64::NAN,
@@ -118,19 +118,20 @@ fn cross_entropy<T: Number>(outputs: &[T], targets: &[T], scale: f64, gradient: 
     for y in targets {
         total += y.widen();
     }
-    let log_sum = softmax(outputs, total * scale, gradient);
+    let (largest, log_sum) = softmax(outputs, total * scale, gradient);
     let mut sum = 0.0;
     for ((gradient, o), y) in gradient.iter_mut().zip(outputs).zip(targets) {
         let y = y.widen();
         *gradient = T::narrow(gradient.widen() - y * scale);
-        sum += if y == 0.0 { 0.0 } else { y * (log_sum - o.widen()) };
+        sum += if y == 0.0 { 0.0 } else { y * ((largest - o.widen()) + log_sum) };
     }
     sum
 }
 
-/// Writes `softmax(o)` times the scale; returns `ln Σ eᵒ`. The largest output is subtracted first.
+/// Writes `softmax(o)` times the scale; returns the largest output `m` and `ln Σ eᵒ⁻ᵐ`. Their sum would lose the
+/// second where the outputs are large.
 #[inline(always)]
-fn softmax<T: Number>(outputs: &[T], scale: f64, softmax: &mut [T]) -> f64 {
+fn softmax<T: Number>(outputs: &[T], scale: f64, softmax: &mut [T]) -> (f64, f64) {
     let mut largest = f64::NEG_INFINITY;
     for o in outputs {
         let o = o.widen();
@@ -138,11 +139,17 @@ fn softmax<T: Number>(outputs: &[T], scale: f64, softmax: &mut [T]) -> f64 {
     }
     let mut sum = 0.0;
     for o in outputs {
-        sum += exp(o.widen() - largest);
+        sum += exp_below_0(o.widen() - largest);
     }
     let scale = scale / sum;
     for (softmax, o) in softmax.iter_mut().zip(outputs) {
-        *softmax = T::narrow(exp(o.widen() - largest) * scale);
+        *softmax = T::narrow(exp_below_0(o.widen() - largest) * scale);
     }
-    largest + sum.ln()
+    (largest, sum.ln())
+}
+
+/// `eˣ` for `x ≤ 0`: 0 where it would be no normal number, as of a masked output.
+#[inline(always)]
+fn exp_below_0(x: f64) -> f64 {
+    if x < -708.0 { 0.0 } else { exp(x) }
 }

@@ -109,11 +109,22 @@ fn operands(outputs: &Tensor, targets: &Tensor) -> Result<Option<(Tensor, Tensor
     }
     let targets = match targets.dtype() {
         dtype if dtype == outputs.dtype() => targets.contiguous()?,
-        // The check of classes is one of unsigned numbers, in which a negative class is a large one.
-        dtype if dtype.is_int() && targets.rank() == 1 => targets.to_dtype(DType::U32)?.contiguous()?,
+        dtype if dtype.is_int() && targets.rank() == 1 => classes(targets, outputs.dims()[1])?,
         _ => return Ok(None),
     };
     Ok(Some((outputs.contiguous()?, targets)))
+}
+
+/// The classes as the op takes them. In a type with other numbers, they are checked before they are converted.
+fn classes(targets: &Tensor, outputs: usize) -> Result<Tensor> {
+    if !matches!(targets.dtype(), DType::U8 | DType::U32) {
+        let numbers = targets.to_dtype(DType::I64)?.to_vec1::<i64>()?;
+        let fits = |class: i64| usize::try_from(class).is_ok_and(|class| class < outputs);
+        if let Some(sample) = numbers.iter().position(|&class| !fits(class)) {
+            bail!("sample {sample} is of class {}, but there are only {outputs} outputs", numbers[sample]);
+        }
+    }
+    targets.to_dtype(DType::U32)?.contiguous()
 }
 
 /// A loss as an op. Its forward pass computes the gradient too, and keeps it for the backward pass.

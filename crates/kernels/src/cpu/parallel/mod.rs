@@ -3,7 +3,8 @@
 //! A thread outside rayon's pool that gives the pool a loop sleeps until the loop is done, and a thread of the
 //! pool that has nothing to do falls asleep too; waking either costs as much as a product of some millions of
 //! operations. Here the calling thread starts on the loop at once, and the pool's threads that join it stay
-//! awake for a moment, since in a training step the next loop is microseconds away ([`team`]).
+//! awake for a moment, since in a training step the next loop is microseconds away ([`team`]). A loop within
+//! the pool, as one within another loop, is left to rayon, whose threads take other work while they wait.
 
 mod team;
 
@@ -26,13 +27,22 @@ pub fn for_each(count: usize, task: impl Fn(usize) + Sync) {
         return (0..count).for_each(task);
     }
     let next = AtomicUsize::new(0);
-    team::run(helpers, &|| {
-        // The end of the run synchronises the results; the counter only distributes the numbers.
+    let work = || {
+        // The end of the loop synchronises the results; the counter only distributes the numbers.
         let index = next.fetch_add(1, Ordering::Relaxed);
         if index < count {
             task(index);
         }
         index + 1 < count
+    };
+    if rayon::current_thread_index().is_none() {
+        return team::run(helpers, &work);
+    }
+    rayon::in_place_scope(|scope| {
+        for _ in 0..helpers {
+            scope.spawn(|_| while work() {});
+        }
+        while work() {}
     });
 }
 
