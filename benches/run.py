@@ -8,15 +8,14 @@ are whole training steps of a classifier with ReLU layers and biases: a batch of
 784-512-256-10, or of 32 through 64-32-32-10 (`step_small`), cross entropy with classes, AdamW. The times are
 medians over rounds in which every job runs once. A peer that is not installed is left out and named.
 
-`--simd` limits Wick to a level, and its peers with it, unless `--free-peers` leaves them as they are; a peer
-that beats the peak of the level has not kept to it, and is named. `--jobs` runs the rows that begin with one
+`--simd` limits Wick to a level, and PyTorch and JAX with it, unless `--free-peers` leaves them as they are; a peer
+that beats the peak of the level has not kept to it, and is named. (candle's products have no AVX-512.) `--jobs` runs the rows that begin with one
 of the names. `--json` prints the medians.
 """
 import argparse
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -74,12 +73,15 @@ def parse():
 
 def memory_of_torch():
     """Prints the MB that PyTorch's training steps take, in a process of their own."""
+    def megabytes(field):
+        with open("/proc/self/status") as status:
+            return next(float(line.split()[1]) for line in status if line.startswith(field)) / 1e3
+
     _, jobs, _ = torch_jobs()
-    with open("/proc/self/status") as status:
-        before = next(float(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1e3
+    before = megabytes("VmRSS")
     for _ in range(3):
         jobs["training_adamw"]()
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3 - before)
+    print(megabytes("VmHWM") - before)
 
 
 def peak_memory(wick, with_torch):
@@ -171,7 +173,7 @@ def main():
         result |= {"peak_memory_mb": memory, "peers": peers, "cores": CORES, "rounds": options.rounds}
         return print(json.dumps(result | {"processor": processor(), "simd": simd}, indent=1))
 
-    held = ", its peers too" if options.simd and not options.free_peers else ""
+    held = ", PyTorch and JAX told to" if options.simd and not options.free_peers else ""
     print(f"{processor()}, {CORES} cores; Wick at {simd}{held}; {', '.join(peers)}; candle 0.11")
     print(f"medians of {options.rounds} interleaved rounds; FMA peak of {simd} {peak:.0f} GFLOP/s, of one thread "
           f"{peak_1:.0f}; memory sweep {sweep:.0f} GB/s\n")

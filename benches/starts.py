@@ -162,10 +162,11 @@ def main():
     parser.add_argument("--shard-size", default="5GB")
     parser.add_argument("--only", choices=["draw", "files"])
     options = parser.parse_args()
-    if options.only != "files":
-        draw(options.rounds)
+    # The files first: a child's peak memory begins at that of this process, which drawing makes large.
     if options.only != "draw":
         files(options.rounds, options)
+    if options.only != "files":
+        draw(options.rounds)
 
 
 if __name__ == "__main__":
