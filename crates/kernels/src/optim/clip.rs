@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use candle_core::{DType, Error, Result, Tensor, bail};
+use candle_core::{DType, Device, Error, Result, Tensor, bail};
 
 use crate::cpu::slice;
 use crate::dot::sum_of;
@@ -129,7 +129,8 @@ impl LossScale {
 /// its bits depend neither on the number of threads nor on the vector unit.
 pub(crate) fn squares(gradient: &Tensor) -> Result<f64> {
     if !gradient.device().is_cpu() {
-        return gradient.sqr()?.sum_all()?.to_dtype(DType::F64)?.to_scalar();
+        // Metal has no `f64`.
+        return gradient.sqr()?.sum_all()?.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_scalar();
     }
     match gradient.dtype() {
         DType::F64 => slice::with(gradient, |g| sum_of::<f64>(g, g)),
