@@ -8,7 +8,8 @@
 //! - [`loss`], [`loss_and_gradient`]: cross entropy and the squared error, with the gradient in the same pass.
 //! - [`dot`]: the sum of products, which penalties consist of.
 //! - [`tap`]: the identity, with a callback for the gradient.
-//! - [`AdamW`], [`Sgd`]: in one pass over the parameters.
+//! - [`AdamW`], [`Sgd`], [`Lion`], [`Muon`], [`ScheduleFree`]: optimizers in one pass over the parameters, with
+//!   groups, clipping and a state that is saved by name ([`Stepper`]); [`Ema`]: averaged weights.
 //! - [`CudaGraph`]: a forward pass or a training step as a CUDA graph.
 //! - [`retain_freed_memory`], [`retain_freed_memory_on`]: for programs that train; [`advise_large_pages`]: for
 //!   tensors that are filled for the first time.
@@ -52,7 +53,15 @@ pub use dot::dot;
 pub use linalg::{gemm, haar, qr};
 pub use loss::{LossFunction, loss, loss_and_gradient};
 pub use optim::adamw::AdamW;
+pub use optim::clip::{Clip, ClipRule, LossScale};
+pub use optim::ema::Ema;
+pub use optim::lion::{Lion, ParamsLion};
+pub use optim::method::Method;
+pub use optim::muon::{Muon, MuonScaling, ParamsMuon};
+pub use optim::schedule_free::{ParamsScheduleFree, ScheduleFree};
 pub use optim::sgd::{ParamsSgd, Sgd};
+pub use optim::slot::Named;
+pub use optim::stepper::Stepper;
 pub use stats::deferred::DeferredStats;
 pub use stats::histogram::Histogram;
 pub use stats::moments::Moments;

@@ -17,7 +17,7 @@
 //! | to know which layer is wrong, and why | [`judge`] with [`Probe::layer_reports`], [`judge_updates`] |
 //! | what theory predicts for a layer | [`MeanField`] (infinite width), [`finite_width()`], [`predict`] |
 //! | a multilayer perceptron | [`Mlp`] with [`MlpConfig`] and [`Activation`] |
-//! | to train it | [`fit_with`] with [`Mlp::tape`], a [`Loss`], [`AdamW`] or [`Sgd`] |
+//! | to train it | [`fit_with`] with [`Mlp::tape`], a [`Loss`], [`AdamW`], [`Sgd`], [`Lion`], [`Muon`], [`ScheduleFree`] |
 //! | a fused layer for a model of your own | [`dense`], [`activate`] |
 //!
 //! An unmodified candle layer gets orthogonal weights, and a probe records what the layer does to the signal:
@@ -56,7 +56,10 @@ pub use wick_init::{
     FanMode, Fans, InitMap, Initializer, KeyedV1, LearningRate, Manifest, ManifestEntry, Pattern, Rule,
     WeightLayout, presets,
 };
-pub use wick_kernels::{AdamW, ParamsSgd, Sgd, activate, dense, retain_freed_memory};
+pub use wick_kernels::{
+    AdamW, Clip, ClipRule, Ema, Lion, LossScale, Muon, MuonScaling, Named, ParamsLion, ParamsMuon,
+    ParamsScheduleFree, ParamsSgd, ScheduleFree, Sgd, Stepper, activate, dense, retain_freed_memory,
+};
 pub use wick_model::loss::{self, Loss};
 pub use wick_model::{Mlp, MlpConfig, Tape, fit, fit_with};
 pub use wick_probe::{Fault, LayerReport, Parameters, Probe, Record, Units, Verdict, judge, judge_updates};

@@ -117,7 +117,8 @@ const BLOCK: usize = 1 << 13;
 /// The number of sums that run in parallel: fixed, so that the bits do not depend on the processor.
 const LANES: usize = 16;
 
-fn sum_of<T: Number>(a: &[T], b: &[T]) -> f64 {
+/// `Σ aᵢ bᵢ` in `f64`, in blocks of a fixed size.
+pub(crate) fn sum_of<T: Number>(a: &[T], b: &[T]) -> f64 {
     let blocks = parallel::map(a.len().div_ceil(BLOCK), |block| {
         let places = block * BLOCK..a.len().min((block + 1) * BLOCK);
         simd::run(SimdLevel::best(), Products { a: &a[places.clone()], b: &b[places] })

@@ -1,15 +1,25 @@
 //! AdamW in one pass over the parameters.
 
-use candle_core::backprop::GradStore;
-use candle_core::{Result, Var};
-use candle_nn::{Optimizer, ParamsAdamW};
+#[cfg(feature = "cuda")]
+use candle_core::Var;
+use candle_core::{Result, Tensor};
+use candle_nn::ParamsAdamW;
 
-use crate::optim::{CpuVars, Rule};
+#[cfg(feature = "cuda")]
+use crate::optim::method::Taken;
+use crate::optim::method::{Method, Now, below_one, not_negative};
+use crate::optim::pass::Rule;
+use crate::optim::real::Real;
+use crate::optim::slot::{Named, Slot};
+use crate::optim::stepper::Stepper;
 
 /// AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) with the parameters and the arithmetic of
-/// [`candle_nn::AdamW`], as a drop-in replacement: on a CPU, `f32` variables are stepped in one pass that
-/// reads each number once, and on an NVIDIA GPU in one launch per hundred variables; other variables are left
-/// to candle's AdamW.
+/// [`candle_nn::AdamW`], as a drop-in replacement: with the gradient `g` at step `t`, `m ← β₁m + (1-β₁)g`,
+/// `v ← β₂v + (1-β₂)g²`, `w ← (1 - lr·λ)w - lr·m̂/(√v̂ + ε)`, where `m̂ = m/(1-β₁ᵗ)` and `v̂ = v/(1-β₂ᵗ)`.
+///
+/// `bf16` and `f16` variables have their weights, `m` and `v` in `f32`. (In `bf16`, as candle's AdamW has them,
+/// `v` never decays, since 0.999 is 1 there.) On an NVIDIA GPU, `f32` variables without names are stepped in
+/// one launch per hundred. State: `adamw.first_moment`, `adamw.second_moment`.
 ///
 /// ```
 /// use candle_core::{Device, Var};
@@ -23,100 +33,80 @@ use crate::optim::{CpuVars, Rule};
 /// assert!((after[0] - (0.999 - 0.1)).abs() < 1e-6 && (after[1] + (1.998 - 0.1)).abs() < 1e-6);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
-#[derive(Debug)]
-pub struct AdamW {
-    /// The state: the running means of the gradient and of its square.
-    on_cpu: CpuVars<2>,
-    #[cfg(feature = "cuda")]
-    on_gpu: Option<gpu::Adam>,
-    others: candle_nn::AdamW,
-    params: ParamsAdamW,
-    steps: i32,
-}
+///
+/// # Errors
+/// Those of [`Stepper::named`] and of a step: parameters out of range, a gradient of another shape.
+pub type AdamW = Stepper<ParamsAdamW>;
 
-impl AdamW {
-    /// The parameters.
-    pub fn params(&self) -> &ParamsAdamW {
-        &self.params
-    }
-
-    /// Changes the parameters from the next step on.
-    pub fn set_params(&mut self, params: ParamsAdamW) {
-        self.others.set_params(params.clone());
-        #[cfg(feature = "cuda")]
-        if let Some(adam) = &mut self.on_gpu {
-            adam.set(&params);
-        }
-        self.params = params;
-    }
-}
-
-impl Optimizer for AdamW {
-    type Config = ParamsAdamW;
-
-    fn new(vars: Vec<Var>, params: ParamsAdamW) -> Result<Self> {
-        let (on_cpu, others) = CpuVars::split(vars);
-        #[cfg(feature = "cuda")]
-        let (on_gpu, others) = match crate::optim::cuda::on_first_gpu(others) {
-            (Some((device, vars)), others) => (Some(gpu::Adam::new(&device, vars, &params)?), others),
-            (None, others) => (None, others),
-        };
-        Ok(Self {
-            on_cpu,
-            #[cfg(feature = "cuda")]
-            on_gpu,
-            others: candle_nn::AdamW::new(others, params.clone())?,
-            params,
-            steps: 0,
-        })
-    }
-
-    fn step(&mut self, gradients: &GradStore) -> Result<()> {
-        self.steps += 1;
-        self.on_cpu.step(Step::new(&self.params, self.steps), gradients)?;
-        #[cfg(feature = "cuda")]
-        if let Some(adam) = &mut self.on_gpu {
-            adam.step(gradients)?;
-        }
-        self.others.step(gradients)
-    }
-
+impl Method for ParamsAdamW {
     fn learning_rate(&self) -> f64 {
-        self.params.lr
+        self.lr
     }
 
     fn set_learning_rate(&mut self, rate: f64) {
-        self.set_params(ParamsAdamW { lr: rate, ..self.params.clone() });
+        self.lr = rate;
+    }
+
+    fn weight_decay(&self) -> f64 {
+        self.weight_decay
+    }
+
+    fn check(&self) -> Result<()> {
+        not_negative("AdamW's learning rate", self.lr)?;
+        below_one("AdamW's beta1", self.beta1)?;
+        below_one("AdamW's beta2", self.beta2)?;
+        not_negative("AdamW's eps", self.eps)?;
+        not_negative("AdamW's weight decay", self.weight_decay)
+    }
+
+    fn state_names(&self, _: &Named) -> &'static [&'static str] {
+        STATE
+    }
+
+    fn update(&self, slot: &mut Slot, gradient: &Tensor, now: &Now) -> Result<()> {
+        slot.step(Step::new(self, now), gradient, now.level)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self, vars: Vec<Var>) -> Result<Taken<Self>> {
+        match crate::optim::cuda::on_first_gpu(vars) {
+            (Some((device, vars)), others) => {
+                Ok((Some(Box::new(gpu::Adam::new(&device, vars, self)?)), others))
+            }
+            (None, others) => Ok((None, others)),
+        }
     }
 }
 
+/// The running means of the gradient and of its square.
+pub(crate) const STATE: &[&str] = &["adamw.first_moment", "adamw.second_moment"];
+
 /// The numbers of one step.
 #[derive(Debug, Clone, Copy)]
-struct Step {
-    beta1: f32,
-    rest1: f32,
-    beta2: f32,
-    rest2: f32,
-    scale1: f32,
-    scale2: f32,
-    eps: f32,
-    rate: f32,
-    keep: f32,
+pub(crate) struct Step {
+    factor: f64,
+    beta1: f64,
+    beta2: f64,
+    scale1: f64,
+    scale2: f64,
+    eps: f64,
+    rate: f64,
+    keep: f64,
 }
 
 impl Step {
-    fn new(params: &ParamsAdamW, steps: i32) -> Self {
-        let ParamsAdamW { lr, beta1, beta2, eps, weight_decay } = *params;
+    /// The step of a variable with its own learning rate and decay.
+    pub(crate) fn new(params: &ParamsAdamW, now: &Now) -> Self {
+        let ParamsAdamW { beta1, beta2, eps, .. } = *params;
         Self {
-            beta1: beta1 as f32,
-            rest1: (1.0 - beta1) as f32,
-            beta2: beta2 as f32,
-            rest2: (1.0 - beta2) as f32,
-            scale1: (1.0 / (1.0 - beta1.powi(steps))) as f32,
-            scale2: (1.0 / (1.0 - beta2.powi(steps))) as f32,
-            eps: eps as f32,
-            rate: lr as f32,
-            keep: (1.0 - lr * weight_decay) as f32,
+            factor: now.factor,
+            beta1,
+            beta2,
+            scale1: now.clock.correction(beta1),
+            scale2: now.clock.correction(beta2),
+            eps,
+            rate: now.rate,
+            keep: 1.0 - now.rate * now.decay,
         }
     }
 }
@@ -125,13 +115,28 @@ impl Rule<2> for Step {
     const NAME: &'static str = "adamw";
 
     #[inline(always)]
-    fn step(self, weights: &mut [f32], gradients: &[f32], [first, second]: [&mut [f32]; 2]) {
+    fn step<T: Real>(self, weights: &mut [T], gradients: &[T], [first, second]: [&mut [T]; 2]) {
+        let factor = T::narrow(self.factor);
+        let (beta1, rest1) = (T::narrow(self.beta1), T::narrow(1.0 - self.beta1));
+        let (beta2, rest2) = (T::narrow(self.beta2), T::narrow(1.0 - self.beta2));
+        let (scale1, scale2) = (T::narrow(self.scale1), T::narrow(self.scale2));
+        let (eps, rate, keep) = (T::narrow(self.eps), T::narrow(self.rate), T::narrow(self.keep));
         for (((w, &g), m), v) in weights.iter_mut().zip(gradients).zip(first).zip(second) {
-            *m = *m * self.beta1 + g * self.rest1;
-            *v = *v * self.beta2 + g * g * self.rest2;
-            let direction = *m * self.scale1 / ((*v * self.scale2).sqrt() + self.eps);
-            *w = *w * self.keep - direction * self.rate;
+            let g = g * factor;
+            *m = *m * beta1 + g * rest1;
+            *v = *v * beta2 + g * g * rest2;
+            let direction = *m * scale1 / ((*v * scale2).root() + eps);
+            *w = *w * keep - direction * rate;
         }
+    }
+
+    fn composed(self, w: &Tensor, g: &Tensor, [m, v]: [&Tensor; 2]) -> Result<(Tensor, [Tensor; 2])> {
+        let g = (g * self.factor)?;
+        let m = ((m * self.beta1)? + (&g * (1.0 - self.beta1))?)?;
+        let v = ((v * self.beta2)? + (g.sqr()? * (1.0 - self.beta2))?)?;
+        let direction = ((&m * self.scale1)? / ((&v * self.scale2)?.sqrt()? + self.eps)?)?;
+        let w = ((w * self.keep)? - (direction * self.rate)?)?;
+        Ok((w, [m, v]))
     }
 }
 
@@ -147,6 +152,7 @@ mod gpu {
 
     use crate::cuda::launch::{function, ptx};
     use crate::optim::cuda::{Settings, Vars};
+    use crate::optim::method::OnGpu;
 
     /// The parameters as the kernel takes them: `AdamSettings` in `optimizer.cu`.
     #[repr(C)]
@@ -222,12 +228,14 @@ mod gpu {
                 vars,
             })
         }
+    }
 
-        pub(super) fn set(&mut self, params: &ParamsAdamW) {
+    impl OnGpu<ParamsAdamW> for Adam {
+        fn set(&mut self, params: &ParamsAdamW) {
             self.settings.set(&self.vars.device, AdamSettings::new(params));
         }
 
-        pub(super) fn step(&mut self, gradients: &GradStore) -> Result<()> {
+        fn step(&mut self, gradients: &GradStore) -> Result<()> {
             let Self { vars, first, second, state, settings } = self;
             let device = vars.device.clone();
             let settings = settings.now(&device)?;

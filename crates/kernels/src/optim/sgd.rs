@@ -1,10 +1,16 @@
 //! Stochastic gradient descent with momentum, in one pass over the parameters.
 
-use candle_core::backprop::GradStore;
-use candle_core::{Result, Tensor, Var};
-use candle_nn::Optimizer;
+#[cfg(feature = "cuda")]
+use candle_core::Var;
+use candle_core::{Result, Tensor};
 
-use crate::optim::{CpuVars, Rule};
+#[cfg(feature = "cuda")]
+use crate::optim::method::Taken;
+use crate::optim::method::{Method, Now, below_one, not_negative};
+use crate::optim::pass::Rule;
+use crate::optim::real::Real;
+use crate::optim::slot::{Named, Slot};
+use crate::optim::stepper::Stepper;
 
 /// The parameters of [`Sgd`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,8 +35,7 @@ impl Default for ParamsSgd {
 /// initialization and momentum in deep learning*, in PyTorch's form): `g ← g + λw`, `v ← μv + g` (`v = g` at
 /// first), `w ← w - lr·v`, or, with Nesterov's look-ahead, `w ← w - lr·(g + μv)`.
 ///
-/// On a CPU, `f32` variables are stepped in one pass that reads each number once, and on an NVIDIA GPU in one
-/// launch per hundred variables; other variables are stepped by candle's ops.
+/// On an NVIDIA GPU, `f32` variables without names are stepped in one launch per hundred. State: `sgd.velocity`.
 ///
 /// ```
 /// use candle_core::{Device, Var};
@@ -44,95 +49,80 @@ impl Default for ParamsSgd {
 /// assert_eq!(w.to_vec1::<f32>()?, [0.0]);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
-#[derive(Debug)]
-pub struct Sgd {
-    /// The state: the velocity, the running sum of the gradients.
-    on_cpu: CpuVars<1>,
-    #[cfg(feature = "cuda")]
-    on_gpu: Option<gpu::Momentum>,
-    /// Variables of other types and devices, with their velocity, which is `None` before the first gradient.
-    others: Vec<(Var, Option<Tensor>)>,
-    params: ParamsSgd,
-}
+///
+/// # Errors
+/// Those of [`Stepper::named`] and of a step: parameters out of range, a gradient of another shape.
+pub type Sgd = Stepper<ParamsSgd>;
 
-impl Sgd {
-    /// The parameters.
-    pub fn params(&self) -> &ParamsSgd {
-        &self.params
-    }
-
-    /// Changes the parameters from the next step on.
-    pub fn set_params(&mut self, params: ParamsSgd) {
-        self.params = params;
-        #[cfg(feature = "cuda")]
-        if let Some(momentum) = &mut self.on_gpu {
-            momentum.set(params);
-        }
-    }
-}
-
-impl Optimizer for Sgd {
-    type Config = ParamsSgd;
-
-    fn new(vars: Vec<Var>, params: ParamsSgd) -> Result<Self> {
-        let (on_cpu, others) = CpuVars::split(vars);
-        #[cfg(feature = "cuda")]
-        let (on_gpu, others) = match crate::optim::cuda::on_first_gpu(others) {
-            (Some((device, vars)), others) => (Some(gpu::Momentum::new(&device, vars, params)?), others),
-            (None, others) => (None, others),
-        };
-        Ok(Self {
-            on_cpu,
-            #[cfg(feature = "cuda")]
-            on_gpu,
-            others: others.into_iter().map(|var| (var, None)).collect(),
-            params,
-        })
-    }
-
-    fn step(&mut self, gradients: &GradStore) -> Result<()> {
-        let params = self.params;
-        self.on_cpu.step(params, gradients)?;
-        #[cfg(feature = "cuda")]
-        if let Some(momentum) = &mut self.on_gpu {
-            momentum.step(gradients)?;
-        }
-        for (var, velocity) in &mut self.others {
-            let Some(gradient) = gradients.get(var) else { continue };
-            let w = var.as_tensor().detach();
-            let gradient = (gradient + (&w * params.weight_decay)?)?;
-            let sum = match velocity.take() {
-                Some(velocity) => ((velocity * params.momentum)? + &gradient)?,
-                None => gradient.clone(),
-            };
-            let ahead = if params.nesterov { (gradient + (&sum * params.momentum)?)? } else { sum.clone() };
-            var.set(&(w - (ahead * params.lr)?)?)?;
-            *velocity = Some(sum.detach());
-        }
-        Ok(())
-    }
-
+impl Method for ParamsSgd {
     fn learning_rate(&self) -> f64 {
-        self.params.lr
+        self.lr
     }
 
     fn set_learning_rate(&mut self, rate: f64) {
-        self.set_params(ParamsSgd { lr: rate, ..self.params });
+        self.lr = rate;
+    }
+
+    fn weight_decay(&self) -> f64 {
+        self.weight_decay
+    }
+
+    fn check(&self) -> Result<()> {
+        not_negative("SGD's learning rate", self.lr)?;
+        below_one("SGD's momentum", self.momentum)?;
+        not_negative("SGD's weight decay", self.weight_decay)
+    }
+
+    fn state_names(&self, _: &Named) -> &'static [&'static str] {
+        &["sgd.velocity"]
+    }
+
+    fn update(&self, slot: &mut Slot, gradient: &Tensor, now: &Now) -> Result<()> {
+        let Self { momentum, nesterov, .. } = *self;
+        let step = Step { factor: now.factor, rate: now.rate, decay: now.decay, momentum, nesterov };
+        slot.step(step, gradient, now.level)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self, vars: Vec<Var>) -> Result<Taken<Self>> {
+        match crate::optim::cuda::on_first_gpu(vars) {
+            (Some((device, vars)), others) => {
+                Ok((Some(Box::new(gpu::Momentum::new(&device, vars, *self)?)), others))
+            }
+            (None, others) => Ok((None, others)),
+        }
     }
 }
 
-impl Rule<1> for ParamsSgd {
+/// The numbers of one step.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    factor: f64,
+    rate: f64,
+    decay: f64,
+    momentum: f64,
+    nesterov: bool,
+}
+
+impl Rule<1> for Step {
     const NAME: &'static str = "sgd";
 
     #[inline(always)]
-    fn step(self, weights: &mut [f32], gradients: &[f32], [velocity]: [&mut [f32]; 1]) {
-        let (rate, decay) = (self.lr as f32, self.weight_decay as f32);
-        let momentum = self.momentum as f32;
+    fn step<T: Real>(self, weights: &mut [T], gradients: &[T], [velocity]: [&mut [T]; 1]) {
+        let (factor, rate) = (T::narrow(self.factor), T::narrow(self.rate));
+        let (decay, momentum) = (T::narrow(self.decay), T::narrow(self.momentum));
         for ((w, &g), v) in weights.iter_mut().zip(gradients).zip(velocity) {
-            let g = g + decay * *w;
+            let g = g * factor + decay * *w;
             *v = momentum * *v + g;
             *w -= rate * if self.nesterov { g + momentum * *v } else { *v };
         }
+    }
+
+    fn composed(self, w: &Tensor, g: &Tensor, [v]: [&Tensor; 1]) -> Result<(Tensor, [Tensor; 1])> {
+        let g = ((g * self.factor)? + (w * self.decay)?)?;
+        let v = ((v * self.momentum)? + &g)?;
+        let ahead = if self.nesterov { (g + (&v * self.momentum)?)? } else { v.clone() };
+        Ok(((w - (ahead * self.rate)?)?, [v]))
     }
 }
 
@@ -145,6 +135,7 @@ mod gpu {
 
     use crate::cuda::launch::{function, ptx};
     use crate::optim::cuda::{Settings, Vars};
+    use crate::optim::method::OnGpu;
     use crate::optim::sgd::ParamsSgd;
 
     /// The parameters as the kernel takes them: `SgdSettings` in `optimizer.cu`.
@@ -188,12 +179,14 @@ mod gpu {
             let settings = Settings::new(device, SgdSettings::new(params))?;
             Ok(Self { velocity: vars.zeros()?, settings, vars })
         }
+    }
 
-        pub(super) fn set(&mut self, params: ParamsSgd) {
-            self.settings.set(&self.vars.device, SgdSettings::new(params));
+    impl OnGpu<ParamsSgd> for Momentum {
+        fn set(&mut self, params: &ParamsSgd) {
+            self.settings.set(&self.vars.device, SgdSettings::new(*params));
         }
 
-        pub(super) fn step(&mut self, gradients: &GradStore) -> Result<()> {
+        fn step(&mut self, gradients: &GradStore) -> Result<()> {
             let Self { vars, velocity, settings } = self;
             let device = vars.device.clone();
             let settings = settings.now(&device)?;

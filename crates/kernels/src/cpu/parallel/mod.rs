@@ -3,7 +3,7 @@
 //! A thread outside rayon's pool that gives the pool a loop sleeps until the loop is done, and a thread of the
 //! pool that has nothing to do falls asleep too; waking either costs as much as a product of some millions of
 //! operations. Here the calling thread starts on the loop at once, and the pool's threads that join it stay
-//! awake for a moment, since in a training step the next loop is microseconds away ([`team`]). A loop within
+//! awake for a moment, since in a training step the next loop is microseconds away (`team`). A loop within
 //! the pool, as one within another loop, is left to rayon, whose threads take other work while they wait.
 
 mod team;

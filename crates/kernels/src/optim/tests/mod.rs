@@ -1,8 +1,16 @@
+mod bits;
+mod clipping;
+mod half;
+mod state;
+
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::{Optimizer, ParamsAdamW};
 
-use crate::optim::PART;
 use crate::optim::adamw::AdamW;
+use crate::optim::lion::{Lion, ParamsLion};
+use crate::optim::muon::{Muon, ParamsMuon};
+use crate::optim::pass::PART;
+use crate::optim::schedule_free::{ParamsScheduleFree, ScheduleFree};
 use crate::optim::sgd::{ParamsSgd, Sgd};
 
 /// The part of each optimizer that all share. A new optimizer needs a row in
@@ -29,13 +37,15 @@ fn check<O: Optimizer>(params: O::Config, rate: f64, expected: f64) {
 fn every_optimizer_steps_its_variables() {
     check::<AdamW>(ParamsAdamW { weight_decay: 0.0, ..Default::default() }, 0.25, 0.75);
     check::<Sgd>(ParamsSgd::default(), 0.125, 0.75);
+    check::<Lion>(ParamsLion { weight_decay: 0.0, ..Default::default() }, 0.25, 0.75);
+    check::<Muon>(ParamsMuon { weight_decay: 0.0, ..Default::default() }, 0.25, 0.75);
+    check::<ScheduleFree>(ParamsScheduleFree::default(), 0.25, 0.75);
 }
 
 mod adamw {
     use super::*;
 
-    /// 200 steps on a quadratic loss equal those of candle's AdamW; `f64` is stepped by candle's AdamW
-    /// itself.
+    /// 200 steps on a quadratic loss equal those of candle's AdamW; in both types.
     #[test]
     fn as_candles_own() {
         for dtype in [DType::F32, DType::F64] {
@@ -74,8 +84,7 @@ mod adamw {
 mod sgd {
     use super::*;
 
-    /// Five steps on the loss Σ (w - a)⁴/4 from w = (0.5, -1, 2) with a = (0, 1, -1), `f32` in one pass and
-    /// `f64` by candle's ops, equal those of `torch.optim.SGD` (2.15, float64).
+    /// Five steps on the loss Σ (w - a)⁴/4 from w = (0.5, -1, 2) with a = (0, 1, -1), in both types, equal those of `torch.optim.SGD` (2.15, float64).
     #[test]
     fn as_pytorchs() {
         let cases = [
