@@ -1,6 +1,5 @@
 //! Initializers: the enum, its names, its text, and what it does to a tensor.
 
-mod arithmetic;
 pub(crate) mod distribution;
 mod draw;
 mod named;

@@ -1,9 +1,9 @@
 //! The parameters of a SPEC.
 
-use wick_theory::{Activation, did_you_mean};
+use wick_theory::Activation;
+use wick_theory::spec::{self, Pairs, SpecError};
 
 use super::Initializer;
-use super::arithmetic;
 use super::distribution::Distribution;
 use crate::conventions::torch::gain::calculate_gain;
 use crate::error::{Error, check};
@@ -22,35 +22,24 @@ type Find = fn(&str) -> Result<Reader, Error>;
 /// is left over is an error.
 pub(crate) struct Parameters<'a> {
     spec: &'a str,
-    pairs: Vec<(&'a str, &'a str)>,
-    /// The keys that readers have looked for.
-    taken: Vec<String>,
+    pairs: Pairs<'a>,
     find: Find,
 }
 
-/// The word that stands for a value.
-pub(crate) fn word<T: PartialEq>(words: &[(&'static str, T)], value: &T) -> &'static str {
-    words.iter().find(|(_, known)| known == value).map_or("", |(word, _)| word)
+/// The error of a SPEC whose pairs cannot be read.
+fn unreadable(spec: &str, error: &SpecError) -> Error {
+    Error::Spec { spec: spec.to_owned(), reason: error.to_string() }
 }
 
 impl<'a> Parameters<'a> {
     pub(crate) fn parse(spec: &'a str, text: Option<&'a str>, find: Find) -> Result<Self, Error> {
-        let mut parameters = Self { spec, pairs: Vec::new(), taken: Vec::new(), find };
-        for pair in text.into_iter().flat_map(|text| text.split(',')) {
-            let (key, value) = pair
-                .split_once('=')
-                .ok_or_else(|| parameters.error(&format!("'{pair}' is not of the form key=value")))?;
-            if parameters.pairs.iter().any(|(known, _)| known.eq_ignore_ascii_case(key)) {
-                return Err(parameters.error(&format!("{key}= is given twice")));
-            }
-            parameters.pairs.push((key, value));
-        }
-        Ok(parameters)
+        let pairs = Pairs::parse(text).map_err(|error| unreadable(spec, &error))?;
+        Ok(Self { spec, pairs, find })
     }
 
     /// The key of a pair that is left over.
     pub(crate) fn left_over(&self) -> Option<&'a str> {
-        self.pairs.first().map(|(key, _)| *key)
+        self.pairs.left_over()
     }
 
     pub(crate) fn error(&self, reason: &str) -> Error {
@@ -59,27 +48,15 @@ impl<'a> Parameters<'a> {
 
     /// Why a key is left over: what the initializer takes, and what may have been meant.
     pub(crate) fn not_taken(&self, name: &str, key: &str) -> String {
-        let keys = || self.taken.iter().map(String::as_str);
-        let meant = did_you_mean(key, keys());
-        let taken: Vec<String> = keys().map(|key| format!("{key}=")).collect();
-        let taken = if taken.is_empty() { "nothing".to_owned() } else { taken.join(", ") };
-        format!("{name} takes no {key}={meant}: it takes {taken}")
+        self.pairs.not_taken(name, key)
     }
 
     pub(crate) fn take(&mut self, key: &str) -> Option<&'a str> {
-        if !self.taken.iter().any(|known| known == key) {
-            self.taken.push(key.to_owned());
-        }
-        let place = self.pairs.iter().position(|(known, _)| known.eq_ignore_ascii_case(key))?;
-        Some(self.pairs.remove(place).1)
+        self.pairs.take(key)
     }
 
     pub(crate) fn number(&mut self, key: &str) -> Result<Option<f64>, Error> {
-        let Some(text) = self.take(key) else { return Ok(None) };
-        match arithmetic::number(text) {
-            Some(number) if number.is_finite() => Ok(Some(number)),
-            _ => Err(self.error(&format!("{key}={text} is not a finite number"))),
-        }
+        self.pairs.number(key).map_err(|error| unreadable(self.spec, &error))
     }
 
     pub(crate) fn or(&mut self, key: &str, default: f64) -> Result<f64, Error> {
@@ -98,15 +75,7 @@ impl<'a> Parameters<'a> {
 
     /// `key=` as one of some words.
     pub(crate) fn one_of<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Result<Option<T>, Error> {
-        let Some(text) = self.take(key) else { return Ok(None) };
-        match words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)) {
-            Some((_, value)) => Ok(Some(*value)),
-            None => {
-                let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-                let (last, others) = known.split_last().unwrap_or((&"", &[]));
-                Err(self.error(&format!("{key}= is {} or {last}", others.join(", "))))
-            }
-        }
+        self.pairs.one_of(key, words).map_err(|error| unreadable(self.spec, &error))
     }
 
     /// A normal cut off at `low=` and `high=`, which are in standard deviations before the cut; by default -2
@@ -188,9 +157,7 @@ impl<'a> Parameters<'a> {
     }
 
     pub(crate) fn count(&mut self, key: &str) -> Result<Option<usize>, Error> {
-        let Some(text) = self.take(key) else { return Ok(None) };
-        let count = text.parse().ok().filter(|count| *count > 0);
-        count.map(Some).ok_or_else(|| self.error(&format!("{key}={text} is not a whole number above 0")))
+        self.pairs.count(key).map_err(|error| unreadable(self.spec, &error))
     }
 
     /// `gain=` of an initializer that scales a variance; it must not be negative.
@@ -208,7 +175,7 @@ impl<'a> Parameters<'a> {
         {
             return self.torch_gain(self.torch_nonlinearity("gain", name)?).map(Some);
         }
-        match arithmetic::number(text) {
+        match spec::number(text) {
             Some(gain) => check("gain", gain, true, "finite").map(Some),
             None => match text.parse::<Activation>() {
                 Ok(activation) => Ok(Some(activation.gain())),

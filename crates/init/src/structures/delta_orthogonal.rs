@@ -3,13 +3,14 @@
 use std::fmt;
 
 use candle_core::DType;
+use wick_theory::spec::word;
 
 use super::convolution::{Centre, centres, is_convolution};
 use super::orthogonal;
 use super::structure::{Structure, Structured};
 use crate::error::{Error, check};
 use crate::initializer::Initializer;
-use crate::initializer::parameters::{Row, word};
+use crate::initializer::parameters::Row;
 use crate::layout::WeightLayout;
 use crate::rng::RngSource;
 use crate::rng::values::Values;

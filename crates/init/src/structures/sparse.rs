@@ -3,11 +3,12 @@
 use std::fmt;
 
 use candle_core::DType;
+use wick_theory::spec::word;
 
 use super::structure::{Structure, Structured};
 use crate::error::{Error, check};
 use crate::initializer::Initializer;
-use crate::initializer::parameters::{Row, word};
+use crate::initializer::parameters::Row;
 use crate::initializer::weight_law::WeightLaw;
 use crate::layout::WeightLayout;
 use crate::rng::RngSource;

@@ -3,11 +3,12 @@
 use std::fmt;
 
 use candle_core::DType;
+use wick_theory::spec::word;
 
 use super::structure::{Structure, Structured};
 use crate::error::Error;
 use crate::initializer::Initializer;
-use crate::initializer::parameters::{Row, word};
+use crate::initializer::parameters::Row;
 use crate::layout::WeightLayout;
 use crate::rng::RngSource;
 use crate::rng::keyed::math::sin_cos_pi_f64;

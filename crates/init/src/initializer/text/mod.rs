@@ -8,10 +8,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use wick_theory::nearest_names;
+use wick_theory::spec::{name_and_pairs, shortened, spellings, word};
 
 use super::Initializer;
 use super::distribution::Distribution;
-use super::parameters::{Parameters, Reader, Row, word};
+use super::parameters::{Parameters, Reader, Row};
 use crate::conventions::{jax, keras, timm, torch};
 use crate::error::Error;
 use crate::layout::WeightLayout;
@@ -32,36 +33,13 @@ fn rows() -> impl Iterator<Item = &'static Row> {
 }
 
 fn find(name: &str) -> Result<Reader, Error> {
-    let spellings = [name.to_owned(), name.to_ascii_lowercase().replace('-', "_"), snake_case(name)];
-    let row = spellings.iter().find_map(|name| rows().find(|(known, _)| known == name));
+    let row = spellings(name).iter().find_map(|name| rows().find(|(known, _)| known == name));
     row.map(|(_, read)| *read).ok_or_else(|| {
         let names = |rows: &[Row]| rows.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
         let known = GROUPS.map(|(group, rows)| format!("{group}{}", names(rows))).join("; ");
         let similar = nearest_names(name, Initializer::names());
         Error::UnknownInitializer { name: shortened(name), similar, known }
     })
-}
-
-/// The name of a class, `keras.HeNormal`, as that of a function, `keras.he_normal`.
-fn snake_case(name: &str) -> String {
-    let mut snake = String::new();
-    for c in name.chars() {
-        if c.is_ascii_uppercase() && snake.ends_with(|before: char| before.is_ascii_alphanumeric()) {
-            snake.push('_');
-        }
-        snake.push(c.to_ascii_lowercase());
-    }
-    snake
-}
-
-/// A text for an error message, which may be any file's.
-fn shortened(text: &str) -> String {
-    const MOST: usize = 64;
-    let mut short: String = text.chars().take(MOST).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    short
 }
 
 impl Initializer {
@@ -127,10 +105,7 @@ impl FromStr for Initializer {
     type Err = Error;
 
     fn from_str(spec: &str) -> Result<Self, Error> {
-        let (name, rest) = match spec.split_once(':') {
-            Some((name, rest)) => (name, Some(rest)),
-            None => (spec, None),
-        };
+        let (name, rest) = name_and_pairs(spec);
         let read = find(name)?;
         let mut parameters = Parameters::parse(spec, rest, find)?;
         let initializer = read(&mut parameters)?;

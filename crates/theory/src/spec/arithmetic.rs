@@ -6,7 +6,15 @@ const MAX_DEPTH: usize = 32;
 /// Reads a number, or a formula of numbers, `pi`, `+ - * / ^`, `sqrt` and parentheses. `^` binds from the
 /// right and stronger than a sign before it, as in mathematics: `-2^2` is -4. `None` if the text is neither;
 /// the number can be infinite or NaN.
-pub(super) fn number(text: &str) -> Option<f64> {
+///
+/// ```
+/// use wick_theory::spec::number;
+///
+/// assert_eq!(number("3/4"), Some(0.75));
+/// assert_eq!(number("2^-2"), Some(0.25));
+/// assert_eq!(number("wide"), None);
+/// ```
+pub fn number(text: &str) -> Option<f64> {
     if let Ok(number) = text.parse() {
         return Some(number);
     }
