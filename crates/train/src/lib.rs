@@ -15,6 +15,8 @@
 
 mod error;
 mod order;
+mod schedule;
 
 pub use error::Error;
 pub use order::{Epoch, LastBatch, Order, PermutationV1, Position};
+pub use schedule::{Closure, Curve, Schedule, Warmup};
