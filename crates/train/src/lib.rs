@@ -2,6 +2,8 @@
 //!
 //! - [`Order`]: which samples a step sees. Each epoch is another keyed permutation ([`PermutationV1`]), of
 //!   which any step is computed at once and nothing is kept.
+//! - [`data`]: data sets in memory in the type that they have ([`data::InMemory`]), IDX files
+//!   ([`data::read_idx`]), splits ([`data::Split`]) and standardisation ([`data::Standardization`]).
 //!
 //! ```
 //! use wick_init::KeyedV1;
@@ -13,6 +15,7 @@
 //! # Ok::<(), wick_train::Error>(())
 //! ```
 
+pub mod data;
 mod error;
 mod order;
 mod schedule;
