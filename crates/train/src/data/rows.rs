@@ -1,6 +1,9 @@
 //! Rows of a tensor, converted and standardised in the one pass that copies them.
 
-use candle_core::{CpuStorage, DType, Device, Storage, Tensor, WithDType};
+use std::ops::{Div, Range, Sub};
+
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 
 use crate::error::Error;
 
@@ -68,63 +71,81 @@ pub(super) fn converted(
     let (Storage::Cpu(storage), Some((start, end))) = (&*storage, layout.contiguous_offsets()) else {
         return Err(Error::Candle(candle_core::Error::Msg("rows of a CPU tensor were expected".into())));
     };
-    let range = start..end;
-    let is_wide = law.is_some() && !matches!(tensor.dtype(), DType::U8 | DType::I16 | DType::F16);
-    let out = if dtype == DType::F64 || is_wide {
-        let law = law.map(|law| (law.mean.to_vec(), law.std.to_vec()));
-        let rows = match storage {
-            CpuStorage::U8(xs) => rows(&xs[range], indices, columns, f64::from, law),
-            CpuStorage::U32(xs) => rows(&xs[range], indices, columns, f64::from, law),
-            CpuStorage::I16(xs) => rows(&xs[range], indices, columns, f64::from, law),
-            CpuStorage::I32(xs) => rows(&xs[range], indices, columns, f64::from, law),
-            CpuStorage::I64(xs) => rows(&xs[range], indices, columns, |x| x as f64, law),
-            CpuStorage::BF16(xs) => rows(&xs[range], indices, columns, f64::from, law),
-            CpuStorage::F16(xs) => rows(&xs[range], indices, columns, f64::from, law),
-            CpuStorage::F32(xs) => rows(&xs[range], indices, columns, f64::from, law),
-            CpuStorage::F64(xs) => rows(&xs[range], indices, columns, |x| x, law),
-            _ => return Err(Error::Type(tensor.dtype())),
-        };
-        Tensor::from_vec(rows, dims, &Device::Cpu)?
-    } else {
-        let narrow = |xs: &[f64]| xs.iter().map(|x| *x as f32).collect();
-        let law = law.map(|law| (narrow(law.mean), narrow(law.std)));
-        let rows = match storage {
-            CpuStorage::U8(xs) => rows(&xs[range], indices, columns, f32::from, law),
-            CpuStorage::U32(xs) => rows(&xs[range], indices, columns, |x| x as f32, law),
-            CpuStorage::I16(xs) => rows(&xs[range], indices, columns, f32::from, law),
-            CpuStorage::I32(xs) => rows(&xs[range], indices, columns, |x| x as f32, law),
-            CpuStorage::I64(xs) => rows(&xs[range], indices, columns, |x| x as f32, law),
-            CpuStorage::BF16(xs) => rows(&xs[range], indices, columns, f32::from, law),
-            CpuStorage::F16(xs) => rows(&xs[range], indices, columns, f32::from, law),
-            CpuStorage::F32(xs) => rows(&xs[range], indices, columns, |x| x, law),
-            CpuStorage::F64(xs) => rows(&xs[range], indices, columns, |x| x as f32, law),
-            _ => return Err(Error::Type(tensor.dtype())),
-        };
-        Tensor::from_vec(rows, dims, &Device::Cpu)?
+    let taken = Taken { storage, range: start..end, indices, columns };
+    // The types whose numbers f32 tells apart after a shift too.
+    let is_narrow = law.is_none() || matches!(tensor.dtype(), DType::U8 | DType::I16 | DType::F16);
+    let out = match dtype {
+        DType::F64 => Tensor::from_vec(taken.wide(law, |x| x)?, dims, &Device::Cpu)?,
+        _ if is_narrow => Tensor::from_vec(taken.narrow(law)?, dims, &Device::Cpu)?,
+        _ => Tensor::from_vec(taken.wide(law, |x| x as f32)?, dims, &Device::Cpu)?,
     };
     Ok(out.to_dtype(dtype)?)
 }
 
-fn rows<T, F>(
-    xs: &[T],
-    indices: &[usize],
+/// Rows of a tensor's memory.
+struct Taken<'a> {
+    storage: &'a CpuStorage,
+    /// Where the tensor lies in it.
+    range: Range<usize>,
+    indices: &'a [usize],
     columns: usize,
-    convert: impl Fn(T) -> F + Copy,
-    law: Option<(Vec<F>, Vec<F>)>,
-) -> Vec<F>
-where
-    T: Copy,
-    F: WithDType + std::ops::Sub<Output = F> + std::ops::Div<Output = F>,
-{
-    let mut out = Vec::with_capacity(indices.len() * columns);
-    for &index in indices {
-        let row = xs[index * columns..][..columns].iter().map(|x| convert(*x));
-        match &law {
-            None => out.extend(row),
-            Some((mean, std)) => {
-                out.extend(row.zip(mean).zip(std).map(|((x, mean), std)| (x - *mean) / *std));
+}
+
+impl Taken<'_> {
+    /// The rows, standardised in `f64` and then finished.
+    fn wide<O>(&self, law: Option<Law<'_>>, finish: impl Fn(f64) -> O + Copy) -> Result<Vec<O>, Error> {
+        let law = law.map(|law| (law.mean, law.std));
+        Ok(match self.storage {
+            CpuStorage::U8(xs) => self.rows(xs, f64::from, law, finish),
+            CpuStorage::U32(xs) => self.rows(xs, f64::from, law, finish),
+            CpuStorage::I16(xs) => self.rows(xs, f64::from, law, finish),
+            CpuStorage::I32(xs) => self.rows(xs, f64::from, law, finish),
+            CpuStorage::I64(xs) => self.rows(xs, |x| x as f64, law, finish),
+            CpuStorage::BF16(xs) => self.rows(xs, f64::from, law, finish),
+            CpuStorage::F16(xs) => self.rows(xs, f64::from, law, finish),
+            CpuStorage::F32(xs) => self.rows(xs, f64::from, law, finish),
+            CpuStorage::F64(xs) => self.rows(xs, |x| x, law, finish),
+            other => return Err(Error::Type(other.dtype())),
+        })
+    }
+
+    /// The rows, standardised in `f32`.
+    fn narrow(&self, law: Option<Law<'_>>) -> Result<Vec<f32>, Error> {
+        let narrow = |xs: &[f64]| xs.iter().map(|x| *x as f32).collect::<Vec<f32>>();
+        let law = law.map(|law| (narrow(law.mean), narrow(law.std)));
+        let law = law.as_ref().map(|(mean, std)| (&mean[..], &std[..]));
+        Ok(match self.storage {
+            CpuStorage::U8(xs) => self.rows(xs, f32::from, law, |x| x),
+            CpuStorage::U32(xs) => self.rows(xs, |x| x as f32, law, |x| x),
+            CpuStorage::I16(xs) => self.rows(xs, f32::from, law, |x| x),
+            CpuStorage::I32(xs) => self.rows(xs, |x| x as f32, law, |x| x),
+            CpuStorage::I64(xs) => self.rows(xs, |x| x as f32, law, |x| x),
+            CpuStorage::BF16(xs) => self.rows(xs, f32::from, law, |x| x),
+            CpuStorage::F16(xs) => self.rows(xs, f32::from, law, |x| x),
+            CpuStorage::F32(xs) => self.rows(xs, |x| x, law, |x| x),
+            CpuStorage::F64(xs) => self.rows(xs, |x| x as f32, law, |x| x),
+            other => return Err(Error::Type(other.dtype())),
+        })
+    }
+
+    fn rows<T: Copy, F: Copy + Sub<Output = F> + Div<Output = F>, O>(
+        &self,
+        xs: &[T],
+        convert: impl Fn(T) -> F + Copy,
+        law: Option<(&[F], &[F])>,
+        finish: impl Fn(F) -> O + Copy,
+    ) -> Vec<O> {
+        let xs = &xs[self.range.clone()];
+        let mut out = Vec::with_capacity(self.indices.len() * self.columns);
+        for &index in self.indices {
+            let row = xs[index * self.columns..][..self.columns].iter().map(|x| convert(*x));
+            match law {
+                None => out.extend(row.map(finish)),
+                Some((mean, std)) => {
+                    out.extend(row.zip(mean).zip(std).map(|((x, mean), std)| finish((x - *mean) / *std)));
+                }
             }
         }
+        out
     }
-    out
 }

@@ -19,7 +19,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use wick_train::Schedule;
-use wick_train::data::read_idx;
+use wick_train::data::{Dataset, InMemory, read_idx};
 
 /// A reader may hold this many bytes for each byte of its input: deflate stores up to 1032 bytes in one, and
 /// memory that grows to a limit is held twice while it is copied.
@@ -213,4 +213,28 @@ fn schedules() {
             true
         },
     );
+}
+
+/// Bytes stay bytes: reading a file takes the bytes of its numbers, and holding them no more; a batch takes those
+/// of its own numbers.
+#[test]
+fn bytes_take_bytes() {
+    const SAMPLES: usize = 20_000;
+    let mut file = vec![0, 0, 8, 2];
+    file.extend((SAMPLES as u32).to_be_bytes());
+    file.extend(100u32.to_be_bytes());
+    file.extend((0..SAMPLES * 100).map(|i| (i % 251) as u8));
+    let folder = tempfile::tempdir().unwrap();
+    for bytes in [gzip(&file), file] {
+        let path = folder.path().join("x.idx");
+        std::fs::write(&path, &bytes).unwrap();
+        let (images, read) = memory::peak(|| read_idx(&path).unwrap());
+        // The vector's last growth, by less than its half, may hold the old memory and the new.
+        assert!(read < SAMPLES * 100 * 5 / 2, "{read}");
+        let (data, held) = memory::peak(|| InMemory::new(&images).unwrap());
+        assert!(held < 1000, "{held}");
+        let indices: Vec<usize> = (0..128).map(|i| i * 99).collect();
+        let (batch, taken) = memory::peak(|| data.batch(&indices).unwrap());
+        assert!(batch.input.elem_count() == 12_800 && taken < 2 * 4 * 12_800, "{taken}");
+    }
 }
