@@ -19,6 +19,7 @@ documents! {
     crate_init: "../../crates/init/README.md",
     crate_model: "../../crates/model/README.md",
     crate_probe: "../../crates/probe/README.md",
+    crate_train: "../../crates/train/README.md",
 }
 
 #[cfg(test)]

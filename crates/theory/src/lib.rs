@@ -13,6 +13,7 @@
 //! - [`lyapunov_exponent`] and [`log_norm_of_product`] are about products of Gaussian matrices.
 //! - [`special`] has the normal distribution function and the other functions that activations have in
 //!   common.
+//! - [`spec`] reads a SPEC, `name:key=value,…`, the text by which programs name initializers and schedules.
 //! - [`gaussian::expectation`] integrates `E[f(√q z)]`, `z ~ N(0, 1)`, split at the kinks of `f`.
 //!
 //! `docs/theory.md` in the repository has one page on which function answers which question,
@@ -36,6 +37,7 @@ mod network;
 mod nonlinearity;
 mod products;
 mod response;
+pub mod spec;
 pub mod special;
 
 pub use activation::{Activation, GELU_CUBIC, SELU_ALPHA, SELU_SCALE, UnknownActivation};

@@ -1,0 +1,72 @@
+//! Data sets: samples in memory, in the type that they have, and batches of them.
+
+mod classes;
+mod idx;
+mod memory;
+mod rows;
+mod split;
+mod standardization;
+mod subset;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use candle_core::Tensor;
+
+pub use classes::Classes;
+pub use idx::read_idx;
+pub use memory::{InMemory, Targets};
+pub use split::{Parts, Split};
+pub use standardization::Standardization;
+pub use subset::Subset;
+
+use crate::error::Error;
+
+/// The samples of a step as tensors, each with the samples as its first dimension.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// The features, `[batch, …]`.
+    pub input: Tensor,
+    /// What else the model takes, `[batch, …]` each.
+    pub further: Vec<Tensor>,
+    /// Classes, `u32` `[batch]`, or numbers, `[batch]` or `[batch, …]`; `None` for data without targets.
+    pub targets: Option<Tensor>,
+}
+
+/// Samples that can be had by their numbers, in any order. [`InMemory`] and [`Subset`] implement it.
+pub trait Dataset: Send + Sync {
+    /// The number of samples.
+    fn len(&self) -> usize;
+
+    /// Whether there is no sample.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The samples of these numbers, in this order; a number may come twice.
+    ///
+    /// # Errors
+    /// Names a number that is not below [`len`](Self::len), or says why a tensor cannot be made.
+    fn batch(&self, indices: &[usize]) -> Result<Batch, Error>;
+}
+
+impl<D: Dataset + ?Sized> Dataset for Arc<D> {
+    fn len(&self) -> usize {
+        (**self).len()
+    }
+
+    fn batch(&self, indices: &[usize]) -> Result<Batch, Error> {
+        (**self).batch(indices)
+    }
+}
+
+impl<D: Dataset + ?Sized> Dataset for &D {
+    fn len(&self) -> usize {
+        (**self).len()
+    }
+
+    fn batch(&self, indices: &[usize]) -> Result<Batch, Error> {
+        (**self).batch(indices)
+    }
+}

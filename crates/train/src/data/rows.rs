@@ -1,0 +1,151 @@
+//! Rows of a tensor, converted and standardised in the one pass that copies them.
+
+use std::ops::{Div, Range, Sub};
+
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
+
+use crate::error::Error;
+
+/// How the numbers of a column become numbers of the model's type: `(x - mean)/std`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Law<'a> {
+    pub(super) mean: &'a [f64],
+    pub(super) std: &'a [f64],
+}
+
+/// The samples of a tensor and the numbers of each.
+///
+/// # Errors
+/// The tensor has no dimension, no sample or no numbers.
+pub(super) fn shape(tensor: &Tensor) -> Result<(usize, usize), Error> {
+    match tensor.dims() {
+        [samples, rest @ ..] if tensor.elem_count() > 0 => Ok((*samples, rest.iter().product())),
+        dims => Err(Error::Shape {
+            shape: dims.to_vec(),
+            needs: "samples as its first dimension, and at least one number in each",
+        }),
+    }
+}
+
+/// The tensor as it is kept: in the memory of the CPU, sample after sample.
+pub(super) fn held(tensor: &Tensor) -> Result<Tensor, Error> {
+    shape(tensor)?;
+    Ok(tensor.to_device(&Device::Cpu)?.contiguous()?.detach())
+}
+
+/// Refuses numbers of samples that the data does not have.
+pub(super) fn check(indices: &[usize], samples: usize) -> Result<(), Error> {
+    match indices.iter().find(|index| **index >= samples) {
+        Some(&index) => Err(Error::Index { index, samples }),
+        None if indices.is_empty() => Err(Error::Batch { batch: 0, samples }),
+        None => Ok(()),
+    }
+}
+
+/// Copies rows in the type that they have.
+pub(super) fn copied(tensor: &Tensor, indices: &[usize]) -> Result<Tensor, Error> {
+    check(indices, tensor.dim(0)?)?;
+    let ids: Vec<i64> = indices.iter().map(|index| *index as i64).collect();
+    let ids = Tensor::from_vec(ids, indices.len(), &Device::Cpu)?;
+    Ok(tensor.index_select(&ids, 0)?)
+}
+
+/// Copies rows as numbers of a floating point type, standardised by a law with a value for each number of a
+/// row. Types of 16 bits and less are standardised in `f32`, the others in `f64`, so that a column of large
+/// numbers with small differences keeps these.
+pub(super) fn converted(
+    tensor: &Tensor,
+    indices: &[usize],
+    law: Option<Law<'_>>,
+    dtype: DType,
+) -> Result<Tensor, Error> {
+    let (samples, columns) = shape(tensor)?;
+    check(indices, samples)?;
+    if law.is_none() && tensor.dtype() == dtype {
+        return copied(tensor, indices);
+    }
+    let mut dims = tensor.dims().to_vec();
+    dims[0] = indices.len();
+    let (storage, layout) = tensor.storage_and_layout();
+    let (Storage::Cpu(storage), Some((start, end))) = (&*storage, layout.contiguous_offsets()) else {
+        return Err(Error::Candle(candle_core::Error::Msg("rows of a CPU tensor were expected".into())));
+    };
+    let taken = Taken { storage, range: start..end, indices, columns };
+    // The types whose numbers f32 tells apart after a shift too.
+    let is_narrow = law.is_none() || matches!(tensor.dtype(), DType::U8 | DType::I16 | DType::F16);
+    let out = match dtype {
+        DType::F64 => Tensor::from_vec(taken.wide(law, |x| x)?, dims, &Device::Cpu)?,
+        _ if is_narrow => Tensor::from_vec(taken.narrow(law)?, dims, &Device::Cpu)?,
+        _ => Tensor::from_vec(taken.wide(law, |x| x as f32)?, dims, &Device::Cpu)?,
+    };
+    Ok(out.to_dtype(dtype)?)
+}
+
+/// Rows of a tensor's memory.
+struct Taken<'a> {
+    storage: &'a CpuStorage,
+    /// Where the tensor lies in it.
+    range: Range<usize>,
+    indices: &'a [usize],
+    columns: usize,
+}
+
+impl Taken<'_> {
+    /// The rows, standardised in `f64` and then finished.
+    fn wide<O>(&self, law: Option<Law<'_>>, finish: impl Fn(f64) -> O + Copy) -> Result<Vec<O>, Error> {
+        let law = law.map(|law| (law.mean, law.std));
+        Ok(match self.storage {
+            CpuStorage::U8(xs) => self.rows(xs, f64::from, law, finish),
+            CpuStorage::U32(xs) => self.rows(xs, f64::from, law, finish),
+            CpuStorage::I16(xs) => self.rows(xs, f64::from, law, finish),
+            CpuStorage::I32(xs) => self.rows(xs, f64::from, law, finish),
+            CpuStorage::I64(xs) => self.rows(xs, |x| x as f64, law, finish),
+            CpuStorage::BF16(xs) => self.rows(xs, f64::from, law, finish),
+            CpuStorage::F16(xs) => self.rows(xs, f64::from, law, finish),
+            CpuStorage::F32(xs) => self.rows(xs, f64::from, law, finish),
+            CpuStorage::F64(xs) => self.rows(xs, |x| x, law, finish),
+            other => return Err(Error::Type(other.dtype())),
+        })
+    }
+
+    /// The rows, standardised in `f32`.
+    fn narrow(&self, law: Option<Law<'_>>) -> Result<Vec<f32>, Error> {
+        let narrow = |xs: &[f64]| xs.iter().map(|x| *x as f32).collect::<Vec<f32>>();
+        let law = law.map(|law| (narrow(law.mean), narrow(law.std)));
+        let law = law.as_ref().map(|(mean, std)| (&mean[..], &std[..]));
+        Ok(match self.storage {
+            CpuStorage::U8(xs) => self.rows(xs, f32::from, law, |x| x),
+            CpuStorage::U32(xs) => self.rows(xs, |x| x as f32, law, |x| x),
+            CpuStorage::I16(xs) => self.rows(xs, f32::from, law, |x| x),
+            CpuStorage::I32(xs) => self.rows(xs, |x| x as f32, law, |x| x),
+            CpuStorage::I64(xs) => self.rows(xs, |x| x as f32, law, |x| x),
+            CpuStorage::BF16(xs) => self.rows(xs, f32::from, law, |x| x),
+            CpuStorage::F16(xs) => self.rows(xs, f32::from, law, |x| x),
+            CpuStorage::F32(xs) => self.rows(xs, |x| x, law, |x| x),
+            CpuStorage::F64(xs) => self.rows(xs, |x| x as f32, law, |x| x),
+            other => return Err(Error::Type(other.dtype())),
+        })
+    }
+
+    fn rows<T: Copy, F: Copy + Sub<Output = F> + Div<Output = F>, O>(
+        &self,
+        xs: &[T],
+        convert: impl Fn(T) -> F + Copy,
+        law: Option<(&[F], &[F])>,
+        finish: impl Fn(F) -> O + Copy,
+    ) -> Vec<O> {
+        let xs = &xs[self.range.clone()];
+        let mut out = Vec::with_capacity(self.indices.len() * self.columns);
+        for &index in self.indices {
+            let row = xs[index * self.columns..][..self.columns].iter().map(|x| convert(*x));
+            match law {
+                None => out.extend(row.map(finish)),
+                Some((mean, std)) => {
+                    out.extend(row.zip(mean).zip(std).map(|((x, mean), std)| finish((x - *mean) / *std)));
+                }
+            }
+        }
+        out
+    }
+}

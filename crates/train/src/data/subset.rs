@@ -1,0 +1,50 @@
+//! A part of a data set.
+
+use super::{Batch, Dataset, rows};
+use crate::error::Error;
+
+/// Some samples of a data set, as a data set with numbers of its own from 0.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use wick_train::data::{Dataset, InMemory, Subset};
+///
+/// let data = InMemory::new(&Tensor::new(&[[1f32], [2.0], [3.0]], &Device::Cpu)?)?;
+/// let part = Subset::new(&data, vec![2, 0])?;
+/// assert_eq!(part.len(), 2);
+/// assert_eq!(part.batch(&[0])?.input.to_vec2::<f32>()?, [[3.0]]);
+/// # Ok::<(), wick_train::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Subset<D> {
+    data: D,
+    indices: Vec<usize>,
+}
+
+impl<D: Dataset> Subset<D> {
+    /// Takes the samples of these numbers, for example a part of a [`Split`](super::Split).
+    ///
+    /// # Errors
+    /// There is no number, or one that the data does not have.
+    pub fn new(data: D, indices: Vec<usize>) -> Result<Self, Error> {
+        rows::check(&indices, data.len())?;
+        Ok(Self { data, indices })
+    }
+
+    /// The numbers of the samples in the whole data.
+    pub fn indices(&self) -> &[usize] {
+        &self.indices
+    }
+}
+
+impl<D: Dataset> Dataset for Subset<D> {
+    fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    fn batch(&self, indices: &[usize]) -> Result<Batch, Error> {
+        rows::check(indices, self.indices.len())?;
+        let indices: Vec<usize> = indices.iter().map(|index| self.indices[*index]).collect();
+        self.data.batch(&indices)
+    }
+}

@@ -1,0 +1,4 @@
+mod idx;
+mod memory;
+mod split;
+mod standardization;

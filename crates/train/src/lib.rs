@@ -1,0 +1,25 @@
+//! What training on candle needs beside a model and its gradients.
+//!
+//! - [`Order`]: which samples a step sees. Each epoch is another keyed permutation ([`PermutationV1`]), of
+//!   which any step is computed at once and nothing is kept.
+//! - [`data`]: data sets in memory in the type that they have ([`data::InMemory`]), IDX files
+//!   ([`data::read_idx`]), splits ([`data::Split`]) and standardisation ([`data::Standardization`]).
+//!
+//! ```
+//! use wick_init::KeyedV1;
+//! use wick_train::Order;
+//!
+//! let order = Order::new(60_000, KeyedV1::new(42).key("order"))?;
+//! let position = order.position(1_000_000, 128)?;
+//! assert_eq!((position.epoch, position.indices.len()), (2132, 128));
+//! # Ok::<(), wick_train::Error>(())
+//! ```
+
+pub mod data;
+mod error;
+mod order;
+mod schedule;
+
+pub use error::Error;
+pub use order::{Epoch, LastBatch, Order, PermutationV1, Position};
+pub use schedule::{Closure, Curve, Schedule, Warmup};
