@@ -283,6 +283,10 @@ fn data_files() {
     option("--drop", "3", "the numbers 1 to 2");
     fails("layer-stats", &["--label", "a"], 2, &["--data"]);
     fails("layer-stats", &["--drop", "a"], 2, &["--data"]);
+    fails("layer-stats", &["--features", "4", "--label", "a"], 2, &["--label is about data", "--data"]);
+    fails("layer-stats", &["--features", "4", "--decimal-comma"], 2, &["--decimal-comma is about data"]);
+    fails("layer-stats", &["--init", "ones", "--init", "ones"], 2, &["--init ones is given twice"]);
+    fails("layer-stats", &["--seed", "18446744073709551615", "--seeds", "2"], 2, &["beyond the last seed"]);
     fails(
         "layer-stats",
         &["--data", "digits", "--delimiter", "5"],

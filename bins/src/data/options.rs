@@ -40,6 +40,18 @@ impl Default for DataOptions {
 }
 
 impl DataOptions {
+    /// The first of the options that the user gave.
+    pub fn first_given(&self) -> Option<&'static str> {
+        let given = [
+            (self.label.is_some(), "--label"),
+            (!self.drop.is_empty(), "--drop"),
+            (self.header != Header::Auto, "--header"),
+            (self.delimiter.is_some(), "--delimiter"),
+            (self.decimal_comma, "--decimal-comma"),
+        ];
+        given.into_iter().find_map(|(is_given, option)| is_given.then_some(option))
+    }
+
     /// The options for the digits that ship with Wick, whose text is known.
     pub(super) fn for_digits(&self) -> Self {
         let (label, drop) = (self.label.clone(), self.drop.clone());

@@ -60,6 +60,7 @@ pub fn exact(x: f64) -> String {
 /// assert_eq!(size(1000.0), "1000.0 B");
 /// assert_eq!(size(1536.0 * 1024.0), "1.5 MiB");
 /// assert_eq!(size(2f64.powi(80)), "1048576.0 EiB");
+/// assert_eq!(size(2f64.powi(360)), "2.0e90 EiB");
 /// ```
 pub fn size(bytes: f64) -> String {
     size_with(bytes, 1)
@@ -82,6 +83,9 @@ fn size_with(bytes: f64, decimals: usize) -> String {
     const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let power = (bytes.max(1.0).log2() / 10.0) as usize;
     let power = power.min(UNITS.len() - 1);
+    if bytes >= 1e33 {
+        return format!("{:.decimals$e} {}", bytes / 1024f64.powi(power as i32), UNITS[power]);
+    }
     format!("{:.decimals$} {}", bytes / 1024f64.powi(power as i32), UNITS[power])
 }
 

@@ -15,6 +15,7 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use serde_json::Value;
 use support::command;
+use wick_init::presets::needs_layers;
 
 fn run(folder: &Path, arguments: &[&str]) -> Vec<u8> {
     let mut command = command("init-weights", &[]);
@@ -256,7 +257,8 @@ fn a_printed_preset_draws_the_same() {
     ];
     let shapes: Vec<&str> = shapes.iter().flat_map(|shape| ["--shape", *shape]).collect();
     for preset in ["torch", "keras", "gpt2", "llama", "t-fixup", "mup"] {
-        let by_preset = ["--preset", preset, "--layers", "2", "--base-width", "4"];
+        let layers: &[&str] = if needs_layers(preset) { &["--layers", "2"] } else { &[] };
+        let by_preset = [&["--preset", preset, "--base-width", "4"], layers].concat();
         let text = run(folder.path(), &[&by_preset[..], &["--print-rules"]].concat());
         fs::write(folder.path().join("r.toml"), text).unwrap();
         let manifest = |arguments: &[&str]| {

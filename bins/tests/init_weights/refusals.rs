@@ -88,3 +88,50 @@ fn bad_input_is_one_line() {
         "cannot make the folder 'file'",
     );
 }
+
+#[test]
+fn what_has_no_effect_or_two_meanings_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let fails = |arguments: &[&str], code, part: &str| {
+        crate::fails(folder.path(), &[&["--shape", "w=8x8"], arguments].concat(), code, part);
+    };
+    fails(
+        &["--preset", "torch", "--layers", "3"],
+        2,
+        "--layers is the depth for --preset gpt2, llama or t-fixup",
+    );
+    fails(&["--init", "ones", "--layers", "3"], 2, "--layers is the depth");
+    fails(&["--init", "ones", "--metadata", "a=1", "--metadata", "a=2"], 2, "--metadata a= is given twice");
+    fails(&["--init", "ones", "--metadata", "=1"], 2, "KEY=TEXT");
+    fails(&["--preset", "bert"], 2, "(did you mean torch?)");
+    fails(&["--init", "normal:std=1e-9", "--dtype", "f16"], 1, "weights would be zero");
+}
+
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+#[test]
+fn a_closed_stdout_is_a_failed_run() {
+    let folder = tempfile::tempdir().unwrap();
+    for program in ["init-weights", "layer-stats"] {
+        let run = |to: &str| {
+            let arguments = match program {
+                "layer-stats" => "--samples 9 --features 4 --widths 3x2 --no-pictures --device cpu",
+                _ => "--shape w=3x4 --out w.safetensors",
+            };
+            let script = format!("exec \"$0\" --init ones {arguments} {to}");
+            let mut shell = assert_cmd::Command::new("sh");
+            shell.args(["-c", &script]).arg(crate::support::path(program)).current_dir(folder.path());
+            shell.output().unwrap()
+        };
+        let closed = run(">&-");
+        let said = "error: stdout is closed, and the result goes there: redirect it to a file\n";
+        assert_eq!(
+            (closed.status.code(), String::from_utf8(closed.stderr).unwrap().as_str()),
+            (Some(1), said)
+        );
+        assert!(!folder.path().join("w.safetensors").exists());
+        for open in [">/dev/null", "1<>/dev/null"] {
+            assert!(run(open).status.success(), "{program} {open}");
+        }
+        let _ = fs::remove_file(folder.path().join("w.safetensors"));
+    }
+}

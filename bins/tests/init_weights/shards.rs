@@ -122,6 +122,37 @@ fn one_shard_is_a_file_without_an_index() {
     );
 }
 
+/// A loader may take the file of an older model, or its shards.
+#[test]
+fn files_of_an_older_model_are_named() {
+    let (folder, shapes) = (tempfile::tempdir().unwrap(), shapes());
+    let said = |more: &[&str]| {
+        let more = [&["--init", "ones", "--out", "m.safetensors"], more].concat();
+        let mut command = crate::support::command("init-weights", &arguments(&shapes, &more));
+        let output = command.current_dir(folder.path()).assert().success().get_output().clone();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert_eq!((said(&[]), said(&[])), (String::new(), String::new()));
+    let warning = said(&["--shard-size", "17KB"]);
+    assert!(warning.contains("a loader may take them: m.safetensors; remove them"), "{warning}");
+    let warning = said(&[]);
+    let old = "m-00001-of-00003.safetensors, m-00002-of-00003.safetensors, m-00003-of-00003.safetensors, \
+               m.safetensors.index.json;";
+    assert!(warning.contains(old) && warning.lines().count() == 1, "{warning}");
+}
+
+#[test]
+fn all_places_are_checked_before_a_tensor_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("m-00002-of-00002.safetensors")).unwrap();
+    let map = InitMap::new(1).with_default_init(Initializer::ones());
+    let wanted = ["a", "b"].map(|name| wick_init::WantedTensor::new(name, [8, 8], DType::F32));
+    let mut written = 0;
+    let path = folder.path().join("m.safetensors");
+    let error = map.save_drawn(path, &wanted, Some(256), |_, bytes| written += bytes).unwrap_err();
+    assert!(error.to_string().contains("it is a folder") && written == 0, "{error}: {written}");
+}
+
 /// An error of the last tensor is found before the first is written, and an old set stays.
 #[test]
 fn a_failure_leaves_what_was_there() {

@@ -1,4 +1,4 @@
-//! Writes whole files or none.
+//! Writes whole files, each one as it was or as it is to be, and sets of files with an index.
 //!
 //! A file is written to a temporary file in the folder of its target, synced to the disk, and renamed to the
 //! target; the folder is synced too. A reader therefore sees the old file or the new one and no half of
@@ -31,6 +31,9 @@
 //! none. The group bits of a file with a list are the mask of the list, and become the rights of the group of
 //! the new file, which may have had fewer under the list.
 //!
+//! Several files cannot be replaced at one moment. [`FileSet`] removes the old index of a set first and puts the new
+//! one in its place last: without an index there is no set, and no reader takes old and new files for one.
+//!
 //! Folders that a write made stay if the write fails afterwards.
 //!
 //! ```
@@ -42,6 +45,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod closed;
 mod descriptor;
 mod error;
 mod registry;
@@ -49,5 +53,6 @@ mod target;
 mod temporary;
 mod write;
 
+pub use closed::stdout_was_closed;
 pub use registry::{remove_temporaries, remove_temporaries_on_signals};
-pub use write::{FileSet, check_folder, is_stdout, write, write_all, write_with};
+pub use write::{FileSet, check_files, check_folder, is_stdout, write, write_all, write_with};

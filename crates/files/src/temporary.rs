@@ -59,15 +59,19 @@ pub(crate) struct Finished {
 }
 
 impl Finished {
-    /// Renames the file to its target and syncs the folder.
+    /// Renames the file to its target. The folder is not synced.
     pub(crate) fn persist(self, target: &Path) -> io::Result<()> {
-        self.path.persist(target).map_err(|error| error.error)?;
-        // The file is in its place. A folder that cannot be opened or synced (some file systems refuse) is no
-        // failure.
-        #[cfg(unix)]
-        let _ = File::open(folder_of(target)).and_then(|folder| folder.sync_all());
-        Ok(())
+        self.path.persist(target).map_err(|error| error.error)
     }
+}
+
+/// Syncs the names of a folder to the disk. A folder that cannot be opened or synced (some file systems refuse) is
+/// no failure.
+pub(crate) fn sync_folder(folder: &Path) {
+    #[cfg(unix)]
+    let _ = File::open(folder).and_then(|folder| folder.sync_all());
+    #[cfg(not(unix))]
+    let _ = folder;
 }
 
 /// The folder of a file.

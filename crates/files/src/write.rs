@@ -1,5 +1,6 @@
 //! The functions that write.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use crate::error::{
     cannot_make_folder, cannot_write, cannot_write_in, no_temporary_file, with_advice, with_context,
 };
 use crate::target::Target;
-use crate::temporary::{Finished, Temporary, folder_of};
+use crate::temporary::{Finished, Temporary, folder_of, sync_folder};
 
 /// Writes one file, whole or not at all, and makes its folder.
 ///
@@ -46,9 +47,11 @@ pub fn write_all(files: &[(PathBuf, Vec<u8>)]) -> io::Result<()> {
     files.iter().zip(prepared).try_for_each(|((path, _), prepared)| prepared.put(path))
 }
 
-/// Files that are written one after another and put in their places together, so that what belongs together is
-/// there as a whole or not at all. Without [`put`](Self::put), and when a signal ends the process, none of them is
-/// left.
+/// Files that are written one after another and put in their places together; the last one is the index of the
+/// others. Several files cannot be renamed at one moment, but without an index there is no set: the old index is
+/// removed before the first file is replaced, so that no reader finds an index with files of another set. Without
+/// [`put`](Self::put), and when a signal ends the process before it, none of the files is left, and the old ones
+/// are as they were.
 ///
 /// ```
 /// let folder = tempfile::tempdir()?;
@@ -86,14 +89,46 @@ impl FileSet {
         Ok(())
     }
 
-    /// Puts the files in their places, in the order in which they were written: an index of the others is
-    /// written last.
+    /// Puts the files in their places: the old file in the place of the last one is removed, the others are renamed
+    /// in the order in which they were written, and the last one follows. Each of these steps is on the disk before
+    /// the next begins. One file alone is replaced.
     ///
     /// # Errors
-    /// If a file cannot be renamed; those before it stay in their places.
-    pub fn put(self) -> io::Result<()> {
-        self.files.into_iter().try_for_each(|(path, prepared)| prepared.put(&path))
+    /// If a file cannot be removed or renamed. Those before it stay in their places, and the last one is missing, so
+    /// that there is no set.
+    pub fn put(mut self) -> io::Result<()> {
+        let Some((index_path, index)) = self.files.pop() else { return Ok(()) };
+        if !self.files.is_empty() {
+            index.remove_old(&index_path)?;
+        }
+        let mut folders = BTreeSet::new();
+        for (path, prepared) in self.files {
+            folders.extend(prepared.rename(&path)?);
+        }
+        folders.iter().for_each(|folder| sync_folder(folder));
+        index.put(&index_path)
     }
+}
+
+/// Checks that files can be written at these paths, so that a program fails before a long computation and not
+/// after. Nothing is made.
+///
+/// ```
+/// let folder = tempfile::tempdir()?;
+/// let file = folder.path().join("a");
+/// assert!(wick_files::check_files(&[&file, &folder.path().join("b")]).is_ok());
+/// assert!(wick_files::check_files(&[&file, &file]).is_err());
+/// assert!(wick_files::check_files(&[folder.path()]).is_err());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+/// If a path is empty, is a folder or names one, or is a file that the process may not write; if two paths lead to
+/// one file, or one path is a folder of another.
+pub fn check_files(paths: &[impl AsRef<Path>]) -> io::Result<()> {
+    let paths = || paths.iter().map(AsRef::as_ref);
+    let targets = paths().map(target_of).collect::<io::Result<Vec<_>>>()?;
+    check_apart(paths().zip(&targets))
 }
 
 /// Makes a folder and checks that files can be made in it, so that a program fails before a long computation
@@ -187,11 +222,30 @@ impl Prepared {
         }
     }
 
+    /// Puts the file in its place and syncs the folder.
     fn put(self, path: &Path) -> io::Result<()> {
-        match self {
-            Self::Renamed { from, to } => from.persist(&to).map_err(|error| cannot_write(path, &error)),
-            Self::Written => Ok(()),
+        if let Some(folder) = self.rename(path)? {
+            sync_folder(&folder);
         }
+        Ok(())
+    }
+
+    /// Puts the file in its place, and returns the folder that is to be synced.
+    fn rename(self, path: &Path) -> io::Result<Option<PathBuf>> {
+        let Self::Renamed { from, to } = self else { return Ok(None) };
+        from.persist(&to).map_err(|error| cannot_write(path, &error))?;
+        Ok(Some(folder_of(&to).to_owned()))
+    }
+
+    /// Removes the file that is in the place now, and syncs the folder.
+    fn remove_old(&self, path: &Path) -> io::Result<()> {
+        let Self::Renamed { to, .. } = self else { return Ok(()) };
+        match fs::remove_file(to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            removed => removed.map_err(|error| cannot_write(path, &error))?,
+        }
+        sync_folder(folder_of(to));
+        Ok(())
     }
 }
 

@@ -183,7 +183,7 @@ mod unix {
 }
 
 #[test]
-fn a_set_is_put_in_its_place_together_or_not_at_all() {
+fn a_set_is_put_in_its_place_when_all_of_it_is_written() {
     let folder = tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     write(path("a"), b"old").unwrap();
@@ -204,4 +204,28 @@ fn a_set_is_put_in_its_place_together_or_not_at_all() {
         (fs::read(path("a")).unwrap(), fs::read(path("sub/b")).unwrap()),
         (b"new".to_vec(), b"b".to_vec())
     );
+}
+
+/// An index with files of two sets would be read as one set.
+#[test]
+fn a_set_that_is_put_in_part_has_no_index() {
+    let folder = tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let set = |contents: &'static [u8]| {
+        let mut set = FileSet::new();
+        for name in ["part-1", "part-2", "index"] {
+            set.write_with(path(name), |out| out.write_all(contents)).unwrap();
+        }
+        set
+    };
+    set(b"old").put().unwrap();
+    let new = set(b"new");
+    fs::remove_file(path("part-2")).unwrap();
+    fs::create_dir(path("part-2")).unwrap();
+    let error = new.put().unwrap_err().to_string();
+    assert!(error.contains("part-2"), "{error}");
+    assert_eq!(names(folder.path()), ["part-1", "part-2"]);
+    fs::remove_dir(path("part-2")).unwrap();
+    set(b"newer").put().unwrap();
+    assert_eq!(fs::read(path("index")).unwrap(), b"newer");
 }

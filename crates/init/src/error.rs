@@ -83,6 +83,17 @@ pub enum Error {
         /// The type.
         dtype: DType,
     },
+    /// The weights would be rounded to 0 in the type.
+    #[error(
+        "{} is below the smallest number of type {}: weights would be zero; take a larger one or a wider type",
+        write_number(*.value), .dtype.as_str()
+    )]
+    Underflow {
+        /// The size of the weights.
+        value: f64,
+        /// The type.
+        dtype: DType,
+    },
     /// Weights can only be drawn in a floating point type.
     #[error("cannot draw weights of type {}: the types are f64, f32, bf16 and f16", .0.as_str())]
     Type(DType),

@@ -3,8 +3,10 @@
 mod report;
 mod rules;
 mod shard_size;
+mod stale;
 mod tensors;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -14,13 +16,13 @@ use clap::{Parser, ValueEnum};
 use wick_bins::allocator::Allocator;
 use wick_bins::args::{Float, Spec};
 use wick_bins::cli::usage;
-use wick_bins::names::on_one_line;
+use wick_bins::names::{on_one_line, shown};
 use wick_bins::output::Format;
 use wick_bins::values::{whole, within};
 use wick_bins::warning::warn;
 use wick_bins::{cli, memory, output, progress};
 use wick_init::{InitMap, Manifest, Rule, TensorFile, WantedTensor, presets};
-use wick_theory::{did_you_mean, read_number};
+use wick_theory::{did_you_mean_or, read_number};
 
 use report::InitWeights;
 use shard_size::ShardSize;
@@ -131,6 +133,7 @@ fn init_weights(args: Args) -> Result<()> {
         return output::on_stdout(|out| Ok(out.write_all(text.as_bytes())?))
             .context("cannot write the rules");
     }
+    check_options(&args)?;
     if args.like.is_some() && args.stream == Stream::Torch {
         return Err(usage(
             "--stream torch draws in the order of construction, which a safetensors file does not keep: name the \
@@ -202,7 +205,11 @@ fn written(
         bar.inc(bytes);
     });
     bar.finish_and_clear();
-    Ok(manifest?)
+    let manifest = manifest?;
+    if !is_no_file {
+        stale::warn_of_old_files(path, &InitMap::drawn_files(path, tensors, shard_size.map(|size| size.0))?);
+    }
+    Ok(manifest)
 }
 
 /// Says on stderr what the rules did not meet: all of the user's own, and what a preset needs.
@@ -233,9 +240,25 @@ fn warn_of_mismatches(args: &Args, map: &InitMap, wanted: &[Wanted]) {
     }
 }
 
+/// Refuses what has no effect, or two meanings.
+fn check_options(args: &Args) -> Result<()> {
+    let goes_by_depth = |name: &String| presets::needs_layers(known_preset(name).unwrap_or(name));
+    if args.layers.is_some() && !args.preset.as_ref().is_some_and(goes_by_depth) {
+        return Err(usage(
+            "--layers is the depth for --preset gpt2, llama or t-fixup, and nothing else goes by it: leave it out",
+        ));
+    }
+    let mut keys = BTreeSet::new();
+    if let Some((twice, _)) = args.metadata.iter().find(|(key, _)| !keys.insert(key)) {
+        return Err(usage(format!("--metadata {}= is given twice", shown(twice))));
+    }
+    Ok(())
+}
+
 /// A text about a file and its key.
 fn metadata(text: &str) -> Result<(String, String), &'static str> {
-    let (key, text) = text.split_once('=').ok_or("metadata are given as KEY=TEXT, as format=pt")?;
+    let pair = text.split_once('=').filter(|(key, _)| !key.is_empty());
+    let (key, text) = pair.ok_or("metadata are given as KEY=TEXT, as format=pt")?;
     Ok((key.to_owned(), text.to_owned()))
 }
 
@@ -243,6 +266,12 @@ fn metadata(text: &str) -> Result<(String, String), &'static str> {
 fn width(text: &str) -> Result<f64, &'static str> {
     let width = read_number(text).filter(|width: &f64| width.is_finite() && *width > 0.0);
     width.ok_or("a width is a finite number above 0")
+}
+
+/// The preset of this name in any case, with or without hyphens.
+fn known_preset(name: &str) -> Option<&'static str> {
+    let letters = |name: &str| name.replace(['_', '-'], "").to_ascii_lowercase();
+    presets::NAMES.into_iter().find(|known| letters(known) == letters(name))
 }
 
 /// What of `--init`, `--rules` and `--preset` there is, as rules.
@@ -253,9 +282,7 @@ fn rules_of(args: &Args) -> Result<Vec<Rule>> {
     if let Some(path) = &args.rules {
         return rules::read(path);
     }
-    let letters = |name: &str| name.replace(['_', '-'], "").to_ascii_lowercase();
-    let known = |name: &String| presets::NAMES.into_iter().find(|known| letters(known) == letters(name));
-    let Some(name) = args.preset.as_ref().map(|name| known(name).unwrap_or(name)) else {
+    let Some(name) = args.preset.as_ref().map(|name| known_preset(name).unwrap_or(name)) else {
         return Err(usage("say how the tensors start: --init SPEC, --rules FILE or --preset NAME"));
     };
     let layers = match args.layers {
@@ -265,7 +292,9 @@ fn rules_of(args: &Args) -> Result<Vec<Rule>> {
         layers => layers.unwrap_or_default(),
     };
     let rules = presets::by_name(name, layers.into(), args.base_width).ok_or_else(|| {
-        let meant = did_you_mean(name, presets::NAMES);
+        // Models that start as the library's layers do.
+        let words = [("bert", "torch"), ("vit", "torch"), ("pytorch", "torch"), ("tensorflow", "keras")];
+        let meant = did_you_mean_or(name, &words, presets::NAMES);
         usage(format!("unknown preset '{name}'{meant}; known: {}", presets::NAMES.join(", ")))
     })?;
     rules.context("a preset's own rules cannot be read")

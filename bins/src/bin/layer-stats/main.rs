@@ -5,6 +5,7 @@ mod picture;
 mod ranking;
 mod report;
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -14,6 +15,7 @@ use wick_bins::allocator::Allocator;
 use wick_bins::args::{Common, Float, Layers, Spec, Target};
 use wick_bins::cli::usage;
 use wick_bins::data::{Data, DataOptions, name_of};
+use wick_bins::names::shown;
 use wick_bins::values::{number, whole, within};
 use wick_bins::{cli, memory, progress};
 use wick_init::{InitMap, Initializer, KeyedV1, Rule};
@@ -99,6 +101,7 @@ fn layer_stats(args: Args) -> Result<()> {
             write_number(args.bias_std)
         )));
     }
+    check_options(&args)?;
     let place = args.common.target(Float::F32)?;
     let data = read_data(&args, place.dtype)?;
     let (samples, features) = match &data {
@@ -123,7 +126,7 @@ fn layer_stats(args: Args) -> Result<()> {
     let advice =
         data.as_ref().and_then(|data| advice::standardize_first(&data.matrix, source, args.standardize));
     let seeds: Vec<u64> =
-        (0..u64::from(args.seeds)).map(|step| args.common.seed.wrapping_add(step)).collect();
+        (0..u64::from(args.seeds)).map(|step| args.common.seed.saturating_add(step)).collect();
     let bar = progress::bar(args.init.len() * seeds.len(), "layer-stats");
     let mut runs = Vec::new();
     let mut outcomes = vec![Vec::new(); args.init.len()];
@@ -180,6 +183,22 @@ fn widths(args: &Args) -> Result<Vec<usize>> {
         return Err(usage("--seeds ranks by what layers do to signals; name two --widths or more"));
     }
     Ok(args.widths.iter().flat_map(|layers| std::iter::repeat_n(layers.width, layers.count)).collect())
+}
+
+/// Refuses what has no effect, or two meanings.
+fn check_options(args: &Args) -> Result<()> {
+    let useless = args.options.first_given().filter(|_| args.data.is_none());
+    if let Some(option) = useless {
+        return Err(usage(format!("{option} is about data: give some with --data, or leave it out")));
+    }
+    let mut texts = BTreeSet::new();
+    if let Some(twice) = args.init.iter().find(|spec| !texts.insert(&spec.text)) {
+        return Err(usage(format!("--init {} is given twice", shown(&twice.text))));
+    }
+    if args.common.seed.checked_add(u64::from(args.seeds) - 1).is_none() {
+        return Err(usage(format!("--seeds goes beyond the last seed, {}: take a smaller --seed", u64::MAX)));
+    }
+    Ok(())
 }
 
 /// Whether a layer has enough outputs to judge their scale.

@@ -7,7 +7,7 @@ use crate::error::Error;
 
 /// Calls `consume` with a function that returns what `produce` makes of the next of `order`; it has to be called in
 /// that order. With `is_ahead`, the next is produced while one is consumed, so that two exist at most. Where the
-/// system grants no thread, each is produced when it is asked for.
+/// system grants no thread, each is produced when it is asked for. Nothing is produced after an error.
 pub(super) fn ahead<T: Send, R>(
     order: &[usize],
     is_ahead: bool,
@@ -35,7 +35,8 @@ pub(super) fn ahead<T: Send, R>(
             Ok(_) => {
                 // The receiver is dropped before the scope waits for the thread.
                 let receiver = receiver;
-                consume(&mut |index| receiver.recv().unwrap_or_else(|_| produce(index)))
+                let ended = || candle_core::Error::msg("its thread ended before it was drawn").into();
+                consume(&mut |_| receiver.recv().unwrap_or_else(|_| Err(ended())))
             }
             Err(_) => consume(&mut |index| produce(index)),
         }
@@ -70,6 +71,18 @@ mod tests {
             });
             assert!(most.load(Ordering::SeqCst) <= 1 + usize::from(is_ahead));
         }
+    }
+
+    /// A consumer that goes on after an error gets no more products.
+    #[test]
+    fn nothing_is_produced_after_an_error() {
+        let (order, calls) = ([0, 1, 2, 3], AtomicUsize::new(0));
+        let produce = |index| {
+            calls.fetch_add(1, Ordering::SeqCst);
+            if index == 0 { Ok(index) } else { Err(Error::NoSuchTensor("x".to_owned())) }
+        };
+        let made = ahead(&order, true, produce, |next| order.map(|index| next(index).is_ok()));
+        assert_eq!((made, calls.into_inner()), ([true, false, false, false], 2));
     }
 
     #[test]

@@ -11,7 +11,8 @@ use std::str::FromStr;
 /// number of further dimensions. A pattern can be several, with ` | ` between them, of which one has to match.
 ///
 /// The names of TensorFlow and JAX have slashes where others have dots. A name with slashes is matched as it
-/// is, and as if its slashes were dots.
+/// is, and as if its slashes were dots. A name that ends in `:0`, as those of Keras and TensorFlow 1, is also matched
+/// without this end.
 ///
 /// | pattern | matches |
 /// |---|---|
@@ -81,6 +82,9 @@ pub struct PatternError {
     reason: String,
 }
 
+/// The end of the names that TensorFlow 1 and Keras give to the first output of a variable.
+pub(crate) const OUTPUT: &str = ":0";
+
 /// What stands between two patterns.
 const OR: &str = " | ";
 
@@ -107,6 +111,11 @@ impl Pattern {
 
 impl NamePattern {
     fn matches(&self, name: &str) -> bool {
+        self.matches_as_it_is(name)
+            || name.strip_suffix(OUTPUT).is_some_and(|name| self.matches_as_it_is(name))
+    }
+
+    fn matches_as_it_is(&self, name: &str) -> bool {
         let parts: Vec<&str> = name.split('.').collect();
         parts_match(&self.parts, &parts)
             || name.contains('/') && parts_match(&self.finer, &parts_of(name).collect::<Vec<_>>())

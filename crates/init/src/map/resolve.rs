@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Shape, Tensor};
 use candle_nn::Init;
 use candle_nn::init::{FanInOut, NormalOrUniform};
 
-use super::pattern::parts_of;
+use super::pattern::{OUTPUT, parts_of};
 use super::rules::Action;
 use super::{Drawn, InitMap};
 use crate::error::Error;
@@ -64,13 +64,14 @@ impl InitMap {
 
     /// `U(±1/√fan_in)` with the fan_in of the weight of the same layer as a bias; 0 for a norm's bias.
     fn bias_beside_weight(&self, bias: &str) -> Result<Initializer, Error> {
+        let (bias, end) = bias.strip_suffix(OUTPUT).map_or((bias, ""), |bias| (bias, OUTPUT));
         let (layer, part) = bias.split_at(bias.rfind(['.', '/']).map_or(0, |at| at + 1));
         // PyTorch's name of the weight, JAX's and TensorFlow's, and their names of a norm's scale.
         let names: &[&str] = match part {
             "output_bias" => &["output_weights"],
             _ => &["weight", "kernel", "w", "scale", "gamma", "g"],
         };
-        let mut weights = names.iter().map(|name| format!("{layer}{name}"));
+        let mut weights = names.iter().map(|name| format!("{layer}{name}{end}"));
         let known = weights.find_map(|weight| self.known_shape(&weight).map(|shape| (weight, shape)));
         match known {
             // A norm's scale can have dimensions of 1, for batch and place.
@@ -122,7 +123,9 @@ impl InitMap {
 
 /// Whether a name is that of a norm's scale in JAX and TensorFlow.
 fn is_scale(name: &str) -> bool {
-    parts_of(name).last().is_some_and(|part| ["scale", "gamma", "g"].contains(&part))
+    parts_of(name.strip_suffix(OUTPUT).unwrap_or(name))
+        .last()
+        .is_some_and(|part| ["scale", "gamma", "g"].contains(&part))
 }
 
 /// Translates candle's hint to an initializer. Where candle would use a fan of a shape that has none, the

@@ -31,7 +31,7 @@ pub(super) fn parted(bytes: &[u64], most: Option<u64>) -> Vec<Vec<usize>> {
 }
 
 /// The path of one of several files: `model-00001-of-00003.safetensors` for `model.safetensors`.
-pub(super) fn path_of(path: &Path, number: usize, count: usize) -> PathBuf {
+fn path_of(path: &Path, number: usize, count: usize) -> PathBuf {
     let mut name = path.file_stem().unwrap_or_default().to_owned();
     name.push(format!("-{:05}-of-{count:05}", number + 1));
     if let Some(extension) = path.extension() {
@@ -39,6 +39,20 @@ pub(super) fn path_of(path: &Path, number: usize, count: usize) -> PathBuf {
         name.push(extension);
     }
     path.with_file_name(name)
+}
+
+/// The paths of this many files of tensors: one has the path itself.
+pub(super) fn paths_of(path: &Path, count: usize) -> Vec<PathBuf> {
+    match count {
+        1 => vec![path.to_owned()],
+        count => (0..count).map(|number| path_of(path, number, count)).collect(),
+    }
+}
+
+/// As [`paths_of`], and the index, if there is one.
+pub(super) fn files_of(path: &Path, count: usize) -> Vec<PathBuf> {
+    let index = (count > 1).then(|| index_path(path));
+    paths_of(path, count).into_iter().chain(index).collect()
 }
 
 /// The path of the index: `model.safetensors.index.json`.

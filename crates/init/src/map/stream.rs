@@ -1,7 +1,7 @@
 //! Tensors that are drawn one at a time, written and not kept.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Shape, Tensor};
@@ -10,7 +10,7 @@ use wick_files::FileSet;
 
 use super::ahead::ahead;
 use super::manifest::{Manifest, ManifestEntry};
-use super::shards::{Index, index_path, parted, path_of};
+use super::shards::{Index, files_of, index_path, parted, paths_of};
 use super::{Drawn, Entry, InitMap, Settings, Streamed, same};
 use crate::error::Error;
 use crate::initializer::plan::Plan;
@@ -112,8 +112,10 @@ impl InitMap {
     /// Several files are named as on the hub: `model-00001-of-00003.safetensors` for `model.safetensors`, with the
     /// index `model.safetensors.index.json`, which says what tensor is in which file. A tensor that is larger than
     /// `shard_size` has a file of its own, and if all tensors fit in one file, it has the name of `path` and no
-    /// index. All files are written whole beside their places and are then put there together, the index last; a
-    /// failure leaves none of them. Files of an earlier set that has other names stay.
+    /// index. All files are written whole beside their places before the first is put there; an earlier failure leaves
+    /// none of them, and what was there is as it was. An old index of the same name is then removed first, and the new
+    /// one comes last: without an index there is no set. Files of an earlier set that has other names stay
+    /// ([`drawn_files`](Self::drawn_files) names the new ones).
     ///
     /// `each` is called with a tensor's name and the bytes written since the last call, some megabytes at a time.
     ///
@@ -150,10 +152,8 @@ impl InitMap {
         let mut planned = map.planned(wanted)?;
         let sizes: Vec<u64> = planned.iter().map(|planned| planned.bytes).collect();
         let shards = parted(&sizes, shard_size);
-        let paths = match shards.len() {
-            1 => vec![path.to_owned()],
-            count => (0..count).map(|number| path_of(path, number, count)).collect(),
-        };
+        let paths = paths_of(path, shards.len());
+        fallible(path, |_| wick_files::check_files(&files_of(path, shards.len())))?;
         let describe = |&index: &usize| {
             let WantedTensor { name, shape, dtype } = &wanted[index];
             (name.as_str(), *dtype, shape.as_slice())
@@ -212,6 +212,31 @@ impl InitMap {
         }
         fallible(path, |_| set.put())?;
         Ok(map.manifest_of(tensors))
+    }
+
+    /// The files that [`save_drawn`](Self::save_drawn) writes, the index last, for a `path` that is no device.
+    ///
+    /// ```
+    /// use candle_core::DType;
+    /// use wick_init::{InitMap, WantedTensor};
+    ///
+    /// let wanted = ["a", "b"].map(|name| WantedTensor::new(name, [8, 8], DType::F32));
+    /// let files = InitMap::drawn_files("m.safetensors", &wanted, Some(256))?;
+    /// assert_eq!(files.len(), 3);
+    /// assert_eq!(files[1].to_str(), Some("m-00002-of-00002.safetensors"));
+    /// assert_eq!(files[2].to_str(), Some("m.safetensors.index.json"));
+    /// # Ok::<(), wick_init::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`], of the tensor whose bytes cannot be counted.
+    pub fn drawn_files(
+        path: impl AsRef<Path>,
+        wanted: &[WantedTensor],
+        shard_size: Option<u64>,
+    ) -> Result<Vec<PathBuf>, Error> {
+        let sizes = wanted.iter().map(WantedTensor::bytes).collect::<Result<Vec<_>, _>>()?;
+        Ok(files_of(path.as_ref(), parted(&sizes, shard_size).len()))
     }
 
     /// An estimate of the bytes of memory that [`draw_each`](Self::draw_each) and

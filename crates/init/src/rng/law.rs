@@ -3,7 +3,7 @@
 use candle_core::DType;
 use wick_theory::gaussian::integrate;
 
-use super::values::largest;
+use super::values::{largest, smallest};
 use crate::error::Error;
 
 /// The standard deviation of a standard normal cut off at ±2: `√(1 - 4φ(2)/(Φ(2) - Φ(-2)))`.
@@ -53,7 +53,7 @@ impl Law {
     }
 
     /// Returns an error if a parameter, or a normal ten standard deviations from the mean, is beyond the
-    /// largest number of a type.
+    /// largest number of a type, or if numbers of one standard deviation are rounded to 0 in it.
     pub(crate) fn check_type(self, dtype: DType) -> Result<(), Error> {
         let largest = largest(dtype);
         let extremes = match self {
@@ -65,9 +65,19 @@ impl Law {
             }
         };
         match extremes.into_iter().find(|value| value.is_nan() || value.abs() > largest) {
-            Some(value) => Err(Error::Overflow { value, dtype }),
-            None => Ok(()),
+            Some(value) => return Err(Error::Overflow { value, dtype }),
+            None => {}
         }
+        let usual = match self {
+            Self::Constant(value) => value.abs(),
+            Self::Uniform { low, high } => low.abs().max(high.abs()),
+            Self::Normal { mean, std } => mean.abs() + std,
+            Self::TruncatedNormal { low, high, .. } => low.abs().max(high.abs()),
+        };
+        if usual > 0.0 && usual <= 0.5 * smallest(dtype) {
+            return Err(Error::Underflow { value: usual, dtype });
+        }
+        Ok(())
     }
 }
 
@@ -103,6 +113,20 @@ mod tests {
     use wick_theory::special::normal_cdf;
 
     use super::*;
+
+    #[test]
+    fn laws_that_a_type_rounds_to_zero_are_refused() {
+        let refused = |law: Law, dtype| matches!(law.check_type(dtype), Err(Error::Underflow { .. }));
+        let normal = |std| Law::Normal { mean: 0.0, std };
+        assert!(refused(normal(1e-9), DType::F16) && !refused(normal(1e-9), DType::F32));
+        assert!(refused(normal(1e-46), DType::BF16) && refused(Law::Constant(-1e-46), DType::F32));
+        assert!(refused(Law::Uniform { low: -1e-9, high: 1e-9 }, DType::F16));
+        assert!(!refused(normal(0.0), DType::F16) && !refused(Law::Constant(0.0), DType::F16));
+        assert!(
+            !refused(Law::Normal { mean: 1.0, std: 1e-9 }, DType::F16) && !refused(normal(1e-7), DType::F16)
+        );
+        assert!(!refused(normal(f64::from_bits(1)), DType::F64));
+    }
 
     #[test]
     fn the_truncation_constant_is_what_it_says() {

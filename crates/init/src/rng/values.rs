@@ -81,6 +81,16 @@ impl Kind {
     }
 }
 
+/// The smallest number of a type above 0.
+pub(crate) fn smallest(dtype: DType) -> f64 {
+    match dtype {
+        DType::F64 => f64::from_bits(1),
+        DType::F32 => 2f64.powi(-149),
+        DType::F16 => 2f64.powi(-24),
+        _ => 2f64.powi(-133),
+    }
+}
+
 /// The largest number of a floating point type.
 pub(crate) fn largest(dtype: DType) -> f64 {
     match dtype {

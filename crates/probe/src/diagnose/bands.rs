@@ -41,7 +41,8 @@ pub(crate) fn outside_band(layers: &[LayerReport], input: &BatchGeometry) -> Opt
         let [forward, backward] = bands_of_layer(law, input, &gradient);
         let backward = widen(backward, law, input, layer.gradients.as_ref());
         // Numbers below the smallest normal one have few digits.
-        let smallest = smallest_normal(layer.dtype);
+        // The fourth moments of theory's bands have to be numbers of `f64`.
+        let smallest = smallest_normal(layer.dtype).max(f64::MIN_POSITIVE.sqrt().sqrt());
         let check = |what, band: Band, measured: f64| {
             let factor = factor_outside(&band, measured).filter(|_| band.low >= smallest)?;
             Some((what, band, measured, factor))

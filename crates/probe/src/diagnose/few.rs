@@ -145,6 +145,19 @@ mod tests {
         assert_eq!((faults(flat(7)), faults(flat(8))), (vec![], vec![Fault::Saturated]));
     }
 
+    /// Outputs that are not 0 and whose squares are.
+    #[test]
+    fn outputs_whose_squares_vanish_are_too_small() {
+        let tiny =
+            |name: &str| LayerReport { range: Some((-5e-175, 4e-175)), ..LayerReport::new(name, 0.0, 0.0) };
+        let layers = [layer(50, 50), tiny("layer_1"), tiny("layer_2")];
+        let verdicts = judge(&layers, &BatchGeometry::normal(50, 50, 1.0));
+        let said = "layer_1: outputs of 5.00e-175 are too small to judge, in this layer first: their squares are below \
+                    the smallest f64";
+        assert_eq!((verdicts.len(), verdicts[0].text.as_str()), (1, said));
+        assert_eq!((verdicts[0].fault, verdicts[0].figure), (Fault::DiesOut, 5e-175));
+    }
+
     #[test]
     fn one_note_says_what_it_takes() {
         let note =

@@ -20,7 +20,7 @@ use bands::outside_band;
 use fault::{Fault, Verdict};
 use gradient::vanishing_or_exploding;
 use layer_report::LayerReport;
-use signal::{dying_or_growing, non_finite, rank_collapse, saturated};
+use signal::{dying_or_growing, non_finite, rank_collapse, saturated, too_small};
 use units::{dead_by_chance, dead_units, symmetric_units};
 
 /// Finds the faults of a net, given its layers from first to last and its input. A healthy net has none. No
@@ -44,7 +44,7 @@ use units::{dead_by_chance, dead_units, symmetric_units};
 /// assert!(verdicts[0].text.starts_with("dies out: the outputs' std shrinks ×0.27 a layer"));
 /// ```
 pub fn judge(layers: &[LayerReport], input: &BatchGeometry) -> Vec<Verdict> {
-    if let Some(verdict) = non_finite(layers) {
+    if let Some(verdict) = non_finite(layers).or_else(|| too_small(layers)) {
         return vec![verdict];
     }
     let mut found = Vec::new();

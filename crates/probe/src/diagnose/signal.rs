@@ -64,6 +64,30 @@ pub(crate) fn non_finite(layers: &[LayerReport]) -> Option<Verdict> {
     })
 }
 
+/// The first layer with outputs, or else the last one with gradients, that are not 0 and whose squares are below the
+/// smallest `f64` of full precision.
+pub(crate) fn too_small(layers: &[LayerReport]) -> Option<Verdict> {
+    let largest = |rms: f64, range: Option<(f64, f64)>| {
+        let largest = range.map(|(low, high)| low.abs().max(high.abs())).filter(|largest| *largest > 0.0)?;
+        (rms < f64::MIN_POSITIVE.sqrt()).then_some(largest)
+    };
+    let forward = layers.iter().find_map(|layer| Some((layer, largest(layer.rms, layer.range)?)));
+    let backward = || {
+        let of = |layer: &LayerReport| largest(layer.gradient_rms?, layer.gradient_range);
+        layers.iter().rev().find_map(|layer| Some((layer, of(layer)?)))
+    };
+    let (what, fault, (layer, figure)) = match forward {
+        Some(found) => ("outputs", Fault::DiesOut, found),
+        None => ("gradients", Fault::VanishingGradient, backward()?),
+    };
+    let text = format!(
+        "{}: {what} of {} are too small to judge, in this layer first: their squares are below the smallest f64",
+        layer.name,
+        short(figure)
+    );
+    Some(Verdict { fault, layer: layer.name.clone(), figure, text, remedy: remedy(layers) })
+}
+
 /// Outputs that shrink or grow by more than a factor of 1000 over the whole net, or that become constant.
 /// Layers with too few outputs are skipped, and layers that are dead by chance have a verdict of their own.
 pub(crate) fn dying_or_growing(layers: &[LayerReport]) -> Option<Verdict> {

@@ -89,6 +89,9 @@ impl FromStr for Activation {
         let Some((name, number)) = text.split_once(':') else {
             return by_name(text).ok_or_else(unknown);
         };
+        let of =
+            by_name(name).and_then(Self::parameter).and_then(|known| number.trim().strip_prefix(known.name));
+        let number = of.and_then(|rest| rest.trim_start().strip_prefix('=')).unwrap_or(number);
         let number = read_number(number).filter(|number: &f64| number.is_finite()).ok_or_else(unknown)?;
         let parameter = by_name(name).and_then(Self::parameter).ok_or_else(unknown)?;
         Ok((parameter.with)(number))
@@ -110,6 +113,7 @@ mod tests {
             ("gelu_pytorch_tanh", Activation::GeluTanh),
             ("lrelu:0.2", Activation::LeakyRelu { slope: 0.2 }),
             ("leaky_relu:1/3", Activation::LeakyRelu { slope: 1.0 / 3.0 }),
+            ("ELU:alpha=2", Activation::Elu { alpha: 2.0 }),
             ("elu: 1e300", Activation::Elu { alpha: 1e300 }),
         ] {
             assert_eq!(text.parse(), Ok(activation), "{text}");

@@ -37,6 +37,7 @@ pub fn buffers() -> Result<Pattern, PatternError> {
         "**.encoder.version",
         "**.decoder.version",
         "**._float_tensor",
+        "**.global_step",
     ];
     patterns.join(" | ").parse()
 }

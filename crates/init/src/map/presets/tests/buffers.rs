@@ -1,6 +1,9 @@
 //! What files have beside weights.
 
-use super::super::buffers;
+use candle_core::{DType, Device};
+
+use super::super::{self as presets, buffers};
+use crate::map::InitMap;
 
 #[test]
 fn buffers_of_releases_are_known_and_weights_are_not_taken_for_them() {
@@ -25,4 +28,19 @@ fn buffers_of_releases_are_known_and_weights_are_not_taken_for_them() {
     ] {
         assert!(!buffers.matches(name, shape), "{name}");
     }
+}
+
+#[test]
+fn names_of_tensorflow_1_are_read_without_their_end() {
+    let map = InitMap::new(1)
+        .with_rules(presets::torch_defaults().unwrap())
+        .strict()
+        .with_shapes([("bert/pooler/dense/kernel:0".to_owned(), vec![4, 9])]);
+    let vb = map.var_builder(DType::F32, &Device::Cpu);
+    vb.get((4, 9), "bert/pooler/dense/kernel:0").unwrap();
+    vb.get(9, "bert/pooler/dense/bias:0").unwrap();
+    let tensors = map.manifest().unwrap().tensors;
+    assert_eq!(tensors[1].fan_in, Some(4.0));
+    assert_eq!(tensors[0].init, "uniform:low=-0.5,high=0.5");
+    assert!(buffers().unwrap().matches("global_step", &[]));
 }
