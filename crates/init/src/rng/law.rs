@@ -64,9 +64,8 @@ impl Law {
                 [low.max(mean - 10.0 * std), high.min(mean + 10.0 * std)]
             }
         };
-        match extremes.into_iter().find(|value| value.is_nan() || value.abs() > largest) {
-            Some(value) => return Err(Error::Overflow { value, dtype }),
-            None => {}
+        if let Some(value) = extremes.into_iter().find(|value| value.is_nan() || value.abs() > largest) {
+            return Err(Error::Overflow { value, dtype });
         }
         let usual = match self {
             Self::Constant(value) => value.abs(),
