@@ -22,8 +22,9 @@ pub fn usage(message: impl Into<String>) -> anyhow::Error {
 }
 
 /// Reads the arguments, runs the program, and returns its exit code: 0 for success, 1 for a failed run, 2 for
-/// wrong arguments. A stdout that is closed (`program >&-`) is a failed run, before anything is computed. A reader of stdout that goes away (`program | head -1`) is success. An error is one line on
-/// stderr. A signal that ends the process removes its temporary files first.
+/// wrong arguments. A stdout that is closed (`program >&-`) is a failed run, before anything is computed. A reader
+/// of stdout that goes away (`program | head -1`) is success. An error is one line on stderr. A signal that ends
+/// the process removes its temporary files first.
 pub fn run<A: Parser>(program: impl FnOnce(A) -> Result<()>) -> ExitCode {
     if wick_files::stdout_was_closed() {
         return complain("error: stdout is closed, and the result goes there: redirect it to a file", 1);
