@@ -105,6 +105,10 @@ fn operands(outputs: &Tensor, targets: &Tensor) -> Result<Option<(Tensor, Tensor
         && SimdLevel::best().is_fast()
         && !targets.track_op();
     if !ours {
+        // On another device the check would wait for it.
+        if targets.device().is_cpu() && targets.rank() == 1 && targets.dtype().is_int() {
+            check_classes(targets, outputs.dims()[1])?;
+        }
         return Ok(None);
     }
     let targets = match targets.dtype() {
@@ -118,13 +122,18 @@ fn operands(outputs: &Tensor, targets: &Tensor) -> Result<Option<(Tensor, Tensor
 /// The classes as the op takes them. In a type with other numbers, they are checked before they are converted.
 fn classes(targets: &Tensor, outputs: usize) -> Result<Tensor> {
     if !matches!(targets.dtype(), DType::U8 | DType::U32) {
-        let numbers = targets.to_dtype(DType::I64)?.to_vec1::<i64>()?;
-        let fits = |class: i64| usize::try_from(class).is_ok_and(|class| class < outputs);
-        if let Some(sample) = numbers.iter().position(|&class| !fits(class)) {
-            bail!("sample {sample} is of class {}, but there are only {outputs} outputs", numbers[sample]);
-        }
+        check_classes(targets, outputs)?;
     }
     targets.to_dtype(DType::U32)?.contiguous()
+}
+
+fn check_classes(targets: &Tensor, outputs: usize) -> Result<()> {
+    let numbers = targets.to_dtype(DType::I64)?.to_vec1::<i64>()?;
+    let fits = |class: i64| usize::try_from(class).is_ok_and(|class| class < outputs);
+    if let Some(sample) = numbers.iter().position(|&class| !fits(class)) {
+        bail!("sample {sample} is of class {}, but there are only {outputs} outputs", numbers[sample]);
+    }
+    Ok(())
 }
 
 /// A loss as an op. Its forward pass computes the gradient too, and keeps it for the backward pass.

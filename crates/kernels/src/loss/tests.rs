@@ -3,6 +3,7 @@
 use candle_core::{DType, Device, Tensor, Var};
 
 use super::{LossFunction, composed, loss, loss_and_gradient};
+use crate::cpu::simd::SimdLevel;
 
 fn wave(rows: usize, columns: usize, phase: f64) -> Tensor {
     let values: Vec<f64> = (0..rows * columns).map(|i| (i as f64 * 0.7 + phase).sin() * 4.0).collect();
@@ -54,8 +55,10 @@ fn loss_and_gradients_are_those_of_candles_ops_in_f64() {
                 let in_graph = (loss(function, &outputs, &targets).unwrap() * 2.0).unwrap();
                 assert_eq!(numbers(&in_graph)[0], 2.0 * numbers(&value)[0]);
                 let gradients = in_graph.backward().unwrap();
-                let twice = (gradient * 2.0).unwrap();
-                assert_eq!(numbers(gradients.get(&outputs).unwrap()), numbers(&twice), "{function:?}");
+                let off = largest_difference(gradients.get(&outputs).unwrap(), &(gradient * 2.0).unwrap());
+                // Without a fused multiply-add candle's ops do the work, and their gradients round more.
+                let allowed = if SimdLevel::best().is_fast() { 0.0 } else { 1e3 * bound * scale.max(1.0) };
+                assert!(off <= allowed, "{function:?} {rows}×{columns} {dtype:?}: {off}");
             }
         }
     }
