@@ -71,7 +71,7 @@ fn limit_candle(refused: bool, most: usize) {
     }
 }
 
-/// Whether the system grants so many more threads now. They have ended when this returns.
+/// Whether the system grants that number of threads more now. They have ended when this returns.
 fn grants(count: usize) -> bool {
     let (sender, receiver) = channel::<ThreadBuilder>();
     let receiver = Arc::new(Mutex::new(receiver));

@@ -24,7 +24,7 @@ fn copied(folder: &Path, program: &str) -> PathBuf {
     copy
 }
 
-/// Runs a program whose user may have so many processes and threads; root is exempt from such limits, so that
+/// Runs a program whose user may have this number of processes and threads; root is exempt from such limits, so that
 /// as root the program runs as another user. `None` if the machine lacks the tools for it.
 fn with_few_threads(folder: &Path, program: &Path, processes: usize, arguments: &[&str]) -> Option<Output> {
     let mut words: Vec<&str> = Vec::new();
@@ -116,7 +116,7 @@ fn an_absurd_number_of_threads_is_cut() {
     }
 }
 
-/// Runs a program whose address space is limited to so many KiB.
+/// Runs a program whose address space is limited to a number of KiB.
 fn with_memory(kib: usize, folder: &Path, program: &str, arguments: &[&str]) -> Output {
     let mut command = Command::new("sh");
     command.args(["-c", &format!("ulimit -v {kib}; exec \"$0\" \"$@\"")]).arg(support::path(program));

@@ -185,7 +185,7 @@ fn init_weights(args: Args) -> Result<()> {
     output::print(&report, args.format)
 }
 
-/// Draws the tensors, of so many bytes, into a file or several, with a bar on a terminal.
+/// Draws the tensors, whose bytes are given, into a file or several, with a bar on a terminal.
 fn written(
     path: &Path,
     shard_size: Option<ShardSize>,

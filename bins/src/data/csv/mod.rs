@@ -24,7 +24,7 @@ pub(super) fn read(text: impl BufRead, most: usize, delimiter: u8, options: &Dat
     read_within(text, most, memory::free().unwrap_or(u64::MAX), delimiter, options)
 }
 
-/// As [`read`], if so many bytes of memory are free.
+/// As [`read`], if that number of bytes of memory is free.
 fn read_within(
     text: impl BufRead,
     most: usize,

@@ -152,7 +152,7 @@ pub enum Schedule {
         /// The curve of the rise and of the fall.
         curve: Curve,
     },
-    /// Falls by a factor every so many steps.
+    /// Falls by a factor each time that a number of steps has passed.
     Step {
         /// The steps at one rate.
         every: u64,

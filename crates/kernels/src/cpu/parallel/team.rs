@@ -188,7 +188,7 @@ mod tests {
     use super::*;
     use crate::cpu::parallel;
 
-    /// Runs a loop as [`parallel::for_each`] does from outside the pool, with so many helpers.
+    /// Runs a loop as [`parallel::for_each`] does from outside the pool, with a number of helpers.
     fn run_with(helpers: usize, count: usize, task: impl Fn(usize) + Sync) {
         let next = AtomicUsize::new(0);
         run(helpers, &|| {
