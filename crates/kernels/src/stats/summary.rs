@@ -201,7 +201,7 @@ mod tests {
         assert_eq!(fraction_outside(&xs, f64::NEG_INFINITY, 3.0).unwrap(), high / n);
     }
 
-    /// n = 100,003: sums of so many rounding errors stay below 1e-12 of the standard deviation. The twin is `f32`.
+    /// n = 100,003: the rounding errors of sums of n numbers stay below 1e-12 of the standard deviation. The twin is `f32`.
     #[test]
     fn moments_of_each_type_are_those_of_two_passes() {
         let xs = (wave(100_003) + 0.3).unwrap();

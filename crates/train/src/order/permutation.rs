@@ -28,8 +28,8 @@ const ROUNDS: usize = 16;
 /// 6. The rounds are repeated while the result is `n` or more: `a·b` is below `n + a`, so that this is rare
 ///    for large `n`.
 ///
-/// It takes constant memory and constant time for any place of any epoch. It is no cipher: whoever sees many
-/// orders may find the key.
+/// It takes constant memory and constant time for any place of any epoch. It is no cipher: the key may be
+/// found from many orders.
 ///
 /// ```
 /// use wick_init::KeyedV1;

@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
 
+// The allocator that counts is that of the fuzz tests of the readers of programs.
+#[path = "../../../../bins/tests/fuzz/memory.rs"]
 mod memory;
 
 use std::cell::Cell;
