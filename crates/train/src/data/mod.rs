@@ -49,6 +49,16 @@ pub trait Dataset: Send + Sync {
     /// # Errors
     /// Names a number that is not below [`len`](Self::len), or says why a tensor cannot be made.
     fn batch(&self, indices: &[usize]) -> Result<Batch, Error>;
+
+    /// The samples of these numbers as they are in this epoch, from 0. They are those of
+    /// [`batch`](Self::batch) unless the data set augments its samples.
+    ///
+    /// # Errors
+    /// As [`batch`](Self::batch).
+    fn epoch_batch(&self, epoch: u64, indices: &[usize]) -> Result<Batch, Error> {
+        let _ = epoch;
+        self.batch(indices)
+    }
 }
 
 impl<D: Dataset + ?Sized> Dataset for Arc<D> {
@@ -59,6 +69,10 @@ impl<D: Dataset + ?Sized> Dataset for Arc<D> {
     fn batch(&self, indices: &[usize]) -> Result<Batch, Error> {
         (**self).batch(indices)
     }
+
+    fn epoch_batch(&self, epoch: u64, indices: &[usize]) -> Result<Batch, Error> {
+        (**self).epoch_batch(epoch, indices)
+    }
 }
 
 impl<D: Dataset + ?Sized> Dataset for &D {
@@ -68,5 +82,9 @@ impl<D: Dataset + ?Sized> Dataset for &D {
 
     fn batch(&self, indices: &[usize]) -> Result<Batch, Error> {
         (**self).batch(indices)
+    }
+
+    fn epoch_batch(&self, epoch: u64, indices: &[usize]) -> Result<Batch, Error> {
+        (**self).epoch_batch(epoch, indices)
     }
 }

@@ -35,6 +35,12 @@ impl<D: Dataset> Subset<D> {
     pub fn indices(&self) -> &[usize] {
         &self.indices
     }
+
+    /// The numbers in the whole data of samples of this part.
+    fn of_data(&self, indices: &[usize]) -> Result<Vec<usize>, Error> {
+        rows::check(indices, self.indices.len())?;
+        Ok(indices.iter().map(|index| self.indices[*index]).collect())
+    }
 }
 
 impl<D: Dataset> Dataset for Subset<D> {
@@ -43,8 +49,10 @@ impl<D: Dataset> Dataset for Subset<D> {
     }
 
     fn batch(&self, indices: &[usize]) -> Result<Batch, Error> {
-        rows::check(indices, self.indices.len())?;
-        let indices: Vec<usize> = indices.iter().map(|index| self.indices[*index]).collect();
-        self.data.batch(&indices)
+        self.data.batch(&self.of_data(indices)?)
+    }
+
+    fn epoch_batch(&self, epoch: u64, indices: &[usize]) -> Result<Batch, Error> {
+        self.data.epoch_batch(epoch, &self.of_data(indices)?)
     }
 }
