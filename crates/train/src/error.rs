@@ -46,9 +46,25 @@ pub enum Error {
         /// All known names.
         known: String,
     },
-    /// The text names a known schedule with a parameter that it does not have or that cannot be used.
-    #[error("cannot read schedule '{spec}': {reason}")]
+    /// The text names no known optimizer.
+    #[error(
+        "unknown optimizer '{name}'{}; known: {known}",
+        if .similar.is_empty() { String::new() } else { format!(" (did you mean {}?)", .similar.join(" or ")) }
+    )]
+    UnknownOptimizer {
+        /// The name that was read.
+        name: String,
+        /// The nearest of the known names, at most three.
+        similar: Vec<&'static str>,
+        /// All known names.
+        known: String,
+    },
+    /// The text names a known schedule or optimizer with a parameter that it does not have or that cannot be
+    /// used.
+    #[error("cannot read {what} '{spec}': {reason}")]
     Spec {
+        /// `schedule` or `optimizer`.
+        what: &'static str,
         /// The text that was read.
         spec: String,
         /// What is wrong with it.
@@ -152,7 +168,59 @@ pub enum Error {
         /// The reason, in words.
         reason: String,
     },
+    /// The settings of a run do not fit each other, the model or the data.
+    #[error("{0}")]
+    Settings(String),
+    /// Variables get no gradient.
+    #[error(
+        "no gradient reaches {}: the loss does not depend on {}; freeze what is not to be trained, or allow it",
+        listed(.0), if .0.len() == 1 { "it" } else { "them" }
+    )]
+    NoGradient(Vec<String>),
+    /// A number of a run is NaN or infinite.
+    #[error("step {step}: {what}")]
+    Diverged {
+        /// The step, from 0.
+        step: u64,
+        /// The first bad tensor, its sample, and what to do.
+        what: String,
+    },
+    /// A checkpoint belongs to another run.
+    #[error("'{}' is of another run: {difference}", .path.display())]
+    OtherRun {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What differs.
+        difference: String,
+    },
+    /// No checkpoint of a run can be used.
+    #[error("no checkpoint in '{}' can be used: {reasons}", .folder.display())]
+    NoCheckpoint {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong with each.
+        reasons: String,
+    },
+    /// Another process writes the run.
+    #[error("'{}' is being written by another process: wait for it, or give another folder", .0.display())]
+    Locked(PathBuf),
+    /// A file of a run cannot be written.
+    #[error("{0}")]
+    Write(std::io::Error),
+    /// Weights or states cannot be saved or loaded.
+    #[error(transparent)]
+    Weights(#[from] wick_init::Error),
     /// candle cannot do something with a tensor.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+}
+
+/// The first names of a list, and how many there are beside them.
+fn listed(names: &[String]) -> String {
+    const MOST: usize = 5;
+    let mut text = names.iter().take(MOST).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    if names.len() > MOST {
+        text.push_str(&format!(" and {} more", names.len() - MOST));
+    }
+    text
 }

@@ -1,5 +1,7 @@
-//! What training on candle needs beside a model and its gradients.
+//! Training for candle: a trainer for any model whose variables have names, and what belongs to it.
 //!
+//! - [`Trainer`]: the loop, with validation, early stopping, checkpoints from which a killed run goes on to the bit,
+//!   a log, and the probe; [`Config`] has the settings.
 //! - [`Order`]: which samples a step sees. Each epoch is another keyed permutation ([`PermutationV1`]), of
 //!   which any step is computed at once and nothing is kept.
 //! - [`data`]: data sets in memory in the type that they have ([`data::InMemory`]), IDX files
@@ -17,9 +19,19 @@
 
 pub mod data;
 mod error;
+pub mod metrics;
+mod optimizer;
 mod order;
+mod run;
 mod schedule;
+mod trainer;
 
 pub use error::Error;
+pub use optimizer::OptimizerSpec;
 pub use order::{Epoch, LastBatch, Order, PermutationV1, Position};
+pub use run::RunFolder;
+pub use run::checkpoint::Best;
 pub use schedule::{Closure, Curve, Schedule, Warmup};
+pub use trainer::{
+    Config, EarlyStopping, Ended, Group, Length, Monitor, NamedVars, Outcome, Replay, Step, Trainer, evaluate,
+};

@@ -34,6 +34,41 @@ pub struct Batch {
     pub targets: Option<Tensor>,
 }
 
+impl Batch {
+    /// The number of samples.
+    pub fn len(&self) -> usize {
+        self.input.dims().first().copied().unwrap_or(0)
+    }
+
+    /// Whether there is no sample.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Some of the samples, in the order of the batch. Nothing is copied.
+    ///
+    /// ```
+    /// use candle_core::{Device, Tensor};
+    /// use wick_train::data::{Dataset, InMemory};
+    ///
+    /// let data = InMemory::new(&Tensor::new(&[[1f32], [2.0], [3.0]], &Device::Cpu)?)?;
+    /// let batch = data.batch(&[2, 1, 0])?;
+    /// assert_eq!(batch.rows(1, 2)?.input.to_vec2::<f32>()?, [[2.0], [1.0]]);
+    /// # Ok::<(), wick_train::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// There are fewer samples.
+    pub fn rows(&self, first: usize, count: usize) -> Result<Self, Error> {
+        let part = |tensor: &Tensor| tensor.narrow(0, first, count);
+        Ok(Self {
+            input: part(&self.input)?,
+            further: self.further.iter().map(part).collect::<Result<_, _>>()?,
+            targets: self.targets.as_ref().map(part).transpose()?,
+        })
+    }
+}
+
 /// Samples that can be had by their numbers, in any order. [`InMemory`] and [`Subset`] implement it.
 pub trait Dataset: Send + Sync {
     /// The number of samples.

@@ -115,7 +115,7 @@ impl Schedule {
             let known = Self::names().collect::<Vec<_>>().join(", ");
             return Err(Error::UnknownSchedule { name: shortened(name), similar, known });
         };
-        let unreadable = |reason: String| Error::Spec { spec: shortened(spec), reason };
+        let unreadable = |reason: String| Error::Spec { what: "schedule", spec: shortened(spec), reason };
         let mut pairs = Pairs::parse(rest).map_err(|error| unreadable(error.to_string()))?;
         let schedule = read(&mut pairs, run).map_err(|error| unreadable(error.to_string()))?;
         if let Some(key) = pairs.left_over() {

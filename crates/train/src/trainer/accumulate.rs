@@ -1,0 +1,159 @@
+//! The gradient of a step: a fixed tree over blocks of samples.
+
+use std::ops::Range;
+
+use candle_core::backprop::GradStore;
+use candle_core::{DType, Result, Tensor};
+use wick_probe::Probe;
+
+use super::step::{Gradients, Objective, Step};
+use crate::data::Dataset;
+use crate::error::Error;
+use crate::order::Position;
+
+/// How the samples of a step are cut.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cut {
+    pub(crate) leaves: usize,
+    pub(crate) micro_batches: usize,
+}
+
+/// What the blocks of a step have in common.
+#[derive(Clone, Copy)]
+pub(crate) struct Common<'a> {
+    pub(crate) number: u64,
+    pub(crate) seed: u64,
+    pub(crate) loss_scale: f64,
+    pub(crate) probe: Option<&'a Probe>,
+}
+
+/// The rows of a leaf of `n` samples: the same, whoever computes it.
+pub(crate) fn rows_of_leaf(leaf: usize, leaves: usize, n: usize) -> Range<usize> {
+    // The product fits: a batch has fewer than 2⁶² samples, and a leaf is below the leaves.
+    let bound = |leaf: usize| (leaf as u128 * n as u128 / leaves as u128) as usize;
+    bound(leaf)..bound(leaf + 1)
+}
+
+impl Cut {
+    /// The loss and the gradients of a step: the mean over all its samples.
+    pub(crate) fn gradients(
+        self,
+        data: &dyn Dataset,
+        position: &Position,
+        common: Common,
+        objective: &mut dyn Objective,
+    ) -> std::result::Result<Gradients, Error> {
+        let Self { leaves, micro_batches } = self;
+        let n = position.indices.len();
+        let load = |rows: Range<usize>| data.epoch_batch(position.epoch, &position.indices[rows]);
+        let whole = if micro_batches == 1 { Some(load(0..n)?) } else { None };
+        let mut tree = Tree::default();
+        let of_micro_batch = leaves / micro_batches;
+        for first in (0..leaves).step_by(of_micro_batch) {
+            let rows =
+                rows_of_leaf(first, leaves, n).start..rows_of_leaf(first + of_micro_batch - 1, leaves, n).end;
+            let (micro, offset) = match &whole {
+                Some(batch) => (batch.clone(), 0),
+                None if rows.is_empty() => {
+                    (0..of_micro_batch).try_for_each(|_| tree.push(None))?;
+                    continue;
+                }
+                None => (load(rows.clone())?, rows.start),
+            };
+            for leaf in first..first + of_micro_batch {
+                let rows = rows_of_leaf(leaf, leaves, n);
+                if rows.is_empty() {
+                    tree.push(None)?;
+                    continue;
+                }
+                let block = if rows.len() == n {
+                    micro.clone()
+                } else {
+                    micro.rows(rows.start - offset, rows.len())?
+                };
+                let step = Step {
+                    batch: &block,
+                    number: common.number,
+                    epoch: position.epoch,
+                    leaf,
+                    seed: common.seed,
+                    loss_scale: common.loss_scale,
+                    probe: common.probe.filter(|_| leaf == 0),
+                };
+                let weight = rows.len() as f64 / n as f64;
+                let found = objective.gradients(&step, weight)?;
+                tree.push(Some(Gradients { loss: found.loss * weight, store: found.store }))?;
+            }
+        }
+        tree.root().ok_or(Error::Samples(0))
+    }
+}
+
+/// Sums of complete subtrees, the largest first; each is of another power of two of leaves.
+#[derive(Default)]
+struct Tree {
+    sums: Vec<(u32, Option<Gradients>)>,
+}
+
+impl Tree {
+    /// Adds the next leaf; one without samples is nothing.
+    fn push(&mut self, leaf: Option<Gradients>) -> Result<()> {
+        let mut node = (0, leaf);
+        while let Some((_, left)) = self.sums.pop_if(|(height, _)| *height == node.0) {
+            node = (node.0 + 1, add(left, node.1)?);
+        }
+        self.sums.push(node);
+        Ok(())
+    }
+
+    /// The sum over all leaves, whose number is a power of two.
+    fn root(mut self) -> Option<Gradients> {
+        self.sums.pop().and_then(|(_, sum)| sum)
+    }
+}
+
+fn add(left: Option<Gradients>, right: Option<Gradients>) -> Result<Option<Gradients>> {
+    let (Gradients { loss, mut store }, right) = match (left, right) {
+        (Some(left), Some(right)) => (left, right),
+        (left, right) => return Ok(left.or(right)),
+    };
+    sum_into(&mut store, &right.store)?;
+    Ok(Some(Gradients { loss: loss + right.loss, store }))
+}
+
+/// Adds the gradients of another store, in `f32` at least.
+fn sum_into(store: &mut GradStore, other: &GradStore) -> Result<()> {
+    for id in other.get_ids() {
+        let Some(right) = other.get_id(*id) else { continue };
+        let sum = match store.get_id(*id) {
+            Some(left) => (wide(left)? + wide(right)?)?,
+            None => right.clone(),
+        };
+        store.insert_id(*id, sum);
+    }
+    Ok(())
+}
+
+/// A gradient in the type that sums are taken in.
+fn wide(gradient: &Tensor) -> Result<Tensor> {
+    match gradient.dtype() {
+        DType::BF16 | DType::F16 => gradient.to_dtype(DType::F32),
+        _ => Ok(gradient.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The leaves are the rows in order, and of sizes that differ by one at most.
+    #[test]
+    fn leaves_are_the_rows() {
+        for (n, leaves) in [(8, 8), (7, 8), (1, 8), (100, 8), (33, 16), (5, 1)] {
+            let all: Vec<_> = (0..leaves).map(|leaf| rows_of_leaf(leaf, leaves, n)).collect();
+            assert_eq!((all[0].start, all[leaves - 1].end), (0, n));
+            assert!(all.windows(2).all(|pair| pair[0].end == pair[1].start));
+            assert!(all.iter().all(|rows| rows.len() == n / leaves || rows.len() == n.div_ceil(leaves)));
+        }
+    }
+}

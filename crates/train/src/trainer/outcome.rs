@@ -1,0 +1,40 @@
+//! How a run ended.
+
+use serde::{Deserialize, Serialize};
+
+use crate::metrics::Evaluation;
+use crate::run::checkpoint::Best;
+
+/// Why a run stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Ended {
+    /// All its steps are done.
+    Finished,
+    /// The validation became no better for as long as [`EarlyStopping`](crate::EarlyStopping) waits.
+    EarlyStopping,
+    /// [`Trainer::with_stop`](crate::Trainer::with_stop) asked for it, with this number. The run can go on.
+    Stopped(i32),
+}
+
+/// What came out of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// The steps that are done, over all processes that the run had.
+    pub steps: u64,
+    /// The steps of this process.
+    pub steps_here: u64,
+    /// The seconds that they took.
+    pub seconds: f64,
+    /// The loss of the last step, before it.
+    pub loss: Option<f64>,
+    /// The last validation.
+    pub validation: Option<Evaluation>,
+    /// The best validation.
+    pub best: Option<Best>,
+    /// Why the run stopped.
+    pub ended: Ended,
+    /// What the user should know: variables that were left out, a damaged checkpoint, a model whose steps differ.
+    pub notices: Vec<String>,
+}

@@ -1,0 +1,38 @@
+//! A step of a run, run again.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use wick_probe::{LayerReport, Verdict};
+
+/// A step that was run again, under a probe.
+#[derive(Debug, Clone)]
+pub struct Replay {
+    /// The step, from 0.
+    pub step: u64,
+    /// Its epoch, from 0.
+    pub epoch: u64,
+    /// The samples that it saw, by their numbers in the data, in the order of the batch.
+    pub samples: Vec<usize>,
+    /// The loss.
+    pub loss: f64,
+    /// The loss that the log has of the step; the same number, if the log has the step.
+    pub logged_loss: Option<f64>,
+    /// What the layers with taps did.
+    pub layers: Vec<LayerReport>,
+    /// What is wrong with them.
+    pub verdicts: Vec<Verdict>,
+}
+
+/// The loss of a step in a log; `None` if the log does not have it.
+pub(crate) fn logged_loss(log: &Path, step: u64) -> Option<f64> {
+    let lines = BufReader::new(File::open(log).ok()?).lines();
+    for line in lines.map_while(Result::ok) {
+        let Ok(line) = serde_json::from_str::<serde_json::Value>(&line) else { continue };
+        if line["kind"] == "step" && line["step"] == step {
+            return line["loss"].as_f64();
+        }
+    }
+    None
+}

@@ -1,0 +1,168 @@
+//! What a run writes, and how it goes on from it.
+
+use std::collections::BTreeMap;
+
+use candle_core::Tensor;
+use wick_init::TensorFile;
+
+use super::Session;
+use crate::data::Dataset;
+use crate::error::Error;
+use crate::metrics::{Evaluation, Task};
+use crate::run::checkpoint::{Checkpoint, ContentHash};
+use crate::trainer::validation::Validation;
+use crate::trainer::{Trainer, not_finite};
+
+/// The samples that the fingerprint of a data set reads.
+const FINGERPRINT: usize = 64;
+
+impl Session<'_, '_> {
+    /// The variables as they are.
+    fn weights(&self) -> Vec<(String, Tensor)> {
+        let all = self.variables.all.iter();
+        all.map(|named| (named.name.clone(), named.var.as_detached_tensor())).collect()
+    }
+
+    pub(super) fn keep_best(&mut self) -> Result<(), Error> {
+        let weights = self.weights();
+        match &self.trainer.run {
+            Some(run) => {
+                let about = about(self.state.step, self.state.best.as_ref().map(|best| &best.validation));
+                TensorFile::write(run.folder.best(), &weights, &about)?;
+            }
+            None => {
+                let copied = weights.into_iter().map(|(name, tensor)| Ok((name, tensor.copy()?)));
+                self.trainer.best_weights = Some(copied.collect::<Result<_, Error>>()?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the weights at the end of the run, and leaves them in the variables.
+    pub(super) fn write_last(&mut self) -> Result<(), Error> {
+        let Some(run) = &self.trainer.run else { return Ok(()) };
+        let path = run.folder.last();
+        let about = about(self.state.step, self.state.validation.as_ref());
+        self.show_weights()?;
+        let written = TensorFile::write(path, &self.weights(), &about);
+        self.hide_weights()?;
+        Ok(written?)
+    }
+
+    /// Writes a checkpoint, after the log that belongs to it. Weights that are not finite are not kept.
+    pub(super) fn checkpoint(&mut self) -> Result<(), Error> {
+        if self.trainer.run.is_none() {
+            return Ok(());
+        }
+        if let Some(bad) = not_finite::bad_variable(&self.variables)? {
+            let what = format!("{bad}; lower the learning rate, or clip the gradients{}", self.last_good());
+            return Err(Error::Diverged { step: self.state.step, what });
+        }
+        if let Some(log) = &mut self.log {
+            log.sync()?;
+            self.state.log_bytes = log.bytes();
+        }
+        self.state.optimizer = self.optimizer.scalars();
+        let mut tensors = self.weights();
+        let of_optimizer = self.optimizer.state()?.into_iter();
+        tensors.extend(of_optimizer.map(|(name, tensor)| (format!("optimizer/{name}"), tensor)));
+        if let Some(ema) = &self.ema {
+            self.state.ema = ema.scalars();
+            tensors.extend(ema.state()?);
+        }
+        let checkpoint = Checkpoint { run: self.identity.clone(), state: self.state.clone(), tensors };
+        match &self.trainer.run {
+            Some(run) => run.folder.save(&checkpoint),
+            None => Ok(()),
+        }
+    }
+
+    /// Goes on from the newest checkpoint of the run that is not beyond a step.
+    pub(super) fn resume(&mut self, most: u64) -> Result<(), Error> {
+        let Some(run) = &self.trainer.run else { return Ok(()) };
+        let Some((path, checkpoint, damaged)) = run.folder.newest(most)? else { return Ok(()) };
+        for text in damaged {
+            self.say(&format!("{text}; the run goes on from '{}'", path.display()));
+        }
+        let other = |difference: String| Error::OtherRun { path: path.clone(), difference };
+        for (name, ours) in &self.identity {
+            let theirs = checkpoint.run.get(name).map_or("nothing", String::as_str);
+            if theirs != ours {
+                return Err(other(format!("it has {name} = {theirs}, and this run {ours}")));
+            }
+        }
+        if let Some((name, theirs)) =
+            checkpoint.run.iter().find(|(name, _)| !self.identity.contains_key(*name))
+        {
+            return Err(other(format!("it has {name} = {theirs}, and this run nothing")));
+        }
+        let mut loaded = Vec::with_capacity(self.variables.all.len());
+        for named in &self.variables.all {
+            let (name, var) = (&named.name, &named.var);
+            let Some((_, tensor)) = checkpoint.tensors.iter().find(|(known, _)| known == name) else {
+                return Err(other(format!("it has no `{name}`")));
+            };
+            if (tensor.dims(), tensor.dtype()) != (var.dims(), var.dtype()) {
+                let (theirs, ours) = ((tensor.dtype(), tensor.dims()), (var.dtype(), var.dims()));
+                return Err(other(format!("`{name}` is {theirs:?} there, and {ours:?} here")));
+            }
+            loaded.push(tensor.to_device(var.device())?);
+        }
+        self.optimizer.load_state(&checkpoint.under("optimizer/"), &checkpoint.state.optimizer)?;
+        if let Some(ema) = &mut self.ema {
+            let averages: Vec<_> =
+                checkpoint.tensors.iter().filter(|(name, _)| name.starts_with("ema/")).cloned().collect();
+            ema.load_state(&averages, &checkpoint.state.ema)?;
+        }
+        for (named, tensor) in self.variables.all.iter().zip(&loaded) {
+            named.var.set(tensor)?;
+        }
+        self.state = checkpoint.state;
+        Ok(())
+    }
+}
+
+/// What decides the bits of a run, by name.
+pub(super) fn identity(trainer: &Trainer, data: &dyn Dataset) -> Result<BTreeMap<String, String>, Error> {
+    let mut identity = trainer.config.identity();
+    identity.insert("data".to_owned(), fingerprint(data)?);
+    if let Some(Validation { data, task, every, stopping, .. }) = &trainer.validation {
+        let task = if matches!(task, Task::Classify) { "classify" } else { "regress" };
+        let every = every.map_or("each epoch".to_owned(), |every| format!("every {every} steps"));
+        let text = format!(
+            "{task} {}, {every}, by {:?}, patience {}, min_delta {}",
+            fingerprint(*data)?,
+            stopping.monitor,
+            stopping.patience,
+            stopping.min_delta
+        );
+        identity.insert("validation".to_owned(), text);
+    }
+    if let Some((_, every)) = &trainer.probe {
+        identity.insert("probe".to_owned(), format!("every {every} steps"));
+    }
+    identity.extend(trainer.identity.clone());
+    Ok(identity)
+}
+
+/// The number of samples, and a hash of some that are spread over all.
+fn fingerprint(data: &dyn Dataset) -> Result<String, Error> {
+    let n = data.len();
+    let count = n.min(FINGERPRINT);
+    let spread: Vec<usize> = (0..count).map(|k| (k as u128 * n as u128 / count as u128) as usize).collect();
+    let batch = data.batch(&spread)?;
+    let mut hash = ContentHash::default();
+    for tensor in std::iter::once(&batch.input).chain(&batch.further).chain(&batch.targets) {
+        hash.tensor(tensor)?;
+    }
+    Ok(format!("{n} samples, {}", &hash.finish()[..16]))
+}
+
+/// What a file of weights says about itself.
+fn about(step: u64, validation: Option<&Evaluation>) -> BTreeMap<String, String> {
+    let mut about = BTreeMap::from([("wick.step".to_owned(), step.to_string())]);
+    if let Some(Ok(text)) = validation.map(serde_json::to_string) {
+        about.insert("wick.validation".to_owned(), text);
+    }
+    about
+}

@@ -1,0 +1,61 @@
+//! Validation within a run.
+
+use super::Session;
+use crate::error::Error;
+use crate::metrics::Evaluation;
+use crate::run::checkpoint::Best;
+use crate::trainer::line::Line;
+use crate::trainer::validation::Validation;
+use wick_kernels::Ema;
+
+impl Session<'_, '_> {
+    pub(super) fn is_validated(&self, is_last: bool) -> bool {
+        let Some(validation) = &self.trainer.validation else { return false };
+        is_last || self.state.step.is_multiple_of(validation.every.unwrap_or(self.steps_per_epoch))
+    }
+
+    /// Validates, keeps the best weights, and returns whether the run is to stop.
+    pub(super) fn validate(&mut self) -> Result<bool, Error> {
+        let Some(validation) = self.trainer.validation.take() else { return Ok(false) };
+        self.show_weights()?;
+        let evaluation = validation.run().and_then(|evaluation| self.compare(&validation, evaluation));
+        self.hide_weights()?;
+        let patience = validation.stopping.patience;
+        self.trainer.validation = Some(validation);
+        let evaluation = evaluation.map_err(|error| match error {
+            Error::NotFinite { .. } => Error::Diverged {
+                step: self.state.step,
+                what: format!("the outputs of the validation are not finite: {error}{}", self.last_good()),
+            },
+            error => error,
+        })?;
+        self.add(&Line::validation(self.state.step, &evaluation))?;
+        self.state.validation = Some(evaluation);
+        Ok(self.state.waited >= patience)
+    }
+
+    /// Keeps the weights of a validation if it is the best.
+    fn compare(&mut self, validation: &Validation, evaluation: Evaluation) -> Result<Evaluation, Error> {
+        let best = self.state.best.as_ref().map(|best| &best.validation);
+        if validation.stopping.is_better(&evaluation, best) {
+            self.state.best = Some(Best { step: self.state.step, validation: evaluation.clone() });
+            self.state.waited = 0;
+            self.keep_best()?;
+        } else {
+            self.state.waited += 1;
+        }
+        Ok(evaluation)
+    }
+
+    /// Gives the variables the weights that are validated and kept.
+    pub(super) fn show_weights(&mut self) -> Result<(), Error> {
+        self.optimizer.eval()?;
+        Ok(self.ema.as_mut().map_or(Ok(()), Ema::apply)?)
+    }
+
+    /// Gives the variables the weights that are trained.
+    pub(super) fn hide_weights(&mut self) -> Result<(), Error> {
+        self.ema.as_mut().map_or(Ok(()), Ema::restore)?;
+        Ok(self.optimizer.train()?)
+    }
+}
