@@ -4,7 +4,7 @@ use candle_nn::ModuleT;
 
 use super::*;
 
-/// The best weights are those of the best validation, which is not the last one: after step 10, the learning rate
+/// The best weights are those of the best validation, which is not the last one: after it, the learning rate
 /// is so large that the net becomes too sure of itself for the wrong labels of the validation.
 #[test]
 fn the_best_weights_are_kept() {
@@ -12,11 +12,11 @@ fn the_best_weights_are_kept() {
     let wrong: Vec<u32> = (0..70).map(|n| if n < 7 { (n + 1) % 3 } else { n % 3 }).collect();
     let wrong = Classes::new(&Tensor::new(wrong, &Device::Cpu).unwrap()).unwrap();
     let validation = InMemory::new(data.input()).unwrap().with_targets(Targets::Classes(wrong)).unwrap();
-    let schedule = crate::Schedule::from_fn("jump", |step| if step < 10 { 1.0 } else { 500.0 });
+    let schedule = crate::Schedule::from_fn("jump", |step| if step < 10 { 10.0 } else { 1000.0 });
     let config = Config { schedule, ..config(10) };
     let stopping = EarlyStopping { patience: 4, ..EarlyStopping::default() };
     let mut trainer = Trainer::new(&net.map, config).unwrap().with_validation(
-        &data,
+        &validation,
         Task::Classify,
         Some(2),
         stopping,
@@ -24,7 +24,7 @@ fn the_best_weights_are_kept() {
     );
     let outcome = trainer.fit(&data, |step| net.loss(step)).unwrap();
     let best = outcome.best.unwrap();
-    assert_eq!((outcome.ended, best.step, outcome.steps), (Ended::EarlyStopping, 10, 18));
+    assert_eq!((outcome.ended, best.step, outcome.steps), (Ended::EarlyStopping, 6, 14));
     assert!(best.validation.loss < outcome.validation.unwrap().loss);
     let last = evaluate(&validation, Task::Classify, |batch| net.outputs(&batch.input)).unwrap();
     assert!(last.loss > best.validation.loss);
