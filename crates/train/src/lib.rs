@@ -33,5 +33,6 @@ pub use run::RunFolder;
 pub use run::checkpoint::Best;
 pub use schedule::{Closure, Curve, Schedule, Warmup};
 pub use trainer::{
-    Config, EarlyStopping, Ended, Group, Length, Monitor, NamedVars, Outcome, Replay, Step, Trainer, evaluate,
+    Config, EarlyStopping, Ended, Group, Length, Monitor, NamedVars, Outcome, Point, Replay, Step, Trainer,
+    evaluate,
 };

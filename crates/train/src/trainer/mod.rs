@@ -24,7 +24,7 @@ use wick_init::TensorFile;
 use wick_probe::Probe;
 
 pub use config::{Config, Length};
-pub use outcome::{Ended, Outcome};
+pub use outcome::{Ended, Outcome, Point};
 pub use replay::Replay;
 pub use step::Step;
 pub use validation::{EarlyStopping, Monitor, evaluate};
