@@ -19,6 +19,7 @@ pub mod data;
 mod error;
 mod order;
 mod schedule;
+mod text;
 
 pub use error::Error;
 pub use order::{Epoch, LastBatch, Order, PermutationV1, Position};
