@@ -24,6 +24,7 @@ mod optimizer;
 mod order;
 mod run;
 mod schedule;
+mod text;
 mod trainer;
 
 pub use error::Error;

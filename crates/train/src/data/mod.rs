@@ -1,4 +1,4 @@
-//! Data sets: samples in memory, in the type that they have, and batches of them.
+//! Data sets: samples from files and in memory, in the type that they have, and batches of them.
 
 mod classes;
 mod idx;
@@ -7,6 +7,7 @@ mod rows;
 mod split;
 mod standardization;
 mod subset;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,12 @@ pub use memory::{InMemory, Targets};
 pub use split::{Parts, Split};
 pub use standardization::Standardization;
 pub use subset::Subset;
+pub use table::Table;
+pub use table::format::is_known_format;
+pub use table::labels::{Labels, Task};
+pub use table::matrix::Matrix;
+pub use table::options::{Delimiter, Header, Missing, TableOptions};
+pub use table::samples::Samples;
 
 use crate::error::Error;
 

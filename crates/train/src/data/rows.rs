@@ -51,6 +51,33 @@ pub(super) fn copied(tensor: &Tensor, indices: &[usize]) -> Result<Tensor, Error
     Ok(tensor.index_select(&ids, 0)?)
 }
 
+/// Copies columns of a tensor `[samples, columns]`, by their places; the tensor itself if they are all of them.
+pub(super) fn columns(tensor: &Tensor, columns: &[usize]) -> Result<Tensor, candle_core::Error> {
+    let count = tensor.dim(1)?;
+    if columns.len() == count && columns.iter().enumerate().all(|(place, column)| place == *column) {
+        return Ok(tensor.clone());
+    }
+    let columns: Vec<i64> = columns.iter().map(|column| *column as i64).collect();
+    let columns = Tensor::new(columns, &Device::Cpu)?;
+    tensor.contiguous()?.index_select(&columns, 1)
+}
+
+/// Calls a function with the number and the row of each of some samples, in `f64`.
+pub(super) fn for_rows(
+    data: &Tensor,
+    samples: &[usize],
+    mut f: impl FnMut(usize, &[f64]),
+) -> Result<(), Error> {
+    /// The samples that are converted at once.
+    const CHUNK: usize = 256;
+    let (_, columns) = shape(data)?;
+    for chunk in samples.chunks(CHUNK) {
+        let numbers = converted(data, chunk, None, DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+        chunk.iter().zip(numbers.chunks_exact(columns)).for_each(|(sample, row)| f(*sample, row));
+    }
+    Ok(())
+}
+
 /// Copies rows as numbers of a floating point type, standardised by a law with a value for each number of a
 /// row. Types of 16 bits and less are standardised in `f32`, the others in `f64`, so that a column of large
 /// numbers with small differences keeps these.

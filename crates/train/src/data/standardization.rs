@@ -9,9 +9,6 @@ use crate::error::Error;
 /// The smallest number above 0.
 const SMALLEST: f64 = f64::from_bits(1);
 
-/// The samples that are converted at once.
-const CHUNK: usize = 256;
-
 /// The mean and the standard deviation of each column, learned on some samples, by which all others are
 /// shifted and scaled: `(x - mean)/std`. A column is one number of a sample, whatever shape a sample has.
 ///
@@ -100,7 +97,7 @@ impl Standardization {
         let data = rows::held(data)?;
         let mut ranges = vec![Range { low: f64::INFINITY, high: f64::NEG_INFINITY }; columns];
         let mut bad = None;
-        for_rows(&data, samples, |sample, row| {
+        rows::for_rows(&data, samples, |sample, row| {
             for (column, (x, range)) in row.iter().zip(&mut ranges).enumerate() {
                 if !x.is_finite() && bad.is_none() {
                     bad = Some(Error::NotFinite { sample, column, value: *x });
@@ -114,14 +111,14 @@ impl Standardization {
         let scales: Vec<(f64, f64)> = ranges.iter().map(|range| range.scale()).collect();
         let n = samples.len() as f64;
         let mut means = vec![0.0; columns];
-        for_rows(&data, samples, |_, row| {
+        rows::for_rows(&data, samples, |_, row| {
             for ((sum, x), (a, b)) in means.iter_mut().zip(row).zip(&scales) {
                 *sum += x * a * b;
             }
         })?;
         means.iter_mut().for_each(|sum| *sum /= n);
         let mut deviations = vec![(0.0, 0.0); columns];
-        for_rows(&data, samples, |_, row| {
+        rows::for_rows(&data, samples, |_, row| {
             for (((sums, x), (a, b)), mean) in deviations.iter_mut().zip(row).zip(&scales).zip(&means) {
                 let deviation = x * a * b - mean;
                 *sums = (sums.0 + deviation, sums.1 + deviation * deviation);
@@ -206,14 +203,4 @@ impl Standardization {
         let learned = self.mean.len();
         if columns == learned { Ok(()) } else { Err(Error::Columns { columns, learned }) }
     }
-}
-
-/// Calls a function with the number and the row of each sample, in `f64`.
-fn for_rows(data: &Tensor, samples: &[usize], mut f: impl FnMut(usize, &[f64])) -> Result<(), Error> {
-    let (_, columns) = rows::shape(data)?;
-    for chunk in samples.chunks(CHUNK) {
-        let numbers = rows::converted(data, chunk, None, DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
-        chunk.iter().zip(numbers.chunks_exact(columns)).for_each(|(sample, row)| f(*sample, row));
-    }
-    Ok(())
 }

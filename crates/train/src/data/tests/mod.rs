@@ -1,4 +1,6 @@
 mod idx;
+mod labels;
 mod memory;
+mod samples;
 mod split;
 mod standardization;
