@@ -1,8 +1,11 @@
 //! Data sets: samples from files and in memory, in the type that they have, and batches of them.
 
+mod augmented;
 mod classes;
 mod idx;
 mod memory;
+mod prefetch;
+mod prepare;
 mod rows;
 mod split;
 mod standardization;
@@ -15,9 +18,13 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 
+pub use augmented::Augmented;
 pub use classes::Classes;
 pub use idx::read_idx;
 pub use memory::{InMemory, Targets};
+pub use prefetch::Prefetch;
+pub use prepare::preparation::Preparation;
+pub use prepare::{Part, PrepareOptions, Prepared, Standardize, TestPart};
 pub use split::{Parts, Split};
 pub use standardization::Standardization;
 pub use subset::Subset;

@@ -6,7 +6,9 @@ use std::path::Path;
 use candle_core::{DType, Device};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use wick_train::data::{Labels, Missing, Samples, Table, TableOptions};
+use wick_train::data::{
+    Dataset, Labels, Missing, PrepareOptions, Prepared, Samples, Table, TableOptions, TestPart,
+};
 
 use crate::fuzz;
 use crate::memory::peak;
@@ -118,6 +120,16 @@ fn bytes_stay_bytes() {
         assert_eq!(samples.features().dims(), [SAMPLES, 28, 28]);
         assert!((pixels.len()..pixels.len() + CHANGE).contains(&peak), "{name}: {peak} for {}", pixels.len());
     }
+    // Parts are lists of numbers, beside one tensor for all.
+    let (samples, _) = read(&path("a.npy"));
+    let classes: Vec<u8> = (0..SAMPLES).map(|i| (i % 10) as u8).collect();
+    let labels = Labels::new(&candle_core::Tensor::new(classes, &Device::Cpu).unwrap()).unwrap();
+    let samples = samples.with_labels(labels).unwrap();
+    let options = PrepareOptions { validation: 0.1, ..PrepareOptions::default() };
+    let (prepared, taken) = peak(|| Prepared::new(&samples, TestPart::Fraction(0.2), &options).unwrap());
+    assert!(taken < CHANGE + 256 * PIXELS * 32, "{taken}");
+    let (batch, taken) = peak(|| prepared.training.batch(&[0; 100]).unwrap());
+    assert!(batch.input.dims() == [100, PIXELS] && taken < 5 * 100 * PIXELS, "{taken}");
     let idx = path("a-images-idx3-ubyte");
     let (_, wide) = peak(|| Table::read(idx.to_str().unwrap(), &TableOptions::default()).unwrap());
     assert!(wide > 8 * pixels.len(), "{wide}");

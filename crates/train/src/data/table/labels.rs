@@ -161,7 +161,7 @@ impl Labels {
         }
         let mut bad = None;
         let all: Vec<usize> = (0..tensor.dim(0)?).collect();
-        rows::for_rows(tensor, &all, |row, numbers| {
+        rows::for_rows(tensor, &all, &[], |row, numbers| {
             bad = bad.or_else(|| numbers.iter().find(|x| !x.is_finite()).map(|x| (row, *x)));
         })?;
         match bad {

@@ -56,8 +56,7 @@ impl Samples {
     /// # Errors
     /// There is no sample, or a number is NaN or infinite.
     pub fn new(features: &Tensor) -> Result<Self, Error> {
-        let options = TableOptions::default();
-        Self { features: rows::held(features)?, ..Self::empty("the data")? }.checked(&options)
+        Self { features: rows::held(features)?, ..Self::empty("the data")? }.checked(Missing::Refuse)
     }
 
     /// Reads a file, as [`Table::read`](super::Table::read) does; arrays can have any number of dimensions. With
@@ -85,7 +84,7 @@ impl Samples {
         };
         let samples =
             read.and_then(|tensor| Self::of_array(tensor, options)).map_err(|reason| reason.of(&name))?;
-        Self { source: name, ..samples }.checked(options)
+        Self { source: name, ..samples }.checked(options.missing)
     }
 
     /// Reads the text of a CSV; `name` is what errors call it.
@@ -135,7 +134,7 @@ impl Samples {
             notices,
             ..Self::empty(name)?
         };
-        samples.checked(options)
+        samples.checked(options.missing)
     }
 
     /// The samples of an array, whose columns have numbers if it has two dimensions.
@@ -164,39 +163,47 @@ impl Samples {
         })
     }
 
+    fn checked(self, missing: Missing) -> Result<Self, Error> {
+        self.check(missing)?;
+        Ok(self)
+    }
+
+    /// Refuses samples with missing numbers.
+    pub(in crate::data) fn refuse_missing(&self) -> Result<(), Error> {
+        self.check(Missing::Refuse)
+    }
+
     /// Refuses numbers that are infinite, or NaN where they are not to be replaced, and rows of NaN alone.
-    fn checked(self, options: &TableOptions) -> Result<Self, Error> {
+    fn check(&self, missing: Missing) -> Result<(), Error> {
         let source = &self.source;
         if self.features.elem_count() == 0 {
             return Err(Error::Data(format!("'{source}' holds no numbers")));
         }
         if !self.features.dtype().is_float() {
-            return Ok(self);
+            return Ok(());
         }
         let mut bad = None;
-        let all: Vec<usize> = (0..self.features.dim(0)?).collect();
-        rows::for_rows(&self.features, &all, |row, numbers| {
+        let all: Vec<usize> = (0..self.len()).collect();
+        rows::for_rows(&self.features, &all, &[], |row, numbers| {
             if bad.is_some() {
                 return;
             }
-            let at = |column| format!("row {}, column {}", row + 1, column + 1);
-            let is_bad = |x: &f64| x.is_infinite() || x.is_nan() && options.missing == Missing::Refuse;
+            let is_bad = |x: &f64| x.is_infinite() || x.is_nan() && missing == Missing::Refuse;
             bad = match numbers.iter().position(is_bad) {
-                Some(column) if numbers[column].is_nan() => {
-                    Some(Reason::Missing(format!("{}: NaN is not a finite number", at(column))))
-                }
                 Some(column) => {
-                    Some(Reason::Text(format!("{}: {} is not a finite number", at(column), numbers[column])))
+                    let (x, row, column) = (numbers[column], row + 1, column + 1);
+                    let text = format!("row {row}, column {column}: {x} is not a finite number");
+                    Some(if x.is_nan() { Reason::Missing(text) } else { text.into() })
                 }
                 None if numbers.iter().all(|x| x.is_nan()) => {
-                    Some(Reason::Text(format!("row {}: all numbers are missing; remove the row", row + 1)))
+                    Some(format!("row {}: all numbers are missing; remove the row", row + 1).into())
                 }
                 None => None,
             };
         })?;
         match bad {
             Some(reason) => Err(reason.of(source)),
-            None => Ok(self),
+            None => Ok(()),
         }
     }
 
