@@ -1,6 +1,7 @@
 //! Data from files, and the digits that ship with Wick.
 
 mod options;
+mod training;
 
 use std::path::Path;
 
@@ -10,6 +11,7 @@ use wick_theory::did_you_mean;
 use wick_train::data::{Table, TableOptions, is_known_format};
 
 pub use options::{DataOptions, Header};
+pub use training::{FeatureOptions, TrainingDataOptions};
 pub use wick_train::data::{Delimiter, Matrix};
 
 use crate::args::Target;

@@ -34,6 +34,7 @@ use crate::data::{Batch, Dataset};
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::run::RunFolder;
+use crate::run::checkpoint::ContentHash;
 use session::Session;
 use step::{ByGradients, ByLoss, Objective};
 use validation::Validation;
@@ -211,7 +212,21 @@ impl<'a> Trainer<'a> {
         self
     }
 
+    /// States the variables as they are now as the start of the run, by a hash of their numbers.
+    ///
+    /// # Errors
+    /// The numbers cannot be copied from their device.
+    pub fn with_start(self) -> Result<Self, Error> {
+        let mut hash = ContentHash::default();
+        for (name, var) in &self.vars {
+            hash.text(name);
+            hash.tensor(&var.as_detached_tensor())?;
+        }
+        Ok(self.with_identity("hash of the start", &hash.finish()[..16]))
+    }
+
     /// Trains with gradients from candle's graph: `loss` returns the mean loss of the samples that it is given.
+    /// At the end of the run, the variables have the weights that are kept: the averaged ones, where there are such.
     ///
     /// # Errors
     /// The data do not fit the settings; a variable gets no gradient; a number is not finite; a checkpoint is of

@@ -109,6 +109,7 @@ impl<'s, 'a> Session<'s, 'a> {
         self.resume(u64::MAX)?;
         let (first, started) = (self.state.step, Instant::now());
         if let Some(ended) = self.state.ended {
+            self.show_weights()?;
             return Ok(self.outcome(first, started, ended));
         }
         if first == 0 {
@@ -130,6 +131,9 @@ impl<'s, 'a> Session<'s, 'a> {
             progress.finish();
         }
         let ended = ended?;
+        if self.state.ended.is_some() {
+            self.show_weights()?;
+        }
         Ok(self.outcome(first, started, ended))
     }
 

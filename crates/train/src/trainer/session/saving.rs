@@ -85,11 +85,14 @@ impl Session<'_, '_> {
             self.say(&format!("{text}; the run goes on from '{}'", path.display()));
         }
         let other = |difference: String| Error::OtherRun { path: path.clone(), difference };
-        for (name, ours) in &self.identity {
+        let differs = |(name, ours): &(&String, &String)| checkpoint.run.get(*name) != Some(*ours);
+        // What people can compare comes first.
+        let is_hash =
+            |name: &str| name.starts_with("hash") || name.starts_with("fingerprint") || name == "data";
+        let different = self.identity.iter().filter(differs).min_by_key(|(name, _)| is_hash(name));
+        if let Some((name, ours)) = different {
             let theirs = checkpoint.run.get(name).map_or("nothing", String::as_str);
-            if theirs != ours {
-                return Err(other(format!("it has {name} = {theirs}, and this run {ours}")));
-            }
+            return Err(other(format!("it has {name} = {theirs}, and this run {ours}")));
         }
         if let Some((name, theirs)) =
             checkpoint.run.iter().find(|(name, _)| !self.identity.contains_key(*name))
