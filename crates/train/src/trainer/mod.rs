@@ -24,7 +24,7 @@ use wick_init::TensorFile;
 use wick_probe::Probe;
 
 pub use config::{Config, Length};
-pub use outcome::{Ended, Outcome};
+pub use outcome::{Ended, Outcome, Point};
 pub use replay::Replay;
 pub use step::Step;
 pub use validation::{EarlyStopping, Monitor, evaluate};
@@ -32,7 +32,7 @@ pub use variables::{Group, NamedVars};
 
 use crate::data::{Batch, Dataset};
 use crate::error::Error;
-use crate::metrics::Task;
+use crate::metrics::Metrics;
 use crate::run::RunFolder;
 use session::Session;
 use step::{ByGradients, ByLoss, Objective};
@@ -152,14 +152,14 @@ impl<'a> Trainer<'a> {
     pub fn with_validation(
         mut self,
         data: &'a dyn Dataset,
-        task: Task,
+        metrics: Metrics,
         every: Option<u64>,
         stopping: EarlyStopping,
         outputs: impl Fn(&Batch) -> CandleResult<Tensor> + 'a,
     ) -> Self {
         self.validation = Some(Validation {
             data,
-            task,
+            metrics,
             outputs: Box::new(outputs),
             every: every.map(|every| every.max(1)),
             stopping,

@@ -95,6 +95,8 @@ impl<'s, 'a> Session<'s, 'a> {
                 best: None,
                 validation: None,
                 waited: 0,
+                history: Vec::new(),
+                loss_sum: 0.0,
                 ended: None,
             },
             log: None,
@@ -139,8 +141,11 @@ impl<'s, 'a> Session<'s, 'a> {
             self.step(step, objective)?;
             self.state.step += 1;
             let mut ended = (self.state.step == self.steps).then_some(Ended::Finished);
-            if self.is_validated(ended.is_some()) && self.validate()? {
-                ended = ended.or(Some(Ended::EarlyStopping));
+            if self.is_point(ended.is_some()) {
+                if self.validate()? {
+                    ended = ended.or(Some(Ended::EarlyStopping));
+                }
+                self.add_point();
             }
             if let Some(ended) = ended {
                 self.add(&Line::End { step: self.state.step, ended })?;
@@ -177,6 +182,7 @@ impl<'s, 'a> Session<'s, 'a> {
             ema.update()?;
         }
         self.state.loss = Some(found.loss);
+        self.state.loss_sum += found.loss;
         let (samples, epoch) = (position.indices.len(), position.epoch);
         if self.log.is_some() {
             let gradient_norm = self.optimizer.gradient_norm();
@@ -314,7 +320,7 @@ impl<'s, 'a> Session<'s, 'a> {
     }
 
     fn outcome(self, first: u64, started: Instant, ended: Ended) -> Outcome {
-        let State { step, loss, best, validation, .. } = self.state;
+        let State { step, loss, best, validation, history, .. } = self.state;
         Outcome {
             steps: step,
             steps_here: step - first,
@@ -322,6 +328,7 @@ impl<'s, 'a> Session<'s, 'a> {
             loss,
             validation,
             best,
+            history,
             ended,
             notices: self.notices,
         }

@@ -8,7 +8,7 @@ use wick_init::TensorFile;
 use super::Session;
 use crate::data::Dataset;
 use crate::error::Error;
-use crate::metrics::{Evaluation, Task};
+use crate::metrics::{Evaluation, Metrics};
 use crate::run::checkpoint::{Checkpoint, ContentHash};
 use crate::trainer::validation::Validation;
 use crate::trainer::{Trainer, not_finite};
@@ -126,11 +126,11 @@ impl Session<'_, '_> {
 pub(super) fn identity(trainer: &Trainer, data: &dyn Dataset) -> Result<BTreeMap<String, String>, Error> {
     let mut identity = trainer.config.identity();
     identity.insert("data".to_owned(), fingerprint(data)?);
-    if let Some(Validation { data, task, every, stopping, .. }) = &trainer.validation {
-        let task = if matches!(task, Task::Classify) { "classify" } else { "regress" };
+    if let Some(Validation { data, metrics, every, stopping, .. }) = &trainer.validation {
+        let metrics = if matches!(metrics, Metrics::Classification) { "classify" } else { "regress" };
         let every = every.map_or("each epoch".to_owned(), |every| format!("every {every} steps"));
         let text = format!(
-            "{task} {}, {every}, by {:?}, patience {}, min_delta {}",
+            "{metrics} {}, {every}, by {:?}, patience {}, min_delta {}",
             fingerprint(*data)?,
             stopping.monitor,
             stopping.patience,
