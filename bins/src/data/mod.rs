@@ -11,7 +11,7 @@ use wick_theory::did_you_mean;
 use wick_train::data::{Table, TableOptions, is_known_format};
 
 pub use options::{DataOptions, Header};
-pub use training::{FeatureOptions, TrainingDataOptions};
+pub use training::{FeatureOptions, MissingChoice, ReadOptions, TaskChoice, TestChoice, TrainingDataOptions};
 pub use wick_train::data::{Delimiter, Matrix};
 
 use crate::args::Target;

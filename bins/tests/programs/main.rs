@@ -18,7 +18,8 @@ fn every_program_is_in_the_table() {
     let mut built: Vec<_> =
         folders.map(|folder| folder.unwrap().file_name().into_string().unwrap()).collect();
     built.sort();
-    let mut listed: Vec<_> = PROGRAMS.iter().map(|program| program.name).chain(["init-weights", "predict"]).collect();
+    let mut listed: Vec<_> =
+        PROGRAMS.iter().map(|program| program.name).chain(["init-weights", "predict"]).collect();
     listed.sort_unstable();
     assert_eq!(built, listed);
 }

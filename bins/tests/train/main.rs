@@ -54,7 +54,8 @@ fn line(folder: &Path) -> String {
 fn regression_has_the_units_of_the_data() {
     let folder = tempfile::tempdir().unwrap();
     let data = line(folder.path());
-    let options = ["--data", &data, "--label", "value", "--task", "regress", "--widths", "32", "--epochs", "200"];
+    let options =
+        ["--data", &data, "--label", "value", "--task", "regress", "--widths", "32", "--epochs", "200"];
     let result = json("train", &options);
     let test = &result["runs"][0]["test"];
     // The labels have a standard deviation of about 190.

@@ -18,7 +18,10 @@ fn classes_are_predicted_with_probabilities() {
     let result = json("train", &options);
     let predicted = command("predict", &["--data", data, "--run"]).arg(&run).assert().success();
     let (header, predicted) = rows(&predicted.get_output().stdout);
-    assert_eq!((&header[..3], predicted.len()), (&["class".to_owned(), "probability".into(), "probability of 0".into()][..], 1797));
+    assert_eq!(
+        (&header[..3], predicted.len()),
+        (&["class".to_owned(), "probability".into(), "probability of 0".into()][..], 1797)
+    );
     let digits = fs::read_to_string(data).unwrap();
     let labels: Vec<&str> = digits.lines().skip(1).map(|line| line.rsplit(',').next().unwrap()).collect();
     let right = predicted.iter().zip(&labels).filter(|(row, label)| row[0] == **label).count();
@@ -41,12 +44,22 @@ fn values_are_predicted_in_the_units_of_the_data() {
     let folder = tempfile::tempdir().unwrap();
     let data = line(folder.path());
     let run = folder.path().join("r");
-    let options = ["--data", &data, "--label", "value", "--task", "regress", "--widths", "32", "--epochs", "200", "--run"];
+    let options = [
+        "--data", &data, "--label", "value", "--task", "regress", "--widths", "32", "--epochs", "200",
+        "--run",
+    ];
     json("train", &[&options[..], &[run.to_str().unwrap()]].concat());
     let new = folder.path().join("new.csv");
     fs::write(&new, "b,a\n3,10\n6,2\n").unwrap();
     let out = folder.path().join("out.csv");
-    command("predict", &["--run"]).arg(&run).arg("--data").arg(&new).arg("--out").arg(&out).assert().success();
+    command("predict", &["--run"])
+        .arg(&run)
+        .arg("--data")
+        .arg(&new)
+        .arg("--out")
+        .arg(&out)
+        .assert()
+        .success();
     let (header, predicted) = rows(&fs::read(&out).unwrap());
     assert_eq!(header, ["value"]);
     for (row, expected) in predicted.iter().zip([1000.0 + 300.0 - 60.0, 1000.0 + 60.0 - 120.0]) {
@@ -59,7 +72,8 @@ fn values_are_predicted_in_the_units_of_the_data() {
 fn what_cannot_be_predicted_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let fails = |arguments: &[&str], code: i32, part: &str| {
-        let output = command("predict", arguments).current_dir(folder.path()).assert().failure().get_output().clone();
+        let output =
+            command("predict", arguments).current_dir(folder.path()).assert().failure().get_output().clone();
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!((output.status.code(), stderr.lines().count()), (Some(code), 1), "{stderr}");
         assert!(stderr.contains(part), "{stderr}");

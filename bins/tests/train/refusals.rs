@@ -3,7 +3,11 @@
 use super::*;
 
 fn fails(folder: &Path, arguments: &[&str], code: i32, part: &str) {
-    let output = command("train", &["--no-pictures", "--device", "cpu"]).args(arguments).current_dir(folder).assert().failure();
+    let output = command("train", &["--no-pictures", "--device", "cpu"])
+        .args(arguments)
+        .current_dir(folder)
+        .assert()
+        .failure();
     let output = output.get_output().clone();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!((output.status.code(), stderr.lines().count()), (Some(code), 1), "{arguments:?}: {stderr}");
@@ -39,10 +43,19 @@ fn options_that_do_not_fit_are_refused() {
 fn runs_are_told_apart() {
     let folder = tempfile::tempdir().unwrap();
     let run = ["--epochs", "1", "--run", "r"];
-    command("train", &run).args(["--no-pictures", "--device", "cpu"]).current_dir(folder.path()).assert().success();
+    command("train", &run)
+        .args(["--no-pictures", "--device", "cpu"])
+        .current_dir(folder.path())
+        .assert()
+        .success();
     fails(folder.path(), &run, 2, "'r' has a run already: go on with --resume");
     let resume = ["--run", "r", "--resume", "--epochs"];
-    fails(folder.path(), &[&resume[..], &["2"]].concat(), 2, "it has length = 1 epochs, and this run 2 epochs");
+    fails(
+        folder.path(),
+        &[&resume[..], &["2"]].concat(),
+        2,
+        "it has length = 1 epochs, and this run 2 epochs",
+    );
     let other = [&resume[..], &["1", "--widths", "9"]].concat();
     fails(folder.path(), &other, 2, "it has net = 64-256-10 relu, and this run 64-9-10 relu");
     let other = [&resume[..], &["1", "--init", "he_normal"]].concat();
@@ -60,7 +73,11 @@ fn runs_are_told_apart() {
 fn a_run_that_diverges_is_explained() {
     let folder = tempfile::tempdir().unwrap();
     let run = ["--optimizer", "sgd:lr=1e20", "--run", "r", "--every", "1"];
-    let output = command("train", &run).args(["--no-pictures", "--device", "cpu"]).current_dir(folder.path()).assert().failure();
+    let output = command("train", &run)
+        .args(["--no-pictures", "--device", "cpu"])
+        .current_dir(folder.path())
+        .assert()
+        .failure();
     let stderr = String::from_utf8(output.get_output().stderr.clone()).unwrap();
     assert!(stderr.contains("lower the learning rate") && stderr.contains("step "), "{stderr}");
 }

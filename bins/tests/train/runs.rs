@@ -10,12 +10,15 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut checkpoints: Vec<PathBuf> =
         fs::read_dir(folder.join("checkpoints")).unwrap().map(|entry| entry.unwrap().path()).collect();
     checkpoints.sort();
-    let plain = ["log.jsonl", "best.safetensors", "last.safetensors", "model.json"].map(|name| folder.join(name));
+    let plain =
+        ["log.jsonl", "best.safetensors", "last.safetensors", "model.json"].map(|name| folder.join(name));
     let all = plain.into_iter().chain(checkpoints.pop());
-    all.map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(path).unwrap())).collect()
+    all.map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(path).unwrap()))
+        .collect()
 }
 
-const LONG: [&str; 8] = ["--widths", "300,300", "--epochs", "60", "--device", "cpu", "--no-pictures", "--every=50"];
+const LONG: [&str; 8] =
+    ["--widths", "300,300", "--epochs", "60", "--device", "cpu", "--no-pictures", "--every=50"];
 
 /// SIGTERM ends the step and writes a checkpoint, from which the run goes on to the bytes of one that nobody
 /// disturbed; the result is printed once more.
@@ -37,7 +40,9 @@ fn a_signal_stops_a_run_that_goes_on() {
         // The first steps are done when the log has bytes.
         let log = parts.join("log.jsonl");
         let before = fs::metadata(&log).map_or(0, |about| about.len());
-        while fs::metadata(&log).map_or(0, |about| about.len()) <= before && child.try_wait().unwrap().is_none() {
+        while fs::metadata(&log).map_or(0, |about| about.len()) <= before
+            && child.try_wait().unwrap().is_none()
+        {
             std::thread::sleep(Duration::from_millis(2));
         }
         std::process::Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
@@ -52,8 +57,13 @@ fn a_signal_stops_a_run_that_goes_on() {
         assert!(output.stdout.is_empty());
     }
     for _ in 0..2 {
-        let resumed =
-            command("train", &LONG).args(["--resume", "--run"]).arg(&parts).assert().success().get_output().clone();
+        let resumed = command("train", &LONG)
+            .args(["--resume", "--run"])
+            .arg(&parts)
+            .assert()
+            .success()
+            .get_output()
+            .clone();
         assert!(resumed.stdout == result.stdout);
         assert!(files(&whole) == files(&parts));
     }
@@ -83,7 +93,10 @@ fn a_step_is_replayed() {
     json("train", &options);
     for step in ["0", "57"] {
         let replayed = json("train", &[&options[..], &["--replay", step]].concat());
-        assert_eq!((&replayed["loss"], replayed["samples"].as_array().unwrap().len()), (&replayed["logged_loss"], 32));
+        assert_eq!(
+            (&replayed["loss"], replayed["samples"].as_array().unwrap().len()),
+            (&replayed["logged_loss"], 32)
+        );
         assert_eq!(replayed["layers"].as_array().unwrap().len(), 2);
     }
     let text = support::stdout("train", &[&options[..], &["--replay", "57"]].concat());
@@ -110,11 +123,18 @@ fn accumulation_and_threads_change_nothing() {
     let run = |extra: &[&str], threads: &str| {
         let folder = tempfile::tempdir().unwrap();
         let options = ["--epochs", "3", "--leaves", "8", "--device", "cpu", "--no-pictures", "--run"];
-        command("train", &options).arg(folder.path()).args(extra).env("RAYON_NUM_THREADS", threads).assert().success();
+        command("train", &options)
+            .arg(folder.path())
+            .args(extra)
+            .env("RAYON_NUM_THREADS", threads)
+            .assert()
+            .success();
         files(folder.path())
     };
     let whole = run(&[], "2");
-    for (extra, threads) in [(&[][..], "1"), (&["--accumulate", "2"][..], "2"), (&["--accumulate", "8"][..], "1")] {
+    for (extra, threads) in
+        [(&[][..], "1"), (&["--accumulate", "2"][..], "2"), (&["--accumulate", "8"][..], "1")]
+    {
         assert!(run(extra, threads) == whole, "{extra:?} {threads}");
     }
 }

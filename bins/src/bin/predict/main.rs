@@ -4,13 +4,14 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::Module;
 use clap::{Parser, ValueEnum};
 use wick_bins::allocator::Allocator;
+use wick_bins::args::Target;
 use wick_bins::cli::{self, usage};
-use wick_bins::data::{FeatureOptions, name_of};
+use wick_bins::data::FeatureOptions;
 use wick_bins::device::DeviceChoice;
 use wick_bins::output::{exact, on_stdout};
 use wick_bins::saved_model::SavedModel;
@@ -67,10 +68,10 @@ fn predict(args: Args) -> Result<()> {
     }
     let model = SavedModel::read(&args.run)?;
     let weights = weights(&args)?;
-    let (device, _) = args.device.open()?;
-    let net = model.net(&weights, &device)?;
-    let samples = args.data.load(model.preparation())?;
-    let source = name_of(&args.data.data);
+    let (device, name) = args.device.open()?;
+    let target = Target { device, name, dtype: model.dtype()? };
+    let net = model.net(&weights, &target.device)?;
+    let data = args.data.load(model.preparation(), &target)?;
     let data = model
         .preparation()
         .apply(&samples, model.dtype()?, &device)

@@ -1,6 +1,7 @@
 //! What train prints.
 
 use serde::Serialize;
+use wick_bins::data::name_of;
 use wick_bins::output::{Cell, Column, Report, Table, csv_of, percent, rows_to_show, short, table_of};
 use wick_train::data::{Dataset, Task};
 use wick_train::metrics::{Evaluation, Scores};
@@ -57,7 +58,7 @@ impl Experiment {
         let Context { args, data, config, net, target } = context;
         let samples = |part: &Option<wick_train::data::Part>| part.as_ref().map_or(0, Dataset::len);
         Self {
-            data: args.data.name(),
+            data: name_of(&args.data.data),
             task: data.preparation.task(),
             training_samples: data.training.len(),
             validation_samples: samples(&data.validation),
