@@ -72,10 +72,6 @@ fn predict(args: Args) -> Result<()> {
     let target = Target { device, name, dtype: model.dtype()? };
     let net = model.net(&weights, &target.device)?;
     let data = args.data.load(model.preparation(), &target)?;
-    let data = model
-        .preparation()
-        .apply(&samples, model.dtype()?, &device)
-        .with_context(|| format!("'{source}'"))?;
     let rows = Rows { preparation: model.preparation(), net: &net, data: &data };
     match &args.out {
         Some(out) => {
