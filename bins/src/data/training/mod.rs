@@ -202,7 +202,10 @@ impl TrainingDataOptions {
             ..PrepareOptions::default()
         };
         let prepared = Prepared::new(&data, part, &options).map_err(failure)?;
-        tell(&self.data, &prepared.notices);
+        // Of the data that ship with Wick nothing is guessed, and pixels at the edges may be equal.
+        if !is_fashion && !is_digits(&self.data) {
+            tell(&self.data, &prepared.notices);
+        }
         Ok(prepared)
     }
 
