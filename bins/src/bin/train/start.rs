@@ -173,7 +173,7 @@ impl Start {
             .replay_gradients(&context.data.training, step, |step| net.gradients(step))
             .map_err(of_options)
             .with_context(|| format!("'{}'", folder.display()))?;
-        Ok(Replayed::new(replay, context.data))
+        Ok(Replayed::new(replay))
     }
 }
 

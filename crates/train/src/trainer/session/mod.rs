@@ -296,7 +296,8 @@ impl<'s, 'a> Session<'s, 'a> {
                 loss_scale: 1.0,
                 probe: None,
             };
-            not_finite::explain(loss, &batch, position, &self.variables, like, objective)
+            let rows: Vec<usize> = position.indices.iter().map(|index| self.data.row(*index)).collect();
+            not_finite::explain(loss, &batch, &rows, &self.variables, like, objective)
         };
         let what = explain().unwrap_or_else(|error| format!("the loss is {loss} ({error})"));
         Error::Diverged { step, what: what + &self.last_good() }
@@ -351,7 +352,7 @@ impl<'s, 'a> Session<'s, 'a> {
             logged_loss: log.and_then(|log| logged_loss(&log, step)),
             layers: probe.layer_reports(),
             verdicts: self.judge(&probe, &position)?,
-            samples: position.indices,
+            samples: position.indices.iter().map(|index| self.data.row(*index)).collect(),
         })
     }
 
