@@ -1,7 +1,7 @@
 //! The rules of other tools, to compare with. Their thresholds are absolute, so that verdicts change when the
 //! loss is scaled.
 
-use crate::diagnose::fault::{Fault, Verdict};
+use crate::diagnose::fault::{Fault, Level, Verdict};
 use crate::diagnose::layer_report::LayerReport;
 use crate::observe::parameters::{ParameterGradient, Update};
 
@@ -45,7 +45,7 @@ impl Baseline {
         let mut found = Vec::new();
         let mut report = |fault, layer: &str, figure: f64| {
             let text = format!("{layer}: {fault:?} ({figure:.2e}), by the rules of {self:?}");
-            found.push(Verdict { fault, layer: layer.to_owned(), figure, text, remedy: String::new() });
+            found.push(Verdict::new(fault, Level::Faulty, layer, figure, text));
         };
         let is_bad = |x: f64| !x.is_finite();
         if let Some(layer) = layers.iter().find(|layer| is_bad(layer.rms)) {

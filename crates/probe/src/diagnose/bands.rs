@@ -3,13 +3,11 @@
 
 use wick_theory::{Activation, Band, BatchGeometry, LayerLaw, MeanField, finite_width};
 
-use crate::diagnose::fault::{Fault, MAX_BAND_HALF_WIDTHS, Verdict};
+use crate::diagnose::fault::{Fault, Level, MAX_BAND_HALF_WIDTHS, Verdict};
 use crate::diagnose::layer_report::LayerReport;
+use crate::diagnose::notes::has_other_input;
 use crate::limits::smallest_normal;
-use crate::text::{distinct, short, significant, times};
-
-/// Half precision rounds an output beyond the range of its activation by less than this.
-const RANGE_SLACK: f64 = 0.01;
+use crate::text::{distinct, significant, times};
 
 /// Rounding and the error of the theory itself, as the logarithm of a factor.
 const LOG_TOLERANCE: f64 = 0.02;
@@ -25,16 +23,8 @@ pub(crate) fn outside_band(layers: &[LayerReport], input: &BatchGeometry) -> Opt
     layers.iter().zip(inputs).enumerate().find_map(|(index, (layer, input))| {
         let law = layer.law?;
         let name = &layer.name;
-        let verdict = |figure: f64, text: String, remedy: &str| Verdict {
-            fault: Fault::OutsideBand,
-            layer: name.clone(),
-            figure,
-            text,
-            remedy: remedy.to_owned(),
-        };
-        if let Some(x) = outside_range(layer, law.phi) {
-            let text = format!("{name}: an output of {}, which {} never has", short(x), law.phi);
-            return Some(verdict(x, text, "apply the activation"));
+        if has_other_input(layers, index) {
+            return None;
         }
         let gradient = gradient_geometry(layer);
         let input = input.filter(|input| is_even(input))?;
@@ -64,15 +54,16 @@ pub(crate) fn outside_band(layers: &[LayerReport], input: &BatchGeometry) -> Opt
             "{name}: {what} is {measured}, {factor_text} what its input and the law of its weights predict \
              ({low} to {high})",
         );
-        Some(verdict(factor, text, "check the layer's fans, its gain and its activation"))
+        let level = if (0.67..1.5).contains(&factor) { Level::Unusual } else { Level::Faulty };
+        let verdict = Verdict::new(Fault::OutsideBand, level, name, factor, text);
+        Some(match of_outputs().and_then(|_| scale_of_weights(law, input, &gradient, layer.std)) {
+            Some(scale) => verdict.with_remedy(format!(
+                "weights {} as large as the law says make such outputs: check the fan, the gain and the activation",
+                times(scale)
+            )),
+            None => verdict,
+        })
     })
-}
-
-/// The smallest or the largest output, if the activation cannot make it.
-fn outside_range(layer: &LayerReport, phi: Activation) -> Option<f64> {
-    let (low, high) = phi.range().or_else(|| (phi == Activation::Relu).then_some((0.0, f64::INFINITY)))?;
-    let (smallest, largest) = layer.range?;
-    [smallest, largest].into_iter().find(|x| *x < low - RANGE_SLACK || *x > high + RANGE_SLACK)
 }
 
 /// Whether the signal is spread over all samples. Theory knows the samples' lengths by groups. If one group
@@ -87,6 +78,30 @@ fn is_even(input: &BatchGeometry) -> bool {
 fn gradient_geometry(layer: &LayerReport) -> BatchGeometry {
     let rms = layer.gradient_rms.unwrap_or(0.0);
     layer.gradients.clone().unwrap_or_else(|| BatchGeometry::normal(1, 1, rms))
+}
+
+/// The factor on the weights with which theory predicts the measured std, if there is one between 1/1000 and
+/// 1000.
+fn scale_of_weights(
+    law: LayerLaw<Activation>,
+    input: &BatchGeometry,
+    gradient: &BatchGeometry,
+    std: f64,
+) -> Option<f64> {
+    const FAR: f64 = 1e3;
+    let predicted = |scale: f64| {
+        let law = LayerLaw { weight_variance: law.weight_variance * scale * scale, ..law };
+        bands_of_layer(law, input, gradient)[0].middle
+    };
+    let (mut low, mut high) = (1.0 / FAR, FAR);
+    if !(predicted(low) < std && std < predicted(high)) {
+        return None;
+    }
+    for _ in 0..20 {
+        let middle = (low * high).sqrt();
+        if predicted(middle) < std { low = middle } else { high = middle }
+    }
+    Some((low * high).sqrt())
 }
 
 /// The bands (26) of one layer: of its outputs' std, and of the rms of the gradient with respect to its

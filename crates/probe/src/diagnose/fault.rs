@@ -33,11 +33,25 @@ pub enum Fault {
     UpdateRatio,
 }
 
+/// How bad a fault is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// It may be as meant, and wastes a part of the net or of its range.
+    Unusual,
+    /// It harms the training of most nets.
+    Faulty,
+    /// Nothing is learnt: NaN, a gradient that does not come, a layer that is dead as a whole.
+    Broken,
+}
+
 /// One fault: the layer where it begins, its size, and a remedy.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Verdict {
     /// The kind of fault.
     pub fault: Fault,
+    /// How bad it is.
+    pub level: Level,
     /// The first layer with the fault, in the direction in which it spreads.
     pub layer: String,
     /// The number that shows the fault.
@@ -46,6 +60,17 @@ pub struct Verdict {
     pub text: String,
     /// The remedy in a sentence; empty where none is known.
     pub remedy: String,
+}
+
+impl Verdict {
+    /// A verdict without a remedy.
+    pub(crate) fn new(fault: Fault, level: Level, layer: &str, figure: f64, text: String) -> Self {
+        Self { fault, level, layer: layer.to_owned(), figure, text, remedy: String::new() }
+    }
+
+    pub(crate) fn with_remedy(self, remedy: impl Into<String>) -> Self {
+        Self { remedy: remedy.into(), ..self }
+    }
 }
 
 impl fmt::Display for Verdict {
@@ -75,11 +100,25 @@ pub(crate) const MAX_DEAD_UNITS: f64 = 0.25;
 /// A larger fraction of units that are copies makes them symmetric.
 pub(crate) const MAX_COPIED_UNITS: f64 = 0.1;
 
-/// Samples with a larger mean cosine are alike.
+/// Samples with a larger mean cosine are alike, and so are samples of a layer of whose variation a fraction of less
+/// than the difference from 1 is over the samples.
 pub(crate) const MAX_COSINE: f64 = 0.999;
 
 /// A std that is a smaller fraction of the rms is rounding: all outputs are one number.
 pub(crate) const MIN_STD_FRACTION: f64 = 1e-7;
+
+/// Fewer units are alike for all samples, or dead, by chance.
+pub(crate) const MIN_UNITS: usize = 8;
+
+/// The rms of an input outside of this range is too large or too small for weights and learning rates as they
+/// are usual.
+pub(crate) const INPUT_RANGE: std::ops::RangeInclusive<f64> = 0.01..=200.0;
+
+/// At the start, outputs that are this many times larger than 1 and than the input leave nothing to a softmax.
+pub(crate) const MAX_START: f64 = 50.0;
+
+/// A layer that changes the std by more than this factor more, or less, than the layers beside it is off.
+pub(crate) const MAX_ODD: f64 = 8.0;
 
 /// The `log10` of update over weight with which nets learn; about 1e-3 a step is usual. Larger updates
 /// replace the weights rather than changing them, and smaller ones hardly move them in an epoch.

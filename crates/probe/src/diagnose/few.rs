@@ -43,6 +43,15 @@ pub(crate) fn is_beyond_chance(fraction: f64, units: Option<usize>, chance: f64)
     fraction > chance && units as f64 * divergence > 1e3f64.ln()
 }
 
+/// The lower end of Wilson's 95 % interval for a fraction of units.
+pub(crate) fn wilson_low(fraction: f64, units: Option<usize>) -> f64 {
+    const Z: f64 = 1.96;
+    let Some(n) = units.map(|units| units as f64) else { return fraction };
+    let square = Z * Z / n;
+    let spread = Z * (fraction * (1.0 - fraction) / n + square / (4.0 * n)).sqrt();
+    (fraction + square / 2.0 - spread) / (1.0 + square)
+}
+
 /// What [`judge`](crate::judge()) leaves open because the samples or a layer's outputs are too few, and how
 /// many it takes, in a sentence; `None` if they are enough.
 ///
@@ -109,7 +118,15 @@ mod tests {
             let batch = BatchGeometry { cosine: 0.9999, ..BatchGeometry::normal(samples, units, 1.0) };
             faults(LayerReport { batch: Some(batch), ..layer(samples, units) })
         };
-        assert_eq!((alike(7, 4), alike(20, 1), alike(20, 4)), (vec![], vec![], vec![Fault::RankCollapse]));
+        assert_eq!((alike(7, 16), alike(20, 4), alike(20, 16)), (vec![], vec![], vec![Fault::RankCollapse]));
+    }
+
+    /// Wilson (1927): 8 of 16 units are a fraction of .28 to .72, and 0 of 10 of 0 to .28.
+    #[test]
+    fn fractions_have_intervals() {
+        assert!((wilson_low(0.5, Some(16)) - 0.2800).abs() < 1e-4);
+        assert!((1.0 - wilson_low(1.0, Some(10)) - 0.2775).abs() < 1e-4);
+        assert_eq!(wilson_low(0.5, None), 0.5);
     }
 
     /// Two of four units are dead by chance if each is in one case of twenty; three of four are not if it is

@@ -2,7 +2,8 @@
 
 use wick_theory::{Activation, BatchGeometry, LayerLaw, predict};
 
-use crate::diagnose::fault::{Fault, MAX_TOTAL_CHANGE, Verdict};
+use crate::diagnose::cut::meant_zeros;
+use crate::diagnose::fault::{Fault, Level, MAX_TOTAL_CHANGE, Verdict};
 use crate::diagnose::layer_report::LayerReport;
 use crate::diagnose::remedy::remedy;
 use crate::diagnose::trend::Trend;
@@ -17,15 +18,21 @@ pub(crate) fn vanishing_or_exploding(layers: &[LayerReport], input: &BatchGeomet
     let ((_, last_rms), (first, first_rms)) = (*known.first()?, *known.last()?);
     // A layer of few outputs may be on its flat side by chance, and then lets nothing through.
     let may_be_chance = layers.iter().any(|layer| !layer.has_a_scale());
-    if let Some((layer, _)) = known.iter().find(|(_, rms)| *rms == 0.0) {
-        if may_be_chance {
+    if let Some(at) = known.iter().position(|(_, rms)| *rms == 0.0) {
+        let layer = known[at].0;
+        // A branch whose end is multiplied by 0 at the start gets no gradient, and layers before it do.
+        let is_branch = known[at..].iter().any(|(_, rms)| *rms > 0.0) && !layer.after_start;
+        if may_be_chance || is_branch || meant_zeros(layers).is_some() {
             return None;
         }
         let text = format!("the gradients vanish: none gets to {}", layer.name);
-        let (fault, layer) = (Fault::VanishingGradient, layer.name.clone());
-        return Some(Verdict { fault, layer, figure: 0.0, text, remedy: remedy(layers) });
+        let verdict = Verdict::new(Fault::VanishingGradient, Level::Broken, &layer.name, 0.0, text);
+        return Some(verdict.with_remedy(remedy(layers)));
     }
     let trend = Trend::of(known.iter().map(|(_, rms)| *rms));
+    if !trend.is_steady() {
+        return None;
+    }
     let total = first_rms / last_rms;
     let (fault, word, far) = if total < 1.0 / MAX_TOTAL_CHANGE {
         (Fault::VanishingGradient, "vanish", 0.1)
@@ -45,7 +52,8 @@ pub(crate) fn vanishing_or_exploding(layers: &[LayerReport], input: &BatchGeomet
         short(last_rms),
         short(first_rms),
     );
-    Some(Verdict { fault, layer, figure: trend.factor, text, remedy: remedy(layers) })
+    let verdict = Verdict::new(fault, Level::Faulty, &layer, trend.factor, text);
+    Some(verdict.with_remedy(remedy(layers)))
 }
 
 /// The factor a layer by which theory predicts that gradients change, if the laws of all layers are known.

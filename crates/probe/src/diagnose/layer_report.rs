@@ -56,8 +56,22 @@ pub struct LayerReport {
     pub batch: Option<BatchGeometry>,
     /// The lengths and cosines of the samples' gradients.
     pub gradients: Option<BatchGeometry>,
-    /// The law from which the weights were drawn.
+    /// The law from which the weights were drawn; `None` where it is not known or does not hold any more.
     pub law: Option<LayerLaw<Activation>>,
+    /// Whether a gradient can come to the outputs: whether they depend on a variable.
+    pub tracked: Option<bool>,
+    /// The fraction of units that were above 0 for all samples, of outputs none of which is below 0.
+    pub always_on: Option<f64>,
+    /// The part of the outputs' variation that is over the samples: near 0 if all samples are alike.
+    pub spread: Option<f64>,
+    /// Whether each sample's outputs are probabilities.
+    pub probabilities: bool,
+    /// How many looks at the layer [`constant`](Self::constant) is from.
+    pub looks: u64,
+    /// Whether a step was taken since the start.
+    pub after_start: bool,
+    /// How many calls of the same name came before, in the same step.
+    pub call: usize,
 }
 
 impl LayerReport {
@@ -83,6 +97,13 @@ impl LayerReport {
             batch: None,
             gradients: None,
             law: None,
+            tracked: None,
+            always_on: None,
+            spread: None,
+            probabilities: false,
+            looks: 1,
+            after_start: false,
+            call: 0,
         }
     }
 
@@ -98,7 +119,7 @@ impl LayerReport {
             dtype: Some(record.dtype),
             saturated: record.saturated,
             slope_square: record.slope_square,
-            constant: record.units.as_ref().map(|units| units.constant),
+            constant: record.constant_in_all,
             copies: record.units.as_ref().map(|units| units.copies),
             units: record.units.as_ref().map(|units| units.count),
             numbers: Some(record.forward.count),
@@ -109,6 +130,13 @@ impl LayerReport {
                 .gradient_units
                 .as_ref()
                 .map(|units| geometry(units, gradient_rms.unwrap_or(0.0))),
+            tracked: record.tracked,
+            always_on: record.units.as_ref().map(|units| units.always_on),
+            spread: record.units.as_ref().map(|units| units.spread),
+            probabilities: record.units.as_ref().is_some_and(|units| units.probabilities),
+            looks: record.looks,
+            after_start: record.after_start,
+            call: record.call,
             ..Self::new(record.name.as_str(), record.forward.std, rms)
         }
     }
@@ -128,6 +156,21 @@ impl LayerReport {
     pub(crate) fn is_constant(&self) -> bool {
         self.std <= MIN_STD_FRACTION * self.rms
     }
+
+    /// Whether the outputs are those of no layer: an input, or what frozen weights make of it.
+    pub(crate) fn is_input(&self) -> bool {
+        self.tracked == Some(false)
+    }
+
+    /// Whether the outputs are the same for all samples: 0, or a number of each unit's own.
+    pub(crate) fn is_same(&self) -> bool {
+        self.rms == 0.0 || (self.has_samples() && self.constant == Some(1.0))
+    }
+
+    /// Whether the outputs differ from sample to sample.
+    pub(crate) fn is_alive(&self) -> bool {
+        !self.is_constant() && self.constant.is_none_or(|constant| constant < 1.0)
+    }
 }
 
 /// The geometry of the samples that were read, with the mean square of all samples.
@@ -137,7 +180,8 @@ fn geometry(units: &Units, rms: f64) -> BatchGeometry {
 
 impl Probe {
     /// A report of each record so far, in the order of the calls, with the law that was
-    /// [stated](Self::with_law) for its name: the input of [`judge`](crate::judge()).
+    /// [stated](Self::with_law) for its name: the input of [`judge`](crate::judge()). After the first step, by a
+    /// gradient that came back and [`next_step`](Self::next_step), laws do not hold, and are left out.
     ///
     /// ```
     /// use candle_core::{DType, Device, Tensor};
@@ -152,7 +196,10 @@ impl Probe {
     /// # Ok::<(), candle_core::Error>(())
     /// ```
     pub fn layer_reports(&self) -> Vec<LayerReport> {
-        let report = |record: &Record| LayerReport { law: self.law(&record.name), ..LayerReport::of(record) };
+        let report = |record: &Record| LayerReport {
+            law: self.law(&record.name).filter(|_| !record.after_start),
+            ..LayerReport::of(record)
+        };
         self.records().iter().map(report).collect()
     }
 }

@@ -1,11 +1,14 @@
 //! What is wrong with a net, in which layer first, and how to fix it.
 
 mod bands;
+mod cut;
 pub(crate) mod fault;
 pub(crate) mod few;
 mod gradient;
 pub(crate) mod layer_report;
+pub(crate) mod notes;
 mod remedy;
+mod scale;
 mod signal;
 pub(crate) mod trend;
 mod units;
@@ -17,9 +20,11 @@ mod tests;
 use wick_theory::BatchGeometry;
 
 use bands::outside_band;
+use cut::cut;
 use fault::{Fault, Verdict};
 use gradient::vanishing_or_exploding;
 use layer_report::LayerReport;
+use scale::{input_scale, large_start, missing_activation, odd_layer};
 use signal::{dying_or_growing, non_finite, rank_collapse, saturated, too_small};
 use units::{dead_by_chance, dead_units, symmetric_units};
 
@@ -32,7 +37,13 @@ use units::{dead_by_chance, dead_units, symmetric_units};
 /// its middle. The band needs the [`BatchGeometry`] of the layer's input. If the
 /// [`batch`](LayerReport::batch) of the layer before is not known, only the range of the outputs is compared.
 ///
-/// Too few samples or outputs get no verdict that rests on many; [`not_judged`](crate::not_judged()) tells.
+/// Bands need a layer's own input: a layer whose `fan_in` is not the number of units of the layer before has
+/// another one, and has no band. After the first step no law holds; [`Probe::layer_reports`](crate::Probe) leaves it
+/// out.
+///
+/// Too few samples or outputs get no verdict that rests on many; [`notes`](crate::notes()) tells, and what else was
+/// not looked at. The verdicts are in the order of the layers: the first is a cause, and those behind it may follow
+/// from it.
 ///
 /// ```
 /// use wick_probe::{BatchGeometry, Fault, LayerReport, judge};
@@ -48,14 +59,18 @@ pub fn judge(layers: &[LayerReport], input: &BatchGeometry) -> Vec<Verdict> {
         return vec![verdict];
     }
     let mut found = Vec::new();
-    found.extend(outside_band(layers, input));
+    let of_input = input_scale(layers, input);
+    found.extend(missing_activation(layers));
+    found.extend(outside_band(layers, input).or_else(|| odd_layer(layers, input)));
     let gradient = vanishing_or_exploding(layers, input);
     let explodes = gradient.as_ref().is_some_and(|verdict| verdict.fault == Fault::ExplodingGradient);
-    let saturated = saturated(layers, explodes);
+    let saturated = saturated(layers, input, explodes);
     let dead = dead_by_chance(layers, input);
     if saturated.is_none() && dead.is_none() {
-        found.extend(dying_or_growing(layers));
+        let growing = dying_or_growing(layers);
+        found.extend(growing.or_else(|| large_start(layers, input).filter(|_| of_input.is_none())));
     }
+    found.extend(of_input);
     found.extend(saturated);
     let collapsed = rank_collapse(layers, input);
     found.extend(dead_units(layers, input, collapsed.as_ref()));
@@ -64,6 +79,24 @@ pub fn judge(layers: &[LayerReport], input: &BatchGeometry) -> Vec<Verdict> {
     found.extend(dead);
     found.extend(symmetric_units(layers));
     found.extend(collapsed);
+    found.extend(cut(layers));
+    causes_first(&mut found, layers);
+    found.dedup_by(|a, b| (a.fault, &a.layer) == (b.fault, &b.layer));
+    // What the gradients do over the whole net follows from the layers.
     found.extend(gradient);
     found
+}
+
+/// Sorts verdicts along the net, the first layer first; of one layer, causes before what follows from them.
+fn causes_first(found: &mut [Verdict], layers: &[LayerReport]) {
+    found.sort_by_key(|verdict| {
+        let index = layers.iter().position(|layer| layer.name == verdict.layer);
+        let order = match verdict.fault {
+            Fault::NonFinite | Fault::SymmetricUnits => 0,
+            Fault::DiesOut | Fault::DeadUnits => 1,
+            Fault::OutsideBand => 2,
+            _ => 3,
+        };
+        (index.map_or(0, |index| index + 1), order)
+    });
 }

@@ -2,8 +2,9 @@
 
 use wick_theory::BatchGeometry;
 
+use crate::diagnose::cut::meant_zeros;
 use crate::diagnose::fault::{
-    Fault, MAX_COSINE, MAX_SATURATED, MAX_TOTAL_CHANGE, MIN_SLOPE_FRACTION, Verdict,
+    Fault, Level, MAX_COSINE, MAX_SATURATED, MAX_TOTAL_CHANGE, MIN_SLOPE_FRACTION, MIN_UNITS, Verdict,
 };
 use crate::diagnose::layer_report::LayerReport;
 use crate::diagnose::remedy::{max_slope, remedy};
@@ -36,6 +37,7 @@ pub(crate) fn non_finite(layers: &[LayerReport]) -> Option<Verdict> {
     if let Some(largest) = largest.filter(|_| mean.is_some_and(|mean| !mean.is_nan())) {
         return Some(Verdict {
             fault: too_large,
+            level: Level::Broken,
             layer: layer.name.clone(),
             figure: largest,
             text: format!(
@@ -57,6 +59,7 @@ pub(crate) fn non_finite(layers: &[LayerReport]) -> Option<Verdict> {
     };
     Some(Verdict {
         fault: Fault::NonFinite,
+        level: Level::Broken,
         layer: layer.name.clone(),
         figure: f64::NAN,
         text: format!("{}: {what} are NaN or infinite, in this layer first{reason}", layer.name),
@@ -85,21 +88,28 @@ pub(crate) fn too_small(layers: &[LayerReport]) -> Option<Verdict> {
         layer.name,
         short(figure)
     );
-    Some(Verdict { fault, layer: layer.name.clone(), figure, text, remedy: remedy(layers) })
+    Some(Verdict::new(fault, Level::Broken, &layer.name, figure, text).with_remedy(remedy(layers)))
 }
 
 /// Outputs that shrink or grow by more than a factor of 1000 over the whole net, or that become constant.
-/// Layers with too few outputs are skipped, and layers that are dead by chance have a verdict of their own.
+/// Layers with too few outputs are skipped, and layers that are dead by chance have a verdict of their own. A
+/// change that does not go one way is none, and zeros that may be meant are no end.
 pub(crate) fn dying_or_growing(layers: &[LayerReport]) -> Option<Verdict> {
-    let judged = || layers.iter().filter(|layer| layer.has_a_scale());
+    let zeros = meant_zeros(layers);
+    let is_meant = |layer: &LayerReport| zeros.is_some() && layer.is_same();
+    let judged =
+        || layers.iter().filter(|layer| layer.has_a_scale() && !layer.is_input() && !is_meant(layer));
     let (first, last) = (judged().next()?, judged().next_back()?);
     if let Some(layer) = judged().find(|layer| layer.is_constant()) {
         let what = if layer.rms == 0.0 { "zero" } else { "the same number" };
         let text = format!("dies out: all outputs of {} are {what}", layer.name);
-        let layer = layer.name.clone();
-        return Some(Verdict { fault: Fault::DiesOut, layer, figure: 0.0, text, remedy: remedy(layers) });
+        let verdict = Verdict::new(Fault::DiesOut, Level::Broken, &layer.name, 0.0, text);
+        return Some(verdict.with_remedy(remedy(layers)));
     }
     let trend = Trend::of(judged().map(|layer| layer.std));
+    if !trend.is_steady() {
+        return None;
+    }
     let total = last.std / first.std;
     let (fault, what, bound) = if total < 1.0 / MAX_TOTAL_CHANGE {
         (Fault::DiesOut, "dies out: the outputs' std shrinks", "below a tenth of the first")
@@ -119,49 +129,82 @@ pub(crate) fn dying_or_growing(layers: &[LayerReport]) -> Option<Verdict> {
         short(first.std),
         short(last.std),
     );
-    Some(Verdict { fault, layer, figure: trend.factor, text, remedy: remedy(layers) })
+    let verdict = Verdict::new(fault, Level::Faulty, &layer, trend.factor, text);
+    Some(verdict.with_remedy(remedy(layers)))
 }
 
 /// The first layer of a bounded activation most of whose pre-activations are where the activation is flat.
-pub(crate) fn saturated(layers: &[LayerReport], explodes: bool) -> Option<Verdict> {
-    let (layer, figure, what) = layers.iter().filter(|layer| layer.has_a_scale()).find_map(|layer| {
-        // Half of a ReLU is flat by design; dead units are found by another rule.
-        let phi = layer.phi().filter(|phi| phi.range().is_some())?;
-        let fraction = layer.saturated?;
-        let what =
-            format!("{} of the pre-activations are where the activation is flat", percent(fraction, 0));
-        match layer.slope_square {
-            Some(slope_square) => {
-                let passed = slope_square / max_slope(phi).powi(2);
-                (passed < MIN_SLOPE_FRACTION).then(|| {
-                    (layer, slope_square, format!("{what}, the mean of φ'² is {}", short(slope_square)))
-                })
+///
+/// An input whose numbers are larger than 1 saturates the first layer by as much, and nets learn in spite of it.
+pub(crate) fn saturated(layers: &[LayerReport], input: &BatchGeometry, explodes: bool) -> Option<Verdict> {
+    let first = layers.iter().position(|layer| !layer.is_input());
+    let allowance = |layer: &LayerReport| match first {
+        Some(first) if std::ptr::eq(layer, &layers[first]) => input.mean_square.sqrt().max(1.0),
+        _ => 1.0,
+    };
+    let (layer, figure, what) =
+        layers.iter().filter(|layer| layer.has_a_scale() && !layer.is_input()).find_map(|layer| {
+            // Half of a ReLU is flat by design; dead units are found by another rule.
+            let phi = layer.phi().filter(|phi| phi.range().is_some())?;
+            let fraction = layer.saturated?;
+            let what =
+                format!("{} of the pre-activations are where the activation is flat", percent(fraction, 0));
+            match layer.slope_square {
+                Some(slope_square) => {
+                    let passed = allowance(layer) * slope_square / max_slope(phi).powi(2);
+                    (passed < MIN_SLOPE_FRACTION).then(|| {
+                        (layer, slope_square, format!("{what}, the mean of φ'² is {}", short(slope_square)))
+                    })
+                }
+                None => (fraction > MAX_SATURATED).then_some((layer, fraction, what)),
             }
-            None => (fraction > MAX_SATURATED).then_some((layer, fraction, what)),
-        }
-    })?;
+        })?;
     let effect =
         if explodes { "few units carry all of the gradient" } else { "hardly any gradient gets through" };
     let text = format!("saturates: in {}, {what}: {effect}", layer.name);
-    Some(Verdict { fault: Fault::Saturated, layer: layer.name.clone(), figure, text, remedy: remedy(layers) })
+    let verdict = Verdict::new(Fault::Saturated, Level::Faulty, &layer.name, figure, text);
+    Some(verdict.with_remedy(remedy(layers)))
 }
 
-/// The first layer whose samples are all alike.
+/// The first layer whose samples are all alike, in it and in all layers behind it: their deviations from the mean
+/// of the samples are a small part of the variation in the layer. Where the spread is not known, the cosines of the
+/// samples tell. A layer of few units may be all of one sign, and probabilities have their sum in common.
 pub(crate) fn rank_collapse(layers: &[LayerReport], input: &BatchGeometry) -> Option<Verdict> {
-    let (layer, cosine) =
-        layers.iter().filter(|layer| !layer.is_constant() && layer.has_samples()).find_map(|layer| {
-            // Vectors of one number have the same direction, or the opposite one.
-            let batch = layer.batch.as_ref().filter(|batch| batch.samples > 1 && layer.units != Some(1))?;
-            (batch.cosine > MAX_COSINE).then_some((layer, batch.cosine))
-        })?;
-    let [cosine_text, _] = distinct([cosine, 1.0], 5, significant);
-    let text = format!("{}: all samples look alike, their cosine is {cosine_text}", layer.name);
-    let remedy = if input.cosine > MAX_COSINE {
-        // No weights can tell the samples apart.
-        "the samples of the input are alike already: shift and scale its columns to mean 0 and standard deviation 1"
-    } else {
-        "weights of a larger σ or smaller biases keep them apart"
+    let spread = |layer: &LayerReport| {
+        let has_units = layer.units.is_none_or(|units| units >= MIN_UNITS) && layer.has_samples();
+        let is_probability = layer.probabilities || layer.phi() == Some(wick_theory::Activation::Sigmoid);
+        let is_judged = has_units && !is_probability && !layer.is_constant() && !layer.is_input();
+        let batch = layer.batch.as_ref().filter(|batch| batch.samples > 1 && is_judged)?;
+        Some(layer.spread.unwrap_or(1.0 - batch.cosine))
     };
-    let remedy = remedy.into();
-    Some(Verdict { fault: Fault::RankCollapse, layer: layer.name.clone(), figure: cosine, text, remedy })
+    let is_alike = |spread: f64| spread < 1.0 - MAX_COSINE;
+    let meant = meant_zeros(layers).is_some();
+    let known: Vec<(&LayerReport, f64)> = layers
+        .iter()
+        .filter(|layer| !(meant && layer.is_same()))
+        .filter_map(|layer| Some((layer, spread(layer)?)))
+        .collect();
+    let (layer, part) = known
+        .iter()
+        .enumerate()
+        .find(|(index, _)| known[*index..].iter().all(|(_, spread)| is_alike(*spread)))
+        .map(|(_, found)| *found)?;
+    let text = match layer.spread {
+        Some(_) => format!(
+            "{}: all samples look alike, and in all layers behind it: {} of the variation is over the samples",
+            layer.name,
+            percent(part, 2)
+        ),
+        None => {
+            let [cosine, _] = distinct([1.0 - part, 1.0], 5, significant);
+            format!("{}: all samples look alike, their cosine is {cosine}", layer.name)
+        }
+    };
+    let verdict = Verdict::new(Fault::RankCollapse, Level::Faulty, &layer.name, 1.0 - part, text);
+    if input.cosine > MAX_COSINE {
+        // No weights can tell the samples apart.
+        let remedy = "the samples of the input are alike already: shift and scale its columns to mean 0 and standard deviation 1";
+        return Some(verdict.with_remedy(remedy));
+    }
+    Some(verdict)
 }

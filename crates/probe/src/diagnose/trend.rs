@@ -55,6 +55,11 @@ impl Trend {
         }
     }
 
+    /// Whether the values go one way: the interval of the factor does not contain 1. Few layers have no interval.
+    pub(crate) fn is_steady(&self) -> bool {
+        self.layers < MIN_LAYERS_OF_INTERVAL || self.low > 1.0 || self.high < 1.0
+    }
+
     /// Text such as `×0.22 a layer (×0.21 to ×0.23)`. The interval is left out where it says nothing: of few
     /// layers, or as narrow as rounding.
     pub(crate) fn text(&self) -> String {

@@ -4,40 +4,55 @@ use wick_theory::gaussian::expectation;
 use wick_theory::special::normal_cdf;
 use wick_theory::{Activation, BatchGeometry};
 
-use crate::diagnose::fault::{Fault, MAX_COPIED_UNITS, MAX_DEAD_UNITS, Verdict};
-use crate::diagnose::few::is_beyond_chance;
+use crate::diagnose::cut::meant_zeros;
+use crate::diagnose::fault::{Fault, Level, MAX_COPIED_UNITS, MAX_DEAD_UNITS, Verdict};
+use crate::diagnose::few::{is_beyond_chance, wilson_low};
 use crate::diagnose::layer_report::LayerReport;
 use crate::observe::units::MAX_SAMPLES;
 use crate::text::percent;
 
-/// The first layer with more constant units than the similarity of its input samples explains. Layers from a
-/// `collapsed` one on are skipped: where all samples are alike, every unit is constant.
+/// The first layer with more constant units than chance explains, by the lower end of Wilson's interval. Chance
+/// is what the similarity of its input samples makes of a unit without bias, or the fraction of units that are on for
+/// all samples, as often as they are off by chance. Layers from a `collapsed` one on are skipped: where all samples
+/// are alike, every unit is constant.
 pub(crate) fn dead_units(
     layers: &[LayerReport],
     input: &BatchGeometry,
     collapsed: Option<&Verdict>,
 ) -> Option<Verdict> {
     let inputs = std::iter::once(Some(input)).chain(layers.iter().map(|layer| layer.batch.as_ref()));
+    let meant = meant_zeros(layers).is_some();
     let until = collapsed.map(|verdict| verdict.layer.as_str());
     let (layer, fraction) = layers
         .iter()
         .zip(inputs)
         .take_while(|(layer, _)| until != Some(layer.name.as_str()))
-        .filter(|(layer, _)| !layer.is_constant() && layer.has_samples())
+        .filter(|(layer, _)| !layer.is_constant() && layer.has_samples() && !layer.is_input())
+        .filter(|(layer, _)| !(meant && layer.is_same()))
         .find_map(|(layer, input)| {
             let by_chance = input.map_or(0.0, |input| idle_fraction(layer.phi(), input));
+            let by_chance = by_chance.max(layer.always_on.unwrap_or(0.0));
             let is_beyond = |fraction: &f64| {
-                fraction - by_chance > MAX_DEAD_UNITS && is_beyond_chance(*fraction, layer.units, by_chance)
+                wilson_low(*fraction, layer.units) - by_chance > MAX_DEAD_UNITS
+                    && is_beyond_chance(*fraction, layer.units, by_chance)
             };
             Some((layer, layer.constant.filter(is_beyond)?))
         })?;
+    let over = match layer.looks {
+        0 | 1 => "in this batch".to_owned(),
+        looks => format!("in all {looks} looks"),
+    };
     let text = format!(
-        "{}: {} of its units are dead: their output is the same for every sample",
+        "{}: {} of its units are dead: their output is the same for every sample {over}",
         layer.name,
         percent(fraction, 0)
     );
-    let remedy = "start its bias at 0, or use leaky_relu or gelu".into();
-    Some(Verdict { fault: Fault::DeadUnits, layer: layer.name.clone(), figure: fraction, text, remedy })
+    let level = match fraction {
+        1.0.. => Level::Broken,
+        0.5.. => Level::Faulty,
+        _ => Level::Unusual,
+    };
+    Some(Verdict::new(Fault::DeadUnits, level, &layer.name, fraction, text))
 }
 
 /// The first layer whose outputs are constant, if they are 0 and its units are so few that all of them can be
@@ -65,8 +80,8 @@ pub(crate) fn dead_by_chance(layers: &[LayerReport], input: &BatchGeometry) -> O
         layer.name,
         percent(chance, 0)
     );
-    let remedy = "take more units, an activation without a flat side, or another seed".into();
-    Some(Verdict { fault: Fault::DeadUnits, layer: layer.name.clone(), figure: 1.0, text, remedy })
+    let remedy = "take more units, an activation without a flat side, or another seed";
+    Some(Verdict::new(Fault::DeadUnits, Level::Broken, &layer.name, 1.0, text).with_remedy(remedy))
 }
 
 /// The expected fraction of units without bias that are on their flat side for all `n` samples.
@@ -91,10 +106,10 @@ pub(crate) fn idle_fraction(phi: Option<Activation>, input: &BatchGeometry) -> f
 pub(crate) fn symmetric_units(layers: &[LayerReport]) -> Option<Verdict> {
     let (layer, fraction) = layers
         .iter()
-        .filter(|layer| layer.has_samples())
+        .filter(|layer| layer.has_samples() && !layer.is_input())
         .find_map(|layer| Some((layer, layer.copies.filter(|fraction| *fraction > MAX_COPIED_UNITS)?)))?;
     let (name, part) = (&layer.name, percent(fraction, 0));
     let text = format!("{name}: {part} of its units are copies of others, and will stay so");
-    let remedy = "draw its weights independently at random".into();
-    Some(Verdict { fault: Fault::SymmetricUnits, layer: layer.name.clone(), figure: fraction, text, remedy })
+    let verdict = Verdict::new(Fault::SymmetricUnits, Level::Faulty, name, fraction, text);
+    Some(verdict.with_remedy("draw its weights independently at random"))
 }

@@ -7,6 +7,7 @@ use wick_kernels::{Stats, Summary};
 use wick_theory::Activation;
 
 use crate::observe::bad::{Bad, BadTensor, Past, Side};
+use crate::observe::looks::Looks;
 use crate::observe::record::{Record, Totals};
 use crate::observe::units::Units;
 
@@ -21,6 +22,9 @@ pub(crate) struct Log {
     pub(crate) totals: Vec<Totals>,
     past: HashMap<String, VecDeque<Past>>,
     pub(crate) bad: Option<BadTensor>,
+    looks: HashMap<String, Looks>,
+    /// Whether a gradient came back in an earlier step.
+    pub(crate) after_start: bool,
 }
 
 /// How many earlier steps are kept for each name.
@@ -39,6 +43,7 @@ pub(crate) struct Flatness {
 pub(crate) struct Measurement {
     pub(crate) summary: Summary,
     pub(crate) dtype: DType,
+    pub(crate) tracked: Option<bool>,
     pub(crate) units: Option<Units>,
     pub(crate) stats: Option<Stats>,
     pub(crate) bad: Option<Bad>,
@@ -55,16 +60,22 @@ impl Log {
         self.note(name, call, Side::Forward, &value);
         // A comparison with NaN is false, so that a fraction of such a value says nothing.
         let is_finite = value.summary.rms.is_finite();
+        let looks = self.looks.entry(name.to_owned()).or_default();
+        let constant_in_all = looks.add(value.units.as_ref());
         let record = Record {
             name: name.to_owned(),
             call,
             forward: value.summary,
             activation: flatness.activation,
+            tracked: value.tracked,
             dtype: value.dtype,
             saturated: flatness.saturated.filter(|_| is_finite),
             slope_square: flatness.slope_square,
             backward: None,
             units: value.units,
+            constant_in_all,
+            looks: looks.count,
+            after_start: self.after_start,
             gradient_units: None,
         };
         self.records.push((id, record));
@@ -86,6 +97,7 @@ impl Log {
         let step = self.step;
         for (_, record) in std::mem::take(&mut self.records) {
             let gradient_rms = record.backward.map(|gradient| gradient.rms);
+            self.after_start |= gradient_rms.is_some();
             let past = self.past.entry(record.name).or_default();
             if past.len() == PAST_STEPS {
                 past.pop_front();

@@ -1,7 +1,9 @@
 //! What passes through a model: taps and observers, and the records that they make.
 
+mod axis;
 pub(crate) mod bad;
 mod log;
+mod looks;
 pub(crate) mod observer;
 pub(crate) mod parameters;
 pub(crate) mod probe;

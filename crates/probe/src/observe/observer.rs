@@ -61,14 +61,19 @@ impl Observer for LayerObserver {
 
     /// Opens a record; its id is the number of the pass.
     fn forward(&self, observed: ObservedOutput<'_>) -> Result<u64> {
-        let flatness =
-            self.probe.flatness(observed.activation, observed.saturated, observed.pre_activation)?;
-        let value = self.probe.measure_output(observed.summary, observed.dtype, observed.output)?;
+        let flatness = self.probe.flatness(
+            &self.name,
+            (observed.activation, observed.saturated),
+            observed.pre_activation,
+        )?;
+        let value =
+            self.probe.measure_output(&self.name, observed.summary, observed.dtype, observed.output)?;
         Ok(self.probe.lock().open(&self.name, value, flatness))
     }
 
     fn backward(&self, observed: ObservedGradient<'_>) -> Result<()> {
-        let gradient = self.probe.measure_gradient(observed.summary, observed.dtype, observed.gradient)?;
+        let gradient =
+            self.probe.measure_gradient(&self.name, observed.summary, observed.dtype, observed.gradient)?;
         self.probe.lock().close(observed.pass, gradient);
         Ok(())
     }

@@ -1,7 +1,9 @@
 //! Parameters: how far a step moves them, and their gradients.
 
+use std::collections::HashSet;
+
 use candle_core::backprop::GradStore;
-use candle_core::{DType, Result, Tensor, Var};
+use candle_core::{DType, Device, Result, Tensor, Var};
 use serde::Serialize;
 use wick_kernels::Stats;
 
@@ -26,12 +28,16 @@ pub struct Parameters {
 }
 
 /// What a step did to one parameter.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Update {
     /// The parameter's name.
     pub name: String,
     /// How many dimensions the parameter has.
     pub rank: usize,
+    /// How many inputs each of its outputs has: the elements of a slice of its first dimension.
+    pub fan_in: usize,
+    /// The fraction of the slices of its first dimension that equal an earlier one before the step, and are not 0.
+    pub copied_rows: f64,
     /// The parameter's norm before the step.
     pub norm: f64,
     /// The parameter's root mean square before the step.
@@ -74,6 +80,8 @@ impl Parameters {
             updates.push(Update {
                 name: name.clone(),
                 rank: before.rank(),
+                fan_in: before.elem_count() / before.dims().first().map_or(1, |rows| (*rows).max(1)),
+                copied_rows: copied_rows(before)?,
                 norm: rms * (before.elem_count() as f64).sqrt(),
                 rms,
                 update_rms,
@@ -125,6 +133,21 @@ impl ParameterGradient {
             })
             .collect()
     }
+}
+
+/// The fraction of rows that equal an earlier one; rows of one element or of zeros do not count.
+fn copied_rows(xs: &Tensor) -> Result<f64> {
+    let rows = xs.dims().first().copied().unwrap_or(0);
+    let columns = xs.elem_count() / rows.max(1);
+    if xs.rank() < 2 || columns < 2 || rows < 2 {
+        return Ok(0.0);
+    }
+    let values =
+        xs.detach().flatten_all()?.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+    let rows_of = || values.chunks_exact(columns).filter(|row| row.iter().any(|x| *x != 0.0));
+    let distinct: HashSet<Vec<u64>> =
+        rows_of().map(|row| row.iter().map(|x| x.to_bits()).collect()).collect();
+    Ok((rows_of().count() - distinct.len()) as f64 / rows as f64)
 }
 
 fn rms(xs: &Tensor) -> Result<f64> {

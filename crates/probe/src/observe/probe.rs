@@ -36,6 +36,7 @@ pub struct Probe {
     totals: bool,
     every: u64,
     laws: Arc<BTreeMap<String, LayerLaw<Activation>>>,
+    pub(crate) axes: Arc<BTreeMap<String, usize>>,
     log: Arc<Mutex<Log>>,
 }
 
@@ -62,6 +63,7 @@ impl Probe {
             totals: false,
             every: 1,
             laws: Arc::default(),
+            axes: Arc::default(),
             log: Arc::default(),
         }
     }
@@ -240,7 +242,7 @@ impl Probe {
         }
         let (low, high) = activation.saturation_thresholds();
         let saturated = fraction_outside(pre_activation, low, high)?;
-        let flatness = self.flatness(activation, saturated, Some(pre_activation))?;
+        let flatness = self.flatness(name, (activation, saturated), Some(pre_activation))?;
         self.record(name, output, activation.range(), flatness)
     }
 
@@ -266,13 +268,14 @@ impl Probe {
         }
         let fetched = self.fetch(xs)?;
         let summary = summarize(&fetched, range, self.bins)?;
-        let value = self.measure_output(summary, xs.dtype(), Some(&fetched))?;
+        let mut value = self.measure_output(name, summary, xs.dtype(), Some(&fetched))?;
+        value.tracked = Some(xs.track_op());
         let id = self.lock().open(name, value, flatness);
-        let probe = self.clone();
+        let (probe, name) = (self.clone(), name.to_owned());
         tap(xs, move |gradient| {
             let fetched = probe.fetch(gradient)?;
             let summary = summarize(&fetched, None, probe.bins)?;
-            let gradient = probe.measure_gradient(summary, gradient.dtype(), Some(&fetched))?;
+            let gradient = probe.measure_gradient(&name, summary, gradient.dtype(), Some(&fetched))?;
             probe.lock().close(id, gradient);
             Ok(())
         })
@@ -301,12 +304,12 @@ impl Probe {
     /// How flat an activation is at the pre-activations.
     pub(crate) fn flatness(
         &self,
-        activation: Activation,
-        saturated: f64,
+        name: &str,
+        (activation, saturated): (Activation, f64),
         pre_activation: Option<&Tensor>,
     ) -> Result<Flatness> {
         let slope_square = match pre_activation.filter(|_| self.reads_pre_activations()) {
-            Some(zs) => slope_square(activation, zs)?,
+            Some(zs) => slope_square(activation, zs, self.axis(name))?,
             None => None,
         };
         Ok(Flatness { activation: Some(activation), saturated: Some(saturated), slope_square })
@@ -315,36 +318,39 @@ impl Probe {
     /// Measures an output, given its statistics and, where it is at hand, the tensor.
     pub(crate) fn measure_output(
         &self,
+        name: &str,
         summary: Summary,
         dtype: DType,
         output: Option<&Tensor>,
     ) -> Result<Measurement> {
-        self.measure(summary, dtype, output, self.units != RecordedUnits::None)
+        self.measure(name, summary, dtype, output, self.units != RecordedUnits::None)
     }
 
     /// Measures a gradient, given its statistics and, where it is at hand, the tensor.
     pub(crate) fn measure_gradient(
         &self,
+        name: &str,
         summary: Summary,
         dtype: DType,
         gradient: Option<&Tensor>,
     ) -> Result<Measurement> {
-        self.measure(summary, dtype, gradient, self.units == RecordedUnits::OutputsAndGradients)
+        self.measure(name, summary, dtype, gradient, self.units == RecordedUnits::OutputsAndGradients)
     }
 
     fn measure(
         &self,
+        name: &str,
         summary: Summary,
         dtype: DType,
         tensor: Option<&Tensor>,
         with_units: bool,
     ) -> Result<Measurement> {
         let bad = find_bad(&summary, dtype, tensor)?;
-        let mut measurement = Measurement { summary, dtype, units: None, stats: None, bad };
+        let mut measurement = Measurement { summary, dtype, tracked: None, units: None, stats: None, bad };
         let Some(tensor) = tensor else { return Ok(measurement) };
         let tensor = self.fetch(tensor)?;
         if with_units {
-            measurement.units = Units::of(&tensor)?;
+            measurement.units = Units::along(&tensor, self.axis(name))?;
         }
         if self.totals {
             measurement.stats = Some(Stats::of_tensor(&tensor)?);

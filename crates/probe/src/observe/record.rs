@@ -17,6 +17,9 @@ pub struct Record {
     pub forward: Summary,
     /// The activation that made the value, where it is known.
     pub activation: Option<Activation>,
+    /// Whether the value depends on a variable, as far as candle's graph tells: a gradient can come to no other
+    /// value. It is `None` where the graph is not known, as of a fused layer.
+    pub tracked: Option<bool>,
     /// The type of the value.
     pub dtype: DType,
     /// The fraction of pre-activations at or outside of the activation's [saturation
@@ -31,6 +34,13 @@ pub struct Record {
     pub backward: Option<Summary>,
     /// The units of the value, if the probe [records them](crate::Probe::with_units).
     pub units: Option<Units>,
+    /// The fraction of units that had one value in all looks at this name, if the probe [records
+    /// units](crate::Probe::with_units).
+    pub constant_in_all: Option<f64>,
+    /// How many looks there were at this name, this one included.
+    pub looks: u64,
+    /// Whether a gradient came back in an earlier step, so that the weights may have moved since the start.
+    pub after_start: bool,
     /// The units of the gradient, if the probe [records them](crate::Probe::with_units).
     pub gradient_units: Option<Units>,
 }

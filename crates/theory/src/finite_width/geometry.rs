@@ -39,8 +39,28 @@ impl BatchGeometry {
         }
     }
 
-    /// The batch as it is, from its vectors one after another; the cosines from at most 100 of them, evenly
-    /// chosen.
+    /// The rows that stand for `rows` of them, at most `most`, rising: one from each of equal parts, by a hash of the
+    /// part. A fixed stride would fall on the same pixels, positions or classes in every sample.
+    ///
+    /// ```
+    /// let chosen = wick_theory::BatchGeometry::choose(6400, 100);
+    /// assert_eq!(chosen.len(), 100);
+    /// assert!(chosen.iter().enumerate().all(|(part, row)| row / 64 == part));
+    /// assert!(chosen.iter().map(|row| row % 64).collect::<std::collections::HashSet<_>>().len() > 30);
+    /// ```
+    pub fn choose(rows: usize, most: usize) -> Vec<usize> {
+        if rows <= most {
+            return (0..rows).collect();
+        }
+        let part = |index: usize| {
+            let (from, to) = (index * rows / most, (index + 1) * rows / most);
+            from + (hash(index as u64) % (to - from) as u64) as usize
+        };
+        (0..most).map(part).collect()
+    }
+
+    /// The batch as it is, from its vectors one after another; the cosines from at most 100 of them,
+    /// [chosen](Self::choose) by a hash.
     ///
     /// ```
     /// let batch = wick_theory::BatchGeometry::of(&[1.0f32, 0.0, 1.0, 1.0], 2);
@@ -57,10 +77,7 @@ impl BatchGeometry {
         let samples = values.len() / features;
         let squares: Vec<f64> = values.chunks_exact(features).map(|row| dot(row, row)).collect();
         let mean = squares.iter().sum::<f64>() / samples as f64;
-        let chosen: Vec<usize> = match samples {
-            0..=MAX_VECTORS => (0..samples).collect(),
-            _ => (0..MAX_VECTORS).map(|i| i * samples / MAX_VECTORS).collect(),
-        };
+        let chosen = Self::choose(samples, MAX_VECTORS);
         let row = |sample: usize| &values[sample * features..(sample + 1) * features];
         let (mut pairs, mut cosine, mut cosine_square) = (0.0, 0.0, 0.0);
         for (index, &a) in chosen.iter().enumerate() {
@@ -81,6 +98,14 @@ impl BatchGeometry {
             cosine_square: cosine_square / pairs,
         }
     }
+}
+
+/// The hash of a number: SplitMix64's (Steele, Lea and Flood 2014).
+fn hash(number: u64) -> u64 {
+    let mut x = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
 }
 
 /// The inner product, by 8 partial sums that a vector unit can keep.

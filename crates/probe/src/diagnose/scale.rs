@@ -1,0 +1,125 @@
+//! Faults of scale that show without a law: of the input, of the outputs at the start, of one layer beside the
+//! others, and outputs that an activation cannot make.
+
+use wick_theory::{Activation, BatchGeometry};
+
+use crate::diagnose::fault::{Fault, INPUT_RANGE, Level, MAX_ODD, MAX_START, Verdict};
+use crate::diagnose::layer_report::LayerReport;
+use crate::text::{short, times};
+
+/// An input out of all scale, if the first layer passes its scale on or is saturated by it. Numbers that are
+/// looked up in an embedding have no scale, and neither have sparse ones.
+pub(crate) fn input_scale(layers: &[LayerReport], input: &BatchGeometry) -> Option<Verdict> {
+    let rms = input.mean_square.sqrt();
+    let first = layers.iter().find(|layer| !layer.is_input())?;
+    let is_large =
+        rms > *INPUT_RANGE.end() && (first.rms > MAX_START || first.saturated.is_some_and(|x| x > 0.5));
+    let is_small = rms > 0.0 && rms < *INPUT_RANGE.start() && first.rms < 0.1 && first.std < 0.05;
+    let word = match (is_large, is_small) {
+        (false, false) => return None,
+        (true, _) => "large",
+        _ => "small",
+    };
+    let text = format!(
+        "the input: its rms is {}, too {word} for weights and learning rates as they are usual",
+        short(rms)
+    );
+    let verdict = Verdict::new(Fault::OutsideBand, Level::Faulty, "input", rms, text);
+    Some(verdict.with_remedy(format!("multiply it by {}", short(1.0 / rms))))
+}
+
+/// The first layer with an output that its activation cannot make.
+pub(crate) fn missing_activation(layers: &[LayerReport]) -> Option<Verdict> {
+    let (layer, x, phi) = layers.iter().filter(|layer| layer.rms.is_finite()).find_map(|layer| {
+        let phi = layer.phi()?;
+        Some((layer, outside_range(layer, phi)?, phi))
+    })?;
+    let name = &layer.name;
+    let text = format!("{name}: an output of {}, which {phi} never has", short(x));
+    Some(Verdict::new(Fault::OutsideBand, Level::Faulty, name, x, text).with_remedy("apply the activation"))
+}
+
+/// Half precision rounds an output beyond the range of its activation by less than this.
+const RANGE_SLACK: f64 = 0.01;
+
+/// The smallest or the largest output, if the activation cannot make it.
+fn outside_range(layer: &LayerReport, phi: Activation) -> Option<f64> {
+    let (low, high) = phi.range().unwrap_or_else(|| (smallest_value(phi), f64::INFINITY));
+    let slack = RANGE_SLACK * (1.0 + if low.is_finite() { low.abs() } else { 0.0 });
+    let (smallest, largest) = layer.range?;
+    [smallest, largest].into_iter().find(|x| *x < low - slack || *x > high + slack)
+}
+
+/// The smallest value of an activation, or -∞ if it has none.
+fn smallest_value(phi: Activation) -> f64 {
+    if phi.value(-1e3) < phi.value(-1e2) - 1e-6 {
+        return f64::NEG_INFINITY;
+    }
+    (-2000..=0).map(|x| phi.value(f64::from(x) / 100.0)).fold(f64::INFINITY, f64::min)
+}
+
+/// Outputs that are far larger than 1 and than the input before the first step, by one layer: its name.
+pub(crate) fn large_start(layers: &[LayerReport], input: &BatchGeometry) -> Option<Verdict> {
+    /// A layer that makes its input larger by this factor is the one that does it.
+    const MIN_JUMP: f64 = 10.0;
+    let last = layers.iter().rfind(|layer| layer.has_a_scale())?;
+    let bound = MAX_START * input.mean_square.sqrt().max(1.0);
+    if last.after_start || last.rms <= bound {
+        return None;
+    }
+    // Growth from layer to layer has a rule of its own.
+    let pair = layers.windows(2).find(|pair| pair[1].rms > MIN_JUMP * pair[0].rms && pair[0].rms > 0.0)?;
+    let name = &pair[1].name;
+    let text = format!(
+        "blows up: the outputs of {} have an rms of {} before the first step, and {name} makes {} of its input",
+        last.name,
+        short(last.rms),
+        times(pair[1].rms / pair[0].rms)
+    );
+    Some(Verdict::new(Fault::BlowsUp, Level::Faulty, name, last.rms, text))
+}
+
+/// The first layer without a law that shrinks or grows the signal far more than the layers beside it, where those
+/// agree with each other.
+pub(crate) fn odd_layer(layers: &[LayerReport], input: &BatchGeometry) -> Option<Verdict> {
+    /// Fewer other layers do not tell what is usual here.
+    const MIN_OTHERS: usize = 2;
+    /// The other layers agree if their factors differ by at most this factor.
+    const MAX_DIFFERENCE: f64 = 4.0;
+    let layers: Vec<&LayerReport> =
+        layers.iter().filter(|layer| !layer.is_input() && layer.call == 0).collect();
+    if layers.iter().any(|layer| layer.law.is_some() || !layer.has_a_scale() || layer.std <= 0.0) {
+        return None;
+    }
+    // The last layer is of another kind: it has no activation, and its weights may be small on purpose.
+    let kind = layers.first()?.activation;
+    let last = layers.len() - 1;
+    if layers[..last].iter().any(|layer| layer.activation != kind) {
+        return None;
+    }
+    let before = std::iter::once(input.mean_square.sqrt()).chain(layers.iter().map(|layer| layer.rms));
+    let logs: Vec<f64> = layers.iter().zip(before).map(|(layer, before)| (layer.std / before).ln()).collect();
+    // Of an input that is looked up in a table, or sparse, the rms is no scale.
+    let (index, factor) = (1..=last).find_map(|index| {
+        let other_way = |other: usize| other == index + 1 && logs[other] * logs[index] < 0.0;
+        let mut others: Vec<f64> = (0..=last)
+            .filter(|other| *other != index && !other_way(*other))
+            .map(|other| logs[other])
+            .collect();
+        others.sort_by(f64::total_cmp);
+        let difference = others.last()? - others.first()?;
+        let factor = logs[index] - others[others.len() / 2];
+        let is_far = factor > MAX_ODD.ln() || (factor < -MAX_ODD.ln() && index < last);
+        let is_off = others.len() >= MIN_OTHERS && difference < MAX_DIFFERENCE.ln() && is_far;
+        is_off.then_some((index, factor.exp()))
+    })?;
+    let name = &layers[index].name;
+    let text = format!(
+        "{name}: the outputs' std is {} what the layers beside it would make of its input",
+        times(factor)
+    );
+    Some(
+        Verdict::new(Fault::OutsideBand, Level::Faulty, name, factor, text)
+            .with_remedy("look at the scale of its weights"),
+    )
+}

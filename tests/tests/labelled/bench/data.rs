@@ -1,0 +1,77 @@
+//! Data of the bench: real digits, and a function with one output.
+
+use std::sync::OnceLock;
+
+use candle_core::{DType, Result, Tensor};
+use wick_tests::{CPU, normal};
+
+/// Pixels of 0 to 16, 64 a digit, and the digits.
+fn digits() -> &'static (Vec<f32>, Vec<u32>) {
+    static DIGITS: OnceLock<(Vec<f32>, Vec<u32>)> = OnceLock::new();
+    DIGITS.get_or_init(|| {
+        let text = include_str!("../../../../assets/digits/digits.csv");
+        let mut found = (Vec::new(), Vec::new());
+        for line in text.lines().skip(1) {
+            let numbers: Vec<f32> = line.split(',').map(|number| number.parse().unwrap()).collect();
+            found.0.extend_from_slice(&numbers[..64]);
+            found.1.push(numbers[64] as u32);
+        }
+        found
+    })
+}
+
+/// What a net learns: inputs and targets, for training and for its score.
+#[derive(Debug, Clone)]
+pub(crate) struct Data {
+    pub(crate) xs: Tensor,
+    pub(crate) ys: Tensor,
+    pub(crate) test_xs: Tensor,
+    pub(crate) test_ys: Tensor,
+}
+
+/// How the pixels are scaled.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Pixels {
+    Raw,
+    Unit,
+    Standardized,
+}
+
+const TRAINING: usize = 1400;
+
+/// The digits, `[n, 64]`, with classes.
+pub(crate) fn images(pixels: Pixels) -> Result<Data> {
+    let (values, classes) = digits();
+    let xs = Tensor::from_slice(values, (classes.len(), 64), &CPU)?;
+    let xs = match pixels {
+        Pixels::Raw => xs,
+        Pixels::Unit => (xs / 16.0)?,
+        Pixels::Standardized => {
+            let centred = xs.broadcast_sub(&xs.mean_keepdim(0)?)?;
+            let std = (centred.sqr()?.mean_keepdim(0)?.sqrt()? + 0.1)?;
+            centred.broadcast_div(&std)?
+        }
+    };
+    let ys = Tensor::from_slice(classes, classes.len(), &CPU)?;
+    let (rest, n) = (classes.len() - TRAINING, TRAINING);
+    Ok(Data {
+        xs: xs.narrow(0, 0, n)?,
+        ys: ys.narrow(0, 0, n)?,
+        test_xs: xs.narrow(0, n, rest)?,
+        test_ys: ys.narrow(0, n, rest)?,
+    })
+}
+
+/// 16 features and one number of them, `[n, 1]`, around a mean.
+pub(crate) fn one_output(seed: u64, mean: f64) -> Result<Data> {
+    let xs = normal(seed, "features", (2000, 16), DType::F32);
+    let direction = |name: &str| normal(seed, name, (16, 1), DType::F32).affine(0.25, 0.0);
+    let (a, b) = (xs.matmul(&direction("a")?)?, xs.matmul(&direction("b")?)?);
+    let ys = ((&a + (b.tanh()? * 0.5)?)? + mean)?;
+    Ok(Data {
+        xs: xs.narrow(0, 0, TRAINING)?,
+        ys: ys.narrow(0, 0, TRAINING)?,
+        test_xs: xs.narrow(0, TRAINING, 600)?,
+        test_ys: ys.narrow(0, TRAINING, 600)?,
+    })
+}
