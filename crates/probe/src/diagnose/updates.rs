@@ -105,6 +105,8 @@ fn odd_scale(updates: &[Update]) -> Option<Verdict> {
     const MIN_WEIGHTS: usize = 3;
     /// Weights that keep a signal have a gain of 1 to 2.
     const MAX_GAIN: f64 = 10.0;
+    /// Small weights, as of σ = .02 at a width of 32, have a gain of .1.
+    const MIN_GAIN: f64 = 0.01;
     let is_table = |name: &str| {
         let name = name.to_ascii_lowercase();
         ["emb", "pos", "wte", "wpe", "token", "cls"].iter().any(|part| name.contains(part))
@@ -129,6 +131,16 @@ fn odd_scale(updates: &[Update]) -> Option<Verdict> {
         );
         let verdict = Verdict::new(Fault::UpdateRatio, Level::Faulty, &update.name, *gain, text);
         return Some(verdict.with_remedy("start again, with a smaller learning rate"));
+    }
+    if median < MIN_GAIN {
+        let (update, gain) = gains.iter().find(|(_, gain)| *gain < MIN_GAIN)?;
+        let text = format!(
+            "{}: most of the weights have shrunk to nothing: its rms times the root of its fan_in is {}",
+            update.name,
+            short(*gain)
+        );
+        let verdict = Verdict::new(Fault::UpdateRatio, Level::Faulty, &update.name, *gain, text);
+        return Some(verdict.with_remedy("start again, with a smaller weight decay"));
     }
     let last = gains.len() - 1;
     let (_, (update, gain)) = gains
@@ -226,6 +238,7 @@ mod tests {
         assert_eq!(of(["a", "b", "c", "d"], [0.5, 0.2, 0.5, 0.025]), None);
         assert_eq!(of(["wte", "b", "c", "d"], [10.0, 0.5, 0.5, 0.5]), None);
         assert_eq!(of(["a", "b", "c", "d"], [20.0; 4]), Some((Fault::UpdateRatio, "a".to_owned())));
+        assert_eq!(of(["a", "b", "c", "d"], [1e-4; 4]), Some((Fault::UpdateRatio, "a".to_owned())));
         let tied = Update { copied_rows: 0.9, ..update("w", 2, 1.0, 1e-3) };
         assert_eq!(judge_updates(&[tied]).map(|verdict| verdict.fault), Some(Fault::SymmetricUnits));
     }

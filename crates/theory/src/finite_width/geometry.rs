@@ -78,17 +78,19 @@ impl BatchGeometry {
         let squares: Vec<f64> = values.chunks_exact(features).map(|row| dot(row, row)).collect();
         let mean = squares.iter().sum::<f64>() / samples as f64;
         let chosen = Self::choose(samples, MAX_VECTORS);
-        let row = |sample: usize| &values[sample * features..(sample + 1) * features];
-        let (mut pairs, mut cosine, mut cosine_square) = (0.0, 0.0, 0.0);
-        for (index, &a) in chosen.iter().enumerate() {
-            for &b in &chosen[..index] {
-                let length = (squares[a] * squares[b]).sqrt();
-                let c = if length > 0.0 { dot(row(a), row(b)) / length } else { 0.0 };
-                pairs += 1.0;
-                cosine += c;
-                cosine_square += c * c;
-            }
-        }
+        let units: Vec<f64> = chosen
+            .iter()
+            .flat_map(|&sample| {
+                let scale = if squares[sample] > 0.0 { squares[sample].sqrt().recip() } else { 0.0 };
+                values[sample * features..(sample + 1) * features].iter().map(move |x| x * scale)
+            })
+            .collect();
+        let pairs = chosen.len() as f64 * (chosen.len() as f64 - 1.0) / 2.0;
+        let [cosine, cosine_square] = if features < chosen.len() {
+            sums_by_features(&units, features)
+        } else {
+            sums_by_pairs(&units, features)
+        };
         let pairs = if pairs > 0.0 { pairs } else { 1.0 };
         Self {
             samples,
@@ -108,6 +110,38 @@ fn hash(number: u64) -> u64 {
     x ^ (x >> 31)
 }
 
+/// The sum of the cosines of all pairs of vectors of length 1 or 0, and that of their squares.
+fn sums_by_pairs(units: &[f64], features: usize) -> [f64; 2] {
+    let rows: Vec<&[f64]> = units.chunks_exact(features).collect();
+    let mut sums = [0.0; 2];
+    for (index, a) in rows.iter().enumerate() {
+        for b in &rows[..index] {
+            let cosine = dot(a, b);
+            sums[0] += cosine;
+            sums[1] += cosine * cosine;
+        }
+    }
+    sums
+}
+
+/// The same sums for few features: those over all pairs are the square of the sum of the vectors and the sum of the
+/// squares of `UᵀU`, and a vector with itself has its own length.
+fn sums_by_features(units: &[f64], features: usize) -> [f64; 2] {
+    let (mut sum, mut products) = (vec![0.0; features], vec![0.0; features * features]);
+    let mut own = [0.0; 2];
+    for row in units.chunks_exact(features) {
+        for (index, (x, sum)) in row.iter().zip(&mut sum).enumerate() {
+            *sum += x;
+            let products = &mut products[index * features..(index + 1) * features];
+            products.iter_mut().zip(row).for_each(|(product, y)| *product += x * y);
+        }
+        let length = dot(row, row);
+        own[0] += length;
+        own[1] += length * length;
+    }
+    [(dot(&sum, &sum) - own[0]) / 2.0, (dot(&products, &products) - own[1]) / 2.0]
+}
+
 /// The inner product, by 8 partial sums that a vector unit can keep.
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     const LANES: usize = 8;
@@ -120,4 +154,24 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     }
     let rest: f64 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
     lanes.iter().sum::<f64>() + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both ways to add up the cosines give the same, also with a vector of zeros; a wrong one is off by more.
+    #[test]
+    fn cosines_add_up_both_ways() {
+        let features = 5;
+        let mut units: Vec<f64> = (0..40).map(|i| f64::from(i * i % 23) - 9.0).collect();
+        units[..features].fill(0.0);
+        for row in units.chunks_exact_mut(features) {
+            let length = dot(row, row).sqrt().max(1e-300);
+            row.iter_mut().for_each(|x| *x /= length);
+        }
+        let (a, b) = (sums_by_pairs(&units, features), sums_by_features(&units, features));
+        assert!((a[0] - b[0]).abs() < 1e-12 && (a[1] - b[1]).abs() < 1e-12, "{a:?} {b:?}");
+        assert!(a[1] > 0.1);
+    }
 }

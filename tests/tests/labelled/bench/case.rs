@@ -88,7 +88,7 @@ const KINDS: [Kind; 9] = [
 const VARIANTS: u64 = 9;
 
 impl Setting {
-    fn new(kind: Kind, variant: u64, seed: u64) -> Self {
+    pub(crate) fn new(kind: Kind, variant: u64, seed: u64) -> Self {
         let key = seed * 1000 + variant * 10 + kind as u64;
         let sigmoid = variant == 7 && matches!(kind, Kind::Mlp | Kind::Autoencoder);
         let phi = match choose_index(key, "phi", 3) {
@@ -114,7 +114,7 @@ impl Setting {
             mean: choose(key, "mean", &[0.0, 2.0, 5.0]),
             torch_biases: choose_index(key, "biases", 2) == 0,
             zero_init: variant % 3 == 2 && kind != Kind::Autoencoder,
-            told: kind == Kind::Mlp && variant % 2 == 0,
+            told: kind == Kind::Mlp && variant.is_multiple_of(2),
             fault: Fault::Nothing,
             layer: String::new(),
         }

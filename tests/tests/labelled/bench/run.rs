@@ -128,6 +128,36 @@ impl Training<'_> {
     }
 }
 
+/// The median milliseconds of a training step without a probe, with taps, with units, and with units and verdicts.
+pub(crate) fn costs(kind: Kind) -> Result<[f64; 4]> {
+    let mut setting = Setting::new(kind, 0, 1);
+    (setting.width, setting.batch, setting.told) = (32, 64, false);
+    let data = data(&setting)?;
+    let net = Net::new(setting);
+    let silent = Probe::new().every(u64::MAX);
+    silent.next_step();
+    let probes = [silent, Probe::new(), Probe::new().with_units(), Probe::new().with_units()];
+    let mut training = Training { net: &net, data: &data, optimizer: None, step: 0, losses: Vec::new() };
+    let mut times: [Vec<f64>; 4] = Default::default();
+    for _ in 0..60 {
+        for (index, probe) in probes.iter().enumerate() {
+            let since = std::time::Instant::now();
+            let xs = training.step(probe)?;
+            if index == 3 {
+                judge(&probe.layer_reports(), &Units::of(&xs)?.unwrap().batch);
+            }
+            if index > 0 {
+                probe.next_step();
+            }
+            times[index].push(since.elapsed().as_secs_f64() * 1e3);
+        }
+    }
+    Ok(times.map(|mut times| {
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    }))
+}
+
 /// Trains and looks.
 pub(crate) fn run(case: &Case, to_the_end: bool) -> Result<Found> {
     let setting = &case.setting;
