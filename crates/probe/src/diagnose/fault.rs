@@ -94,6 +94,9 @@ pub(crate) const MAX_SATURATED: f64 = 0.5;
 /// A layer is saturated if `E φ'²` is a smaller fraction of the largest `φ'²`.
 pub(crate) const MIN_SLOPE_FRACTION: f64 = 0.1;
 
+/// After steps a layer is saturated if `E φ'²` is a smaller fraction: trained nets have saturated layers.
+pub(crate) const MIN_SLOPE_TRAINED: f64 = 0.02;
+
 /// A larger fraction of constant units, beyond the fraction expected by chance, makes them dead.
 pub(crate) const MAX_DEAD_UNITS: f64 = 0.25;
 

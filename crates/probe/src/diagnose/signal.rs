@@ -4,7 +4,8 @@ use wick_theory::BatchGeometry;
 
 use crate::diagnose::cut::meant_zeros;
 use crate::diagnose::fault::{
-    Fault, Level, MAX_COSINE, MAX_SATURATED, MAX_TOTAL_CHANGE, MIN_SLOPE_FRACTION, MIN_UNITS, Verdict,
+    Fault, Level, MAX_COSINE, MAX_SATURATED, MAX_TOTAL_CHANGE, MIN_SLOPE_FRACTION, MIN_SLOPE_TRAINED,
+    MIN_UNITS, Verdict,
 };
 use crate::diagnose::layer_report::LayerReport;
 use crate::diagnose::remedy::{max_slope, remedy};
@@ -152,7 +153,8 @@ pub(crate) fn saturated(layers: &[LayerReport], input: &BatchGeometry, explodes:
             match layer.slope_square {
                 Some(slope_square) => {
                     let passed = allowance(layer) * slope_square / max_slope(phi).powi(2);
-                    (passed < MIN_SLOPE_FRACTION).then(|| {
+                    let least = if layer.after_start { MIN_SLOPE_TRAINED } else { MIN_SLOPE_FRACTION };
+                    (passed < least).then(|| {
                         (layer, slope_square, format!("{what}, the mean of φ'² is {}", short(slope_square)))
                     })
                 }
@@ -170,6 +172,8 @@ pub(crate) fn saturated(layers: &[LayerReport], input: &BatchGeometry, explodes:
 /// of the samples are a small part of the variation in the layer. Where the spread is not known, the cosines of the
 /// samples tell. A layer of few units may be all of one sign, and probabilities have their sum in common.
 pub(crate) fn rank_collapse(layers: &[LayerReport], input: &BatchGeometry) -> Option<Verdict> {
+    /// The last layer alone, behind others that tell the samples apart, has to be this much more alike.
+    const LAST_ALONE: f64 = 0.1;
     let spread = |layer: &LayerReport| {
         let has_units = layer.units.is_none_or(|units| units >= MIN_UNITS) && layer.has_samples();
         let is_probability = layer.probabilities || layer.phi() == Some(wick_theory::Activation::Sigmoid);
@@ -187,7 +191,11 @@ pub(crate) fn rank_collapse(layers: &[LayerReport], input: &BatchGeometry) -> Op
     let (layer, part) = known
         .iter()
         .enumerate()
-        .find(|(index, _)| known[*index..].iter().all(|(_, spread)| is_alike(*spread)))
+        .find(|(index, (_, spread))| {
+            let behind = &known[*index + 1..];
+            let last = if behind.is_empty() && known.len() > 1 { LAST_ALONE } else { 1.0 };
+            is_alike(*spread / last) && behind.iter().all(|(_, spread)| is_alike(*spread))
+        })
         .map(|(_, found)| *found)?;
     let text = match layer.spread {
         Some(_) => format!(

@@ -21,6 +21,8 @@ pub(crate) fn dead_units(
     collapsed: Option<&Verdict>,
 ) -> Option<Verdict> {
     let inputs = std::iter::once(Some(input)).chain(layers.iter().map(|layer| layer.batch.as_ref()));
+    /// Samples with a smaller mean cosine leave hardly a unit on one side for all of them by chance.
+    const MIN_ALIKE: f64 = 0.3;
     let meant = meant_zeros(layers).is_some();
     let until = collapsed.map(|verdict| verdict.layer.as_str());
     let (layer, fraction) = layers
@@ -31,7 +33,14 @@ pub(crate) fn dead_units(
         .filter(|(layer, _)| !(meant && layer.is_same()))
         .find_map(|(layer, input)| {
             let by_chance = input.map_or(0.0, |input| idle_fraction(layer.phi(), input));
-            let by_chance = by_chance.max(layer.always_on.unwrap_or(0.0));
+            // Units that are always on tell of chance where samples are alike, or where what comes in is not known,
+            // as behind pooling. They do not excuse biases that turn half of the units off, and half on.
+            let may_be_alike = input.is_none_or(|input| {
+                let is_other = layer.batch.as_ref().is_some_and(|batch| batch.samples != input.samples);
+                is_other || input.cosine > MIN_ALIKE
+            });
+            let always_on = layer.always_on.filter(|_| may_be_alike).unwrap_or(0.0);
+            let by_chance = by_chance.max(always_on);
             let is_beyond = |fraction: &f64| {
                 wilson_low(*fraction, layer.units) - by_chance > MAX_DEAD_UNITS
                     && is_beyond_chance(*fraction, layer.units, by_chance)

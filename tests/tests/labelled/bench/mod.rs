@@ -132,29 +132,43 @@ fn harms(case: &Case, found: &Found, twin: &Found) -> bool {
     slower || found.score.is_nan() || found.score < twin.score - 0.02
 }
 
+/// What was found in each case, and whether its fault does harm, by one thread a core.
+fn run_all(cases: &[Case]) -> Vec<(Found, bool)> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let one = |case: &Case| {
+        let found = run(case, !case.is_healthy()).unwrap();
+        let mut twin = case.clone();
+        twin.setting.fault = Fault::Nothing;
+        let does_harm = !case.is_healthy() && harms(case, &found, &run(&twin, true).unwrap());
+        (found, does_harm)
+    };
+    let mut found: Vec<(usize, (Found, bool))> = std::thread::scope(|scope| {
+        let every = |first: usize| cases.iter().enumerate().skip(first).step_by(threads);
+        let workers: Vec<_> = (0..threads)
+            .map(|first| {
+                scope.spawn(move || every(first).map(|(index, case)| (index, one(case))).collect::<Vec<_>>())
+            })
+            .collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    });
+    found.sort_by_key(|(index, _)| *index);
+    found.into_iter().map(|(_, found)| found).collect()
+}
+
 /// Runs the cases, and prints those that are wrong. The rates of `judge`, of `judge` and `judge_updates`, and of
-/// looks in mid-training.
+/// looks in mid-training; and the healthy nets that did not learn, which are not counted.
 fn score(cases: &[Case], prints: bool) -> (Score, Score, Rate, u32) {
     let (mut judged, mut all) = (Score::default(), Score::default());
     let (mut looks, mut thrown_out) = (Rate::default(), 0);
-    for case in cases {
-        let found = run(case, !case.is_healthy()).unwrap();
-        let mut does_harm = false;
-        if case.is_healthy() {
-            if case.state == State::Trained {
-                // Checked without a look at the verdicts.
-                if found.score.is_nan() || found.score < bar(case.setting.kind) {
-                    thrown_out += 1;
-                    println!("thrown out: {}: score {:.2}", case.name(), found.score);
-                    continue;
-                }
-                looks.found += found.looks.1;
-                looks.all += found.looks.0;
+    for (case, (found, does_harm)) in cases.iter().zip(run_all(cases)) {
+        let setting = &case.setting;
+        if case.is_healthy() && case.state == State::Trained {
+            if found.score.is_nan() || found.score < bar(setting.kind) {
+                thrown_out += 1;
+                continue;
             }
-        } else {
-            let mut twin = case.clone();
-            twin.setting.fault = Fault::Nothing;
-            does_harm = harms(case, &found, &run(&twin, true).unwrap());
+            looks.found += found.looks.1;
+            looks.all += found.looks.0;
         }
         judged.add(case, &found.judged, does_harm);
         all.add(case, &found.all, does_harm);
@@ -163,18 +177,8 @@ fn score(cases: &[Case], prints: bool) -> (Score, Score, Rate, u32) {
             if case.is_healthy() { found.all.is_empty() && found.looks.1 == 0 } else { named || !does_harm };
         if prints && !is_right {
             let texts: Vec<String> =
-                found.all.iter().map(|v| format!("{:?}@{}: {v}", v.fault, v.layer)).collect();
-            let Found { score, looks, .. } = found;
-            let setting = &case.setting;
-            println!(
-                "{} {:?} batch {} {:?} zero {} told {} looks {looks:?} score {score:.2}: {texts:#?}",
-                case.name(),
-                setting.phi,
-                setting.batch,
-                setting.pixels,
-                setting.zero_init,
-                setting.told
-            );
+                found.all.iter().map(|verdict| format!("{:?} {verdict}", verdict.fault)).collect();
+            println!("{} of {setting:?}, score {:.2}: {texts:#?}", case.name(), found.score);
         }
     }
     (judged, all, looks, thrown_out)

@@ -214,6 +214,9 @@ impl<'s, 'a> Session<'s, 'a> {
         let position = self.order.position(step, self.trainer.config.batch)?;
         let probe = self.trainer.probe.as_ref().filter(|(_, every)| step.is_multiple_of(*every));
         let probe = probe.map(|(probe, _)| probe.clone());
+        if let Some(probe) = probe.as_ref().filter(|_| step > 0) {
+            probe.weights_are_trained();
+        }
         let found = self.gradients(step, &position, probe.as_ref(), objective)?;
         if !found.loss.is_finite() {
             return Err(self.diverged(step, found.loss, &position, objective));
@@ -344,6 +347,9 @@ impl<'s, 'a> Session<'s, 'a> {
         }
         let position = self.order.position(step, self.trainer.config.batch)?;
         let probe = probing.map_or_else(Probe::new, |(probe, _)| probe);
+        if step > 0 {
+            probe.weights_are_trained();
+        }
         let found = self.gradients(step, &position, Some(&probe), objective)?;
         Ok(Replay {
             step,
