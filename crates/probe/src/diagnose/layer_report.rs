@@ -184,12 +184,13 @@ impl Probe {
     /// gradient that came back and [`next_step`](Self::next_step), laws do not hold, and are left out.
     ///
     /// ```
-    /// use candle_core::{DType, Device, Tensor};
+    /// use candle_core::{Device, Tensor, Var};
     /// use wick_probe::{BatchGeometry, Fault, Probe, judge};
     ///
     /// let probe = Probe::new().with_units();
-    /// let x = Tensor::arange(0f32, 16., &Device::Cpu)?.reshape((8, 2))?;
-    /// probe.tap("layer", &x.affine(0.0, 1.0)?)?;
+    /// let x = Var::from_tensor(&Tensor::arange(0f32, 16., &Device::Cpu)?.reshape((8, 2))?)?;
+    /// let h = probe.tap("layer", &x.affine(0.0, 1.0)?)?;
+    /// probe.tap("next", &h.tanh()?)?;
     /// let input = BatchGeometry::of(&x.flatten_all()?.to_vec1::<f32>()?, 2);
     /// let verdicts = judge(&probe.layer_reports(), &input);
     /// assert_eq!(verdicts[0].fault, Fault::DiesOut);
