@@ -75,7 +75,8 @@ pub fn check_on(device: &Device, numbers: f64, bytes: usize, remedy: &str) -> Re
     }
 }
 
-fn refuse(wanted: f64, free: f64, location: &str, remedy: &str) -> Result<()> {
+/// Refuses a computation that needs more bytes than are free.
+pub(crate) fn refuse(wanted: f64, free: f64, location: &str, remedy: &str) -> Result<()> {
     if wanted > free {
         let [wanted, free] = sizes([wanted, free]);
         return Err(usage(format!("this takes {wanted} of memory and {free} are free{location}: {remedy}")));

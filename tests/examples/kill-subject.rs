@@ -18,7 +18,7 @@ use wick_kernels::{Clip, ClipRule, SimdLevel};
 use wick_model::loss::Loss;
 use wick_model::{Activation, Mlp, MlpConfig};
 use wick_train::data::{Batch, Classes, Dataset, InMemory, Parts, Split, Subset, Targets};
-use wick_train::metrics::Task;
+use wick_train::metrics::Metrics;
 use wick_train::{Config, EarlyStopping, Error, Length, OptimizerSpec, RunFolder, Trainer};
 
 const DIGITS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/digits/digits.csv");
@@ -141,7 +141,13 @@ fn train(options: Options) -> Result<()> {
         let outputs = |batch: &Batch| mlp.forward(&batch.input);
         Trainer::new(&map, config)?
             .with_run(folder, options.every)
-            .with_validation(&validation, Task::Classify, Some(50), EarlyStopping::default(), outputs)
+            .with_validation(
+                &validation,
+                Metrics::Classification,
+                Some(50),
+                EarlyStopping::default(),
+                outputs,
+            )
             .fit_gradients(&data, |step| {
                 let tape = mlp.tape(step.input(), |_| None)?;
                 let (loss, gradient) = Loss::CrossEntropy.with_gradient(tape.output(), step.targets()?)?;
@@ -152,7 +158,13 @@ fn train(options: Options) -> Result<()> {
         let outputs = |batch: &Batch| cnn.forward(&batch.input);
         Trainer::new(&map, config)?
             .with_run(folder, options.every)
-            .with_validation(&validation, Task::Classify, Some(50), EarlyStopping::default(), outputs)
+            .with_validation(
+                &validation,
+                Metrics::Classification,
+                Some(50),
+                EarlyStopping::default(),
+                outputs,
+            )
             .fit(&data, |step| candle_nn::loss::cross_entropy(&cnn.forward(step.input())?, step.targets()?))?
     };
     outcome.notices.iter().for_each(|notice| eprintln!("{notice}"));

@@ -1,27 +1,24 @@
 //! Data from files, and the digits that ship with Wick.
 
-mod columns;
-mod csv;
-mod foreign;
-mod matrix;
-mod npy;
 mod options;
-mod safetensors;
-mod source;
+mod training;
 
-use std::fs::File;
-use std::io::BufReader;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, anyhow, bail};
+use candle_core::{DType, Device, Tensor};
 use wick_theory::did_you_mean;
+use wick_train::data::{Table, TableOptions, is_known_format};
 
-pub use matrix::{Matrix, numbers};
-pub use options::{DataOptions, Delimiter, Header};
+pub use options::{DataOptions, Header};
+pub use training::{FeatureOptions, MissingChoice, ReadOptions, TaskChoice, TestChoice, TrainingDataOptions};
+pub use wick_train::data::{Delimiter, Matrix};
 
-use source::Source;
-
+use crate::args::Target;
+use crate::limits::largest;
+use crate::memory;
 use crate::names::shown;
+use crate::warning::warn;
 
 const DIGITS: &str = include_str!("../../../assets/digits/digits.csv");
 
@@ -51,66 +48,95 @@ pub fn name_of(source: &str) -> String {
 
 impl Data {
     /// Reads `digits`, a CSV from stdin (`-`), or a file: `.csv` or `.tsv`, `.npy`, `.safetensors` (with one
-    /// tensor, or as `FILE.safetensors#TENSOR`; other tensors of the file are not read), or any other as a CSV
-    /// if the options have a delimiter. With `most`, only the first rows are kept, and the rest of a CSV or a
-    /// `.npy` is not read. Guesses about the first line of a CSV and about a column of labels are told on stderr.
+    /// tensor, or as `FILE.safetensors#TENSOR`; other tensors of the file are not read), an IDX file as MNIST's,
+    /// or any other as a CSV if the options have a delimiter. With `most`, only the first rows are kept, and the
+    /// rest of a CSV or a `.npy` is not read. Guesses about the first line of a CSV and about a column of labels
+    /// are told on stderr.
     ///
     /// # Errors
     /// Names the file, and the line and column where a number is missing, malformed, infinite or NaN.
     pub fn load(source: &str, most: Option<usize>, options: &DataOptions) -> Result<Self> {
-        let most = most.unwrap_or(usize::MAX);
-        if source.eq_ignore_ascii_case("digits") && !Path::new(source).exists() {
+        let options = options.table(most);
+        if is_digits(source) {
             // The label of the built-in digits is no guess.
-            let digits =
-                csv::read(DIGITS.as_bytes(), most, b',', &options.for_digits()).context("'digits'")?;
-            return Ok(digits.into());
+            let options = options::for_digits(options);
+            let digits = Table::from_text(DIGITS.as_bytes(), "digits", &options);
+            return Ok(digits.map_err(of_digits)?.into());
         }
-        let (path, tensor) = safetensors::split(source);
         let name = name_of(source);
-        let extension = extension_of(path);
-        let meant = if extension.is_none() { did_you_mean(source, ["digits"]) } else { String::new() };
-        let without_names = |matrix: Matrix| Source::without_names(matrix.take(most), options);
-        let read_file = |extension: &str| {
-            let text = BufReader::with_capacity(1 << 16, File::open(path)?);
-            csv::read(text, most, options.delimiter_of(extension), options)
+        let table = if source == "-" {
+            Table::from_text(std::io::stdin().lock(), &name, &options)
+        } else {
+            check_format(source, &options)?;
+            Table::read(source, &options)
         };
-        let read = match extension.as_deref() {
-            _ if source == "-" => {
-                csv::read(std::io::stdin().lock(), most, options.delimiter_of("csv"), options)
-            }
-            Some(extension @ ("csv" | "tsv" | "tab")) => read_file(extension),
-            Some("npy") => npy::read(path, most).and_then(without_names),
-            Some("safetensors") => safetensors::read(path, tensor).and_then(without_names),
-            _ if options.delimiter.is_some() => read_file("csv"),
-            _ => bail!(
-                "cannot tell what '{name}' is{meant}: data is 'digits', '-' for a CSV on stdin, or a .tsv, .csv, .npy or \
-                 .safetensors file; with --delimiter any other file is read as a CSV"
-            ),
-        };
-        let read = read.with_context(|| format!("cannot read '{name}'"))?;
-        let matrix = &read.matrix;
-        if matrix.values.is_empty() {
-            bail!("'{name}' holds no numbers");
+        let table = table.map_err(failed)?;
+        for notice in &table.notices {
+            warn(&format!("'{name}': {notice}"));
         }
-        if let Some(at) = matrix.values.iter().position(|x| !x.is_finite()) {
-            let (row, column) = (at / matrix.columns + 1, at % matrix.columns + 1);
-            bail!("'{name}', row {row}, column {column}: {} is not a finite number", matrix.values[at]);
-        }
-        read.tell(&name);
-        Ok(read.into())
+        Ok(table.into())
     }
 }
 
-/// The extension of a file in lower case.
-fn extension_of(path: &Path) -> Option<String> {
-    path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase)
+/// A table as a tensor `[rows, columns]`.
+///
+/// # Errors
+/// Names the row, the column and the number that the type cannot hold, or says why the device refuses.
+pub fn tensor(matrix: &Matrix, target: &Target) -> Result<Tensor> {
+    let limit = largest(target.dtype);
+    if let Some(at) = matrix.values.iter().position(|x| x.abs() > limit) {
+        let (row, column) = (at / matrix.columns + 1, at % matrix.columns + 1);
+        let (value, dtype) = (matrix.values[at], target.dtype.as_str());
+        bail!("row {row}, column {column}: {value} is beyond the largest {dtype}");
+    }
+    let tensor = Tensor::from_slice(&matrix.values, (matrix.rows, matrix.columns), &Device::Cpu)?;
+    Ok(tensor.to_dtype(target.dtype)?.to_device(&target.device)?)
 }
 
-impl From<Source> for Data {
-    fn from(source: Source) -> Self {
-        let (features, left_out) = (source.features(), source.left_out.names(&source.names));
-        let left_out_columns = source.left_out.columns.iter().map(|column| column + 1).collect();
-        Self { matrix: source.matrix, features, left_out, left_out_columns }
+fn is_digits(source: &str) -> bool {
+    source.eq_ignore_ascii_case("digits") && !Path::new(source).exists()
+}
+
+/// Refuses a source that no reader takes.
+fn check_format(source: &str, options: &TableOptions) -> Result<()> {
+    if is_known_format(source, options) {
+        return Ok(());
+    }
+    let name = name_of(source);
+    let meant = if Path::new(source).extension().is_none() {
+        did_you_mean(source, ["digits"])
+    } else {
+        String::new()
+    };
+    bail!(
+        "cannot tell what '{name}' is{meant}: data is 'digits', '-' for a CSV on stdin, or a .tsv, .csv, .npy or \
+         .safetensors file; with --delimiter any other file is read as a CSV"
+    )
+}
+
+/// The error of a reader as one of a program: too little memory is a matter of the arguments.
+fn failed(error: wick_train::Error) -> anyhow::Error {
+    match error {
+        wick_train::Error::Memory { needed, free, remedy } => {
+            match memory::refuse(needed, free, "", remedy) {
+                Err(error) => error,
+                Ok(()) => anyhow!("{}", wick_train::Error::Memory { needed, free, remedy }),
+            }
+        }
+        error => error.into(),
+    }
+}
+
+fn of_digits(error: wick_train::Error) -> anyhow::Error {
+    match error {
+        wick_train::Error::File { reason, .. } => anyhow!("'digits': {reason}"),
+        error => failed(error),
+    }
+}
+
+impl From<Table> for Data {
+    fn from(Table { matrix, features, left_out, left_out_columns, .. }: Table) -> Self {
+        Self { matrix, features, left_out, left_out_columns }
     }
 }
 
@@ -119,11 +145,19 @@ impl From<Source> for Data {
 /// # Errors
 /// Fails if the file that is compiled in is damaged, which a test excludes.
 pub fn digits() -> Result<(Matrix, Vec<usize>)> {
-    let options = DataOptions { label: Some("none".into()), ..DataOptions::default() };
-    let all = csv::read(DIGITS.as_bytes(), usize::MAX, b',', &options)?.matrix;
+    let options = TableOptions { label: Some("none".into()), ..TableOptions::default() };
+    let all = Table::from_text(DIGITS.as_bytes(), "digits", &options)?.matrix;
     let pixels = all.columns - 1;
     let labels = all.values.chunks(all.columns).map(|row| row[pixels] as usize).collect();
     Ok((all.without(&[pixels]), labels))
+}
+
+/// Returns the elements of a tensor, row by row.
+///
+/// # Errors
+/// Fails if the elements cannot be copied from the device.
+pub fn numbers(tensor: &Tensor) -> Result<Vec<f64>> {
+    Ok(tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
 }
 
 #[cfg(test)]
@@ -136,5 +170,14 @@ mod tests {
         assert_eq!((pixels.rows, pixels.columns, labels.len()), (1797, 64, 1797));
         assert_eq!(pixels.values.iter().sum::<f64>(), 561_718.0); // numpy: load_digits().data.sum()
         assert_eq!(labels[..10], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    }
+
+    #[test]
+    fn numbers_beyond_the_type_are_named() {
+        let target = |dtype| Target { device: Device::Cpu, name: "cpu".into(), dtype };
+        let matrix = Matrix::new(2, 2, vec![1.0, 2.0, 3.0, -70000.0]);
+        assert!(tensor(&matrix, &target(DType::BF16)).is_ok());
+        let error = tensor(&matrix, &target(DType::F16)).unwrap_err().to_string();
+        assert_eq!(error, "row 2, column 2: -70000 is beyond the largest f16");
     }
 }

@@ -1,8 +1,9 @@
 //! The options that say how data are read.
 
-use std::str::FromStr;
-
 use clap::{Args, ValueEnum};
+use wick_train::data::{Delimiter, TableOptions};
+
+use crate::memory;
 
 /// How the text of a CSV is read, and which of the columns are features.
 #[derive(Debug, Clone, Args)]
@@ -52,20 +53,29 @@ impl DataOptions {
         given.into_iter().find_map(|(is_given, option)| is_given.then_some(option))
     }
 
-    /// The options for the digits that ship with Wick, whose text is known.
-    pub(super) fn for_digits(&self) -> Self {
-        let (label, drop) = (self.label.clone(), self.drop.clone());
-        Self { header: Header::Yes, label: label.or(Some("digit".into())), drop, ..Self::default() }
+    /// The options as the readers take them.
+    pub(super) fn table(&self, rows: Option<usize>) -> TableOptions {
+        TableOptions {
+            header: self.header.into(),
+            delimiter: self.delimiter,
+            decimal_comma: self.decimal_comma,
+            label: self.label.clone(),
+            drop: self.drop.clone(),
+            rows,
+            memory: memory::free(),
+            ..TableOptions::default()
+        }
     }
+}
 
-    /// The character between the columns of a file with this extension.
-    pub(super) fn delimiter_of(&self, extension: &str) -> u8 {
-        let usual = match extension {
-            "tsv" | "tab" => Delimiter::TAB,
-            _ if self.decimal_comma => Delimiter::SEMICOLON,
-            _ => Delimiter::COMMA,
-        };
-        self.delimiter.unwrap_or(usual).0
+/// The options for the digits that ship with Wick, whose text is known.
+pub(super) fn for_digits(options: TableOptions) -> TableOptions {
+    TableOptions {
+        header: wick_train::data::Header::Yes,
+        delimiter: None,
+        decimal_comma: false,
+        label: options.label.or(Some("digit".into())),
+        ..options
     }
 }
 
@@ -80,56 +90,12 @@ pub enum Header {
     No,
 }
 
-/// The character between the columns of a CSV.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Delimiter(u8);
-
-impl Delimiter {
-    const COMMA: Self = Self(b',');
-    const SEMICOLON: Self = Self(b';');
-    const TAB: Self = Self(b'\t');
-}
-
-impl FromStr for Delimiter {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "\\t" => Ok(Self::TAB),
-            _ if text.eq_ignore_ascii_case("tab") => Ok(Self::TAB),
-            _ if text.eq_ignore_ascii_case("space") => Ok(Self(b' ')),
-            _ if text.eq_ignore_ascii_case("comma") => Ok(Self::COMMA),
-            _ if text.eq_ignore_ascii_case("semicolon") => Ok(Self::SEMICOLON),
-            _ => match text.as_bytes() {
-                [c] if (c.is_ascii_punctuation() && !b"\"+-._".contains(c)) || b" \t".contains(c) => {
-                    Ok(Self(*c))
-                }
-                _ => Err("a delimiter is one character that no number has, as ';', or tab, or space"),
-            },
+impl From<Header> for wick_train::data::Header {
+    fn from(header: Header) -> Self {
+        match header {
+            Header::Auto => Self::Auto,
+            Header::Yes => Self::Yes,
+            Header::No => Self::No,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn delimiters_are_characters_that_no_number_has() {
-        for (text, delimiter) in [(";", b';'), ("tab", b'\t'), ("\\t", b'\t'), ("|", b'|'), ("Space", b' ')] {
-            assert_eq!(text.parse(), Ok(Delimiter(delimiter)), "{text}");
-        }
-        for refused in ["", "5", ".", "-", "é", ";;", "\""] {
-            assert!(refused.parse::<Delimiter>().is_err(), "{refused}");
-        }
-    }
-
-    #[test]
-    fn the_usual_delimiter_depends_on_the_file() {
-        let options = |decimal_comma| DataOptions { decimal_comma, ..DataOptions::default() };
-        assert_eq!(["csv", "tsv"].map(|extension| options(false).delimiter_of(extension)), *b",\t");
-        assert_eq!(["csv", "tsv"].map(|extension| options(true).delimiter_of(extension)), *b";\t");
-        let given = DataOptions { delimiter: "|".parse().ok(), ..options(true) };
-        assert_eq!(given.delimiter_of("tsv"), b'|');
     }
 }

@@ -60,5 +60,5 @@ mod write;
 
 pub use append::Appended;
 pub use closed::stdout_was_closed;
-pub use registry::{remove_temporaries, remove_temporaries_on_signals};
+pub use registry::{remove_temporaries, remove_temporaries_on_signals, stop_on_signals};
 pub use write::{FileSet, check_files, check_folder, is_stdout, remove_file, write, write_all, write_with};

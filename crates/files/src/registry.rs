@@ -1,5 +1,7 @@
 //! The temporary files of the process, and their removal when a signal ends it.
 
+use std::sync::atomic::AtomicI32;
+
 #[cfg(not(unix))]
 pub(crate) use elsewhere::Registered;
 #[cfg(unix)]
@@ -18,6 +20,24 @@ pub fn remove_temporaries_on_signals() {
     #[cfg(unix)]
     unix::install();
 }
+
+/// Has the first `SIGINT` or `SIGTERM` stored as a number and the process go on, so that it can finish what it is
+/// doing: 0 until then. The second one ends the process at once, as [`remove_temporaries_on_signals`] has it. A
+/// signal that the process ignores stays ignored. Where the platform has no such signals the number stays 0.
+///
+/// ```
+/// use std::sync::atomic::Ordering;
+///
+/// assert_eq!(wick_files::stop_on_signals().load(Ordering::Relaxed), 0);
+/// ```
+pub fn stop_on_signals() -> &'static AtomicI32 {
+    #[cfg(unix)]
+    unix::install_stop();
+    &STOP
+}
+
+/// The signal that asked the process to stop.
+static STOP: AtomicI32 = AtomicI32::new(0);
 
 /// Removes the temporary files of unfinished writes now, for a program that is about to end in the middle of them
 /// (a call of [`std::process::exit`] drops nothing). It allocates nothing and takes no lock. Writes that go on
@@ -94,6 +114,36 @@ mod unix {
         for signal in ENDING {
             // The default action holds again as soon as the handler runs.
             on_default(signal, handler as libc::sighandler_t, libc::SA_RESETHAND | libc::SA_RESTART);
+        }
+    }
+
+    /// The signals that ask a process to stop.
+    const STOPPING: [c_int; 2] = [libc::SIGINT, libc::SIGTERM];
+
+    pub(super) fn install_stop() {
+        let handler: extern "C" fn(c_int) = stop_first;
+        let ours: extern "C" fn(c_int) = remove_and_end;
+        for signal in STOPPING {
+            // SAFETY: as in `on_default`.
+            unsafe {
+                let mut new: libc::sigaction = std::mem::zeroed();
+                let known = libc::sigaction(signal, ptr::null(), &raw mut new) == 0;
+                let actions = [libc::SIG_DFL, ours as libc::sighandler_t];
+                if known && actions.contains(&new.sa_sigaction) {
+                    new.sa_sigaction = handler as libc::sighandler_t;
+                    new.sa_flags = libc::SA_RESTART;
+                    libc::sigaction(signal, &raw const new, ptr::null_mut());
+                }
+            }
+        }
+    }
+
+    /// Notes the first signal, and ends the process by the second.
+    extern "C" fn stop_first(signal: c_int) {
+        if super::STOP.swap(signal, Ordering::Relaxed) != 0 {
+            // SAFETY: `signal` may be called in a handler; the default action holds again.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+            remove_and_end(signal);
         }
     }
 

@@ -44,7 +44,7 @@ pub use activation::{Activation, GELU_CUBIC, SELU_ALPHA, SELU_SCALE, UnknownActi
 pub use finite_width::{Band, BatchGeometry, LayerBands, finite_width};
 pub use formula::{read_number, write_number};
 pub use mean_field::{Critical, DepthScales, MeanField, Phase};
-pub use names::{did_you_mean, did_you_mean_or, nearest_names};
+pub use names::{did_you_mean, did_you_mean_or, listed, nearest_names, on_one_line, shown};
 pub use network::{
     LayerLaw, LayerPrediction, inverse_width_sum, jacobian_spectrum, length_second_moment, predict,
 };

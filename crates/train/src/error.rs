@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use candle_core::DType;
 
+use crate::text::size;
+
 /// An error of this crate. The text of each variant names the condition that does not hold and what to do
 /// about it.
 #[derive(Debug, thiserror::Error)]
@@ -161,7 +163,7 @@ pub enum Error {
     #[error("a standardization needs a finite mean and a finite std above 0 for each column")]
     Standardization,
     /// A file cannot be read.
-    #[error("cannot read '{}': {reason}", .path.display())]
+    #[error("cannot read '{}': {reason}", wick_theory::shown(&.path.to_string_lossy()))]
     File {
         /// The file.
         path: PathBuf,
@@ -210,6 +212,27 @@ pub enum Error {
     /// Weights or states cannot be saved or loaded.
     #[error(transparent)]
     Weights(#[from] wick_init::Error),
+    /// A number of a file is missing, and missing ones are refused.
+    #[error("cannot read '{}': {reason}", wick_theory::shown(&.path.to_string_lossy()))]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// Where the number is missing and what to do, in words.
+        reason: String,
+    },
+    /// The numbers of a file take more memory than is free.
+    #[error("{}", Self::memory(*.needed, *.free, .remedy))]
+    Memory {
+        /// The bytes that they take.
+        needed: f64,
+        /// The bytes that are free.
+        free: f64,
+        /// What to do, in words.
+        remedy: &'static str,
+    },
+    /// Data do not do for training or prediction.
+    #[error("{0}")]
+    Data(String),
     /// candle cannot do something with a tensor.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
@@ -223,4 +246,11 @@ fn listed(names: &[String]) -> String {
         text.push_str(&format!(" and {} more", names.len() - MOST));
     }
     text
+}
+
+impl Error {
+    pub(crate) fn memory(needed: f64, free: f64, remedy: &str) -> String {
+        let [needed, free] = [needed, free].map(size);
+        format!("this takes {needed} of memory and {free} are free: {remedy}")
+    }
 }

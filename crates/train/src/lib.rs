@@ -4,8 +4,10 @@
 //!   a log, and the probe; [`Config`] has the settings.
 //! - [`Order`]: which samples a step sees. Each epoch is another keyed permutation ([`PermutationV1`]), of
 //!   which any step is computed at once and nothing is kept.
-//! - [`data`]: data sets in memory in the type that they have ([`data::InMemory`]), IDX files
-//!   ([`data::read_idx`]), splits ([`data::Split`]) and standardisation ([`data::Standardization`]).
+//! - [`data`]: files of samples and labels ([`data::Samples`], [`data::Labels`]), their parts for training,
+//!   validation and test ([`data::Prepared`]), data sets in memory in the type that they have
+//!   ([`data::InMemory`]), batches made ahead ([`data::Prefetch`]) and samples changed at random
+//!   ([`data::Augmented`]).
 //!
 //! ```
 //! use wick_init::KeyedV1;
@@ -24,6 +26,7 @@ mod optimizer;
 mod order;
 mod run;
 mod schedule;
+mod text;
 mod trainer;
 
 pub use error::Error;
@@ -33,5 +36,6 @@ pub use run::RunFolder;
 pub use run::checkpoint::Best;
 pub use schedule::{Closure, Curve, Schedule, Warmup};
 pub use trainer::{
-    Config, EarlyStopping, Ended, Group, Length, Monitor, NamedVars, Outcome, Replay, Step, Trainer, evaluate,
+    Config, EarlyStopping, Ended, Group, Length, Monitor, NamedVars, Outcome, Point, Replay, Step, Trainer,
+    evaluate,
 };

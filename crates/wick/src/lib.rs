@@ -17,7 +17,8 @@
 //! | to know which layer is wrong, and why | [`judge`] with [`Probe::layer_reports`], [`judge_updates`] |
 //! | what theory predicts for a layer | [`MeanField`] (infinite width), [`finite_width()`], [`predict`] |
 //! | a multilayer perceptron | [`Mlp`] with [`MlpConfig`] and [`Activation`] |
-//! | to train it | [`fit_with`] with [`Mlp::tape`], a [`Loss`], [`AdamW`], [`Sgd`], [`Lion`], [`Muon`], [`ScheduleFree`] |
+//! | to train any candle model: validation, checkpoints, a log | [`Trainer`] with what is in [`train`] |
+//! | to train a perceptron, step by step | [`fit_with`] with [`Mlp::tape`], a [`Loss`], [`AdamW`], [`Sgd`], [`Lion`], [`Muon`], [`ScheduleFree`] |
 //! | a fused layer for a model of your own | [`dense`], [`activate`] |
 //!
 //! An unmodified candle layer gets orthogonal weights, and a probe records what the layer does to the signal:
@@ -42,7 +43,8 @@
 //! # Ok::<(), candle_core::Error>(())
 //! ```
 //!
-//! The folder `examples` has four programs: `init_any_model`, `watch_a_model`, `diagnose` and `train_digits`.
+//! The folder `examples` has six programs: `init_any_model`, `watch_a_model`, `diagnose` and `train_digits`, and
+//! `train-cnn` and `train-transformers`, which train models of candle-nn and candle-transformers as they are.
 //!
 //! The features `cuda` and `metal` build Wick and candle for GPUs. Without them, everything runs on the CPU.
 
@@ -51,6 +53,7 @@ pub use wick_kernels as kernels;
 pub use wick_model as model;
 pub use wick_probe as probe;
 pub use wick_theory as theory;
+pub use wick_train as train;
 
 pub use wick_init::{
     FanMode, Fans, InitMap, Initializer, KeyedV1, LearningRate, Manifest, ManifestEntry, Pattern, Rule,
@@ -64,6 +67,7 @@ pub use wick_model::loss::{self, Loss};
 pub use wick_model::{Mlp, MlpConfig, Tape, fit, fit_with};
 pub use wick_probe::{Fault, LayerReport, Parameters, Probe, Record, Units, Verdict, judge, judge_updates};
 pub use wick_theory::{Activation, BatchGeometry, LayerLaw, MeanField, finite_width, predict};
+pub use wick_train::Trainer;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -14,7 +14,7 @@ use clap::Parser;
 use wick_bins::allocator::Allocator;
 use wick_bins::args::{Common, Float, Layers, Spec, Target};
 use wick_bins::cli::usage;
-use wick_bins::data::{Data, DataOptions, name_of};
+use wick_bins::data::{Data, DataOptions, name_of, tensor};
 use wick_bins::names::shown;
 use wick_bins::values::{number, whole, within};
 use wick_bins::{cli, memory, progress};
@@ -121,7 +121,7 @@ fn layer_stats(args: Args) -> Result<()> {
     args.common.check_out()?;
 
     let source = &name_of(args.data.as_deref().unwrap_or_default());
-    let given = data.as_ref().map(|data| data.matrix.tensor(&place).with_context(|| format!("'{source}'")));
+    let given = data.as_ref().map(|data| tensor(&data.matrix, &place).with_context(|| format!("'{source}'")));
     let given = given.transpose()?;
     let advice =
         data.as_ref().and_then(|data| advice::standardize_first(&data.matrix, source, args.standardize));

@@ -12,7 +12,7 @@ use clap::Parser;
 use wick_bins::allocator::Allocator;
 use wick_bins::args::{Common, Float, Spec, Target};
 use wick_bins::cli::usage;
-use wick_bins::data::digits;
+use wick_bins::data::{digits, tensor};
 use wick_bins::values::{number, whole};
 use wick_bins::{cli, memory, progress};
 use wick_init::{InitMap, Initializer};
@@ -114,7 +114,7 @@ fn task(target: &Target) -> Result<(Tensor, Tensor)> {
         .flat_map(|&label| (0..10).map(move |digit| f32::from(u8::from(digit == label))))
         .collect();
     let one_hot = Tensor::from_vec(one_hot, (labels.len(), 10), &candle_core::Device::Cpu)?;
-    let inputs = (pixels.tensor(target)? * (1.0 / 16.0))?;
+    let inputs = (tensor(&pixels, target)? * (1.0 / 16.0))?;
     Ok((inputs, one_hot.to_dtype(target.dtype)?.to_device(&target.device)?))
 }
 

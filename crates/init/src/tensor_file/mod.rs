@@ -13,7 +13,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use crate::error::{Error, quoted};
 use header::Header;
@@ -215,7 +215,12 @@ impl TensorFile {
     pub fn tensor(&self, name: &str) -> Result<Tensor, Error> {
         let stored = self.wanted(name)?;
         let dtype = stored.candle_dtype().ok_or_else(|| self.type_error(stored))?;
-        Ok(Tensor::from_raw_buffer(&self.bytes(stored)?, dtype, &stored.shape, &Device::Cpu)?)
+        let bytes = self.bytes(stored)?;
+        if dtype == DType::U8 {
+            // Bytes need no copy.
+            return Ok(Tensor::from_vec(bytes, stored.shape.as_slice(), &Device::Cpu)?);
+        }
+        Ok(Tensor::from_raw_buffer(&bytes, dtype, &stored.shape, &Device::Cpu)?)
     }
 
     /// Reads the numbers of a tensor, row by row: of any type of floats, integers or truth values (0 and 1).

@@ -1,5 +1,7 @@
 //! The classes of samples.
 
+use std::sync::Arc;
+
 use candle_core::{DType, Tensor};
 
 use super::rows;
@@ -22,6 +24,7 @@ use crate::error::Error;
 pub struct Classes {
     labels: Tensor,
     count: usize,
+    names: Arc<[String]>,
 }
 
 impl Classes {
@@ -44,7 +47,7 @@ impl Classes {
                 _ => return Err(Error::Label { sample, label }),
             }
         }
-        Ok(Self { labels, count: largest as usize + 1 })
+        Ok(Self { labels, count: largest as usize + 1, names: Arc::default() })
     }
 
     /// Takes more classes than the labels have, those of another part of the data.
@@ -56,6 +59,30 @@ impl Classes {
             return Err(Error::Count { count, largest: self.count - 1 });
         }
         Ok(Self { count, ..self })
+    }
+
+    /// Names the classes, from class 0 on. There are as many classes as names.
+    ///
+    /// # Errors
+    /// A class has no name.
+    ///
+    /// ```
+    /// use candle_core::{Device, Tensor};
+    /// use wick_train::data::Classes;
+    ///
+    /// let classes = Classes::new(&Tensor::new(&[0u8, 1, 1], &Device::Cpu)?)?;
+    /// let named = classes.with_names(vec!["cat".into(), "dog".into(), "owl".into()])?;
+    /// assert_eq!((named.count(), &named.names()[1][..]), (3, "dog"));
+    /// # Ok::<(), wick_train::Error>(())
+    /// ```
+    pub fn with_names(self, names: Vec<String>) -> Result<Self, Error> {
+        let named = self.with_count(names.len())?;
+        Ok(Self { names: names.into(), ..named })
+    }
+
+    /// The names of the classes; empty if they have none.
+    pub fn names(&self) -> &[String] {
+        &self.names
     }
 
     /// The number of classes.

@@ -1,6 +1,6 @@
 //! IDX files, the format of MNIST and its kin, plain or compressed by gzip.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{BufReader, ErrorKind, Read};
 use std::path::Path;
 
@@ -11,6 +11,9 @@ use crate::error::Error;
 
 /// The bytes that are read before the memory for more is taken.
 const FIRST: usize = 1 << 16;
+
+/// The most bytes that deflate stores in one.
+const DEFLATED: u64 = 1032;
 
 /// A type of an IDX file: its code, its name and its bytes.
 type Kind = (u8, &'static str, usize);
@@ -29,8 +32,8 @@ const KINDS: [Kind; 6] = [
 /// a byte for the number of dimensions, each dimension as 32 bits, and the numbers row by row, the high byte
 /// first. A file that begins like one of gzip is decompressed.
 ///
-/// The tensor has the file's shape and type; `i8`, which candle lacks, becomes `i16`. The memory that is taken
-/// grows with the bytes that the file really has, and ends at those of its numbers.
+/// The tensor has the file's shape and type; `i8`, which candle lacks, becomes `i16`. The memory that is taken is
+/// that of the numbers, unless the file cannot hold them: then it grows with the bytes that the file really has.
 ///
 /// # Errors
 /// Names the file and what is wrong: it cannot be opened or decompressed, it is no IDX file, it has no
@@ -51,11 +54,18 @@ const KINDS: [Kind; 6] = [
 pub fn read_idx(path: impl AsRef<Path>) -> Result<Tensor, Error> {
     let path = path.as_ref();
     let read = || -> Result<Tensor, String> {
-        let mut file = BufReader::new(File::open(path).map_err(|error| line(&error.to_string()))?);
+        let file = File::open(path).map_err(|error| line(&error.to_string()))?;
+        // Of a pipe, nobody knows how long it is.
+        let length = file.metadata().ok().filter(Metadata::is_file).map_or(0, |about| about.len());
+        let mut file = BufReader::new(file);
         let mut start = Vec::with_capacity(2);
         file.by_ref().take(2).read_to_end(&mut start).map_err(|error| line(&error.to_string()))?;
         let whole = start.as_slice().chain(file);
-        if start == [0x1F, 0x8B] { parse(MultiGzDecoder::new(whole), true) } else { parse(whole, false) }
+        if start == [0x1F, 0x8B] {
+            parse(MultiGzDecoder::new(whole), true, length.saturating_mul(DEFLATED))
+        } else {
+            parse(whole, false, length)
+        }
     };
     read().map_err(|reason| Error::File { path: path.to_owned(), reason })
 }
@@ -73,12 +83,15 @@ fn failed(error: &std::io::Error, is_compressed: bool) -> String {
     }
 }
 
-fn parse(mut bytes: impl Read, is_compressed: bool) -> Result<Tensor, String> {
+/// Reads a file that has at most `length` bytes after it was decompressed, 0 if that is not known.
+fn parse(mut bytes: impl Read, is_compressed: bool, length: u64) -> Result<Tensor, String> {
     let mut part = |most: usize| -> Result<Vec<u8>, String> {
-        let mut part = Vec::with_capacity(most.min(FIRST));
-        // The memory of a vector that grows to a limit doubles, and does not go beyond the limit.
+        // The memory for bytes that a file can have is taken at once. That of a vector that grows to a limit
+        // doubles, and does not go beyond the limit.
+        let first = if most as u64 <= length { most } else { most.min(FIRST) };
+        let mut part = Vec::new();
         while part.len() < most {
-            let room = (2 * part.len()).clamp(FIRST, usize::MAX / 2).min(most - part.len());
+            let room = (2 * part.len()).clamp(first.max(1), usize::MAX / 2).min(most - part.len());
             part.try_reserve_exact(room).map_err(|_| format!("{most} bytes are more than the memory has"))?;
             let read = bytes.by_ref().take(room as u64).read_to_end(&mut part);
             if read.map_err(|error| failed(&error, is_compressed))? < room {

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 
 use super::classes::Classes;
-use super::rows;
+use super::rows::{self, Law};
 use super::standardization::Standardization;
 use super::{Batch, Dataset};
 use crate::error::Error;
@@ -41,6 +41,7 @@ pub struct InMemory {
     targets: Option<Targets>,
     standardization: Option<Standardization>,
     target_standardization: Option<Standardization>,
+    missing_means: Vec<f64>,
     dtype: DType,
     device: Device,
 }
@@ -58,6 +59,7 @@ impl InMemory {
             targets: None,
             standardization: None,
             target_standardization: None,
+            missing_means: Vec::new(),
             dtype: DType::F32,
             device: Device::Cpu,
         })
@@ -116,6 +118,29 @@ impl InMemory {
         Ok(self)
     }
 
+    /// Puts the number of its column in the place of each NaN of the features, before these are standardised.
+    ///
+    /// # Errors
+    /// There is not a number for each column.
+    ///
+    /// ```
+    /// use candle_core::{Device, Tensor};
+    /// use wick_train::data::{Dataset, InMemory};
+    ///
+    /// let data = InMemory::new(&Tensor::new(&[[1f32, f32::NAN], [3.0, 4.0]], &Device::Cpu)?)?;
+    /// let batch = data.with_missing_means(vec![2.0, 4.0])?.batch(&[0, 1])?;
+    /// assert_eq!(batch.input.to_vec2::<f32>()?, [[1.0, 4.0], [3.0, 4.0]]);
+    /// # Ok::<(), wick_train::Error>(())
+    /// ```
+    pub fn with_missing_means(mut self, means: Vec<f64>) -> Result<Self, Error> {
+        let (count, columns) = (means.len(), rows::shape(&self.input)?.1);
+        if count != columns {
+            return Err(Error::Columns { columns, learned: count });
+        }
+        self.missing_means = means;
+        Ok(self)
+    }
+
     /// Makes batches of this floating point type on this device.
     ///
     /// # Errors
@@ -154,13 +179,14 @@ impl Dataset for InMemory {
     }
 
     fn batch(&self, indices: &[usize]) -> Result<Batch, Error> {
-        let converted = |tensor: &Tensor, law: Option<&Standardization>| {
-            rows::converted(tensor, indices, law.map(Standardization::law), self.dtype)
+        let converted = |tensor: &Tensor, fill, law: Option<&Standardization>| {
+            let law = Law { fill, ..law.map(Standardization::law).unwrap_or_default() };
+            rows::converted(tensor, indices, law, self.dtype)
         };
-        let input = converted(&self.input, self.standardization.as_ref())?;
+        let input = converted(&self.input, &self.missing_means, self.standardization.as_ref())?;
         let further = self.further.iter().map(|tensor| {
             let part = if is_float(tensor.dtype()) {
-                converted(tensor, None)
+                converted(tensor, &[], None)
             } else {
                 rows::copied(tensor, indices)
             };
@@ -170,7 +196,7 @@ impl Dataset for InMemory {
             None => None,
             Some(Targets::Classes(classes)) => Some(classes.of(indices)?),
             Some(Targets::Numbers(numbers)) => {
-                Some(converted(numbers, self.target_standardization.as_ref())?)
+                Some(converted(numbers, &[], self.target_standardization.as_ref())?)
             }
         };
         Ok(Batch {

@@ -1,12 +1,16 @@
-//! Data sets: samples in memory, in the type that they have, and batches of them.
+//! Data sets: samples from files and in memory, in the type that they have, and batches of them.
 
+mod augmented;
 mod classes;
 mod idx;
 mod memory;
+mod prefetch;
+mod prepare;
 mod rows;
 mod split;
 mod standardization;
 mod subset;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -14,12 +18,22 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 
+pub use augmented::Augmented;
 pub use classes::Classes;
 pub use idx::read_idx;
 pub use memory::{InMemory, Targets};
+pub use prefetch::Prefetch;
+pub use prepare::preparation::Preparation;
+pub use prepare::{Part, PrepareOptions, Prepared, Standardize, TestPart};
 pub use split::{Parts, Split};
 pub use standardization::Standardization;
 pub use subset::Subset;
+pub use table::Table;
+pub use table::format::is_known_format;
+pub use table::labels::{Labels, Task};
+pub use table::matrix::Matrix;
+pub use table::options::{Delimiter, Header, Missing, TableOptions};
+pub use table::samples::Samples;
 
 use crate::error::Error;
 

@@ -7,9 +7,12 @@ use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 
 use crate::error::Error;
 
-/// How the numbers of a column become numbers of the model's type: `(x - mean)/std`.
-#[derive(Debug, Clone, Copy)]
+/// How the numbers of a column become numbers of the model's type: `(x - mean)/std`, with another number for a
+/// NaN. A list that is empty changes nothing.
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Law<'a> {
+    /// What stands for NaN.
+    pub(super) fill: &'a [f64],
     pub(super) mean: &'a [f64],
     pub(super) std: &'a [f64],
 }
@@ -51,18 +54,49 @@ pub(super) fn copied(tensor: &Tensor, indices: &[usize]) -> Result<Tensor, Error
     Ok(tensor.index_select(&ids, 0)?)
 }
 
+/// Copies columns of a tensor `[samples, columns]`, by their places; the tensor itself if they are all of them.
+pub(super) fn columns(tensor: &Tensor, columns: &[usize]) -> Result<Tensor, candle_core::Error> {
+    let count = tensor.dim(1)?;
+    if columns.len() == count && columns.iter().enumerate().all(|(place, column)| place == *column) {
+        return Ok(tensor.clone());
+    }
+    let columns: Vec<i64> = columns.iter().map(|column| *column as i64).collect();
+    let columns = Tensor::new(columns, &Device::Cpu)?;
+    tensor.contiguous()?.index_select(&columns, 1)
+}
+
+/// Calls a function with the number and the row of each of some samples, in `f64`, with other numbers for NaN if
+/// there are any.
+pub(super) fn for_rows(
+    data: &Tensor,
+    samples: &[usize],
+    fill: &[f64],
+    mut f: impl FnMut(usize, &[f64]),
+) -> Result<(), Error> {
+    /// The samples that are converted at once.
+    const CHUNK: usize = 256;
+    let (_, columns) = shape(data)?;
+    for chunk in samples.chunks(CHUNK) {
+        let law = Law { fill, ..Law::default() };
+        let numbers = converted(data, chunk, law, DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+        chunk.iter().zip(numbers.chunks_exact(columns)).for_each(|(sample, row)| f(*sample, row));
+    }
+    Ok(())
+}
+
 /// Copies rows as numbers of a floating point type, standardised by a law with a value for each number of a
 /// row. Types of 16 bits and less are standardised in `f32`, the others in `f64`, so that a column of large
 /// numbers with small differences keeps these.
 pub(super) fn converted(
     tensor: &Tensor,
     indices: &[usize],
-    law: Option<Law<'_>>,
+    law: Law<'_>,
     dtype: DType,
 ) -> Result<Tensor, Error> {
     let (samples, columns) = shape(tensor)?;
     check(indices, samples)?;
-    if law.is_none() && tensor.dtype() == dtype {
+    let is_shifted = !law.mean.is_empty();
+    if !is_shifted && law.fill.is_empty() && tensor.dtype() == dtype {
         return copied(tensor, indices);
     }
     let mut dims = tensor.dims().to_vec();
@@ -73,7 +107,7 @@ pub(super) fn converted(
     };
     let taken = Taken { storage, range: start..end, indices, columns };
     // The types whose numbers f32 tells apart after a shift too.
-    let is_narrow = law.is_none() || matches!(tensor.dtype(), DType::U8 | DType::I16 | DType::F16);
+    let is_narrow = !is_shifted || matches!(tensor.dtype(), DType::U8 | DType::I16 | DType::F16);
     let out = match dtype {
         DType::F64 => Tensor::from_vec(taken.wide(law, |x| x)?, dims, &Device::Cpu)?,
         _ if is_narrow => Tensor::from_vec(taken.narrow(law)?, dims, &Device::Cpu)?,
@@ -93,8 +127,8 @@ struct Taken<'a> {
 
 impl Taken<'_> {
     /// The rows, standardised in `f64` and then finished.
-    fn wide<O>(&self, law: Option<Law<'_>>, finish: impl Fn(f64) -> O + Copy) -> Result<Vec<O>, Error> {
-        let law = law.map(|law| (law.mean, law.std));
+    fn wide<O>(&self, law: Law<'_>, finish: impl Fn(f64) -> O + Copy) -> Result<Vec<O>, Error> {
+        let law = (law.fill, law.mean, law.std);
         Ok(match self.storage {
             CpuStorage::U8(xs) => self.rows(xs, f64::from, law, finish),
             CpuStorage::U32(xs) => self.rows(xs, f64::from, law, finish),
@@ -110,10 +144,10 @@ impl Taken<'_> {
     }
 
     /// The rows, standardised in `f32`.
-    fn narrow(&self, law: Option<Law<'_>>) -> Result<Vec<f32>, Error> {
+    fn narrow(&self, law: Law<'_>) -> Result<Vec<f32>, Error> {
         let narrow = |xs: &[f64]| xs.iter().map(|x| *x as f32).collect::<Vec<f32>>();
-        let law = law.map(|law| (narrow(law.mean), narrow(law.std)));
-        let law = law.as_ref().map(|(mean, std)| (&mean[..], &std[..]));
+        let (fill, mean, std) = (narrow(law.fill), narrow(law.mean), narrow(law.std));
+        let law = (&fill[..], &mean[..], &std[..]);
         Ok(match self.storage {
             CpuStorage::U8(xs) => self.rows(xs, f32::from, law, |x| x),
             CpuStorage::U32(xs) => self.rows(xs, |x| x as f32, law, |x| x),
@@ -128,21 +162,32 @@ impl Taken<'_> {
         })
     }
 
-    fn rows<T: Copy, F: Copy + Sub<Output = F> + Div<Output = F>, O>(
+    fn rows<T: Copy, F: Copy + PartialEq + Sub<Output = F> + Div<Output = F>, O>(
         &self,
         xs: &[T],
         convert: impl Fn(T) -> F + Copy,
-        law: Option<(&[F], &[F])>,
+        (fill, mean, std): (&[F], &[F], &[F]),
         finish: impl Fn(F) -> O + Copy,
     ) -> Vec<O> {
         let xs = &xs[self.range.clone()];
         let mut out = Vec::with_capacity(self.indices.len() * self.columns);
         for &index in self.indices {
             let row = xs[index * self.columns..][..self.columns].iter().map(|x| convert(*x));
-            match law {
-                None => out.extend(row.map(finish)),
-                Some((mean, std)) => {
+            match (fill, mean) {
+                ([], []) => out.extend(row.map(finish)),
+                ([], _) => {
                     out.extend(row.zip(mean).zip(std).map(|((x, mean), std)| finish((x - *mean) / *std)));
+                }
+                _ => {
+                    // A NaN is not itself.
+                    #[allow(clippy::eq_op)]
+                    let filled = row.zip(fill).map(|(x, fill)| if x == x { x } else { *fill });
+                    if mean.is_empty() {
+                        out.extend(filled.map(finish));
+                    } else {
+                        let laws = mean.iter().zip(std);
+                        out.extend(filled.zip(laws).map(|(x, (mean, std))| finish((x - *mean) / *std)));
+                    }
                 }
             }
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use wick_init::Key;
+use wick_theory::shown;
 
 use crate::error::Error;
 use crate::order::Order;
@@ -150,6 +151,16 @@ impl Split {
     /// # Ok::<(), wick_train::Error>(())
     /// ```
     pub fn stratified(labels: &[u32], parts: Parts, key: Key) -> Result<Self, Error> {
+        Self::stratified_by_name(labels, &[], parts, key)
+    }
+
+    /// As [`stratified`](Self::stratified), with the names of the classes for errors, if there are any.
+    pub(super) fn stratified_by_name(
+        labels: &[u32],
+        names: &[String],
+        parts: Parts,
+        key: Key,
+    ) -> Result<Self, Error> {
         let mut classes: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
         for (sample, class) in labels.iter().enumerate() {
             classes.entry(*class).or_default().push(sample);
@@ -169,7 +180,7 @@ impl Split {
                 None => small.push((*class, members.len())),
             }
         }
-        if small.is_empty() { Ok(Self::sorted(split)) } else { Err(too_small(&small, parts)) }
+        if small.is_empty() { Ok(Self::sorted(split)) } else { Err(too_small(&small, names, parts)) }
     }
 
     fn sorted(mut split: [Vec<usize>; 3]) -> Self {
@@ -186,11 +197,13 @@ fn share_out(samples: impl IntoIterator<Item = usize>, shares: [usize; 3], split
     }
 }
 
-fn too_small(classes: &[(u32, usize)], parts: Parts) -> Error {
-    let named = classes
-        .iter()
-        .take(NAMED)
-        .map(|(class, count)| format!("{class} ({count} sample{})", if *count == 1 { "" } else { "s" }));
+fn too_small(classes: &[(u32, usize)], names: &[String], parts: Parts) -> Error {
+    let name = |class: u32| {
+        names.get(class as usize).map_or_else(|| class.to_string(), |name| format!("'{}'", shown(name)))
+    };
+    let named = classes.iter().take(NAMED).map(|(class, count)| {
+        format!("{} ({count} sample{})", name(*class), if *count == 1 { "" } else { "s" })
+    });
     let mut named = named.collect::<Vec<_>>().join(", ");
     if classes.len() > NAMED {
         named.push_str(&format!(" and {} more", classes.len() - NAMED));

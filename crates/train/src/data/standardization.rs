@@ -9,9 +9,6 @@ use crate::error::Error;
 /// The smallest number above 0.
 const SMALLEST: f64 = f64::from_bits(1);
 
-/// The samples that are converted at once.
-const CHUNK: usize = 256;
-
 /// The mean and the standard deviation of each column, learned on some samples, by which all others are
 /// shifted and scaled: `(x - mean)/std`. A column is one number of a sample, whatever shape a sample has.
 ///
@@ -95,12 +92,51 @@ impl Standardization {
     /// There is no sample, or one that the tensor does not have, or a number that is not finite: its sample
     /// and column are named, from 0.
     pub fn learn(data: &Tensor, samples: &[usize]) -> Result<Self, Error> {
+        Self::learn_filled(data, samples, &[])
+    }
+
+    /// Learns one mean and one standard deviation for all numbers of some samples, whatever their column, as for
+    /// the pixels of images: a pixel that is always 0 stays as far from the others as it was.
+    ///
+    /// # Errors
+    /// As [`learn`](Self::learn).
+    ///
+    /// ```
+    /// use candle_core::{Device, Tensor};
+    /// use wick_train::data::Standardization;
+    ///
+    /// let images = Tensor::new(&[[0u8, 2], [0, 6]], &Device::Cpu)?;
+    /// let learned = Standardization::learn_whole(&images, &[0, 1])?;
+    /// assert_eq!((learned.mean(), learned.std()[0]), (&[2.0, 2.0][..], 6f64.sqrt()));
+    /// # Ok::<(), wick_train::Error>(())
+    /// ```
+    pub fn learn_whole(data: &Tensor, samples: &[usize]) -> Result<Self, Error> {
+        Self::learn_whole_filled(data, samples, &[])
+    }
+
+    /// As [`learn_whole`](Self::learn_whole), with other numbers for NaN.
+    pub(super) fn learn_whole_filled(data: &Tensor, samples: &[usize], fill: &[f64]) -> Result<Self, Error> {
+        let by_column = Self::learn_filled(data, samples, fill)?;
+        let columns = by_column.mean.len();
+        // No square overflows or vanishes beside the largest number.
+        let largest = by_column.mean.iter().chain(&by_column.std).fold(0f64, |m, x| m.max(x.abs()));
+        let mean = by_column.mean.iter().map(|mean| mean / columns as f64).sum::<f64>();
+        let mut std: Vec<f64> = by_column.std.clone();
+        by_column.constant.iter().for_each(|column| std[*column] = 0.0);
+        let square = |x: f64| (x / largest) * (x / largest);
+        let squares = by_column.mean.iter().zip(&std).map(|(x, std)| square(*std) + square(x - mean));
+        let std = (squares.sum::<f64>() / columns as f64).sqrt() * largest;
+        Self::uniform(columns, mean, if std > 0.0 { std } else { 1.0 })
+    }
+
+    /// As [`learn`](Self::learn), with other numbers for NaN.
+    pub(super) fn learn_filled(data: &Tensor, samples: &[usize], fill: &[f64]) -> Result<Self, Error> {
         let (count, columns) = rows::shape(data)?;
         rows::check(samples, count)?;
         let data = rows::held(data)?;
         let mut ranges = vec![Range { low: f64::INFINITY, high: f64::NEG_INFINITY }; columns];
         let mut bad = None;
-        for_rows(&data, samples, |sample, row| {
+        rows::for_rows(&data, samples, fill, |sample, row| {
             for (column, (x, range)) in row.iter().zip(&mut ranges).enumerate() {
                 if !x.is_finite() && bad.is_none() {
                     bad = Some(Error::NotFinite { sample, column, value: *x });
@@ -114,14 +150,14 @@ impl Standardization {
         let scales: Vec<(f64, f64)> = ranges.iter().map(|range| range.scale()).collect();
         let n = samples.len() as f64;
         let mut means = vec![0.0; columns];
-        for_rows(&data, samples, |_, row| {
+        rows::for_rows(&data, samples, fill, |_, row| {
             for ((sum, x), (a, b)) in means.iter_mut().zip(row).zip(&scales) {
                 *sum += x * a * b;
             }
         })?;
         means.iter_mut().for_each(|sum| *sum /= n);
         let mut deviations = vec![(0.0, 0.0); columns];
-        for_rows(&data, samples, |_, row| {
+        rows::for_rows(&data, samples, fill, |_, row| {
             for (((sums, x), (a, b)), mean) in deviations.iter_mut().zip(row).zip(&scales).zip(&means) {
                 let deviation = x * a * b - mean;
                 *sums = (sums.0 + deviation, sums.1 + deviation * deviation);
@@ -179,7 +215,7 @@ impl Standardization {
         self.check_columns(columns)?;
         let dtype = if data.dtype().is_float() { data.dtype() } else { DType::F32 };
         let all: Vec<usize> = (0..samples).collect();
-        let applied = rows::converted(&rows::held(data)?, &all, Some(self.law()), dtype)?;
+        let applied = rows::converted(&rows::held(data)?, &all, self.law(), dtype)?;
         Ok(applied.to_device(data.device())?)
     }
 
@@ -199,21 +235,11 @@ impl Standardization {
     }
 
     pub(super) fn law(&self) -> Law<'_> {
-        Law { mean: &self.mean, std: &self.std }
+        Law { mean: &self.mean, std: &self.std, ..Law::default() }
     }
 
     pub(super) fn check_columns(&self, columns: usize) -> Result<(), Error> {
         let learned = self.mean.len();
         if columns == learned { Ok(()) } else { Err(Error::Columns { columns, learned }) }
     }
-}
-
-/// Calls a function with the number and the row of each sample, in `f64`.
-fn for_rows(data: &Tensor, samples: &[usize], mut f: impl FnMut(usize, &[f64])) -> Result<(), Error> {
-    let (_, columns) = rows::shape(data)?;
-    for chunk in samples.chunks(CHUNK) {
-        let numbers = rows::converted(data, chunk, None, DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
-        chunk.iter().zip(numbers.chunks_exact(columns)).for_each(|(sample, row)| f(*sample, row));
-    }
-    Ok(())
 }

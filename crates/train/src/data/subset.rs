@@ -31,6 +31,11 @@ impl<D: Dataset> Subset<D> {
         Ok(Self { data, indices })
     }
 
+    /// The whole data.
+    pub fn data(&self) -> &D {
+        &self.data
+    }
+
     /// The numbers of the samples in the whole data.
     pub fn indices(&self) -> &[usize] {
         &self.indices

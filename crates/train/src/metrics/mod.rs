@@ -16,12 +16,12 @@ use regression::RegressionSums;
 /// What the outputs of a model mean.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub enum Task {
+pub enum Metrics {
     /// Outputs `[batch, classes]` are logits; targets `[batch]` are classes.
-    Classify,
+    Classification,
     /// Outputs are numbers of the targets' shape. Where the targets are standardised, the standardisation takes
     /// both back, so that errors have the units of the data.
-    Regress {
+    Regression {
         /// How the targets were standardised, if they were.
         standardization: Option<Standardization>,
     },
@@ -35,12 +35,12 @@ pub struct Evaluation {
     /// The mean loss over the samples: cross entropy in nats, or half the squared error summed over the outputs,
     /// in the units in which the model is trained.
     pub loss: f64,
-    /// The scores of the task.
+    /// The scores.
     #[serde(flatten)]
     pub scores: Scores,
 }
 
-/// The scores of a task.
+/// The scores of a validation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 #[non_exhaustive]
@@ -80,9 +80,9 @@ impl Evaluation {
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
-/// use wick_train::metrics::{Evaluator, Scores, Task};
+/// use wick_train::metrics::{Evaluator, Scores, Metrics};
 ///
-/// let mut evaluator = Evaluator::new(Task::Classify);
+/// let mut evaluator = Evaluator::new(Metrics::Classification);
 /// let logits = Tensor::new(&[[2f32, 0.0], [0.0, 1.0], [3.0, 0.0]], &Device::Cpu)?;
 /// evaluator.add(&logits, &Tensor::new(&[0u32, 1, 1], &Device::Cpu)?)?;
 /// let evaluation = evaluator.finish()?;
@@ -92,7 +92,7 @@ impl Evaluation {
 /// ```
 #[derive(Debug)]
 pub struct Evaluator {
-    task: Task,
+    metrics: Metrics,
     sums: Sums,
 }
 
@@ -103,13 +103,13 @@ enum Sums {
 }
 
 impl Evaluator {
-    /// An evaluator of a task.
-    pub fn new(task: Task) -> Self {
-        let sums = match task {
-            Task::Classify => Sums::Classification(ClassificationSums::default()),
-            Task::Regress { .. } => Sums::Regression(RegressionSums::default()),
+    /// An evaluator of outputs that mean this.
+    pub fn new(metrics: Metrics) -> Self {
+        let sums = match metrics {
+            Metrics::Classification => Sums::Classification(ClassificationSums::default()),
+            Metrics::Regression { .. } => Sums::Regression(RegressionSums::default()),
         };
-        Self { task, sums }
+        Self { metrics, sums }
     }
 
     /// Adds the outputs and the targets of some samples.
@@ -121,9 +121,9 @@ impl Evaluator {
         match &mut self.sums {
             Sums::Classification(sums) => sums.add(outputs, targets),
             Sums::Regression(sums) => {
-                let standardization = match &self.task {
-                    Task::Regress { standardization } => standardization.as_ref(),
-                    Task::Classify => None,
+                let standardization = match &self.metrics {
+                    Metrics::Regression { standardization } => standardization.as_ref(),
+                    Metrics::Classification => None,
                 };
                 sums.add(outputs, targets, standardization)
             }

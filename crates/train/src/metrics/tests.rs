@@ -13,14 +13,14 @@ fn classification_is_what_it_says() {
         [[3.0, 0.0, 0.0, 0.0, 0.0, 0.0], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0], [1.0, 1.0, 1.0, 1.0, 1.0, 1.0]];
     let classes = [0u32, 0, 5];
     let evaluate = |cuts: &[std::ops::Range<usize>]| {
-        let mut evaluator = Evaluator::new(Task::Classify);
+        let mut evaluator = Evaluator::new(Metrics::Classification);
         for cut in cuts {
             let targets = Tensor::new(&classes[cut.clone()], &Device::Cpu).unwrap();
             evaluator.add(&tensor(&rows[cut.clone()]), &targets).unwrap();
         }
         evaluator.finish().unwrap()
     };
-    let evaluation = evaluate(&[0..3]);
+    let evaluation = evaluate(std::slice::from_ref(&(0..3)));
     assert_eq!(evaluation, evaluate(&[0..1, 1..3]));
     let loss =
         ((3f64.exp() + 5.0).ln() - 3.0 + (0..6).map(|k| f64::from(k).exp()).sum::<f64>().ln() + 6f64.ln())
@@ -37,7 +37,7 @@ fn classification_is_what_it_says() {
 fn regression_is_what_it_says() {
     let column = |xs: [f64; 4]| Tensor::new(&xs, &Device::Cpu).unwrap();
     let (targets, outputs) = (column([3.0, -0.5, 2.0, 7.0]), column([2.5, 0.0, 2.0, 8.0]));
-    let mut evaluator = Evaluator::new(Task::Regress { standardization: None });
+    let mut evaluator = Evaluator::new(Metrics::Regression { standardization: None });
     evaluator.add(&outputs, &targets).unwrap();
     let evaluation = evaluator.finish().unwrap();
     assert_eq!(evaluation.loss, 1.5 / 8.0);
@@ -48,7 +48,7 @@ fn regression_is_what_it_says() {
     // Standardised by mean 1 and std 2, the errors have the units of the data again.
     let standardization = Standardization::uniform(1, 1.0, 2.0).unwrap();
     let standardized = |xs: &Tensor| ((xs - 1.0).unwrap() / 2.0).unwrap();
-    let mut evaluator = Evaluator::new(Task::Regress { standardization: Some(standardization) });
+    let mut evaluator = Evaluator::new(Metrics::Regression { standardization: Some(standardization) });
     evaluator.add(&standardized(&outputs), &standardized(&targets)).unwrap();
     let restored = evaluator.finish().unwrap();
     assert_eq!(restored.loss, 1.5 / 32.0);
@@ -58,12 +58,12 @@ fn regression_is_what_it_says() {
 
 #[test]
 fn what_cannot_be_evaluated_is_named() {
-    let mut evaluator = Evaluator::new(Task::Classify);
+    let mut evaluator = Evaluator::new(Metrics::Classification);
     let targets = Tensor::new(&[0u32, 1], &Device::Cpu).unwrap();
     let logits = Tensor::new(&[[0f32, 1.0], [f32::NAN, 0.0]], &Device::Cpu).unwrap();
     let error = evaluator.add(&logits, &targets).unwrap_err().to_string();
     assert_eq!(error, "sample 1, column 0: NaN is not finite");
     let logits = Tensor::new(&[[0f32], [1.0]], &Device::Cpu).unwrap();
     assert!(evaluator.add(&logits, &targets).is_err());
-    assert!(Evaluator::new(Task::Classify).finish().is_err());
+    assert!(Evaluator::new(Metrics::Classification).finish().is_err());
 }

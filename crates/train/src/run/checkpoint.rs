@@ -11,7 +11,7 @@ use super::hash::ContentHash;
 use super::log::LogState;
 use crate::error::Error;
 use crate::metrics::Evaluation;
-use crate::trainer::outcome::Ended;
+use crate::trainer::outcome::{Ended, Point};
 
 /// The version of the format. A later one is refused by name.
 const FORMAT: &str = "1";
@@ -39,6 +39,10 @@ pub(crate) struct State {
     pub(crate) validation: Option<Evaluation>,
     /// The validations since the best one.
     pub(crate) waited: u64,
+    /// The course of the run so far.
+    pub(crate) history: Vec<Point>,
+    /// The sum of the losses since the last point.
+    pub(crate) loss_sum: f64,
     /// How the run ended, if it did.
     pub(crate) ended: Option<Ended>,
 }

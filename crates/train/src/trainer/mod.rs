@@ -24,7 +24,7 @@ use wick_init::TensorFile;
 use wick_probe::Probe;
 
 pub use config::{Config, Length};
-pub use outcome::{Ended, Outcome};
+pub use outcome::{Ended, Outcome, Point};
 pub use replay::Replay;
 pub use step::Step;
 pub use validation::{EarlyStopping, Monitor, evaluate};
@@ -32,8 +32,9 @@ pub use variables::{Group, NamedVars};
 
 use crate::data::{Batch, Dataset};
 use crate::error::Error;
-use crate::metrics::Task;
+use crate::metrics::Metrics;
 use crate::run::RunFolder;
+use crate::run::hash::ContentHash;
 use session::Session;
 use step::{ByGradients, ByLoss, Objective};
 use validation::Validation;
@@ -152,14 +153,14 @@ impl<'a> Trainer<'a> {
     pub fn with_validation(
         mut self,
         data: &'a dyn Dataset,
-        task: Task,
+        metrics: Metrics,
         every: Option<u64>,
         stopping: EarlyStopping,
         outputs: impl Fn(&Batch) -> CandleResult<Tensor> + 'a,
     ) -> Self {
         self.validation = Some(Validation {
             data,
-            task,
+            metrics,
             outputs: Box::new(outputs),
             every: every.map(|every| every.max(1)),
             stopping,
@@ -211,7 +212,21 @@ impl<'a> Trainer<'a> {
         self
     }
 
+    /// States the variables as they are now as the start of the run, by a hash of their numbers.
+    ///
+    /// # Errors
+    /// The numbers cannot be copied from their device.
+    pub fn with_start(self) -> Result<Self, Error> {
+        let mut hash = ContentHash::default();
+        for (name, var) in &self.vars {
+            hash.text(name);
+            hash.tensor(&var.as_detached_tensor())?;
+        }
+        Ok(self.with_identity("hash of the start", &hash.finish()[..16]))
+    }
+
     /// Trains with gradients from candle's graph: `loss` returns the mean loss of the samples that it is given.
+    /// At the end of the run, the variables have the weights that are kept: the averaged ones, where there are such.
     ///
     /// # Errors
     /// The data do not fit the settings; a variable gets no gradient; a number is not finite; a checkpoint is of

@@ -18,6 +18,19 @@ pub enum Ended {
     Stopped(i32),
 }
 
+/// A point of the course of a run: at each validation, or at the end of each epoch where there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    /// The steps that are done.
+    pub step: u64,
+    /// The mean of the steps' losses since the point before, each before its step.
+    pub loss: f64,
+    /// The loss of the validation.
+    pub validation_loss: Option<f64>,
+    /// The accuracy or `R²` of the validation.
+    pub score: Option<f64>,
+}
+
 /// What came out of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
@@ -33,6 +46,8 @@ pub struct Outcome {
     pub validation: Option<Evaluation>,
     /// The best validation.
     pub best: Option<Best>,
+    /// The course of the run, over all processes that it had.
+    pub history: Vec<Point>,
     /// Why the run stopped.
     pub ended: Ended,
     /// What the user should know: variables that were left out, a damaged checkpoint, a model whose steps differ.

@@ -4,7 +4,7 @@ use candle_core::{Result as CandleResult, Tensor};
 
 use crate::data::{Batch, Dataset};
 use crate::error::Error;
-use crate::metrics::{Evaluation, Evaluator, Task};
+use crate::metrics::{Evaluation, Evaluator, Metrics};
 
 /// When a run stops because its validation becomes no better, and by what number it is judged.
 ///
@@ -57,11 +57,14 @@ impl EarlyStopping {
     }
 }
 
+/// From a batch to the outputs of the model.
+type Outputs<'a> = dyn Fn(&Batch) -> CandleResult<Tensor> + 'a;
+
 /// A validation: the data, and how a model's outputs are had.
 pub(crate) struct Validation<'a> {
     pub(crate) data: &'a dyn Dataset,
-    pub(crate) task: Task,
-    pub(crate) outputs: Box<dyn Fn(&Batch) -> CandleResult<Tensor> + 'a>,
+    pub(crate) metrics: Metrics,
+    pub(crate) outputs: Box<Outputs<'a>>,
     /// The steps between validations; `None` for the end of each epoch.
     pub(crate) every: Option<u64>,
     pub(crate) stopping: EarlyStopping,
@@ -71,7 +74,7 @@ impl std::fmt::Debug for Validation<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Validation")
             .field("samples", &self.data.len())
-            .field("task", &self.task)
+            .field("metrics", &self.metrics)
             .finish_non_exhaustive()
     }
 }
@@ -84,12 +87,12 @@ const BATCH: usize = 256;
 /// ```
 /// use candle_core::{Device, Tensor};
 /// use wick_train::data::{InMemory, Targets};
-/// use wick_train::metrics::Task;
+/// use wick_train::metrics::Metrics;
 ///
 /// let xs = Tensor::new(&[[1f32], [2.0]], &Device::Cpu)?;
 /// let data = InMemory::new(&xs)?.with_targets(Targets::Numbers(xs.affine(2.0, 0.0)?))?;
-/// let task = Task::Regress { standardization: None };
-/// let evaluation = wick_train::evaluate(&data, task, |batch| batch.input.affine(2.0, 1.0))?;
+/// let metrics = Metrics::Regression { standardization: None };
+/// let evaluation = wick_train::evaluate(&data, metrics, |batch| batch.input.affine(2.0, 1.0))?;
 /// assert_eq!(evaluation.loss, 0.5);
 /// # Ok::<(), wick_train::Error>(())
 /// ```
@@ -98,10 +101,10 @@ const BATCH: usize = 256;
 /// Those of the data, of the model, and of [`Evaluator::add`].
 pub fn evaluate(
     data: &dyn Dataset,
-    task: Task,
+    metrics: Metrics,
     outputs: impl Fn(&Batch) -> CandleResult<Tensor>,
 ) -> Result<Evaluation, Error> {
-    let mut evaluator = Evaluator::new(task);
+    let mut evaluator = Evaluator::new(metrics);
     let all: Vec<usize> = (0..data.len()).collect();
     for indices in all.chunks(BATCH) {
         let batch = data.batch(indices)?;
@@ -115,6 +118,6 @@ pub fn evaluate(
 
 impl Validation<'_> {
     pub(crate) fn run(&self) -> Result<Evaluation, Error> {
-        evaluate(self.data, self.task.clone(), &self.outputs)
+        evaluate(self.data, self.metrics.clone(), &self.outputs)
     }
 }

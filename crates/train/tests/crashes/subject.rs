@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::Module;
 use wick_init::{InitMap, Initializer};
 use wick_train::data::{Classes, InMemory, Targets};
-use wick_train::metrics::Task;
+use wick_train::metrics::Metrics;
 use wick_train::{Config, EarlyStopping, Error, Length, Outcome, RunFolder, Trainer};
 
 use crate::disk::{Tree, read};
@@ -45,7 +45,7 @@ pub fn train(folder: &Path) -> Result<Outcome, Error> {
     let data = points();
     Trainer::new(&map, config)?
         .with_run(RunFolder::open(folder)?, EVERY)
-        .with_validation(&data, Task::Classify, Some(4), EarlyStopping::default(), |batch| {
+        .with_validation(&data, Metrics::Classification, Some(4), EarlyStopping::default(), |batch| {
             outputs(&batch.input)
         })
         .fit(&data, |step| candle_nn::loss::cross_entropy(&outputs(step.input())?, step.targets()?))

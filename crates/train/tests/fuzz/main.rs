@@ -10,6 +10,8 @@
 #[path = "../../../../bins/tests/fuzz/memory.rs"]
 mod memory;
 
+mod files;
+
 use std::cell::Cell;
 use std::io::Read;
 use std::path::Path;

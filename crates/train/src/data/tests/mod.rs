@@ -1,4 +1,9 @@
+mod augmented;
 mod idx;
+mod labels;
 mod memory;
+mod prefetch;
+mod prepare;
+mod samples;
 mod split;
 mod standardization;

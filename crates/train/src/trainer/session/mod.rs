@@ -97,6 +97,8 @@ impl<'s, 'a> Session<'s, 'a> {
                 best: None,
                 validation: None,
                 waited: 0,
+                history: Vec::new(),
+                loss_sum: 0.0,
                 ended: None,
             },
             checkpoint: None,
@@ -111,6 +113,7 @@ impl<'s, 'a> Session<'s, 'a> {
         let (first, started) = (self.state.step, Instant::now());
         if let Some(ended) = self.state.ended {
             self.finish_again()?;
+            self.show_weights()?;
             return Ok(self.outcome(first, started, ended));
         }
         if first == 0 {
@@ -132,6 +135,9 @@ impl<'s, 'a> Session<'s, 'a> {
             progress.finish();
         }
         let ended = ended?;
+        if self.state.ended.is_some() {
+            self.show_weights()?;
+        }
         Ok(self.outcome(first, started, ended))
     }
 
@@ -143,8 +149,11 @@ impl<'s, 'a> Session<'s, 'a> {
             self.step(step, objective)?;
             self.state.step += 1;
             let mut ended = (self.state.step == self.steps).then_some(Ended::Finished);
-            if self.is_validated(ended.is_some()) && self.validate()? {
-                ended = ended.or(Some(Ended::EarlyStopping));
+            if self.is_point(ended.is_some()) {
+                if self.validate()? {
+                    ended = ended.or(Some(Ended::EarlyStopping));
+                }
+                self.add_point();
             }
             if let Some(ended) = ended {
                 self.add(&Line::End { step: self.state.step, ended })?;
@@ -181,6 +190,7 @@ impl<'s, 'a> Session<'s, 'a> {
             ema.update()?;
         }
         self.state.loss = Some(found.loss);
+        self.state.loss_sum += found.loss;
         let (samples, epoch) = (position.indices.len(), position.epoch);
         if self.log.is_some() {
             let gradient_norm = self.optimizer.gradient_norm();
@@ -318,7 +328,7 @@ impl<'s, 'a> Session<'s, 'a> {
     }
 
     fn outcome(self, first: u64, started: Instant, ended: Ended) -> Outcome {
-        let State { step, loss, best, validation, .. } = self.state;
+        let State { step, loss, best, validation, history, .. } = self.state;
         Outcome {
             steps: step,
             steps_here: step - first,
@@ -326,6 +336,7 @@ impl<'s, 'a> Session<'s, 'a> {
             loss,
             validation,
             best,
+            history,
             ended,
             notices: self.notices,
         }

@@ -9,7 +9,7 @@ use wick_kernels::Named;
 use super::Session;
 use crate::data::Dataset;
 use crate::error::Error;
-use crate::metrics::{Evaluation, Task};
+use crate::metrics::{Evaluation, Metrics};
 use crate::run::WEIGHTS_STEP;
 use crate::run::checkpoint::Checkpoint;
 use crate::run::hash::ContentHash;
@@ -105,11 +105,14 @@ impl Session<'_, '_> {
             self.say(&format!("{text}; the run goes on from '{}'", path.display()));
         }
         let other = |difference: String| Error::OtherRun { path: path.clone(), difference };
-        for (name, ours) in &self.identity {
+        let differs = |(name, ours): &(&String, &String)| checkpoint.run.get(*name) != Some(*ours);
+        // What people can compare comes first.
+        let is_hash =
+            |name: &str| name.starts_with("hash") || name.starts_with("fingerprint") || name == "data";
+        let different = self.identity.iter().filter(differs).min_by_key(|(name, _)| is_hash(name));
+        if let Some((name, ours)) = different {
             let theirs = checkpoint.run.get(name).map_or("nothing", String::as_str);
-            if theirs != ours {
-                return Err(other(format!("it has {name} = {theirs}, and this run {ours}")));
-            }
+            return Err(other(format!("it has {name} = {theirs}, and this run {ours}")));
         }
         if let Some((name, theirs)) =
             checkpoint.run.iter().find(|(name, _)| !self.identity.contains_key(*name))
@@ -158,11 +161,11 @@ pub(super) fn identity(
 ) -> Result<BTreeMap<String, String>, Error> {
     let mut identity = trainer.config.identity();
     identity.insert("data".to_owned(), fingerprint(data)?);
-    if let Some(Validation { data, task, every, stopping, .. }) = &trainer.validation {
-        let task = if matches!(task, Task::Classify) { "classify" } else { "regress" };
+    if let Some(Validation { data, metrics, every, stopping, .. }) = &trainer.validation {
+        let metrics = if matches!(metrics, Metrics::Classification) { "classify" } else { "regress" };
         let every = every.map_or("each epoch".to_owned(), |every| format!("every {every} steps"));
         let text = format!(
-            "{task} {}, {every}, by {:?}, patience {}, min_delta {}",
+            "{metrics} {}, {every}, by {:?}, patience {}, min_delta {}",
             fingerprint(*data)?,
             stopping.monitor,
             stopping.patience,

@@ -3,15 +3,31 @@
 use super::Session;
 use crate::error::Error;
 use crate::metrics::Evaluation;
-use crate::run::checkpoint::Best;
+use crate::run::checkpoint::{Best, State};
 use crate::trainer::line::Line;
+use crate::trainer::outcome::Point;
 use crate::trainer::validation::Validation;
 use wick_kernels::Ema;
 
 impl Session<'_, '_> {
-    pub(super) fn is_validated(&self, is_last: bool) -> bool {
-        let Some(validation) = &self.trainer.validation else { return false };
-        is_last || self.state.step.is_multiple_of(validation.every.unwrap_or(self.steps_per_epoch))
+    /// Whether the course of the run has a point here, where it is validated too.
+    pub(super) fn is_point(&self, is_last: bool) -> bool {
+        let every = self.trainer.validation.as_ref().and_then(|validation| validation.every);
+        is_last || self.state.step.is_multiple_of(every.unwrap_or(self.steps_per_epoch))
+    }
+
+    /// Adds a point to the course of the run.
+    pub(super) fn add_point(&mut self) {
+        let State { step, validation, history, loss_sum, .. } = &mut self.state;
+        let before = history.last().map_or(0, |point| point.step);
+        let of_validation = validation.as_ref().filter(|_| self.trainer.validation.is_some());
+        history.push(Point {
+            step: *step,
+            loss: *loss_sum / (*step - before).max(1) as f64,
+            validation_loss: of_validation.map(|evaluation| evaluation.loss),
+            score: of_validation.and_then(Evaluation::score),
+        });
+        *loss_sum = 0.0;
     }
 
     /// Validates, keeps the best weights, and returns whether the run is to stop.

@@ -157,7 +157,7 @@ fn a_loss_that_is_not_finite_is_explained() {
 
     // The logarithm of the one sample with a negative first number, at a layer with a tap and at one without.
     let once = data(&|rows| {
-        rows.iter_mut().enumerate().for_each(|(n, row)| row[0] = if n == 41 { -1.0 } else { 2.0 })
+        rows.iter_mut().enumerate().for_each(|(n, row)| row[0] = if n == 41 { -1.0 } else { 2.0 });
     });
     let of = |step: &Step, tapped: bool| -> Result<Tensor> {
         let logs = step.input().narrow(1, 0, 1)?.log()?;

@@ -33,7 +33,7 @@ fn run(folder: &Path, config: &Config, stops: &[u64], dtype: DType) -> Outcome {
         let mut trainer = Trainer::new(&net.map, config.clone())
             .unwrap()
             .with_run(RunFolder::open(folder).unwrap(), 7)
-            .with_validation(&data, Task::Classify, None, EarlyStopping::default(), |batch| {
+            .with_validation(&data, Metrics::Classification, None, EarlyStopping::default(), |batch| {
                 net.outputs(&batch.input)
             })
             .with_probe(Probe::new(), 5)
@@ -113,7 +113,7 @@ fn a_damaged_checkpoint_is_left_aside() {
         let mut trainer = Trainer::new(&net.map, config.clone())
             .unwrap()
             .with_run(RunFolder::open(folder.path()).unwrap(), 7)
-            .with_validation(&data, Task::Classify, None, EarlyStopping::default(), |batch| {
+            .with_validation(&data, Metrics::Classification, None, EarlyStopping::default(), |batch| {
                 net.outputs(&batch.input)
             })
             .with_probe(Probe::new(), 5)
@@ -162,7 +162,7 @@ fn steps_are_replayed() {
         let mut trainer = Trainer::new(&net.map, config.clone())
             .unwrap()
             .with_run(RunFolder::open(folder.path()).unwrap(), 7)
-            .with_validation(&data, Task::Classify, None, EarlyStopping::default(), |batch| {
+            .with_validation(&data, Metrics::Classification, None, EarlyStopping::default(), |batch| {
                 net.outputs(&batch.input)
             })
             .with_probe(Probe::new(), 5);

@@ -17,7 +17,7 @@ fn the_best_weights_are_kept() {
     let stopping = EarlyStopping { patience: 4, ..EarlyStopping::default() };
     let mut trainer = Trainer::new(&net.map, config).unwrap().with_validation(
         &validation,
-        Task::Classify,
+        Metrics::Classification,
         Some(2),
         stopping,
         |batch| net.outputs(&batch.input),
@@ -26,10 +26,10 @@ fn the_best_weights_are_kept() {
     let best = outcome.best.unwrap();
     assert_eq!((outcome.ended, best.step, outcome.steps), (Ended::EarlyStopping, 6, 14));
     assert!(best.validation.loss < outcome.validation.unwrap().loss);
-    let last = evaluate(&validation, Task::Classify, |batch| net.outputs(&batch.input)).unwrap();
+    let last = evaluate(&validation, Metrics::Classification, |batch| net.outputs(&batch.input)).unwrap();
     assert!(last.loss > best.validation.loss);
     trainer.load_best().unwrap();
-    let loaded = evaluate(&validation, Task::Classify, |batch| net.outputs(&batch.input)).unwrap();
+    let loaded = evaluate(&validation, Metrics::Classification, |batch| net.outputs(&batch.input)).unwrap();
     assert_eq!(loaded, best.validation);
 }
 

@@ -1,11 +1,10 @@
-//! A table as it was read: its features, and what the user should know of them.
+//! A table as it was read: its numbers, and what the user should know of them.
 
-use anyhow::Result;
-
+use super::cells::Cells;
 use super::columns::{LeftOut, name_of};
 use super::matrix::Matrix;
-use super::options::DataOptions;
-use crate::warning::warn;
+use super::options::TableOptions;
+use super::reason::Reason;
 
 /// A table as it was read.
 #[derive(Debug, Default)]
@@ -16,28 +15,17 @@ pub(super) struct Source {
     pub(super) names: Vec<String>,
     /// The columns that are no features.
     pub(super) left_out: LeftOut,
+    /// The labels, if they are wanted and there is a column of them.
+    pub(super) labels: Option<Cells>,
     /// What the user should know of guesses.
     pub(super) notices: Vec<String>,
 }
 
 impl Source {
     /// The table of a file whose columns have no names.
-    pub(super) fn without_names(matrix: Matrix, options: &DataOptions) -> Result<Self> {
+    pub(super) fn without_names(matrix: Matrix, options: &TableOptions) -> Result<Self, Reason> {
         let left_out = LeftOut::of(options, &[], &[], matrix.columns)?;
         Ok(Self { matrix: matrix.without(&left_out.columns), left_out, ..Self::default() })
-    }
-
-    /// Says on stderr what was guessed.
-    pub(super) fn tell(&self, name: &str) {
-        for notice in &self.notices {
-            warn(&format!("'{name}': {notice}"));
-        }
-        if let Some(label) = self.left_out.guessed {
-            let (column, number) = (name_of(label, &self.names), label + 1);
-            warn(&format!(
-                "'{name}': column {number}, '{column}', is taken for labels and left out; --label none keeps it"
-            ));
-        }
     }
 
     /// The names of the features, or their numbers.
@@ -47,5 +35,12 @@ impl Source {
             .filter(|column| !self.left_out.columns.contains(column))
             .map(|column| name_of(column, &self.names))
             .collect()
+    }
+
+    /// What was guessed, each in a sentence.
+    pub(super) fn notices(&self) -> Vec<String> {
+        let mut notices = self.notices.clone();
+        notices.extend(self.left_out.notice(&self.names));
+        notices
     }
 }

@@ -1,9 +1,9 @@
 //! Which columns of a table are features.
 
-use anyhow::{Result, bail};
 use wick_theory::did_you_mean;
 
-use super::options::DataOptions;
+use super::options::TableOptions;
+use super::reason::Reason;
 
 /// The names by which tables call the column of their labels.
 const LABELS: [&str; 9] =
@@ -19,7 +19,9 @@ pub(super) fn is_label(name: &str) -> bool {
 pub(super) struct LeftOut {
     /// Their places from 0, rising.
     pub(super) columns: Vec<usize>,
-    /// Whether the column of the labels was left out for its name.
+    /// The column of the labels.
+    pub(super) label: Option<usize>,
+    /// The column of the labels if it was found by its name alone.
     pub(super) guessed: Option<usize>,
 }
 
@@ -31,30 +33,41 @@ impl LeftOut {
     /// # Errors
     /// Names the column that the table does not have, or that two columns can be, or says that none is left.
     pub(super) fn of(
-        options: &DataOptions,
+        options: &TableOptions,
         names: &[String],
         maybe: &[String],
         columns: usize,
-    ) -> Result<Self> {
+    ) -> Result<Self, Reason> {
         let mut left_out = Self::default();
         let find = |option, text: &String| find(option, text, (names, maybe), columns);
         match &options.label {
             Some(none) if none.trim().eq_ignore_ascii_case("none") => {}
-            Some(label) => left_out.columns.push(find("--label", label)?),
+            Some(label) => left_out.label = Some(find("--label", label)?),
             None => {
                 left_out.guessed = guess(names);
-                left_out.columns.extend(left_out.guessed);
+                left_out.label = left_out.guessed;
             }
         }
+        left_out.columns.extend(left_out.label);
+        let is_ignored = |column: &usize| options.ignore.contains(&names[*column]);
+        left_out.columns.extend((0..names.len()).filter(is_ignored));
         for column in &options.drop {
             left_out.columns.push(find("--drop", column)?);
         }
         left_out.columns.sort_unstable();
         left_out.columns.dedup();
         if left_out.columns.len() == columns && columns > 0 {
-            bail!("no feature is left: --label and --drop name all {columns} columns");
+            return Err(format!("no feature is left: --label and --drop name all {columns} columns").into());
         }
         Ok(left_out)
+    }
+
+    /// What the user should know of a column that was taken for labels.
+    pub(super) fn notice(&self, names: &[String]) -> Option<String> {
+        self.guessed.map(|label| {
+            let (column, number) = (name_of(label, names), label + 1);
+            format!("column {number}, '{column}', is taken for labels and left out; --label none keeps it")
+        })
     }
 
     /// What the columns are called: by name, or by number.
@@ -131,7 +144,12 @@ pub(super) fn place_of(column: usize, names: &[String]) -> String {
 }
 
 /// The place of the column of this name, or of this number: from 1, or from -1 backwards.
-fn find(option: &str, text: &str, (names, maybe): (&[String], &[String]), columns: usize) -> Result<usize> {
+fn find(
+    option: &str,
+    text: &str,
+    (names, maybe): (&[String], &[String]),
+    columns: usize,
+) -> Result<usize, Reason> {
     let wanted = Named::of(text);
     let text = text.trim();
     let matches = |names: &[String]| -> Vec<usize> {
@@ -146,37 +164,42 @@ fn find(option: &str, text: &str, (names, maybe): (&[String], &[String]), column
     let place = wanted.number().map(|number| if number < 0 { columns as i64 + number } else { number - 1 });
     let place = place.map(|place| usize::try_from(place).ok().filter(|place| *place < columns));
     match (&named[..], place) {
-        ([first, second, ..], _) => bail!(
+        ([first, second, ..], _) => Err(format!(
             "{option} {text}: columns {} and {} have this name; use the number of one",
             place_of(*first, names),
             place_of(*second, names)
-        ),
+        )
+        .into()),
         // A number that is the name of another column, or may be.
         (_, Some(Some(place)))
             if let Some(other) = named.iter().chain(&matches(maybe)).find(|column| **column != place) =>
         {
             let (place, other) = (place + 1, other + 1);
-            bail!(
+            Err(format!(
                 "{option} {text}: column {place}, or column {other}, whose name it is? write column:{text} or \
                  name:{text}"
-            )
+            ).into())
         }
         ([column], _) => Ok(*column),
         (_, Some(Some(place))) => Ok(place),
         (_, Some(None)) => {
-            bail!("{option} {text}: the columns have the numbers 1 to {columns}, or -1 to -{columns}")
+            Err(format!("{option} {text}: the columns have the numbers 1 to {columns}, or -1 to -{columns}")
+                .into())
         }
-        _ if names.is_empty() => {
-            bail!(
-                "{option} {text}: the columns have no names here; use the number of one, from 1 to {columns}"
-            )
-        }
+        _ if names.is_empty() => Err(format!(
+            "{option} {text}: the columns have no names here; use the number of one, from 1 to {columns}"
+        )
+        .into()),
         _ => {
             const MOST: usize = 12;
             let some: Vec<&str> = names.iter().take(MOST).map(String::as_str).collect();
             let more = if names.len() > MOST { ", …" } else { "" };
             let meant = did_you_mean(wanted.name().unwrap_or(text), names.iter().map(String::as_str));
-            bail!("{option} {text}: no column has this name{meant}; they are {}{more}", some.join(", "))
+            Err(format!(
+                "{option} {text}: no column has this name{meant}; they are {}{more}",
+                some.join(", ")
+            )
+            .into())
         }
     }
 }
@@ -251,10 +274,10 @@ mod tests {
 
     #[test]
     fn what_is_left_out_is_in_order_and_leaves_something() {
-        let options = |label: Option<&str>, drop: &str| DataOptions {
+        let options = |label: Option<&str>, drop: &str| TableOptions {
             label: label.map(str::to_owned),
             drop: names(drop),
-            ..DataOptions::default()
+            ..TableOptions::default()
         };
         let header = names("a,b,c,label");
         let left_out = |label, drop| LeftOut::of(&options(label, drop), &header, &[], 4).unwrap();

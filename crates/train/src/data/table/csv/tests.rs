@@ -1,20 +1,25 @@
 use super::*;
-use crate::data::matrix::Matrix;
-use crate::data::options::Header;
+use crate::data::table::matrix::Matrix;
+use crate::data::table::options::Header;
 
-fn read_with(text: &str, most: usize, options: &DataOptions) -> Result<Source> {
-    read(text.as_bytes(), most, options.delimiter_of("csv"), options)
+fn read_rows(text: impl BufRead, rows: usize, options: &TableOptions) -> Result<Source, Reason> {
+    let options = TableOptions { rows: Some(rows), ..options.clone() };
+    read(text, options.delimiter_of("csv"), &options, Wanted::Features)
 }
 
-fn plain(text: &str, most: usize) -> Result<Matrix> {
-    Ok(read_with(text, most, &DataOptions::default())?.matrix)
+fn read_with(text: &str, most: usize, options: &TableOptions) -> Result<Source, Reason> {
+    read_rows(text.as_bytes(), most, options)
 }
 
-fn options(header: Header, label: &str, drop: &str) -> DataOptions {
+fn plain(text: &str, most: usize) -> Result<Matrix, Reason> {
+    Ok(read_with(text, most, &TableOptions::default())?.matrix)
+}
+
+fn options(header: Header, label: &str, drop: &str) -> TableOptions {
     let words = |text: &str| -> Vec<String> {
         text.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect()
     };
-    DataOptions { header, label: words(label).pop(), drop: words(drop), ..DataOptions::default() }
+    TableOptions { header, label: words(label).pop(), drop: words(drop), ..TableOptions::default() }
 }
 
 #[test]
@@ -45,7 +50,7 @@ fn a_guess_about_the_first_line_is_told_and_can_be_overruled() {
 #[test]
 fn columns_have_any_delimiter_and_numbers_a_point() {
     let with = |text: &str, delimiter: &str| {
-        let options = DataOptions { delimiter: delimiter.parse().ok(), ..DataOptions::default() };
+        let options = TableOptions { delimiter: delimiter.parse().ok(), ..TableOptions::default() };
         read_with(text, 9, &options).map(|source| source.matrix)
     };
     for (text, delimiter) in [
@@ -79,7 +84,7 @@ fn columns_have_any_delimiter_and_numbers_a_point() {
 
 #[test]
 fn decimal_commas_are_read_by_an_option() {
-    let options = DataOptions { decimal_comma: true, ..DataOptions::default() };
+    let options = TableOptions { decimal_comma: true, ..TableOptions::default() };
     let read = |text: &str| read_with(text, 9, &options);
     assert_eq!(read("x;y\n1,5;-2,25e1\n3;4\n").unwrap().matrix.values, [1.5, -22.5, 3.0, 4.0]);
     assert_eq!(read("\"1,5\";\"2\"\n").unwrap().matrix.values, [1.5, 2.0]);
@@ -133,9 +138,9 @@ fn labels_and_other_columns_are_left_out() {
 fn encodings_and_truth_values() {
     assert_eq!(plain("\u{feff}1,2\n", 9).unwrap().values, [1.0, 2.0]);
     assert_eq!(plain("a,b\nTrue,False\n", 9).unwrap().values, [1.0, 0.0]);
-    let latin = read(&b"Gr\xf6\xdfe,b\n1,2\n"[..], 9, b',', &DataOptions::default()).unwrap();
+    let latin = read_rows(&b"Gr\xf6\xdfe,b\n1,2\n"[..], 9, &TableOptions::default()).unwrap();
     assert_eq!(latin.matrix.values, [1.0, 2.0]);
-    let error = read(&b"\xff\xfe1\x00"[..], 9, b',', &DataOptions::default()).unwrap_err().to_string();
+    let error = read_rows(&b"\xff\xfe1\x00"[..], 9, &TableOptions::default()).unwrap_err().to_string();
     assert!(error.contains("UTF-16"), "{error}");
 }
 
@@ -178,7 +183,7 @@ fn an_open_quote_is_refused() {
         ("1,2,a\n\n3,4,\"b\"\"\n", "line 3"),
         ("1,2,a\n3,4,\"b\nc\"\n", "line 2"),
     ] {
-        let error = format!("{:#}", read_with(text, 9, &options(Header::No, "3", "")).unwrap_err());
+        let error = format!("{}", read_with(text, 9, &options(Header::No, "3", "")).unwrap_err());
         assert!(error.starts_with(&format!("{line}: a quote is open at the end of the line")), "{error}");
     }
     let closed = "1,2,\"a, \"\"b\"\"\"\n3,4,\" c \"\n";
@@ -190,9 +195,10 @@ fn an_open_quote_is_refused() {
 #[test]
 fn a_text_without_end_is_read_as_far_as_wanted() {
     let endless = || std::io::BufReader::new(Endless(0));
-    let options = DataOptions::default();
-    assert_eq!(read(endless(), 10, b',', &options).unwrap().matrix.values.len(), 20);
-    let error = read_within(endless(), usize::MAX, 1 << 20, b',', &options).unwrap_err().to_string();
+    let options = TableOptions::default();
+    assert_eq!(read_rows(endless(), 10, &options).unwrap().matrix.values.len(), 20);
+    let limited = TableOptions { memory: Some(1 << 20), ..options };
+    let error = read_rows(endless(), usize::MAX, &limited).unwrap_err().to_string();
     let said = "line 32769: the numbers take more memory than the 1.0 MiB that are free; take 32768 --samples at most";
     assert_eq!(error, said);
 }
@@ -229,7 +235,7 @@ fn a_header_is_judged_by_the_whole_line() {
 /// Advice names the column that is meant where names are numbers.
 #[test]
 fn advice_about_a_column_is_unambiguous() {
-    let source = read_with(",0,1,2,3\n0,5,6,7,8\n", 9, &DataOptions::default()).unwrap();
+    let source = read_with(",0,1,2,3\n0,5,6,7,8\n", 9, &TableOptions::default()).unwrap();
     assert!(source.notices[1].ends_with("--drop column:1"), "{:?}", source.notices);
     let left = read_with(",0,1,2,3\n0,5,6,7,8\n", 9, &options(Header::Auto, "", "column:1")).unwrap();
     assert_eq!(left.matrix.values, [5.0, 6.0, 7.0, 8.0]);
@@ -262,7 +268,7 @@ fn an_error_tells_what_a_cell_may_be() {
         ("<!DOCTYPE html>\n", "it is a page of HTML"),
         (&*format!("{long},2\n"), "'1000000000000000000000000000000000000000…' is not a finite number"),
     ] {
-        let error = read_with(text, 9, &DataOptions::default()).unwrap_err().to_string();
+        let error = read_with(text, 9, &TableOptions::default()).unwrap_err().to_string();
         assert!(error.contains(said) && error.len() < 200, "{error}");
     }
     assert_eq!(plain("sep=,\n1,2\n", 9).unwrap().values, [1.0, 2.0]);

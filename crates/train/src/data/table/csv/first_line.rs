@@ -1,8 +1,8 @@
 //! Whether the first line of a CSV names the columns.
 
 use super::cell;
-use crate::data::columns::{Named, is_label};
-use crate::data::options::{DataOptions, Header};
+use crate::data::table::columns::{Named, is_label};
+use crate::data::table::options::{Header, TableOptions};
 
 /// What the first line is.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ impl Guess {
 }
 
 /// Tells whether the first line is a header.
-pub(super) fn is_header(cells: &[&str], options: &DataOptions) -> Guess {
+pub(super) fn is_header(cells: &[&str], options: &TableOptions) -> Guess {
     match options.header {
         Header::Yes => return Guess::header(None),
         Header::No => return Guess::default(),
@@ -57,7 +57,7 @@ pub(super) fn is_header(cells: &[&str], options: &DataOptions) -> Guess {
 }
 
 /// The cells of the columns that the options do not leave out by number.
-fn features<'a>(cells: &'a [&'a str], options: &'a DataOptions) -> impl Iterator<Item = &'a str> {
+fn features<'a>(cells: &'a [&'a str], options: &'a TableOptions) -> impl Iterator<Item = &'a str> {
     let count = cells.len() as i64;
     let left_out = move |column: usize| {
         let column = column as i64;
@@ -68,7 +68,7 @@ fn features<'a>(cells: &'a [&'a str], options: &'a DataOptions) -> impl Iterator
 }
 
 /// Whether `--label` or `--drop` has a name and no number.
-fn names_a_column(options: &DataOptions) -> bool {
+fn names_a_column(options: &TableOptions) -> bool {
     let label = options.label.iter().filter(|label| !label.eq_ignore_ascii_case("none"));
     label.chain(&options.drop).any(|text| Named::of(text).number().is_none())
 }

@@ -8,40 +8,42 @@ mod tests;
 
 use std::io::BufRead;
 
-use anyhow::{Context, Result, bail};
-
+use super::cells::Cells;
 use super::columns::{LeftOut, place_of};
 use super::foreign;
-use super::options::DataOptions;
+use super::options::{Missing, TableOptions};
+use super::reason::Reason;
 use super::source::Source;
-use crate::memory;
-use crate::output::size;
+use crate::text::size;
 use lines::Lines;
 
-/// Reads at most `most` rows of a text with this character between the columns, and no more of the text than
-/// these rows.
-pub(super) fn read(text: impl BufRead, most: usize, delimiter: u8, options: &DataOptions) -> Result<Source> {
-    read_within(text, most, memory::free().unwrap_or(u64::MAX), delimiter, options)
+/// The bytes that a number takes while the table grows, which doubles its room. A byte of a line takes fewer.
+const BYTES: u64 = 16;
+
+/// What is read beside the features.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Nothing.
+    Features,
+    /// The column of the labels, if there is one.
+    Labels,
 }
 
-/// As [`read`], if that number of bytes of memory is free.
-fn read_within(
+/// Reads a text with this character between the columns, and no more of the text than the rows that are wanted.
+pub(super) fn read(
     text: impl BufRead,
-    most: usize,
-    free: u64,
     delimiter: u8,
-    options: &DataOptions,
-) -> Result<Source> {
-    /// The bytes that a number takes while the table grows, which doubles its room. A byte of a line takes
-    /// fewer.
-    const BYTES: u64 = 16;
+    options: &TableOptions,
+    wanted: Wanted,
+) -> Result<Source, Reason> {
+    let free = options.memory.unwrap_or(u64::MAX);
     let most_numbers = usize::try_from(free / BYTES).unwrap_or(usize::MAX);
     let mut lines = Lines::new(text, most_numbers);
     let mut source = Source::default();
     let mut bytes = Vec::new();
     let mut record = csv::StringRecord::new();
     let mut is_feature: Option<Vec<bool>> = None;
-    while source.matrix.rows < most && lines.next_into(&mut bytes)? {
+    while source.matrix.rows < options.most() && lines.next_into(&mut bytes)? {
         let number = lines.number();
         if number == 1 {
             check_text(&bytes)?;
@@ -52,7 +54,7 @@ fn read_within(
         if line.is_empty() || number == 1 && is_of_excel(line, delimiter)? {
             continue;
         }
-        split(line, delimiter, &mut record).with_context(|| format!("line {number}"))?;
+        split(line, delimiter, &mut record).map_err(|error| format!("line {number}: {error}"))?;
         // Blanks align the columns that they separate.
         let cells = || record.iter().filter(|cell| delimiter != b' ' || !cell.is_empty());
         let width = cells().count();
@@ -63,6 +65,9 @@ fn read_within(
             Some(is_feature) => is_feature,
             None => {
                 let is_header = read_first(&cells().collect::<Vec<_>>(), options, &mut source)?;
+                if wanted == Wanted::Labels {
+                    source.labels = source.left_out.label.map(|_| Cells::default());
+                }
                 let columns = 0..width;
                 let features = columns.map(|column| !source.left_out.columns.contains(&column)).collect();
                 let features = is_feature.insert(features);
@@ -75,53 +80,121 @@ fn read_within(
         let columns = is_feature.len();
         if width != columns {
             let hint = cell::delimiter_hint(line, delimiter, options.decimal_comma);
-            bail!("line {number}: {width} columns where the first line has {columns}{hint}");
+            return Err(
+                format!("line {number}: {width} columns where the first line has {columns}{hint}").into()
+            );
         }
         if source.matrix.values.len().saturating_add(columns) > most_numbers {
             let (rows, free) = (source.matrix.rows, size(free as f64));
-            bail!(
+            return Err(format!(
                 "line {number}: the numbers take more memory than the {free} that are free; take {rows} --samples at most"
-            );
+            )
+            .into());
         }
+        if let (Some(labels), Some(column)) = (&mut source.labels, source.left_out.label) {
+            let label = cells().nth(column).unwrap_or_default();
+            check_label(label, number, column, &source.names)?;
+            labels.push(label);
+        }
+        let mut is_empty = true;
         let features = cells().zip(is_feature).enumerate().filter(|(_, (_, is_feature))| **is_feature);
         for (column, (cell, _)) in features {
             let at = || format!("line {number}, column {}: {}", column + 1, cell::quoted(cell));
-            let Some(x) = cell::number(cell, options.decimal_comma) else {
-                let place = place_of(column, &source.names);
-                let hint = cell::hint(cell, &place, line, delimiter, options.decimal_comma);
-                bail!("{} is not a number{hint}", at());
+            let place = || place_of(column, &source.names);
+            let x = match cell::number(cell, options.decimal_comma) {
+                Some(x) => x,
+                None if options.missing == Missing::Mean && cell::is_missing(cell) => f64::NAN,
+                None => {
+                    let hint = cell::hint(cell, &place(), line, delimiter, options.decimal_comma);
+                    let text = format!("{} is not a number{hint}", at());
+                    return Err(if cell::is_missing(cell) { Reason::Missing(text) } else { text.into() });
+                }
             };
-            if !x.is_finite() {
-                bail!("{} is not a finite number", at());
+            if !x.is_finite() && (options.missing == Missing::Refuse || !x.is_nan()) {
+                let text = format!("{} is not a finite number", at());
+                return Err(if x.is_nan() { Reason::Missing(text) } else { text.into() });
             }
+            is_empty &= x.is_nan();
             source.matrix.push(x, cell::lack(cell, x));
+        }
+        if is_empty {
+            return Err(format!("line {number}: all numbers are missing; remove the line").into());
         }
         source.matrix.rows += 1;
     }
     Ok(source)
 }
 
+/// Refuses a label that is missing.
+fn check_label(label: &str, line: usize, column: usize, names: &[String]) -> Result<(), Reason> {
+    if !cell::is_no_label(label) {
+        return Ok(());
+    }
+    let (label, number) = (cell::quoted(label), column + 1);
+    let named = names.get(column).map(|name| format!(" ({})", cell::quoted(name))).unwrap_or_default();
+    Err(format!(
+        "line {line}, column {number}{named}: {label} is no label; fill in what is missing, or remove the line"
+    )
+    .into())
+}
+
+/// Reads the cells of a text of one column, each line a label.
+pub(super) fn read_labels(text: impl BufRead, options: &TableOptions) -> Result<Cells, Reason> {
+    let free = options.memory.unwrap_or(u64::MAX);
+    let most = usize::try_from(free / BYTES).unwrap_or(usize::MAX);
+    let mut lines = Lines::new(text, most);
+    let (mut bytes, mut cells) = (Vec::new(), Cells::default());
+    let mut record = csv::StringRecord::new();
+    while lines.next_into(&mut bytes)? {
+        let number = lines.number();
+        if number == 1 {
+            check_text(&bytes)?;
+        }
+        let line = String::from_utf8_lossy(&bytes);
+        let line = if number == 1 { line.trim_start_matches('\u{feff}') } else { &line };
+        if line.trim().is_empty() {
+            continue;
+        }
+        let delimiter = options.delimiter_of("csv");
+        split(line, delimiter, &mut record).map_err(|error| format!("line {number}: {error}"))?;
+        match record.iter().collect::<Vec<_>>()[..] {
+            [label] => {
+                check_label(label, number, 0, &[])?;
+                cells.push(label);
+            }
+            ref more => {
+                let columns = more.len();
+                return Err(format!("line {number}: {columns} columns where one of labels is needed").into());
+            }
+        }
+        if cells.len() > most {
+            return Err(format!("line {number}: the labels take more memory than is free").into());
+        }
+    }
+    Ok(cells)
+}
+
 /// Refuses what is no text, by its first line.
-fn check_text(line: &[u8]) -> Result<()> {
+fn check_text(line: &[u8]) -> Result<(), Reason> {
     if line.starts_with(b"\xff\xfe") || line.starts_with(b"\xfe\xff") {
-        bail!("the text is UTF-16; save it as UTF-8");
+        return Err("the text is UTF-16; save it as UTF-8".into());
     }
     foreign::check(line)
 }
 
 /// Whether a first line is the one in which Excel names the delimiter, `sep=;`.
-fn is_of_excel(line: &str, delimiter: u8) -> Result<bool> {
+fn is_of_excel(line: &str, delimiter: u8) -> Result<bool, Reason> {
     let named = line.trim().to_ascii_lowercase();
     let Some(&[named]) = named.strip_prefix("sep=").map(str::as_bytes) else { return Ok(false) };
     if named != delimiter {
         let delimiter = if named == b'\t' { "tab".into() } else { format!("'{}'", char::from(named)) };
-        bail!("line 1 names what separates the columns: use --delimiter {delimiter}");
+        return Err(format!("line 1 names what separates the columns: use --delimiter {delimiter}").into());
     }
     Ok(true)
 }
 
 /// Splits a line into its cells, without the blanks around them.
-fn split(line: &str, delimiter: u8, record: &mut csv::StringRecord) -> Result<()> {
+fn split(line: &str, delimiter: u8, record: &mut csv::StringRecord) -> Result<(), Reason> {
     record.clear();
     if !line.contains('"') {
         record.extend(line.split(char::from(delimiter)));
@@ -134,12 +207,13 @@ fn split(line: &str, delimiter: u8, record: &mut csv::StringRecord) -> Result<()
             .flexible(true)
             .delimiter(delimiter)
             .from_reader(text.as_bytes())
-            .read_record(record)?;
+            .read_record(record)
+            .map_err(|error| error.to_string())?;
         if let Some(cell) = record.iter().find(|cell| cell.contains('\n')) {
             let cell = cell::quoted(cell.trim());
-            bail!(
+            return Err(Reason::Text(format!(
                 "a quote is open at the end of the line, before {cell}: close it; a cell has no line breaks"
-            );
+            )));
         }
     }
     record.trim();
@@ -148,7 +222,7 @@ fn split(line: &str, delimiter: u8, record: &mut csv::StringRecord) -> Result<()
 
 /// Learns from the first line how many columns there are, their names and which are features. Returns whether
 /// the line is a header.
-fn read_first(cells: &[&str], options: &DataOptions, source: &mut Source) -> Result<bool> {
+fn read_first(cells: &[&str], options: &TableOptions, source: &mut Source) -> Result<bool, Reason> {
     let guess = first_line::is_header(cells, options);
     source.notices.extend(guess.notice.map(str::to_owned));
     if guess.is_header {

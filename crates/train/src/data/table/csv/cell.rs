@@ -1,6 +1,6 @@
 //! The cells of a CSV.
 
-use crate::data::matrix::of_whole;
+use crate::data::table::matrix::of_whole;
 
 /// Returns the number of a cell. `true` and `false` are 1 and 0.
 pub(super) fn number(cell: &str, decimal_comma: bool) -> Option<f64> {
@@ -25,6 +25,12 @@ pub(super) fn lack(cell: &str, value: f64) -> f64 {
 /// Whether a cell stands for a missing value.
 pub(super) fn is_missing(cell: &str) -> bool {
     const MISSING: [&str; 9] = ["", "na", "n/a", "#n/a", "null", "none", "nil", "-", "?"];
+    MISSING.contains(&cell.to_ascii_lowercase().as_str())
+}
+
+/// Whether a cell of the column of the labels says that there is no label. A class may be called `none`.
+pub(super) fn is_no_label(cell: &str) -> bool {
+    const MISSING: [&str; 7] = ["", "na", "n/a", "#n/a", "nan", "null", "?"];
     MISSING.contains(&cell.to_ascii_lowercase().as_str())
 }
 

@@ -1,19 +1,22 @@
 //! A table of numbers.
 
-use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor};
 
-use crate::args::Target;
-use crate::limits::largest;
-
 /// A table of numbers, row by row.
+///
+/// ```
+/// use wick_train::data::Matrix;
+///
+/// let (standardized, constant) = Matrix::new(2, 2, vec![1.0, 7.0, 3.0, 7.0]).standardize();
+/// assert_eq!((standardized.values, constant), (vec![-1.0, 0.0, 1.0, 0.0], vec![1]));
+/// ```
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Matrix {
     /// The number of rows: samples.
     pub rows: usize,
     /// The number of columns: features.
     pub columns: usize,
-    /// `rows · columns` finite numbers.
+    /// `rows · columns` finite numbers, or NaN where a number is missing and that is allowed.
     pub values: Vec<f64>,
     /// What the values lack of whole numbers beyond 2⁵³, which `f64` rounds; empty if they lack nothing.
     pub lacks: Vec<f64>,
@@ -110,19 +113,30 @@ impl Matrix {
         (0..self.columns).filter(is_lost).collect()
     }
 
-    /// Returns the table as a tensor `[rows, columns]`.
-    ///
-    /// # Errors
-    /// Names the row, the column and the number that the type cannot hold, or says why the device refuses.
-    pub fn tensor(&self, target: &Target) -> Result<Tensor> {
-        let limit = largest(target.dtype);
-        if let Some(at) = self.values.iter().position(|x| x.abs() > limit) {
-            let (row, column) = (at / self.columns + 1, at % self.columns + 1);
-            let (value, dtype) = (self.values[at], target.dtype.as_str());
-            bail!("row {row}, column {column}: {value} is beyond the largest {dtype}");
+    /// The table as a tensor `[rows, columns]` of the smallest of the types `u8`, `f32` and `f64` that holds
+    /// every number as it is; `i64` if whole numbers are beyond 2⁵³. Where there are both these and fractions,
+    /// `f64` rounds them. NaN are kept.
+    pub(super) fn exact_tensor(&self) -> candle_core::Result<Tensor> {
+        let (shape, cpu) = ((self.rows, self.columns), &Device::Cpu);
+        let xs = &self.values;
+        if !self.lacks.is_empty() {
+            let all = || xs.iter().zip(self.lacks.iter().chain(std::iter::repeat(&0.0)));
+            let whole = |(x, lack): (&f64, &f64)| {
+                let is_whole = x.fract() == 0.0 && x.abs() < 2f64.powi(64);
+                is_whole.then(|| i64::try_from(*x as i128 + *lack as i128).ok()).flatten()
+            };
+            if let Some(whole) = all().map(whole).collect::<Option<Vec<i64>>>() {
+                return Tensor::from_vec(whole, shape, cpu);
+            }
+            return Tensor::from_slice(xs, shape, cpu);
         }
-        let tensor = Tensor::from_slice(&self.values, (self.rows, self.columns), &Device::Cpu)?;
-        Ok(tensor.to_dtype(target.dtype)?.to_device(&target.device)?)
+        if xs.iter().all(|x| f64::from(*x as u8) == *x) {
+            return Tensor::from_vec(xs.iter().map(|x| *x as u8).collect(), shape, cpu);
+        }
+        if xs.iter().all(|x| f64::from(*x as f32) == *x || x.is_nan()) {
+            return Tensor::from_vec(xs.iter().map(|x| *x as f32).collect(), shape, cpu);
+        }
+        Tensor::from_slice(xs, shape, cpu)
     }
 }
 
@@ -176,26 +190,9 @@ fn rounded(x: f64, dtype: DType) -> f64 {
     }
 }
 
-/// Returns the elements of a tensor, row by row.
-///
-/// # Errors
-/// Fails if the elements cannot be copied from the device.
-pub fn numbers(tensor: &Tensor) -> Result<Vec<f64>> {
-    Ok(tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_beyond_the_type_are_named() {
-        let target = |dtype| Target { device: Device::Cpu, name: "cpu".into(), dtype };
-        let matrix = Matrix::new(2, 2, vec![1.0, 2.0, 3.0, -70000.0]);
-        assert!(matrix.tensor(&target(DType::BF16)).is_ok());
-        let error = matrix.tensor(&target(DType::F16)).unwrap_err().to_string();
-        assert_eq!(error, "row 2, column 2: -70000 is beyond the largest f16");
-    }
 
     #[test]
     fn standardized_columns_have_mean_0_and_std_1() {
@@ -275,5 +272,31 @@ mod tests {
         assert_eq!(near(4096.0, 4100.0).lost_columns(DType::F16), [0; 0]);
         assert_eq!(near(256.0, 257.0).lost_columns(DType::BF16), [0]);
         assert_eq!(near(256.0, 258.0).lost_columns(DType::BF16), [0; 0]);
+    }
+
+    /// The type is the smallest that holds all numbers; what no type holds is as near as `f64` comes.
+    #[test]
+    fn tensors_have_the_smallest_exact_type() {
+        let beyond = 9_007_199_254_740_993i64;
+        let mut clock = Matrix::new(1, 2, vec![1.0]);
+        clock.push(beyond as f64, (beyond - beyond as f64 as i64) as f64);
+        for (matrix, dtype, last) in [
+            (Matrix::new(1, 2, vec![0.0, 255.0]), DType::U8, 255.0),
+            (Matrix::new(1, 2, vec![0.0, 256.0]), DType::F32, 256.0),
+            (Matrix::new(1, 2, vec![-1.0, 5.0]), DType::F32, 5.0),
+            (Matrix::new(1, 2, vec![f64::NAN, 5.0]), DType::F32, 5.0),
+            (Matrix::new(1, 2, vec![0.5, 0.1]), DType::F64, 0.1),
+            (Matrix::new(1, 2, vec![0.0, 16_777_217.0]), DType::F64, 16_777_217.0),
+            (clock.clone(), DType::I64, beyond as f64),
+        ] {
+            let tensor = matrix.exact_tensor().unwrap();
+            assert_eq!((tensor.dtype(), tensor.dims()), (dtype, &[1, 2][..]));
+            let all = tensor.to_dtype(DType::F64).unwrap().to_vec2::<f64>().unwrap();
+            assert_eq!(all[0][1], last, "{matrix:?}");
+        }
+        let exact = clock.exact_tensor().unwrap().to_vec2::<i64>().unwrap();
+        assert_eq!(exact, [[1, beyond]]);
+        clock.values[0] = 0.5;
+        assert_eq!(clock.exact_tensor().unwrap().dtype(), DType::F64);
     }
 }

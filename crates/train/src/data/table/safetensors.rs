@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use anyhow::{Result, anyhow, bail};
+use candle_core::Tensor;
 use wick_init::{Error, StoredTensor, TensorFile};
-use wick_theory::did_you_mean;
+use wick_theory::{did_you_mean, listed, on_one_line, shown};
 
 use super::matrix::{Matrix, of_whole};
-use crate::memory;
-use crate::names::{listed, on_one_line, shown};
+use super::options::TableOptions;
+use super::reason::Reason;
 
 /// Splits `FILE.safetensors#TENSOR` at the first `#` behind the name of a file. The name of the tensor, and
 /// those of the folders, can have a `#`, too.
@@ -28,16 +28,8 @@ pub(super) fn split(source: &str) -> (&Path, Option<&str>) {
     .map_or((Path::new(source), None), |(path, tensor)| (Path::new(path), Some(tensor)))
 }
 
-/// Reads the tensor of this name, or the only one; of the others, only what the header says.
-pub(super) fn read(path: &Path, wanted: Option<&str>) -> Result<Matrix> {
-    // The caller adds the name of the file.
-    let reason = |error: Error| match error {
-        Error::File { reason, .. } => anyhow!(reason),
-        Error::StoredType { name, dtype, .. } => {
-            anyhow!("'{}' is of type {}, which is not read; save it as float32", shown(&name), shown(&dtype))
-        }
-        error => error.into(),
-    };
+/// Opens a file and finds the tensor of this name, or the only one.
+fn open(path: &Path, wanted: Option<&str>) -> Result<(TensorFile, StoredTensor), Reason> {
     let file = TensorFile::open(path).map_err(reason)?;
     let names = || {
         let mut names: Vec<&str> = file.tensors().iter().map(StoredTensor::name).collect();
@@ -45,35 +37,81 @@ pub(super) fn read(path: &Path, wanted: Option<&str>) -> Result<Matrix> {
         listed(names.into_iter())
     };
     let tensor = match (wanted, file.tensors()) {
-        (_, []) => bail!("there is no tensor in it"),
-        (None, [only]) => only,
-        (None, _) => bail!("name the tensor with FILE#TENSOR: there are {}", names()),
+        (_, []) => return Err("there is no tensor in it".into()),
+        (None, [only]) => only.clone(),
+        (None, _) => return Err(format!("name the tensor with FILE#TENSOR: there are {}", names()).into()),
         (Some(name), _) => match file.get(name) {
-            Some(tensor) => tensor,
+            Some(tensor) => tensor.clone(),
             None => {
                 let known = file.tensors().iter().map(StoredTensor::name);
-                let meant = did_you_mean(name, known);
-                bail!("there is no tensor '{}'{}: there are {}", shown(name), on_one_line(&meant), names())
+                let meant = on_one_line(&did_you_mean(name, known));
+                let (name, names) = (shown(name), names());
+                return Err(format!("there is no tensor '{name}'{meant}: there are {names}").into());
             }
         },
     };
+    Ok((file, tensor))
+}
+
+/// What is wrong; the caller adds the name of the file.
+fn reason(error: Error) -> Reason {
+    match error {
+        Error::File { reason, .. } => Reason::Text(reason),
+        Error::StoredType { name, dtype, .. } => {
+            let (name, dtype) = (shown(&name), shown(&dtype));
+            format!("'{name}' is of type {dtype}, which is not read; save it as float32").into()
+        }
+        error => error.to_string().into(),
+    }
+}
+
+/// Reads the tensor of this name, or the only one; of the others, only what the header says.
+pub(super) fn read(path: &Path, wanted: Option<&str>, options: &TableOptions) -> Result<Matrix, Reason> {
+    let (file, tensor) = open(path, wanted)?;
     let &[rows, columns] = tensor.shape() else {
-        bail!("'{}' is {:?}, and [samples, features] is needed", shown(tensor.name()), tensor.shape());
+        let (name, shape) = (shown(tensor.name()), tensor.shape());
+        return Err(format!("'{name}' is {shape:?}, and [samples, features] is needed").into());
     };
     // The bytes of the file, and the numbers.
-    memory::check(2.0 * rows as f64 * columns as f64, 8, "take a smaller tensor")?;
+    let needed = 8.0 * 2.0 * rows as f64 * columns as f64;
+    Reason::check_memory(needed, options.memory, "take a smaller tensor")?;
     let mut matrix = Matrix::new(rows, columns, file.numbers(tensor.name()).map_err(reason)?);
     if tensor.dtype() == "I64" && matrix.values.iter().any(|x| x.abs() >= 2f64.powi(53)) {
         let whole = file.tensor(tensor.name()).map_err(reason)?.flatten_all()?.to_vec1::<i64>()?;
         matrix.lacks = whole.into_iter().map(|x| of_whole(x.into()).1).collect();
     }
-    Ok(matrix)
+    Ok(matrix.take(options.most()))
+}
+
+/// Reads the tensor of this name, or the only one, of any shape, in the type that it has. Types that candle lacks
+/// become the smallest of `u8`, `f32` and `f64` that holds their numbers.
+pub(super) fn tensor(path: &Path, wanted: Option<&str>, options: &TableOptions) -> Result<Tensor, Reason> {
+    let (file, stored) = open(path, wanted)?;
+    let &[samples, ref rest @ ..] = stored.shape() else {
+        let name = shown(stored.name());
+        return Err(format!("'{name}' is a single number, and a tensor of samples is needed").into());
+    };
+    let numbers = stored.shape().iter().map(|size| *size as f64).product::<f64>();
+    let bytes = match stored.candle_dtype() {
+        Some(dtype) => dtype.size_in_bytes(),
+        None => 16,
+    };
+    Reason::check_memory(numbers * bytes as f64, options.memory, "take a smaller tensor")?;
+    let tensor = match stored.candle_dtype() {
+        Some(_) => file.tensor(stored.name()).map_err(reason)?,
+        None => {
+            let numbers = file.numbers(stored.name()).map_err(reason)?;
+            let columns = rest.iter().product();
+            Matrix::new(samples, columns, numbers).exact_tensor()?.reshape(stored.shape())?
+        }
+    };
+    Ok(tensor.narrow(0, 0, samples.min(options.most()))?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Data, DataOptions};
+    use crate::data::Table;
 
     #[test]
     fn the_tensor_is_named_behind_the_file() {
@@ -165,7 +203,7 @@ mod tests {
         ];
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-        let load = |source: &str| Data::load(source, None, &DataOptions::default()).map(|data| data.matrix);
+        let load = |source: &str| Table::read(source, &TableOptions::default()).map(|data| data.matrix);
         let mut tensors: Vec<(&str, &str, Vec<u8>)> =
             types.iter().map(|(dtype, _, bytes)| (*dtype, *dtype, bytes.clone())).collect();
         // Types that are not read, one of which nobody knows, stand in front.
@@ -180,7 +218,7 @@ mod tests {
             assert_eq!(load(&path(&format!("all.safetensors#{dtype}"))).unwrap(), expected, "{dtype}");
         }
         for (name, dtype, _) in foreign {
-            let error = format!("{:#}", load(&path(&format!("all.safetensors#{name}"))).unwrap_err());
+            let error = format!("{}", load(&path(&format!("all.safetensors#{name}"))).unwrap_err());
             assert!(
                 error.ends_with(&format!(
                     "'{name}' is of type {dtype}, which is not read; save it as float32"
@@ -202,16 +240,16 @@ mod tests {
             names.iter().enumerate().map(|(i, name)| (*name, "U8", vec![i as u8; 4])).collect();
         std::fs::write(&path, file_of(&tensors)).unwrap();
         let load = |name: &str| {
-            Data::load(&format!("{path}#{name}"), None, &DataOptions::default()).map(|data| data.matrix)
+            Table::read(&format!("{path}#{name}"), &TableOptions::default()).map(|data| data.matrix)
         };
         for (index, name) in names.iter().enumerate() {
             assert_eq!(load(name).unwrap().values, [index as f64; 4], "{name:?}");
         }
-        let error = format!("{:#}", load("no\nne").unwrap_err());
+        let error = format!("{}", load("no\nne").unwrap_err());
         assert!(error.lines().count() == 1 && error.contains("no tensor 'no\\nne'"), "{error}");
         assert!(error.ends_with(" and 1 more"), "{error}");
         std::fs::write(&path, file_of(&[("x", "U8", vec![0; 4]), ("x", "U8", vec![1; 4])])).unwrap();
-        let error = format!("{:#}", load("x").unwrap_err());
+        let error = format!("{}", load("x").unwrap_err());
         assert!(error.ends_with("its header names 'x' twice: which one is meant?"), "{error}");
     }
 }

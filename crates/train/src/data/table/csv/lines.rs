@@ -2,9 +2,8 @@
 
 use std::io::{self, BufRead};
 
-use anyhow::{Result, bail};
-
-use crate::output::size;
+use super::super::reason::Reason;
+use crate::text::size;
 
 /// Reads the lines of a text. A line ends with `\n`, `\r\n` or `\r`.
 pub(super) struct Lines<R> {
@@ -27,7 +26,7 @@ impl<R: BufRead> Lines<R> {
     }
 
     /// Reads the next line without its end into `line`; `false` at the end of the text.
-    pub(super) fn next_into(&mut self, line: &mut Vec<u8>) -> Result<bool> {
+    pub(super) fn next_into(&mut self, line: &mut Vec<u8>) -> Result<bool, Reason> {
         line.clear();
         loop {
             let bytes = match self.text.fill_buf() {
@@ -50,10 +49,10 @@ impl<R: BufRead> Lines<R> {
             self.text.consume(taken);
             if line.len() > self.most_bytes {
                 let most = size(self.most_bytes as f64);
-                bail!(
+                return Err(Reason::Text(format!(
                     "line {} is longer than {most}, and its numbers would not fit the memory",
                     self.number + 1
-                );
+                )));
             }
             if end.is_some() {
                 self.after_return = is_return;
