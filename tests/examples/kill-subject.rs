@@ -183,7 +183,7 @@ fn main() -> ExitCode {
     match train(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {error}");
             ExitCode::from(1)
         }
     }
