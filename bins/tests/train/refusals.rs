@@ -32,7 +32,7 @@ fn options_that_do_not_fit_are_refused() {
         (&["--resume"], "--run"),
         (&["--init", "zeros", "--init", "zeros"], "--init zeros is given twice"),
         (&["--widths", "0"], "--widths are 1 or more"),
-        (&["--widths", "10000000"], "of memory"),
+        (&["--widths", "1000000000"], "of memory"),
     ] {
         fails(folder.path(), arguments, 2, part);
     }
