@@ -69,6 +69,28 @@ fn a_signal_stops_a_run_that_goes_on() {
     }
 }
 
+/// A run that is stopped before its first validation has no best weights, and says so by its exit code alone.
+#[cfg(unix)]
+#[test]
+fn a_run_may_stop_before_its_first_validation() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("r");
+    let child = std::process::Command::new(support::path("train"))
+        .args(LONG)
+        .args(["--validate-every", "1000000", "--run"])
+        .arg(&run)
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !run.join("checkpoints/step-000000000050.safetensors").exists() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    std::process::Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().unwrap();
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(143), "{stderr}");
+}
+
 /// A folder that was killed before its first checkpoint starts at step 0, and one without a run may be resumed.
 #[test]
 fn a_folder_without_a_checkpoint_starts_at_step_0() {

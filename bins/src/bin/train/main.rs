@@ -59,7 +59,9 @@ fn train(args: Args) -> Result<()> {
         if starts.len() > 1 {
             eprintln!("{}", start.name);
         }
-        let run = start.train(&context).with_context(|| start.name.clone())?;
+        let run = start.train(&context);
+        // Of one start, its name is no news.
+        let run = if starts.len() > 1 { run.with_context(|| start.name.clone())? } else { run? };
         if let Ended::Stopped(signal) = run.ended {
             return Err(Stopped { signal, text: stopped(&args.run, run.steps) }.into());
         }

@@ -4,7 +4,6 @@ use serde::Serialize;
 use wick_bins::output::{Report, Table, exact, short};
 use wick_probe::{LayerReport, Verdict};
 use wick_train::Replay;
-use wick_train::data::Prepared;
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Replayed {
@@ -28,7 +27,7 @@ struct Layer {
 }
 
 impl Replayed {
-    pub(crate) fn new(replay: Replay, data: &Prepared) -> Self {
+    pub(crate) fn new(replay: Replay) -> Self {
         let layer = |report: LayerReport| Layer {
             name: report.name,
             mean: report.mean,
@@ -36,14 +35,12 @@ impl Replayed {
             rms: report.rms,
             gradient_rms: report.gradient_rms,
         };
-        // The training part has numbers of its own.
-        let rows = data.training.indices();
         Self {
             step: replay.step,
             epoch: replay.epoch,
             loss: replay.loss,
             logged_loss: replay.logged_loss,
-            samples: replay.samples.iter().map(|sample| rows[*sample]).collect(),
+            samples: replay.samples,
             layers: replay.layers.into_iter().map(layer).collect(),
             verdicts: replay.verdicts,
         }

@@ -174,8 +174,10 @@ impl Train {
 
     /// The course of one run.
     fn course(&self, run: &Run) -> Table {
+        /// A heading, and the cell of a point.
+        type Column = (&'static str, fn(&Point, bool) -> String);
         let e = &self.experiment;
-        let mut columns: Vec<(&str, fn(&Point, bool) -> String)> =
+        let mut columns: Vec<Column> =
             vec![("step", |point, _| point.step.to_string()), ("loss", |point, _| short(point.loss))];
         if run.is_validated() {
             columns.push(("validation loss", |point, _| point.validation_loss.map_or("–".into(), short)));

@@ -15,7 +15,7 @@ use wick_model::{Mlp, MlpConfig};
 use wick_probe::Probe;
 use wick_train::data::{Batch, Prepared, Task};
 use wick_train::metrics::Metrics;
-use wick_train::{Config, EarlyStopping, RunFolder, Step, Trainer, evaluate};
+use wick_train::{Config, EarlyStopping, Ended, RunFolder, Step, Trainer, evaluate};
 
 use crate::options::{Args, RunOptions};
 use crate::replay::Replayed;
@@ -150,6 +150,9 @@ impl Start {
         let mut trainer = trainer.with_progress().with_stop(wick_files::stop_on_signals());
         let outcome =
             trainer.fit_gradients(&data.training, |step| net.gradients(step)).map_err(of_options)?;
+        if matches!(outcome.ended, Ended::Stopped(_)) {
+            return Ok(Run::new(&self.name, outcome, None, context));
+        }
         if data.validation.is_some() {
             trainer.load_best()?;
         }
@@ -173,7 +176,7 @@ impl Start {
             .replay_gradients(&context.data.training, step, |step| net.gradients(step))
             .map_err(of_options)
             .with_context(|| format!("'{}'", folder.display()))?;
-        Ok(Replayed::new(replay, context.data))
+        Ok(Replayed::new(replay))
     }
 }
 

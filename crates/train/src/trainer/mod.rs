@@ -53,6 +53,7 @@ use variables::Variables;
 /// | [`with_run`](Self::with_run) | a folder with log and checkpoints, from which a killed run goes on to the bit |
 /// | [`with_probe`](Self::with_probe) | statistics and verdicts of the layers at some steps |
 /// | [`with_progress`](Self::with_progress) | a bar on a terminal, a line now and then elsewhere |
+/// | [`with_prefetch`](Self::with_prefetch) | batches that a thread makes ahead |
 /// | [`with_stop`](Self::with_stop) | an end after the step at hand, for signals |
 ///
 /// ```
@@ -90,6 +91,7 @@ pub struct Trainer<'a> {
     pub(crate) probe: Option<(Probe, u64)>,
     pub(crate) stop: Option<&'a AtomicI32>,
     pub(crate) progress: bool,
+    pub(crate) prefetch: bool,
     pub(crate) identity: BTreeMap<String, String>,
     pub(crate) best_weights: Option<Vec<(String, Tensor)>>,
 }
@@ -124,6 +126,7 @@ impl<'a> Trainer<'a> {
             probe: None,
             stop: None,
             progress: false,
+            prefetch: false,
             identity: BTreeMap::new(),
             best_weights: None,
         })
@@ -202,6 +205,12 @@ impl<'a> Trainer<'a> {
     /// Shows progress on stderr.
     pub fn with_progress(mut self) -> Self {
         self.progress = true;
+        self
+    }
+
+    /// Makes batches on a thread of its own, at most two ahead of the step at hand. No bit depends on it.
+    pub fn with_prefetch(mut self) -> Self {
+        self.prefetch = true;
         self
     }
 

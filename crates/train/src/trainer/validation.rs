@@ -118,6 +118,11 @@ pub fn evaluate(
 
 impl Validation<'_> {
     pub(crate) fn run(&self) -> Result<Evaluation, Error> {
-        evaluate(self.data, self.metrics.clone(), &self.outputs)
+        evaluate(self.data, self.metrics.clone(), &self.outputs).map_err(|error| match error {
+            Error::NotFinite { sample, column, value } => {
+                Error::NotFinite { sample: self.data.row(sample), column, value }
+            }
+            error => error,
+        })
     }
 }

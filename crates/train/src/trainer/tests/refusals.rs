@@ -147,13 +147,18 @@ fn a_loss_that_is_not_finite_is_explained() {
         let data = InMemory::new(&Tensor::new(rows, &Device::Cpu).unwrap()).unwrap();
         data.with_targets(points().targets().unwrap().clone()).unwrap()
     };
-    let explained = |data: &InMemory, loss: &dyn Fn(&Step) -> Result<Tensor>| {
+    let explained = |data: &dyn Dataset, loss: &dyn Fn(&Step) -> Result<Tensor>| {
         let error = Trainer::new(&net.map, config(1)).unwrap().fit(data, |step| loss(step)).unwrap_err();
         error.to_string()
     };
     let bad = data(&|rows| rows[33][2] = f32::NAN);
     let text = explained(&bad, &|step| net.loss(step));
     assert!(text.contains("the loss is NaN: sample 33 has NaN as number 2 of its features"), "{text}");
+
+    // Of a part of the data, the sample has its number in the whole.
+    let part = crate::data::Subset::new(bad, (20..70).collect()).unwrap();
+    let text = explained(&part, &|step| net.loss(step));
+    assert!(text.contains("sample 33 has NaN"), "{text}");
 
     // The logarithm of the one sample with a negative first number, at a layer with a tap and at one without.
     let once = data(&|rows| {
