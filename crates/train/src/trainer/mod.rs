@@ -34,7 +34,7 @@ use crate::data::{Batch, Dataset};
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::run::RunFolder;
-use crate::run::checkpoint::ContentHash;
+use crate::run::hash::ContentHash;
 use session::Session;
 use step::{ByGradients, ByLoss, Objective};
 use validation::Validation;

@@ -29,7 +29,7 @@ use crate::error::Error;
 use crate::optimizer::AnyOptimizer;
 use crate::order::{Order, Position};
 use crate::run::checkpoint::State;
-use crate::run::log::Log;
+use crate::run::log::{Log, LogState};
 
 /// The loss scale of `f16` variables where none is given: PyTorch's.
 const LOSS_SCALE: (f64, u64) = (65536.0, 2000);
@@ -47,6 +47,8 @@ pub(super) struct Session<'s, 'a> {
     ema: Option<Ema>,
     identity: BTreeMap<String, String>,
     state: State,
+    /// The step of the last checkpoint that was read or written.
+    checkpoint: Option<u64>,
     log: Option<Log>,
     progress: Option<Progress>,
     notices: Vec<String>,
@@ -80,7 +82,7 @@ impl<'s, 'a> Session<'s, 'a> {
         optimizer.set_loss_scale(config.loss_scale.or_else(|| is_half.then(dynamic)))?;
         let averaged = variables.trained().map(|named| (named.name.clone(), named.var.clone()));
         let ema = config.ema.map(|decay| Ema::new(averaged.collect(), decay)).transpose()?;
-        let identity = saving::identity(trainer, data)?;
+        let identity = saving::identity(trainer, &variables, data)?;
         Ok(Self {
             trainer,
             data,
@@ -94,7 +96,7 @@ impl<'s, 'a> Session<'s, 'a> {
             identity,
             state: State {
                 step: 0,
-                log_bytes: 0,
+                log: LogState::default(),
                 optimizer: Vec::new(),
                 ema: Vec::new(),
                 loss: None,
@@ -105,6 +107,7 @@ impl<'s, 'a> Session<'s, 'a> {
                 loss_sum: 0.0,
                 ended: None,
             },
+            checkpoint: None,
             log: None,
             progress: None,
             notices: Vec::new(),
@@ -113,9 +116,10 @@ impl<'s, 'a> Session<'s, 'a> {
     }
 
     pub(super) fn fit(mut self, objective: &mut dyn Objective) -> Result<Outcome, Error> {
-        self.resume(u64::MAX)?;
+        self.resume(None)?;
         let (first, started) = (self.state.step, Instant::now());
         if let Some(ended) = self.state.ended {
+            self.finish_again()?;
             self.show_weights()?;
             return Ok(self.outcome(first, started, ended));
         }
@@ -126,7 +130,7 @@ impl<'s, 'a> Session<'s, 'a> {
             self.progress = Some(Progress::new(self.steps, first));
         }
         if let Some(run) = &self.trainer.run {
-            self.log = Some(Log::open(run.folder.log(), self.state.log_bytes)?);
+            self.log = Some(Log::open(&run.folder.log(), &self.state.log)?);
         }
         if first == 0 {
             let parameters = self.variables.trained().map(|named| named.var.elem_count()).sum();
@@ -335,7 +339,7 @@ impl<'s, 'a> Session<'s, 'a> {
             let text = format!("there is no step {step}: the run has the steps 0 to {}", self.steps - 1);
             return Err(Error::Settings(text));
         }
-        self.resume(step)?;
+        self.resume(Some(step))?;
         let log = self.trainer.run.as_ref().map(|run| run.folder.log());
         let probing = self.trainer.probe.take();
         while self.state.step < step {
