@@ -54,7 +54,7 @@ GOALS = {
         "jax epoch": (0.85, 0.85), "torch epoch": (0.60, 0.60), "torch epoch_loader": (0.60, 0.60),
         "wick epoch_bare": (1.02, 1.02), "wick epoch_bare_cut": None,
     },
-    "epoch_leaves_8": {"wick epoch": None},
+    "leaves_8": {"wick epoch": None},
     "loader": {"wick epoch_bare": (0.02, 0.02)},
     "checkpoint": {"wick ten_seconds": (0.01, 0.01)},
     "far_batch": {"wick millisecond": (1.0, 1.0)},

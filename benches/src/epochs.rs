@@ -26,7 +26,7 @@ const CHECKPOINTS: u64 = 8;
 
 /// The names of the jobs. Those of epochs answer with the milliseconds of an epoch.
 pub(crate) const NAMES: [&str; 7] =
-    ["epoch", "epoch_bare", "epoch_bare_cut", "epoch_leaves_8", "loader", "checkpoint", "far_batch"];
+    ["epoch", "epoch_bare", "epoch_bare_cut", "leaves_8", "loader", "checkpoint", "far_batch"];
 
 /// The net, the data, and the data in the order of the first epoch.
 pub(crate) struct Epochs {
@@ -68,7 +68,7 @@ impl Epochs {
         let start = Instant::now();
         match job {
             "epoch" => drop(self.train(1, Length::Epochs(1), None)?),
-            "epoch_leaves_8" => drop(self.train(8, Length::Epochs(1), None)?),
+            "leaves_8" => drop(self.train(8, Length::Epochs(1), None)?),
             "epoch_bare" => self.bare(|order, step| {
                 let position = order.position(step, BATCH)?;
                 self.data.epoch_batch(position.epoch, &position.indices)
