@@ -16,6 +16,16 @@ use crate::threads;
 #[error("{0}")]
 pub struct Usage(String);
 
+/// A signal stopped the program after it had finished what it was doing: exit code 128 and the signal's number.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub struct Stopped {
+    /// The number of the signal.
+    pub signal: i32,
+    /// What is kept, and how to go on.
+    pub text: String,
+}
+
 /// An error that says what is wrong with the arguments.
 pub fn usage(message: impl Into<String>) -> anyhow::Error {
     Usage(message.into()).into()
@@ -43,6 +53,10 @@ pub fn run<A: Parser>(program: impl FnOnce(A) -> Result<()>) -> ExitCode {
     match threads::start().and_then(|()| program(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<ReaderGone>() => ExitCode::SUCCESS,
+        Err(error) if error.is::<Stopped>() => {
+            let signal = error.downcast_ref::<Stopped>().map_or(0, |stopped| stopped.signal);
+            complain(&chain(&error), u8::try_from(128 + signal).unwrap_or(1))
+        }
         Err(error) => {
             let code = if error.downcast_ref::<Usage>().is_some() { 2 } else { 1 };
             complain(&format!("error: {}", chain(&error)), code)

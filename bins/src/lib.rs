@@ -15,6 +15,7 @@ pub mod output;
 pub mod peak;
 pub mod picture;
 pub mod progress;
+pub mod saved_model;
 pub mod threads;
 pub mod values;
 pub mod warning;

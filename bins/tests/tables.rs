@@ -103,6 +103,18 @@ fn columns_of_arrays_are_left_out_by_number() {
     assert_eq!(features(&result(&["--label", "1", "--drop", "-1"])), (2, vec!["column 1", "column 4"]));
 }
 
+/// The images of an IDX file are rows.
+#[test]
+fn images_are_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x-images.idx3-ubyte");
+    let pixels: Vec<u8> = (0..80).map(|i| (i * 37 % 101) as u8).collect();
+    fs::write(&path, [&[0, 0, 8, 3, 0, 0, 0, 10, 0, 0, 0, 2, 0, 0, 0, 4][..], &pixels].concat()).unwrap();
+    let data = ["--widths", "20x2", "--standardize", "--data", path.to_str().unwrap()];
+    let result = json("layer-stats", &data);
+    assert_eq!((features(&result), &result["experiment"]["samples"]), ((8, vec![]), &Value::from(10)));
+}
+
 /// A warning that cannot be written is no failure.
 #[cfg(target_os = "linux")]
 #[test]

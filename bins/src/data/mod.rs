@@ -1,6 +1,7 @@
 //! Data from files, and the digits that ship with Wick.
 
 mod options;
+mod training;
 
 use std::path::Path;
 
@@ -10,6 +11,7 @@ use wick_theory::did_you_mean;
 use wick_train::data::{Table, TableOptions, is_known_format};
 
 pub use options::{DataOptions, Header};
+pub use training::{FeatureOptions, MissingChoice, ReadOptions, TaskChoice, TestChoice, TrainingDataOptions};
 pub use wick_train::data::{Delimiter, Matrix};
 
 use crate::args::Target;
@@ -114,15 +116,12 @@ fn check_format(source: &str, options: &TableOptions) -> Result<()> {
 
 /// The error of a reader as one of a program: too little memory is a matter of the arguments.
 fn failed(error: wick_train::Error) -> anyhow::Error {
-    match error {
-        wick_train::Error::Memory { needed, free, remedy } => {
-            match memory::refuse(needed, free, "", remedy) {
-                Err(error) => error,
-                Ok(()) => anyhow!("{}", wick_train::Error::Memory { needed, free, remedy }),
-            }
-        }
-        error => error.into(),
+    if let wick_train::Error::Memory { path, needed, free, remedy } = &error
+        && let Err(usage) = memory::refuse(*needed, *free, "", remedy)
+    {
+        return usage.context(format!("cannot read '{}'", shown(&path.to_string_lossy())));
     }
+    error.into()
 }
 
 fn of_digits(error: wick_train::Error) -> anyhow::Error {
@@ -168,6 +167,19 @@ mod tests {
         assert_eq!((pixels.rows, pixels.columns, labels.len()), (1797, 64, 1797));
         assert_eq!(pixels.values.iter().sum::<f64>(), 561_718.0); // numpy: load_digits().data.sum()
         assert_eq!(labels[..10], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    }
+
+    /// Too little memory is a usage error, which names the file.
+    #[test]
+    fn too_little_memory_is_a_matter_of_the_arguments() {
+        let error =
+            wick_train::Error::Memory { path: "x.npy".into(), needed: 2048.0, free: 1024.0, remedy: "wait" };
+        let error = failed(error);
+        assert!(error.downcast_ref::<crate::cli::Usage>().is_some());
+        let said = "cannot read 'x.npy': this takes 2.0 KiB of memory and 1.0 KiB are free: wait";
+        assert_eq!(format!("{error:#}"), said);
+        let other = failed(wick_train::Error::Data("bad".into()));
+        assert!(other.downcast_ref::<crate::cli::Usage>().is_none());
     }
 
     #[test]

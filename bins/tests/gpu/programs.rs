@@ -10,6 +10,7 @@ use super::support::command;
 pub(crate) const TESTS: &[Test] = &[
     ("layer_stats_as_on_the_cpu", layer_stats_as_on_the_cpu),
     ("forward_backward_agrees_three_ways", forward_backward_agrees_three_ways),
+    ("training_as_on_the_cpu", training_as_on_the_cpu),
     ("device_bench_finds_the_gpu", device_bench_finds_the_gpu),
     ("a_missing_device", a_missing_device),
     ("more_than_the_device_holds", more_than_the_device_holds),
@@ -78,6 +79,25 @@ fn forward_backward_agrees_three_ways(_: &Device) {
     for ((way, got), (_, expected)) in got.iter().zip(&expected) {
         // The differences of the three ways are themselves rounding errors.
         assert!((got - expected).abs() <= 1e-6 * expected.abs().max(1.0), "{way}: {got} for {expected}");
+    }
+}
+
+/// A short run on the GPU is that on the CPU, to rounding, with each optimizer; its folder goes on and is read on
+/// the CPU.
+fn training_as_on_the_cpu(_: &Device) {
+    for (optimizer, bound) in [("adamw:lr=0.001", 1e-3), ("sgd:lr=0.05", 1e-4), ("muon:lr=0.01", 1e-2)] {
+        let arguments = ["--epochs", "1", "--widths", "20", "--optimizer", optimizer, "--probe-every", "10"];
+        let loss = |device: &str, more: &[&str]| {
+            let result = json("train", device, &[&arguments[..], more].concat());
+            result["runs"][0]["history"][0]["loss"].as_f64().unwrap()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let run = ["--run", folder.path().to_str().unwrap()];
+        let (got, expected) = (loss("cuda", &run), loss("cpu", &[]));
+        assert!((got - expected).abs() < bound * expected, "{optimizer}: {got} for {expected}");
+        let again = [&run[..], &["--resume"]].concat();
+        assert_eq!(loss("cuda", &again), got);
+        assert_eq!(loss("cpu", &again), got, "the finished run of the GPU, read on the CPU");
     }
 }
 

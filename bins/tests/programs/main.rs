@@ -11,14 +11,15 @@ use serde_json::Value;
 use support::{command, json, stdout};
 use table::{Depends, PROGRAMS, Program};
 
-/// A new program has its row. `init-weights` takes other options and has tests of its own.
+/// A new program has its row. `init-weights` and `predict` take other options and have tests of their own.
 #[test]
 fn every_program_is_in_the_table() {
     let folders = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/bin")).unwrap();
     let mut built: Vec<_> =
         folders.map(|folder| folder.unwrap().file_name().into_string().unwrap()).collect();
     built.sort();
-    let mut listed: Vec<_> = PROGRAMS.iter().map(|program| program.name).chain(["init-weights"]).collect();
+    let mut listed: Vec<_> =
+        PROGRAMS.iter().map(|program| program.name).chain(["init-weights", "predict"]).collect();
     listed.sort_unstable();
     assert_eq!(built, listed);
 }

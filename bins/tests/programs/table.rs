@@ -103,6 +103,24 @@ pub(crate) const PROGRAMS: &[Program] = &[
         ],
     },
     Program {
+        name: "train",
+        small: &["--epochs", "2", "--widths", "20", "--init", "xavier_normal", "--init", "normal:std=1"],
+        depends: Depends::Seed,
+        rows: 4,
+        keys: &[
+            ("", "experiment runs"),
+            (
+                "/experiment",
+                "activation batch classes data device dtype epochs features leaves optimizer schedule seed task \
+                 test_samples threshold training_samples validation_samples widths",
+            ),
+            ("/runs/0", "best ended history init steps steps_to_threshold test"),
+            ("/runs/0/best", "step validation"),
+            ("/runs/0/history/0", "loss score step validation_loss"),
+            ("/runs/0/test", "accuracy confusion loss samples top5"),
+        ],
+    },
+    Program {
         name: "device-bench",
         small: &["--batch", "1,8", "--width", "16,32", "--runs", "1"],
         depends: Depends::Clock,

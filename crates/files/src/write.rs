@@ -9,8 +9,9 @@ use crate::descriptor;
 use crate::error::{
     cannot_make_folder, cannot_write, cannot_write_in, no_temporary_file, with_advice, with_context,
 };
+use crate::faults::Told;
 use crate::target::Target;
-use crate::temporary::{Finished, Temporary, folder_of, sync_folder};
+use crate::temporary::{Finished, Temporary, folder_of, make_folder, remove, sync_folder};
 
 /// Writes one file, whole or not at all, and makes its folder.
 ///
@@ -143,8 +144,28 @@ pub fn check_folder(folder: impl AsRef<Path>) -> io::Result<()> {
         let text = "its name is empty ('.' is the current folder)";
         return Err(cannot_make_folder(folder, &io::Error::new(io::ErrorKind::InvalidInput, text)));
     }
-    fs::create_dir_all(folder).map_err(|error| cannot_make_folder(folder, &error))?;
+    make_folder(folder).map_err(|error| cannot_make_folder(folder, &error))?;
     tempfile::tempfile_in(folder).map(drop).map_err(|error| cannot_write_in(folder, &error))
+}
+
+/// Removes a file. One that is not there is no error.
+///
+/// ```
+/// let folder = tempfile::tempdir()?;
+/// let file = folder.path().join("a");
+/// wick_files::write(&file, b"text")?;
+/// wick_files::remove_file(&file)?;
+/// assert!(!file.exists() && wick_files::remove_file(&file).is_ok());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+/// The error names the path.
+pub fn remove_file(path: impl AsRef<Path>) -> io::Result<()> {
+    let path = path.as_ref();
+    remove(path)
+        .map(drop)
+        .map_err(|error| with_context(&format!("cannot remove '{}'", path.display()), &error))
 }
 
 /// Whether a path leads to what stdout of this process is: `/dev/stdout`, `/dev/fd/1`, or the pipe or the file
@@ -206,16 +227,15 @@ impl Prepared {
         let cannot = |error: io::Error| cannot_write(path, &error);
         match target {
             Target::Into(stream) => {
-                stream.open().and_then(|file| buffered(&file, write)).map_err(cannot)?;
+                stream.open().and_then(|file| buffered(&file, path, write)).map_err(cannot)?;
                 Ok(Self::Written)
             }
             Target::Replace { path: to, old } => {
                 let folder = folder_of(&to);
-                fs::create_dir_all(folder)
-                    .map_err(|error| with_advice(&cannot_make_folder(folder, &error)))?;
+                make_folder(folder).map_err(|error| with_advice(&cannot_make_folder(folder, &error)))?;
                 let from = Temporary::new(folder, old.as_ref())
                     .map_err(|error| cannot(with_context(&no_temporary_file(folder), &error)))?;
-                buffered(from.file(), write).map_err(cannot)?;
+                buffered(from.file(), from.path(), write).map_err(cannot)?;
                 let from = from.finish(old.as_ref()).map_err(cannot)?;
                 Ok(Self::Renamed { from, to })
             }
@@ -240,18 +260,20 @@ impl Prepared {
     /// Removes the file that is in the place now, and syncs the folder.
     fn remove_old(&self, path: &Path) -> io::Result<()> {
         let Self::Renamed { to, .. } = self else { return Ok(()) };
-        match fs::remove_file(to) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            removed => removed.map_err(|error| cannot_write(path, &error))?,
+        if remove(to).map_err(|error| cannot_write(path, &error))? {
+            sync_folder(folder_of(to));
         }
-        sync_folder(folder_of(to));
         Ok(())
     }
 }
 
-fn buffered(file: &fs::File, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+fn buffered(
+    file: &fs::File,
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
     const BYTES: usize = 1 << 18;
-    let mut out = BufWriter::with_capacity(BYTES, file);
+    let mut out = BufWriter::with_capacity(BYTES, Told { file, path });
     write(&mut out)?;
     out.flush()
 }

@@ -221,8 +221,14 @@ pub enum Error {
         reason: String,
     },
     /// The numbers of a file take more memory than is free.
-    #[error("{}", Self::memory(*.needed, *.free, .remedy))]
+    #[error(
+        "cannot read '{}': {}",
+        wick_theory::shown(&.path.to_string_lossy()),
+        Self::memory(*.needed, *.free, .remedy)
+    )]
     Memory {
+        /// The file.
+        path: PathBuf,
         /// The bytes that they take.
         needed: f64,
         /// The bytes that are free.

@@ -7,7 +7,7 @@ mod digits;
 use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Module, Tensor};
 use candle_nn::{Conv2dConfig, conv2d, linear, loss::cross_entropy};
-use wick::train::{Config, Length, evaluate, metrics::Task};
+use wick::train::{Config, Length, evaluate, metrics::Metrics};
 use wick::{InitMap, Initializer, Trainer};
 
 fn main() -> Result<()> {
@@ -30,7 +30,7 @@ fn main() -> Result<()> {
     let outcome = Trainer::new(&map, config)?
         .fit(&training, |step| cross_entropy(&logits(step.input())?, step.targets()?))?;
 
-    let tested = evaluate(&test, Task::Classify, |batch| logits(&batch.input))?;
+    let tested = evaluate(&test, Metrics::Classification, |batch| logits(&batch.input))?;
     let accuracy = tested.score().context("no accuracy")?;
     let loss = outcome.loss.context("no step")?;
     println!(

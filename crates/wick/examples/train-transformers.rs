@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Module, Tensor};
 use candle_nn::loss::cross_entropy;
 use candle_transformers::models::efficientnet::{EfficientNet, MBConvConfig};
-use wick::train::{Config, Length, evaluate, metrics::Task};
+use wick::train::{Config, Length, evaluate, metrics::Metrics};
 use wick::{InitMap, Initializer, Trainer};
 
 fn main() -> Result<()> {
@@ -22,9 +22,9 @@ fn main() -> Result<()> {
 
     let config =
         Config { length: Length::Epochs(8), optimizer: "adamw:lr=0.03".parse()?, ..Config::default() };
-    let before = evaluate(&test, Task::Classify, |batch| logits(&batch.input))?;
+    let before = evaluate(&test, Metrics::Classification, |batch| logits(&batch.input))?;
     let outcome = Trainer::new(&map, config)?.fit(&training, |step| loss(step.input(), step.targets()?))?;
-    let after = evaluate(&test, Task::Classify, |batch| logits(&batch.input))?;
+    let after = evaluate(&test, Metrics::Classification, |batch| logits(&batch.input))?;
 
     let accuracy = after.score().context("no accuracy")?;
     println!("{} steps in {:.1} s", outcome.steps, outcome.seconds);

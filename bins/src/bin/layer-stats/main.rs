@@ -54,8 +54,8 @@ struct Args {
     /// The standard deviation of the normal biases; 0 for layers without biases
     #[arg(long, value_name = "SIGMA", default_value_t = 0.0, value_parser = number, allow_hyphen_values = true)]
     bias_std: f64,
-    /// Data instead of the random input: `digits`, a .csv, .tsv, .npy or .safetensors file, or - for a CSV on
-    /// stdin
+    /// Data instead of the random input: `digits`, a .csv, .tsv, .npy, .safetensors or IDX file (as MNIST's, with
+    /// or without gzip), or - for a CSV on stdin
     #[arg(long, value_name = "FILE")]
     data: Option<String>,
     /// Shift and scale each of the data's columns to mean 0 and standard deviation 1

@@ -63,6 +63,10 @@ where
         self.data.batch(indices)
     }
 
+    fn row(&self, index: usize) -> usize {
+        self.data.row(index)
+    }
+
     fn epoch_batch(&self, epoch: u64, indices: &[usize]) -> Result<Batch, Error> {
         let batch = self.data.epoch_batch(epoch, indices)?;
         let changed = indices.iter().enumerate().map(|(row, sample)| {

@@ -99,6 +99,11 @@ pub trait Dataset: Send + Sync {
     /// Names a number that is not below [`len`](Self::len), or says why a tensor cannot be made.
     fn batch(&self, indices: &[usize]) -> Result<Batch, Error>;
 
+    /// The number of a sample in the whole data, of which this may be a part: what messages call it.
+    fn row(&self, index: usize) -> usize {
+        index
+    }
+
     /// The samples of these numbers as they are in this epoch, from 0. They are those of
     /// [`batch`](Self::batch) unless the data set augments its samples.
     ///
@@ -122,6 +127,10 @@ impl<D: Dataset + ?Sized> Dataset for Arc<D> {
     fn epoch_batch(&self, epoch: u64, indices: &[usize]) -> Result<Batch, Error> {
         (**self).epoch_batch(epoch, indices)
     }
+
+    fn row(&self, index: usize) -> usize {
+        (**self).row(index)
+    }
 }
 
 impl<D: Dataset + ?Sized> Dataset for &D {
@@ -135,5 +144,9 @@ impl<D: Dataset + ?Sized> Dataset for &D {
 
     fn epoch_batch(&self, epoch: u64, indices: &[usize]) -> Result<Batch, Error> {
         (**self).epoch_batch(epoch, indices)
+    }
+
+    fn row(&self, index: usize) -> usize {
+        (**self).row(index)
     }
 }

@@ -11,7 +11,7 @@ use crate::error::Error;
 ///
 /// let data = InMemory::new(&Tensor::new(&[[1f32], [2.0], [3.0]], &Device::Cpu)?)?;
 /// let part = Subset::new(&data, vec![2, 0])?;
-/// assert_eq!(part.len(), 2);
+/// assert_eq!((part.len(), part.row(0)), (2, 2));
 /// assert_eq!(part.batch(&[0])?.input.to_vec2::<f32>()?, [[3.0]]);
 /// # Ok::<(), wick_train::Error>(())
 /// ```
@@ -59,5 +59,9 @@ impl<D: Dataset> Dataset for Subset<D> {
 
     fn epoch_batch(&self, epoch: u64, indices: &[usize]) -> Result<Batch, Error> {
         self.data.epoch_batch(epoch, &self.of_data(indices)?)
+    }
+
+    fn row(&self, index: usize) -> usize {
+        self.indices.get(index).map_or(index, |index| self.data.row(*index))
     }
 }

@@ -20,7 +20,7 @@ fn classification_is_what_it_says() {
         }
         evaluator.finish().unwrap()
     };
-    let evaluation = evaluate(&[0..3]);
+    let evaluation = evaluate(std::slice::from_ref(&(0..3)));
     assert_eq!(evaluation, evaluate(&[0..1, 1..3]));
     let loss =
         ((3f64.exp() + 5.0).ln() - 3.0 + (0..6).map(|k| f64::from(k).exp()).sum::<f64>().ln() + 6f64.ln())

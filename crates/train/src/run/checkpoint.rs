@@ -1,15 +1,14 @@
 //! A checkpoint: one safetensors file with all that a run needs to go on to the bit.
 
 use std::collections::BTreeMap;
-use std::hash::Hasher;
-use std::io::{self, Write};
 use std::path::Path;
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
-use siphasher::sip128::{Hasher128, SipHasher13};
 use wick_init::TensorFile;
 
+use super::hash::ContentHash;
+use super::log::LogState;
 use crate::error::Error;
 use crate::metrics::Evaluation;
 use crate::trainer::outcome::{Ended, Point};
@@ -28,8 +27,8 @@ const HASH_KEY: &str = "wick.hash";
 pub(crate) struct State {
     /// The steps that are done.
     pub(crate) step: u64,
-    /// The length of the log after them.
-    pub(crate) log_bytes: u64,
+    /// The log after them.
+    pub(crate) log: LogState,
     /// The numbers of the optimizer and of the averaged weights.
     pub(crate) optimizer: Vec<(String, f64)>,
     pub(crate) ema: Vec<(String, f64)>,
@@ -111,42 +110,6 @@ impl Checkpoint {
         let all = self.tensors.iter();
         all.filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor.clone())))
             .collect()
-    }
-}
-
-/// SipHash-1-3 of 128 bits over texts and tensors, in the order of their names.
-#[derive(Default)]
-pub(crate) struct ContentHash(SipHasher13);
-
-impl Write for ContentHash {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl ContentHash {
-    /// Adds a text. Its length keeps it apart from the next.
-    pub(crate) fn text(&mut self, text: &str) {
-        self.0.write_u64(text.len() as u64);
-        self.0.write(text.as_bytes());
-    }
-
-    /// Adds a tensor: its type, its shape and its bytes.
-    pub(crate) fn tensor(&mut self, tensor: &Tensor) -> Result<(), Error> {
-        self.text(tensor.dtype().as_str());
-        self.0.write_u64(tensor.rank() as u64);
-        tensor.dims().iter().for_each(|dim| self.0.write_u64(*dim as u64));
-        Ok(TensorFile::write_numbers(self, tensor)?)
-    }
-
-    /// The hash in hexadecimal digits.
-    pub(crate) fn finish(self) -> String {
-        format!("{:032x}", self.0.finish128().as_u128())
     }
 }
 

@@ -8,7 +8,7 @@ use wick_kernels::weighted_sum;
 use wick_probe::Probe;
 
 use super::step::{Gradients, Objective, Step};
-use crate::data::Dataset;
+use crate::data::Batch;
 use crate::error::Error;
 use crate::order::Position;
 
@@ -35,39 +35,43 @@ pub(crate) fn rows_of_leaf(leaf: usize, leaves: usize, n: usize) -> Range<usize>
     bound(leaf)..bound(leaf + 1)
 }
 
+/// Loads the rows of a batch.
+pub(crate) type Load<'a> = dyn FnMut(Range<usize>) -> std::result::Result<Batch, Error> + 'a;
+
 impl Cut {
-    /// The loss and the gradients of a step: the mean over all its samples.
+    /// The rows that are loaded at once, of a batch of `n` samples, in their order.
+    pub(crate) fn loads(self, n: usize) -> impl Iterator<Item = Range<usize>> {
+        let parts = self.micro_batches;
+        (0..parts).map(move |part| rows_of_leaf(part, parts, n)).filter(|rows| !rows.is_empty())
+    }
+
+    /// The loss and the gradients of a step: the mean over all its samples. `load` is called for each of
+    /// [`loads`](Self::loads).
     pub(crate) fn gradients(
         self,
-        data: &dyn Dataset,
+        load: &mut Load,
         position: &Position,
         common: Common,
         objective: &mut dyn Objective,
     ) -> std::result::Result<Gradients, Error> {
         let Self { leaves, micro_batches } = self;
         let n = position.indices.len();
-        let load = |rows: Range<usize>| data.epoch_batch(position.epoch, &position.indices[rows]);
-        let whole = if micro_batches == 1 { Some(load(0..n)?) } else { None };
         let mut tree = Tree::default();
         let of_micro_batch = leaves / micro_batches;
-        for first in (0..leaves).step_by(of_micro_batch) {
-            let rows =
-                rows_of_leaf(first, leaves, n).start..rows_of_leaf(first + of_micro_batch - 1, leaves, n).end;
-            let (micro, offset) = match &whole {
-                Some(batch) => (batch.clone(), 0),
-                None if rows.is_empty() => {
-                    (0..of_micro_batch).try_for_each(|_| tree.push(None))?;
-                    continue;
-                }
-                None => (load(rows.clone())?, rows.start),
-            };
-            for leaf in first..first + of_micro_batch {
+        for part in 0..micro_batches {
+            let rows = rows_of_leaf(part, micro_batches, n);
+            if rows.is_empty() {
+                (0..of_micro_batch).try_for_each(|_| tree.push(None))?;
+                continue;
+            }
+            let (micro, offset) = (load(rows.clone())?, rows.start);
+            for leaf in part * of_micro_batch..(part + 1) * of_micro_batch {
                 let rows = rows_of_leaf(leaf, leaves, n);
                 if rows.is_empty() {
                     tree.push(None)?;
                     continue;
                 }
-                let block = if rows.len() == n {
+                let block = if rows.len() == micro.len() {
                     micro.clone()
                 } else {
                     micro.rows(rows.start - offset, rows.len())?
@@ -147,6 +151,19 @@ mod tests {
     use candle_core::{Device, Var};
 
     use super::*;
+
+    /// A micro-batch has the rows of its leaves, whatever the number of samples.
+    #[test]
+    fn micro_batches_have_the_rows_of_their_leaves() {
+        for (n, leaves, parts) in [(7, 8, 2), (100, 8, 4), (3, 8, 8), (33, 16, 2)] {
+            for part in 0..parts {
+                let (each, rows) = (leaves / parts, rows_of_leaf(part, parts, n));
+                let first = rows_of_leaf(part * each, leaves, n).start;
+                let last = rows_of_leaf((part + 1) * each - 1, leaves, n).end;
+                assert_eq!(rows, first..last);
+            }
+        }
+    }
 
     /// The leaves are the rows in order, and of sizes that differ by one at most.
     #[test]

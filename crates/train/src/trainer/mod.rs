@@ -34,6 +34,7 @@ use crate::data::{Batch, Dataset};
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::run::RunFolder;
+use crate::run::hash::ContentHash;
 use session::Session;
 use step::{ByGradients, ByLoss, Objective};
 use validation::Validation;
@@ -52,6 +53,7 @@ use variables::Variables;
 /// | [`with_run`](Self::with_run) | a folder with log and checkpoints, from which a killed run goes on to the bit |
 /// | [`with_probe`](Self::with_probe) | statistics and verdicts of the layers at some steps |
 /// | [`with_progress`](Self::with_progress) | a bar on a terminal, a line now and then elsewhere |
+/// | [`with_prefetch`](Self::with_prefetch) | batches that a thread makes ahead |
 /// | [`with_stop`](Self::with_stop) | an end after the step at hand, for signals |
 ///
 /// ```
@@ -89,6 +91,7 @@ pub struct Trainer<'a> {
     pub(crate) probe: Option<(Probe, u64)>,
     pub(crate) stop: Option<&'a AtomicI32>,
     pub(crate) progress: bool,
+    pub(crate) prefetch: bool,
     pub(crate) identity: BTreeMap<String, String>,
     pub(crate) best_weights: Option<Vec<(String, Tensor)>>,
 }
@@ -123,6 +126,7 @@ impl<'a> Trainer<'a> {
             probe: None,
             stop: None,
             progress: false,
+            prefetch: false,
             identity: BTreeMap::new(),
             best_weights: None,
         })
@@ -204,6 +208,12 @@ impl<'a> Trainer<'a> {
         self
     }
 
+    /// Makes batches on a thread of its own, at most two ahead of the step at hand. No bit depends on it.
+    pub fn with_prefetch(mut self) -> Self {
+        self.prefetch = true;
+        self
+    }
+
     /// States what else decides the numbers of the run (the start, the model, the file of the data). A checkpoint
     /// with another text under this name is refused.
     pub fn with_identity(mut self, name: impl Into<String>, text: impl Into<String>) -> Self {
@@ -211,7 +221,21 @@ impl<'a> Trainer<'a> {
         self
     }
 
+    /// States the variables as they are now as the start of the run, by a hash of their numbers.
+    ///
+    /// # Errors
+    /// The numbers cannot be copied from their device.
+    pub fn with_start(self) -> Result<Self, Error> {
+        let mut hash = ContentHash::default();
+        for (name, var) in &self.vars {
+            hash.text(name);
+            hash.tensor(&var.as_detached_tensor())?;
+        }
+        Ok(self.with_identity("hash of the start", &hash.finish()[..16]))
+    }
+
     /// Trains with gradients from candle's graph: `loss` returns the mean loss of the samples that it is given.
+    /// At the end of the run, the variables have the weights that are kept: the averaged ones, where there are such.
     ///
     /// # Errors
     /// The data do not fit the settings; a variable gets no gradient; a number is not finite; a checkpoint is of

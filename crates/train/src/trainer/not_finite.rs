@@ -7,7 +7,6 @@ use super::step::{Objective, Step};
 use super::variables::Variables;
 use crate::data::Batch;
 use crate::error::Error;
-use crate::order::Position;
 
 /// The first number of a tensor that is not finite, and its place.
 fn first_bad(tensor: &Tensor) -> Result<Option<(usize, f64)>, Error> {
@@ -34,12 +33,12 @@ pub(crate) fn bad_variable(variables: &Variables) -> Result<Option<String>, Erro
 pub(crate) fn explain(
     loss: f64,
     batch: &Batch,
-    position: &Position,
+    rows: &[usize],
     variables: &Variables,
     like: Step,
     objective: &mut dyn Objective,
 ) -> Result<String, Error> {
-    let sample = |row: usize| position.indices.get(row).copied().unwrap_or(row);
+    let sample = |row: usize| rows.get(row).copied().unwrap_or(row);
     let tensors = std::iter::once(("features", &batch.input))
         .chain(batch.further.iter().map(|tensor| ("further inputs", tensor)))
         .chain(batch.targets.iter().map(|tensor| ("targets", tensor)));

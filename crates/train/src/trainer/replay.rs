@@ -13,7 +13,8 @@ pub struct Replay {
     pub step: u64,
     /// Its epoch, from 0.
     pub epoch: u64,
-    /// The samples that it saw, by their numbers in the data, in the order of the batch.
+    /// The samples that it saw, by their numbers in the whole data ([`Dataset::row`](crate::data::Dataset::row)), in
+    /// the order of the batch.
     pub samples: Vec<usize>,
     /// The loss.
     pub loss: f64,

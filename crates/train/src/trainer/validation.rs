@@ -57,11 +57,14 @@ impl EarlyStopping {
     }
 }
 
+/// From a batch to the outputs of the model.
+type Outputs<'a> = dyn Fn(&Batch) -> CandleResult<Tensor> + 'a;
+
 /// A validation: the data, and how a model's outputs are had.
 pub(crate) struct Validation<'a> {
     pub(crate) data: &'a dyn Dataset,
     pub(crate) metrics: Metrics,
-    pub(crate) outputs: Box<dyn Fn(&Batch) -> CandleResult<Tensor> + 'a>,
+    pub(crate) outputs: Box<Outputs<'a>>,
     /// The steps between validations; `None` for the end of each epoch.
     pub(crate) every: Option<u64>,
     pub(crate) stopping: EarlyStopping,
@@ -115,6 +118,11 @@ pub fn evaluate(
 
 impl Validation<'_> {
     pub(crate) fn run(&self) -> Result<Evaluation, Error> {
-        evaluate(self.data, self.metrics.clone(), &self.outputs)
+        evaluate(self.data, self.metrics.clone(), &self.outputs).map_err(|error| match error {
+            Error::NotFinite { sample, column, value } => {
+                Error::NotFinite { sample: self.data.row(sample), column, value }
+            }
+            error => error,
+        })
     }
 }

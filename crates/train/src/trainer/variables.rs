@@ -144,6 +144,7 @@ impl Variables {
     }
 }
 
-fn is_buffer(name: &str) -> bool {
+/// Whether a name is that of a statistic that forward passes update.
+pub(crate) fn is_buffer(name: &str) -> bool {
     name.rsplit(['.', '/']).next().is_some_and(|last| BUFFERS.contains(&last))
 }

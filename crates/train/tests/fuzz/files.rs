@@ -7,7 +7,7 @@ use candle_core::{DType, Device};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use wick_train::data::{
-    Dataset, Labels, Missing, PrepareOptions, Prepared, Samples, Table, TableOptions, TestPart,
+    Dataset, Labels, Missing, Preparation, PrepareOptions, Prepared, Samples, Table, TableOptions, TestPart,
 };
 
 use crate::fuzz;
@@ -81,6 +81,33 @@ fn arrays_of_any_shape() {
         "x.npy",
         valid,
         &[b"(", b")", b"'", b"{", b"}", b"True", b"<f2", b"|b1", b"99999999", b"0", b":", b",", &[0xFF; 8]],
+    );
+}
+
+/// What is kept with a model: an error, or a preparation that prepares samples of its shape.
+#[test]
+fn preparations() {
+    let text = "a,b,label\n1,,x\n3,4,y\n";
+    let options = TableOptions { missing: Missing::Mean, ..TableOptions::default() };
+    let kept = ["x", "y"].map(|task| {
+        let text = if task == "x" { text.to_owned() } else { text.replace('x', "1.5").replace('y', "2.5") };
+        let samples = Samples::from_text(text.as_bytes(), "t", &options).unwrap();
+        let prepared = Prepared::new(&samples, TestPart::Fraction(0.0), &PrepareOptions::default()).unwrap();
+        serde_json::to_vec(&prepared.preparation).unwrap()
+    });
+    let samples = Samples::from_text(&b"1,2\n"[..], "t", &options).unwrap();
+    fuzz(
+        kept.to_vec(),
+        &[b"null", b"[]", b"1e999", b"-1", b"0", b"[2]", b"[1,2]", b"true", b"\"a\"", b",", b"\"regress\""],
+        |bytes, _| bytes,
+        |bytes| {
+            let Ok(preparation) = serde_json::from_slice::<Preparation>(bytes) else { return false };
+            assert!(preparation.outputs() > 0 && preparation.features() > 0);
+            if let Ok(data) = preparation.apply(&samples, DType::F32, &Device::Cpu) {
+                assert_eq!(data.batch(&[0]).unwrap().input.dims()[1..], preparation.input_shape());
+            }
+            true
+        },
     );
 }
 

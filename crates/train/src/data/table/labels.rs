@@ -123,8 +123,10 @@ impl Labels {
         let name = shown(source);
         let of = |reason: super::reason::Reason| reason.of(&name);
         let labels = match known(source, path, options)? {
-            Format::Csv(_) => {
-                let mut cells = open(path).and_then(|text| csv::read_labels(text, options)).map_err(of)?;
+            Format::Csv(extension) => {
+                let delimiter = options.delimiter_of(&extension);
+                let cells = open(path).and_then(|text| csv::read_labels(text, delimiter, options));
+                let mut cells = cells.map_err(of)?;
                 let is_longer = cells.len().checked_sub(1) == Some(samples);
                 if options.header == Header::Yes || options.header == Header::Auto && is_longer {
                     cells.remove_first();

@@ -25,7 +25,7 @@ impl Reason {
         match self {
             Self::Text(reason) => Error::File { path, reason },
             Self::Missing(reason) => Error::Missing { path, reason },
-            Self::Memory { needed, free, remedy } => Error::Memory { needed, free, remedy },
+            Self::Memory { needed, free, remedy } => Error::Memory { path, needed, free, remedy },
         }
     }
 

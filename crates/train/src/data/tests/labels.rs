@@ -93,6 +93,7 @@ fn labels_have_a_file_of_their_own() {
     };
     write("plain.csv", b"b\na\n");
     write("header.csv", b"kind\r\nb\r\na\r\n");
+    write("commas.tsv", b"b, c\na, b\n");
     write("x-labels-idx1-ubyte", &[0, 0, 8, 1, 0, 0, 0, 2, 9, 4]);
     let npy = format!("{:<117}\n", "{'descr': '<i8', 'fortran_order': False, 'shape': (2,), }");
     let npy = [b"\x93NUMPY\x01\x00\x76\x00", npy.as_bytes(), &9i64.to_le_bytes(), &4i64.to_le_bytes()];
@@ -100,6 +101,7 @@ fn labels_have_a_file_of_their_own() {
     for (name, names) in [
         ("plain.csv", ["a", "b"]),
         ("header.csv", ["a", "b"]),
+        ("commas.tsv", ["a, b", "b, c"]),
         ("x-labels-idx1-ubyte", ["4", "9"]),
         ("x.npy", ["4", "9"]),
     ] {

@@ -4,7 +4,11 @@ mod saving;
 mod validating;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
 use std::time::Instant;
 
 use candle_core::DType;
@@ -12,7 +16,7 @@ use wick_init::KeyedV1;
 use wick_kernels::{Ema, LossScale};
 use wick_probe::{BatchGeometry, Probe, Verdict, judge};
 
-use super::accumulate::{Common, Cut};
+use super::accumulate::{Common, Cut, rows_of_leaf};
 use super::line::{FORMAT, Layer, Line};
 use super::outcome::{Ended, Outcome};
 use super::progress::{Progress, Shown};
@@ -25,7 +29,7 @@ use crate::error::Error;
 use crate::optimizer::AnyOptimizer;
 use crate::order::{Order, Position};
 use crate::run::checkpoint::State;
-use crate::run::log::Log;
+use crate::run::log::{Log, LogState};
 
 /// The loss scale of `f16` variables where none is given: PyTorch's.
 const LOSS_SCALE: (f64, u64) = (65536.0, 2000);
@@ -43,9 +47,13 @@ pub(super) struct Session<'s, 'a> {
     ema: Option<Ema>,
     identity: BTreeMap<String, String>,
     state: State,
+    /// The step of the last checkpoint that was read or written.
+    checkpoint: Option<u64>,
     log: Option<Log>,
     progress: Option<Progress>,
     notices: Vec<String>,
+    /// Batches that a thread makes ahead.
+    ahead: Option<Receiver<Result<Batch, Error>>>,
 }
 
 impl<'s, 'a> Session<'s, 'a> {
@@ -74,7 +82,7 @@ impl<'s, 'a> Session<'s, 'a> {
         optimizer.set_loss_scale(config.loss_scale.or_else(|| is_half.then(dynamic)))?;
         let averaged = variables.trained().map(|named| (named.name.clone(), named.var.clone()));
         let ema = config.ema.map(|decay| Ema::new(averaged.collect(), decay)).transpose()?;
-        let identity = saving::identity(trainer, data)?;
+        let identity = saving::identity(trainer, &variables, data)?;
         Ok(Self {
             trainer,
             data,
@@ -88,7 +96,7 @@ impl<'s, 'a> Session<'s, 'a> {
             identity,
             state: State {
                 step: 0,
-                log_bytes: 0,
+                log: LogState::default(),
                 optimizer: Vec::new(),
                 ema: Vec::new(),
                 loss: None,
@@ -99,16 +107,20 @@ impl<'s, 'a> Session<'s, 'a> {
                 loss_sum: 0.0,
                 ended: None,
             },
+            checkpoint: None,
             log: None,
             progress: None,
             notices: Vec::new(),
+            ahead: None,
         })
     }
 
     pub(super) fn fit(mut self, objective: &mut dyn Objective) -> Result<Outcome, Error> {
-        self.resume(u64::MAX)?;
+        self.resume(None)?;
         let (first, started) = (self.state.step, Instant::now());
         if let Some(ended) = self.state.ended {
+            self.finish_again()?;
+            self.show_weights()?;
             return Ok(self.outcome(first, started, ended));
         }
         if first == 0 {
@@ -118,24 +130,59 @@ impl<'s, 'a> Session<'s, 'a> {
             self.progress = Some(Progress::new(self.steps, first));
         }
         if let Some(run) = &self.trainer.run {
-            self.log = Some(Log::open(run.folder.log(), self.state.log_bytes)?);
+            self.log = Some(Log::open(&run.folder.log(), &self.state.log)?);
         }
         if first == 0 {
             let parameters = self.variables.trained().map(|named| named.var.elem_count()).sum();
             let line = Line::Run { format: FORMAT, settings: &self.identity, parameters };
             self.log.as_mut().map_or(Ok(()), |log| log.add(&line))?;
         }
-        let ended = self.steps(objective);
+        let ended = if self.trainer.prefetch { self.steps_ahead(objective) } else { self.steps(objective) };
         if let Some(progress) = &self.progress {
             progress.finish();
         }
         let ended = ended?;
+        if self.state.ended.is_some() {
+            self.show_weights()?;
+        }
         Ok(self.outcome(first, started, ended))
+    }
+
+    /// Runs the steps that are left, with a thread that makes their batches.
+    fn steps_ahead(&mut self, objective: &mut dyn Objective) -> Result<Ended, Error> {
+        let (data, order, cut) = (self.data, self.order, self.cut);
+        let (steps, size) = (self.state.step..self.steps, self.trainer.config.batch);
+        thread::scope(|scope| {
+            // One batch waits, one is in the hands of the thread.
+            let (sender, batches) = sync_channel(1);
+            let make = move || {
+                for step in steps {
+                    let batches = order.position(step, size).map(|position| {
+                        let rows: Vec<_> = cut.loads(position.indices.len()).collect();
+                        (position, rows)
+                    });
+                    let Ok((position, rows)) = batches else { return };
+                    for rows in rows {
+                        let batch = data.epoch_batch(position.epoch, &position.indices[rows]);
+                        // Without a receiver, the run is over.
+                        if sender.send(batch).is_err() {
+                            return;
+                        }
+                    }
+                }
+            };
+            let spawned = thread::Builder::new().name("prefetch".to_owned()).spawn_scoped(scope, make);
+            // Without a thread, each step makes its batch.
+            self.ahead = spawned.is_ok().then_some(batches);
+            // A panic of the model must not leave the thread waiting for a receiver.
+            let ended = catch_unwind(AssertUnwindSafe(|| self.steps(objective)));
+            self.ahead = None;
+            ended.unwrap_or_else(|panic| resume_unwind(panic))
+        })
     }
 
     /// Runs the steps that are left.
     fn steps(&mut self, objective: &mut dyn Objective) -> Result<Ended, Error> {
-        let mut written = self.state.step;
         while self.state.step < self.steps {
             let step = self.state.step;
             self.step(step, objective)?;
@@ -156,9 +203,8 @@ impl<'s, 'a> Session<'s, 'a> {
             }
             let stop = self.trainer.stop.map_or(0, |stop| stop.load(Ordering::Relaxed));
             let every = self.trainer.run.as_ref().map_or(u64::MAX, |run| run.every);
-            if stop != 0 || self.state.step - written >= every || self.state.step.is_multiple_of(every) {
+            if stop != 0 || self.state.step.is_multiple_of(every) {
                 self.checkpoint()?;
-                written = self.state.step;
             }
             if stop != 0 {
                 return Ok(Ended::Stopped(stop));
@@ -222,7 +268,11 @@ impl<'s, 'a> Session<'s, 'a> {
             loss_scale: self.optimizer.loss_scale(),
             probe,
         };
-        self.cut.gradients(self.data, position, common, objective)
+        let load = &mut |rows: Range<usize>| match &self.ahead {
+            Some(ahead) => ahead.recv().unwrap_or(Err(Error::Samples(0))),
+            _ => self.data.epoch_batch(position.epoch, &position.indices[rows]),
+        };
+        self.cut.gradients(load, position, common, objective)
     }
 
     fn judge(&self, probe: &Probe, position: &Position) -> Result<Vec<Verdict>, Error> {
@@ -230,8 +280,9 @@ impl<'s, 'a> Session<'s, 'a> {
         if reports.is_empty() {
             return Ok(Vec::new());
         }
-        let input = self.data.epoch_batch(position.epoch, &position.indices)?.input;
-        let features = (input.elem_count() / position.indices.len().max(1)).max(1);
+        let rows = rows_of_leaf(0, self.cut.leaves, position.indices.len());
+        let input = self.data.epoch_batch(position.epoch, &position.indices[rows.clone()])?.input;
+        let features = (input.elem_count() / rows.len().max(1)).max(1);
         let values = input.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
         Ok(judge(&reports, &BatchGeometry::of(&values, features)))
     }
@@ -249,7 +300,8 @@ impl<'s, 'a> Session<'s, 'a> {
                 loss_scale: 1.0,
                 probe: None,
             };
-            not_finite::explain(loss, &batch, position, &self.variables, like, objective)
+            let rows: Vec<usize> = position.indices.iter().map(|index| self.data.row(*index)).collect();
+            not_finite::explain(loss, &batch, &rows, &self.variables, like, objective)
         };
         let what = explain().unwrap_or_else(|error| format!("the loss is {loss} ({error})"));
         Error::Diverged { step, what: what + &self.last_good() }
@@ -287,7 +339,7 @@ impl<'s, 'a> Session<'s, 'a> {
             let text = format!("there is no step {step}: the run has the steps 0 to {}", self.steps - 1);
             return Err(Error::Settings(text));
         }
-        self.resume(step)?;
+        self.resume(Some(step))?;
         let log = self.trainer.run.as_ref().map(|run| run.folder.log());
         let probing = self.trainer.probe.take();
         while self.state.step < step {
@@ -304,7 +356,7 @@ impl<'s, 'a> Session<'s, 'a> {
             logged_loss: log.and_then(|log| logged_loss(&log, step)),
             layers: probe.layer_reports(),
             verdicts: self.judge(&probe, &position)?,
-            samples: position.indices,
+            samples: position.indices.iter().map(|index| self.data.row(*index)).collect(),
         })
     }
 

@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 use wick_init::TensorFile;
+use wick_kernels::Named;
 
 use super::Session;
 use crate::data::Dataset;
 use crate::error::Error;
 use crate::metrics::{Evaluation, Metrics};
-use crate::run::checkpoint::{Checkpoint, ContentHash};
+use crate::run::WEIGHTS_STEP;
+use crate::run::checkpoint::Checkpoint;
+use crate::run::hash::ContentHash;
 use crate::trainer::validation::Validation;
+use crate::trainer::variables::{Variables, is_buffer};
 use crate::trainer::{Trainer, not_finite};
 
 /// The samples that the fingerprint of a data set reads.
@@ -38,7 +42,7 @@ impl Session<'_, '_> {
         Ok(())
     }
 
-    /// Writes the weights at the end of the run, and leaves them in the variables.
+    /// Writes the weights at the end of the run.
     pub(super) fn write_last(&mut self) -> Result<(), Error> {
         let Some(run) = &self.trainer.run else { return Ok(()) };
         let path = run.folder.last();
@@ -47,6 +51,17 @@ impl Session<'_, '_> {
         let written = TensorFile::write(path, &self.weights(), &about);
         self.hide_weights()?;
         Ok(written?)
+    }
+
+    /// Does what a process that was killed at the end of the run did not come to, and writes the weights again if
+    /// their file is damaged or gone.
+    pub(super) fn finish_again(&mut self) -> Result<(), Error> {
+        let Some(run) = &self.trainer.run else { return Ok(()) };
+        run.folder.tidy()?;
+        match TensorFile::open(run.folder.last()) {
+            Ok(_) => Ok(()),
+            Err(_) => self.write_last(),
+        }
     }
 
     /// Writes a checkpoint, after the log that belongs to it. Weights that are not finite are not kept.
@@ -60,7 +75,7 @@ impl Session<'_, '_> {
         }
         if let Some(log) = &mut self.log {
             log.sync()?;
-            self.state.log_bytes = log.bytes();
+            self.state.log = log.state();
         }
         self.state.optimizer = self.optimizer.scalars();
         let mut tensors = self.weights();
@@ -71,30 +86,45 @@ impl Session<'_, '_> {
             tensors.extend(ema.state()?);
         }
         let checkpoint = Checkpoint { run: self.identity.clone(), state: self.state.clone(), tensors };
-        match &self.trainer.run {
-            Some(run) => run.folder.save(&checkpoint),
-            None => Ok(()),
+        if let Some(run) = &self.trainer.run {
+            run.folder.save(&checkpoint, self.checkpoint)?;
+            self.checkpoint = Some(self.state.step);
         }
+        Ok(())
     }
 
-    /// Goes on from the newest checkpoint of the run that is not beyond a step.
-    pub(super) fn resume(&mut self, most: u64) -> Result<(), Error> {
+    /// Goes on from the newest checkpoint of the run, or for a replay from the newest that is not beyond a step.
+    pub(super) fn resume(&mut self, replayed: Option<u64>) -> Result<(), Error> {
         let Some(run) = &self.trainer.run else { return Ok(()) };
-        let Some((path, checkpoint, damaged)) = run.folder.newest(most)? else { return Ok(()) };
+        let Some((path, checkpoint, damaged)) =
+            run.folder.newest(replayed.unwrap_or(u64::MAX), replayed.is_none())?
+        else {
+            return Ok(());
+        };
         for text in damaged {
             self.say(&format!("{text}; the run goes on from '{}'", path.display()));
         }
         let other = |difference: String| Error::OtherRun { path: path.clone(), difference };
-        for (name, ours) in &self.identity {
+        let differs = |(name, ours): &(&String, &String)| checkpoint.run.get(*name) != Some(*ours);
+        // What people can compare comes first.
+        let is_hash =
+            |name: &str| name.starts_with("hash") || name.starts_with("fingerprint") || name == "data";
+        let different = self.identity.iter().filter(differs).min_by_key(|(name, _)| is_hash(name));
+        if let Some((name, ours)) = different {
             let theirs = checkpoint.run.get(name).map_or("nothing", String::as_str);
-            if theirs != ours {
-                return Err(other(format!("it has {name} = {theirs}, and this run {ours}")));
-            }
+            return Err(other(format!("it has {name} = {theirs}, and this run {ours}")));
         }
         if let Some((name, theirs)) =
             checkpoint.run.iter().find(|(name, _)| !self.identity.contains_key(*name))
         {
             return Err(other(format!("it has {name} = {theirs}, and this run nothing")));
+        }
+        let is_known = |name: &str| {
+            let of_state = ["optimizer/", "ema/"].iter().any(|prefix| name.starts_with(prefix));
+            of_state || self.variables.all.iter().any(|named| named.name == name)
+        };
+        if let Some((name, _)) = checkpoint.tensors.iter().find(|(name, _)| !is_known(name)) {
+            return Err(other(format!("it has `{name}`, and this model does not")));
         }
         let mut loaded = Vec::with_capacity(self.variables.all.len());
         for named in &self.variables.all {
@@ -118,12 +148,17 @@ impl Session<'_, '_> {
             named.var.set(tensor)?;
         }
         self.state = checkpoint.state;
+        self.checkpoint = Some(self.state.step);
         Ok(())
     }
 }
 
 /// What decides the bits of a run, by name.
-pub(super) fn identity(trainer: &Trainer, data: &dyn Dataset) -> Result<BTreeMap<String, String>, Error> {
+pub(super) fn identity(
+    trainer: &Trainer,
+    variables: &Variables,
+    data: &dyn Dataset,
+) -> Result<BTreeMap<String, String>, Error> {
     let mut identity = trainer.config.identity();
     identity.insert("data".to_owned(), fingerprint(data)?);
     if let Some(Validation { data, metrics, every, stopping, .. }) = &trainer.validation {
@@ -141,8 +176,21 @@ pub(super) fn identity(trainer: &Trainer, data: &dyn Dataset) -> Result<BTreeMap
     if let Some((_, every)) = &trainer.probe {
         identity.insert("probe".to_owned(), format!("every {every} steps"));
     }
+    identity.extend(variables.all.iter().filter(|named| !is_buffer(&named.name)).filter_map(particular));
     identity.extend(trainer.identity.clone());
     Ok(identity)
+}
+
+/// What a variable has of its own, by its name.
+fn particular(named: &Named) -> Option<(String, String)> {
+    let parts = [
+        named.frozen.then(|| "frozen".to_owned()),
+        (named.rate != 1.0).then(|| format!("rate {}", named.rate)),
+        named.decay.map(|decay| format!("decay {decay}")),
+        named.elementwise.then(|| "elementwise".to_owned()),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| (format!("variable {}", named.name), parts.join(", ")))
 }
 
 /// The number of samples, and a hash of some that are spread over all.
@@ -160,7 +208,7 @@ fn fingerprint(data: &dyn Dataset) -> Result<String, Error> {
 
 /// What a file of weights says about itself.
 fn about(step: u64, validation: Option<&Evaluation>) -> BTreeMap<String, String> {
-    let mut about = BTreeMap::from([("wick.step".to_owned(), step.to_string())]);
+    let mut about = BTreeMap::from([(WEIGHTS_STEP.to_owned(), step.to_string())]);
     if let Some(Ok(text)) = validation.map(serde_json::to_string) {
         about.insert("wick.validation".to_owned(), text);
     }

@@ -41,7 +41,11 @@ impl Session<'_, '_> {
         let evaluation = evaluation.map_err(|error| match error {
             Error::NotFinite { .. } => Error::Diverged {
                 step: self.state.step,
-                what: format!("the outputs of the validation are not finite: {error}{}", self.last_good()),
+                what: format!(
+                    "the outputs of the validation are not finite ({error}): lower the learning rate, or clip the \
+                     gradients{}",
+                    self.last_good()
+                ),
             },
             error => error,
         })?;

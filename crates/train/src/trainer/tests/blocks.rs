@@ -48,6 +48,34 @@ fn blocks_are_weighted_by_their_samples() {
     assert!(whole.iter().zip(&blocks).all(|(a, b)| (a - b).abs() < 1e-14));
 }
 
+/// Batches that are made ahead are those of their steps: the losses are the same, the last ones too, with
+/// micro-batches and with an end before the last step.
+#[test]
+fn batches_made_ahead_change_no_bit() {
+    let course = |ahead: bool, micro_batches: usize, patience: u64| {
+        let (net, data) = (Net::new(DType::F32), points());
+        let config = Config { leaves: 4, micro_batches, ..config(9) };
+        let stopping = EarlyStopping { patience, min_delta: 1.0, ..EarlyStopping::default() };
+        let mut trainer = Trainer::new(&net.map, config).unwrap().with_validation(
+            &data,
+            Metrics::Classification,
+            None,
+            stopping,
+            |batch| net.outputs(&batch.input),
+        );
+        if ahead {
+            trainer = trainer.with_prefetch();
+        }
+        let outcome = trainer.fit(&data, |step| net.loss(step)).unwrap();
+        (outcome.history, outcome.steps, net.bits())
+    };
+    for (micro_batches, patience, steps) in [(1, u64::MAX, 45), (4, u64::MAX, 45), (2, 2, 15)] {
+        let plain = course(false, micro_batches, patience);
+        assert_eq!(plain.1, steps);
+        assert!(course(true, micro_batches, patience) == plain, "{micro_batches}");
+    }
+}
+
 /// A closure that computes gradients itself has them weighted by the trainer.
 #[test]
 fn gradients_of_a_closure_are_weighted_too() {

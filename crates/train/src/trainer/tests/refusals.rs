@@ -99,6 +99,43 @@ fn a_checkpoint_of_another_run_is_refused() {
     assert!(refused(config(1), &net, &other, "xavier").contains("it has data = 70 samples"));
 }
 
+/// Groups and rates are the run's too, and so is each variable.
+#[test]
+fn a_checkpoint_with_other_variables_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let group = |pattern: &str| Group::new(pattern).unwrap();
+    let run = |net: &Net, groups: &[Group], rates: Vec<(Var, f64)>| {
+        let trainer = Trainer::new(&net.map, config(1)).unwrap().with_missing_gradients().with_rates(rates);
+        let trainer = groups.iter().cloned().fold(trainer, Trainer::with_group);
+        let mut trainer = trainer.with_run(RunFolder::open(folder.path()).unwrap(), 100);
+        trainer.fit(&points(), |step| net.loss(step)).map_err(|error| error.to_string())
+    };
+    let (net, larger) = (Net::new(DType::F32), Net::new(DType::F32));
+    larger.map.var_builder(DType::F32, &Device::Cpu).get(3, "third.bias").unwrap();
+    let groups = [group("body.bias").frozen(), group("head.*").with_decay(0.0).with_rate(2.0)];
+    run(&larger, &groups, Vec::new()).unwrap();
+    for (net, groups, rates, difference) in [
+        (
+            &larger,
+            &groups[..1],
+            Vec::new(),
+            "it has variable head.bias = rate 2, decay 0, and this run nothing",
+        ),
+        (&larger, &groups[1..], Vec::new(), "it has variable body.bias = frozen, and this run nothing"),
+        (
+            &larger,
+            &groups[..],
+            vec![(larger.map.vars()[1].clone(), 0.5)],
+            "it has variable body.weight = nothing, and this run rate 0.5",
+        ),
+        (&net, &groups[..], Vec::new(), "it has `third.bias`, and this model does not"),
+    ] {
+        let error = run(net, groups, rates).unwrap_err();
+        assert!(error.contains("is of another run") && error.ends_with(difference), "{error}");
+    }
+    assert_eq!(run(&larger, &groups, Vec::new()).unwrap().steps_here, 0);
+}
+
 /// The first bad tensor and sample of a loss that is not finite: in the data, in a layer with a tap, and by samples.
 #[test]
 fn a_loss_that_is_not_finite_is_explained() {
@@ -110,7 +147,7 @@ fn a_loss_that_is_not_finite_is_explained() {
         let data = InMemory::new(&Tensor::new(rows, &Device::Cpu).unwrap()).unwrap();
         data.with_targets(points().targets().unwrap().clone()).unwrap()
     };
-    let explained = |data: &InMemory, loss: &dyn Fn(&Step) -> Result<Tensor>| {
+    let explained = |data: &dyn Dataset, loss: &dyn Fn(&Step) -> Result<Tensor>| {
         let error = Trainer::new(&net.map, config(1)).unwrap().fit(data, |step| loss(step)).unwrap_err();
         error.to_string()
     };
@@ -118,9 +155,14 @@ fn a_loss_that_is_not_finite_is_explained() {
     let text = explained(&bad, &|step| net.loss(step));
     assert!(text.contains("the loss is NaN: sample 33 has NaN as number 2 of its features"), "{text}");
 
+    // Of a part of the data, the sample has its number in the whole.
+    let part = crate::data::Subset::new(bad, (20..70).collect()).unwrap();
+    let text = explained(&part, &|step| net.loss(step));
+    assert!(text.contains("sample 33 has NaN"), "{text}");
+
     // The logarithm of the one sample with a negative first number, at a layer with a tap and at one without.
     let once = data(&|rows| {
-        rows.iter_mut().enumerate().for_each(|(n, row)| row[0] = if n == 41 { -1.0 } else { 2.0 })
+        rows.iter_mut().enumerate().for_each(|(n, row)| row[0] = if n == 41 { -1.0 } else { 2.0 });
     });
     let of = |step: &Step, tapped: bool| -> Result<Tensor> {
         let logs = step.input().narrow(1, 0, 1)?.log()?;

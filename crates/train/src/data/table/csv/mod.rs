@@ -139,7 +139,11 @@ fn check_label(label: &str, line: usize, column: usize, names: &[String]) -> Res
 }
 
 /// Reads the cells of a text of one column, each line a label.
-pub(super) fn read_labels(text: impl BufRead, options: &TableOptions) -> Result<Cells, Reason> {
+pub(super) fn read_labels(
+    text: impl BufRead,
+    delimiter: u8,
+    options: &TableOptions,
+) -> Result<Cells, Reason> {
     let free = options.memory.unwrap_or(u64::MAX);
     let most = usize::try_from(free / BYTES).unwrap_or(usize::MAX);
     let mut lines = Lines::new(text, most);
@@ -155,7 +159,6 @@ pub(super) fn read_labels(text: impl BufRead, options: &TableOptions) -> Result<
         if line.trim().is_empty() {
             continue;
         }
-        let delimiter = options.delimiter_of("csv");
         split(line, delimiter, &mut record).map_err(|error| format!("line {number}: {error}"))?;
         match record.iter().collect::<Vec<_>>()[..] {
             [label] => {

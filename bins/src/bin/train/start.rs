@@ -1,0 +1,195 @@
+//! The training of a net from one start.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+use candle_core::backprop::GradStore;
+use candle_core::{Result as CandleResult, Tensor};
+use candle_nn::Module;
+use wick_bins::args::Target;
+use wick_bins::cli::usage;
+use wick_bins::saved_model::SavedModel;
+use wick_init::{InitMap, Initializer, Rule};
+use wick_model::loss::Loss;
+use wick_model::{Mlp, MlpConfig};
+use wick_probe::Probe;
+use wick_train::data::{Batch, Prepared, Task};
+use wick_train::metrics::Metrics;
+use wick_train::{Config, EarlyStopping, Ended, RunFolder, Step, Trainer, evaluate};
+
+use crate::options::{Args, RunOptions};
+use crate::replay::Replayed;
+use crate::report::Run;
+
+/// What all starts have in common.
+pub(crate) struct Context<'a> {
+    pub(crate) args: &'a Args,
+    pub(crate) data: &'a Prepared,
+    pub(crate) config: &'a Config,
+    pub(crate) net: &'a MlpConfig,
+    pub(crate) target: &'a Target,
+}
+
+/// A start of the net.
+pub(crate) struct Start {
+    /// The SPEC of the initializer, or the name of the file of weights.
+    pub(crate) name: String,
+    /// `None` for a file of weights.
+    pub(crate) init: Option<Initializer>,
+    /// The folder of the run.
+    pub(crate) folder: Option<PathBuf>,
+}
+
+/// The net as an objective.
+struct Net {
+    mlp: Mlp,
+    loss: Loss,
+}
+
+impl Net {
+    /// The mean loss of a batch and its gradients.
+    fn gradients(&self, step: &Step) -> CandleResult<(Tensor, GradStore)> {
+        let tape = self.mlp.tape(step.input(), |layer| step.observer(layer))?;
+        let targets = match self.loss {
+            Loss::CrossEntropy => step.targets()?.clone(),
+            Loss::Squared => step.targets()?.reshape(tape.output().shape())?,
+        };
+        let (loss, gradient) = self.loss.with_gradient(tape.output(), &targets)?;
+        let scale = step.loss_scale();
+        let gradient = if scale == 1.0 { gradient } else { (gradient * scale)? };
+        Ok((loss, tape.backward_from(&gradient)?))
+    }
+
+    fn outputs(&self, batch: &Batch) -> CandleResult<Tensor> {
+        self.mlp.forward(&batch.input)
+    }
+}
+
+impl Start {
+    /// Refuses a folder that has a run already, unless it is to go on.
+    pub(crate) fn check_folder(&self, options: &RunOptions) -> Result<()> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        if !options.resume && folder.join("log.jsonl").exists() {
+            return Err(usage(format!(
+                "'{}' has a run already: go on with --resume, or give another folder to --run",
+                folder.display()
+            )));
+        }
+        Ok(())
+    }
+
+    /// The net with the weights of the start, and a trainer of it.
+    fn build(&self, context: &Context) -> Result<(InitMap, Net)> {
+        let Context { args, data, net, target, .. } = context;
+        let map = InitMap::new(args.common.seed);
+        let map = match (&self.init, &args.net.weights) {
+            (Some(init), _) => {
+                map.with_rules([Rule::draw("*.bias", Initializer::zeros())?]).with_default_init(init.clone())
+            }
+            (None, Some(weights)) => map.with_file(weights)?.with_cast_on_load(true).strict(),
+            (None, None) => map,
+        };
+        let mlp = Mlp::new(net, map.var_builder(target.dtype, &target.device))?;
+        let unused = map.unused_tensors();
+        if let [first, ..] = &unused[..] {
+            bail!("the net has no '{first}', which the file of --weights has: give the --widths of its net");
+        }
+        let loss = match data.preparation.task() {
+            Task::Classify => Loss::CrossEntropy,
+            Task::Regress => Loss::Squared,
+        };
+        Ok((map, Net { mlp, loss }))
+    }
+
+    fn metrics(data: &Prepared) -> Metrics {
+        match data.preparation.task() {
+            Task::Classify => Metrics::Classification,
+            Task::Regress => {
+                Metrics::Regression { standardization: data.preparation.target_standardization().cloned() }
+            }
+        }
+    }
+
+    /// A trainer with all that the options ask for.
+    fn trainer<'t>(&self, context: &Context<'t>, map: &InitMap, net: &'t Net) -> Result<Trainer<'t>> {
+        let Context { args, data, config, target, .. } = *context;
+        let mut trainer = Trainer::new(map, config.clone())?
+            .with_identity("net", describe(context.net))
+            .with_identity("start", &self.name)
+            .with_identity("fingerprint of the data", format!("{:016x}", data.fingerprint))
+            .with_identity("type", target.dtype.as_str())
+            .with_start()?;
+        if let Some(validation) = &data.validation {
+            let stopping = EarlyStopping {
+                monitor: args.training.monitor.into(),
+                patience: args.training.patience.unwrap_or(u64::MAX),
+                min_delta: 0.0,
+            };
+            let every = args.training.validate_every;
+            let outputs = |batch: &Batch| net.outputs(batch);
+            trainer = trainer.with_validation(validation, Self::metrics(data), every, stopping, outputs);
+        }
+        if let Some(folder) = &self.folder {
+            trainer = trainer.with_run(RunFolder::open(folder)?, args.run.every);
+        }
+        if let Some(every) = args.run.probe_every {
+            trainer = trainer.with_probe(Probe::new(), every);
+        }
+        Ok(trainer)
+    }
+
+    /// Trains the net, and tests the best weights, or the last ones without a validation.
+    pub(crate) fn train(&self, context: &Context) -> Result<Run> {
+        let (map, net) = self.build(context)?;
+        let data = context.data;
+        let trainer = self.trainer(context, &map, &net)?;
+        if let Some(folder) = &self.folder {
+            let model = SavedModel::new(context.net, &data.preparation, context.target.dtype);
+            model.save(folder)?;
+        }
+        let mut trainer = trainer.with_progress().with_stop(wick_files::stop_on_signals());
+        let outcome =
+            trainer.fit_gradients(&data.training, |step| net.gradients(step)).map_err(of_options)?;
+        if matches!(outcome.ended, Ended::Stopped(_)) {
+            return Ok(Run::new(&self.name, outcome, None, context));
+        }
+        if data.validation.is_some() {
+            trainer.load_best()?;
+        }
+        let test = match &data.test {
+            Some(test) => {
+                Some(evaluate(test, Self::metrics(data), |batch| net.outputs(batch)).context("the test")?)
+            }
+            None => None,
+        };
+        Ok(Run::new(&self.name, outcome, test, context))
+    }
+
+    /// Runs a step again.
+    pub(crate) fn replay(&self, context: &Context, step: u64) -> Result<Replayed> {
+        let (map, net) = self.build(context)?;
+        let Some(folder) = self.folder.as_ref().filter(|folder| folder.join("log.jsonl").exists()) else {
+            return Err(usage("--replay runs a step of a run again, and --run has none: run it first"));
+        };
+        let mut trainer = self.trainer(context, &map, &net)?;
+        let replay = trainer
+            .replay_gradients(&context.data.training, step, |step| net.gradients(step))
+            .map_err(of_options)
+            .with_context(|| format!("'{}'", folder.display()))?;
+        Ok(Replayed::new(replay))
+    }
+}
+
+/// Errors that other options avoid are errors of usage.
+fn of_options(error: wick_train::Error) -> anyhow::Error {
+    match error {
+        wick_train::Error::OtherRun { .. } | wick_train::Error::Settings(_) => usage(error.to_string()),
+        error => error.into(),
+    }
+}
+
+/// The net in words.
+fn describe(net: &MlpConfig) -> String {
+    let widths: Vec<String> = net.widths.iter().map(usize::to_string).collect();
+    format!("{}-{} {}", net.features, widths.join("-"), net.activation)
+}
