@@ -84,11 +84,13 @@ impl<'a> Step<'a> {
     }
 }
 
-/// The loss of a block, and the gradients, both multiplied by a weight.
+/// The loss of a block, and the gradients.
 pub(crate) struct Gradients {
     /// The mean over the samples of the block, without any weight.
     pub(crate) loss: f64,
     pub(crate) store: GradStore,
+    /// What the gradients are still to be multiplied by.
+    pub(crate) factor: f64,
 }
 
 /// A model as the trainer uses it: from a block of samples to the gradients of its mean loss times a weight.
@@ -104,7 +106,7 @@ impl<F: FnMut(&Step) -> Result<Tensor>> Objective for ByLoss<F> {
         let loss = (self.0)(step)?;
         let factor = weight * step.loss_scale;
         let store = if factor == 1.0 { loss.backward()? } else { (&loss * factor)?.backward()? };
-        Ok(Gradients { loss: value(&loss)?, store })
+        Ok(Gradients { loss: value(&loss)?, store, factor: 1.0 })
     }
 }
 
@@ -113,17 +115,8 @@ pub(crate) struct ByGradients<F>(pub(crate) F);
 
 impl<F: FnMut(&Step) -> Result<(Tensor, GradStore)>> Objective for ByGradients<F> {
     fn gradients(&mut self, step: &Step, weight: f64) -> Result<Gradients> {
-        let (loss, mut store) = (self.0)(step)?;
-        if weight != 1.0 {
-            let ids: Vec<_> = store.get_ids().copied().collect();
-            for id in ids {
-                if let Some(gradient) = store.get_id(id) {
-                    let weighted = (gradient * weight)?;
-                    store.insert_id(id, weighted);
-                }
-            }
-        }
-        Ok(Gradients { loss: value(&loss)?, store })
+        let (loss, store) = (self.0)(step)?;
+        Ok(Gradients { loss: value(&loss)?, store, factor: weight })
     }
 }
 
