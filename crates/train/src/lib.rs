@@ -35,9 +35,8 @@ pub use error::Error;
 pub use optimizer::OptimizerSpec;
 pub use order::{Epoch, LastBatch, Order, PermutationV1, Position};
 pub use run::RunFolder;
-pub use run::checkpoint::Best;
 pub use schedule::{Closure, Curve, Schedule, Warmup};
 pub use trainer::{
-    Config, EarlyStopping, Ended, Group, Length, Monitor, NamedVars, Outcome, Point, Replay, Step, Trainer,
-    evaluate,
+    Best, Config, EarlyStopping, Ended, Group, Length, Monitor, NamedVars, Outcome, Point, Replay, Step,
+    Trainer, evaluate,
 };

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::Module;
 use clap::{Parser, ValueEnum};
@@ -132,6 +132,15 @@ impl Rows<'_> {
         let all: Vec<usize> = (0..self.data.len()).collect();
         for indices in all.chunks(BATCH) {
             let outputs = self.net.forward(&self.data.batch(indices)?.input)?;
+            let all =
+                outputs.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+            if let Some(at) = all.iter().position(|x| !x.is_finite()) {
+                let row = indices[0] + at / (all.len() / indices.len()).max(1);
+                bail!(
+                    "the net gives {} for sample {row}, from 0: its weights or the sample are too large",
+                    all[at]
+                );
+            }
             let rows = if is_classification { probabilities(&outputs)? } else { self.values(&outputs)? };
             for row in rows {
                 writer.write_record(if is_classification { self.class(&row) } else { numbers(&row) })?;

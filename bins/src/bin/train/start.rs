@@ -6,29 +6,21 @@ use anyhow::{Context as _, Result, bail};
 use candle_core::backprop::GradStore;
 use candle_core::{Result as CandleResult, Tensor};
 use candle_nn::Module;
-use wick_bins::args::Target;
 use wick_bins::cli::usage;
 use wick_bins::saved_model::SavedModel;
+use wick_bins::warning::warn;
 use wick_init::{InitMap, Initializer, Rule};
 use wick_model::loss::Loss;
 use wick_model::{Mlp, MlpConfig};
 use wick_probe::Probe;
-use wick_train::data::{Batch, Prepared, Task};
+use wick_train::data::{Batch, Dataset, Prepared, Task};
 use wick_train::metrics::Metrics;
-use wick_train::{Config, EarlyStopping, Ended, RunFolder, Step, Trainer, evaluate};
+use wick_train::{EarlyStopping, Ended, RunFolder, Step, Trainer, evaluate};
 
-use crate::options::{Args, RunOptions};
+use crate::context::Context;
+use crate::options::RunOptions;
 use crate::replay::Replayed;
 use crate::report::Run;
-
-/// What all starts have in common.
-pub(crate) struct Context<'a> {
-    pub(crate) args: &'a Args,
-    pub(crate) data: &'a Prepared,
-    pub(crate) config: &'a Config,
-    pub(crate) net: &'a MlpConfig,
-    pub(crate) target: &'a Target,
-}
 
 /// A start of the net.
 pub(crate) struct Start {
@@ -148,8 +140,13 @@ impl Start {
             model.save(folder)?;
         }
         let mut trainer = trainer.with_progress().with_stop(wick_files::stop_on_signals());
-        let outcome =
-            trainer.fit_gradients(&data.training, |step| net.gradients(step)).map_err(of_options)?;
+        let outcome = match trainer.fit_gradients(&data.training, |step| net.gradients(step)) {
+            // Of several starts, one that does not converge is a result.
+            Err(error @ wick_train::Error::Diverged { .. }) if context.args.net.init.len() > 1 => {
+                return Ok(Run::diverged(&self.name, trainer.history().to_vec(), &error, context));
+            }
+            outcome => outcome.map_err(of_options)?,
+        };
         if matches!(outcome.ended, Ended::Stopped(_)) {
             return Ok(Run::new(&self.name, outcome, None, context));
         }
@@ -158,7 +155,8 @@ impl Start {
         }
         let test = match &data.test {
             Some(test) => {
-                Some(evaluate(test, Self::metrics(data), |batch| net.outputs(batch)).context("the test")?)
+                let tested = evaluate(test, Self::metrics(data), |batch| net.outputs(batch));
+                Some(tested.map_err(|error| in_data(error, test)).context("the test")?)
             }
             None => None,
         };
@@ -176,7 +174,18 @@ impl Start {
             .replay_gradients(&context.data.training, step, |step| net.gradients(step))
             .map_err(of_options)
             .with_context(|| format!("'{}'", folder.display()))?;
+        replay.notices.iter().for_each(|notice| warn(notice));
         Ok(Replayed::new(replay))
+    }
+}
+
+/// The error with the sample's number in the whole data.
+fn in_data(error: wick_train::Error, data: &dyn Dataset) -> wick_train::Error {
+    match error {
+        wick_train::Error::NotFinite { sample, column, value } => {
+            wick_train::Error::NotFinite { sample: data.row(sample), column, value }
+        }
+        error => error,
     }
 }
 

@@ -81,7 +81,7 @@ pub struct TrainingDataOptions {
     /// A file with the labels of the test data alone [default: the column of the same name or number]
     #[arg(long, value_name = "FILE", requires = "test")]
     pub test_labels: Option<String>,
-    /// The fraction of the training data by which runs are compared and the best weights chosen; 0 for none
+    /// The fraction of the data by which runs are compared and the best weights chosen; 0 for none
     #[arg(long, value_name = "FRACTION", value_parser = number, default_value_t = 0.1, allow_hyphen_values = true)]
     pub validation: f64,
     /// What is predicted: a class, or numbers [default: classify if the labels are texts or at most 100 different

@@ -11,7 +11,7 @@ use super::hash::ContentHash;
 use super::log::LogState;
 use crate::error::Error;
 use crate::metrics::Evaluation;
-use crate::trainer::outcome::{Ended, Point};
+use crate::trainer::outcome::{Best, Ended, Point};
 
 /// The version of the format. A later one is refused by name.
 const FORMAT: &str = "1";
@@ -45,15 +45,6 @@ pub(crate) struct State {
     pub(crate) loss_sum: f64,
     /// How the run ended, if it did.
     pub(crate) ended: Option<Ended>,
-}
-
-/// The best validation of a run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Best {
-    /// The steps that were done.
-    pub step: u64,
-    /// The validation.
-    pub validation: Evaluation,
 }
 
 /// What a checkpoint has.

@@ -130,6 +130,13 @@ impl RunFolder {
         Ok(())
     }
 
+    /// Removes the weights of an earlier start of the run, which no checkpoint followed.
+    pub(crate) fn remove_weights(&self) -> Result<(), Error> {
+        [self.best(), self.last()]
+            .into_iter()
+            .try_for_each(|path| wick_files::remove_file(path).map_err(Error::Write))
+    }
+
     /// Removes all but the two newest checkpoints, for a run that is over: the process that wrote the last one may
     /// have been killed before it removed the older ones.
     pub(crate) fn tidy(&self) -> Result<(), Error> {

@@ -35,6 +35,11 @@ pub(crate) fn rows_of_leaf(leaf: usize, leaves: usize, n: usize) -> Range<usize>
     bound(leaf)..bound(leaf + 1)
 }
 
+/// The rows of the first leaf that has some.
+pub(crate) fn rows_of_first_leaf(leaves: usize, n: usize) -> Range<usize> {
+    (0..leaves).map(|leaf| rows_of_leaf(leaf, leaves, n)).find(|rows| !rows.is_empty()).unwrap_or(0..n)
+}
+
 /// Loads the rows of a batch.
 pub(crate) type Load<'a> = dyn FnMut(Range<usize>) -> std::result::Result<Batch, Error> + 'a;
 
@@ -56,7 +61,7 @@ impl Cut {
     ) -> std::result::Result<Gradients, Error> {
         let Self { leaves, micro_batches } = self;
         let n = position.indices.len();
-        let mut tree = Tree::default();
+        let (mut tree, mut probe) = (Tree::default(), common.probe);
         let of_micro_batch = leaves / micro_batches;
         for part in 0..micro_batches {
             let rows = rows_of_leaf(part, micro_batches, n);
@@ -83,7 +88,8 @@ impl Cut {
                     leaf,
                     seed: common.seed,
                     loss_scale: common.loss_scale,
-                    probe: common.probe.filter(|_| leaf == 0),
+                    // The first block that has samples is recorded.
+                    probe: probe.take(),
                 };
                 let weight = rows.len() as f64 / n as f64;
                 let found = objective.gradients(&step, weight)?;

@@ -1,5 +1,6 @@
 //! A step of a run, run again.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -24,6 +25,8 @@ pub struct Replay {
     pub layers: Vec<LayerReport>,
     /// What is wrong with them.
     pub verdicts: Vec<Verdict>,
+    /// What the user should know: a damaged checkpoint, for example.
+    pub notices: Vec<String>,
 }
 
 /// The loss of a step in a log; `None` if the log does not have it.
@@ -36,4 +39,12 @@ pub(crate) fn logged_loss(log: &Path, step: u64) -> Option<f64> {
         }
     }
     None
+}
+
+/// The settings that a log begins with; `None` if it has none.
+pub(crate) fn logged_settings(log: &Path) -> Option<BTreeMap<String, String>> {
+    let mut first = String::new();
+    BufReader::new(File::open(log).ok()?).read_line(&mut first).ok()?;
+    let line: serde_json::Value = serde_json::from_str(&first).ok()?;
+    serde_json::from_value(line.get("settings")?.clone()).ok()
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::backprop::GradStore;
-use candle_core::{DType, Error, Result, Tensor};
+use candle_core::{DType, Device, Error, Result, Tensor};
 use wick_init::{Key, KeyedV1};
 use wick_kernels::Observer;
 use wick_probe::Probe;
@@ -93,7 +93,8 @@ pub(crate) struct Gradients {
     pub(crate) factor: f64,
 }
 
-/// A model as the trainer uses it: from a block of samples to the gradients of its mean loss times a weight.
+/// A model as the trainer uses it: from a block of samples to the gradients of its mean loss, and the weight of the
+/// block, by which they are still to be multiplied.
 pub(crate) trait Objective {
     fn gradients(&mut self, step: &Step, weight: f64) -> Result<Gradients>;
 }
@@ -104,9 +105,9 @@ pub(crate) struct ByLoss<F>(pub(crate) F);
 impl<F: FnMut(&Step) -> Result<Tensor>> Objective for ByLoss<F> {
     fn gradients(&mut self, step: &Step, weight: f64) -> Result<Gradients> {
         let loss = (self.0)(step)?;
-        let factor = weight * step.loss_scale;
-        let store = if factor == 1.0 { loss.backward()? } else { (&loss * factor)?.backward()? };
-        Ok(Gradients { loss: value(&loss)?, store, factor: 1.0 })
+        let scale = step.loss_scale;
+        let store = if scale == 1.0 { loss.backward()? } else { (&loss * scale)?.backward()? };
+        Ok(Gradients { loss: value(&loss)?, store, factor: weight })
     }
 }
 
@@ -126,5 +127,6 @@ fn value(loss: &Tensor) -> Result<f64> {
             format!("a loss is one number, and this one has the shape {:?}: take its mean", loss.dims());
         return Err(Error::Msg(text));
     }
-    loss.detach().flatten_all()?.to_dtype(DType::F64)?.get(0)?.to_scalar::<f64>()
+    // Metal has no `f64`.
+    loss.detach().to_device(&Device::Cpu)?.flatten_all()?.to_dtype(DType::F64)?.get(0)?.to_scalar::<f64>()
 }

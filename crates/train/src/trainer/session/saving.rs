@@ -1,24 +1,18 @@
 //! What a run writes, and how it goes on from it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use candle_core::Tensor;
 use wick_init::TensorFile;
-use wick_kernels::Named;
 
 use super::Session;
-use crate::data::Dataset;
 use crate::error::Error;
-use crate::metrics::{Evaluation, Metrics};
+use crate::metrics::Evaluation;
 use crate::run::WEIGHTS_STEP;
 use crate::run::checkpoint::Checkpoint;
-use crate::run::hash::ContentHash;
-use crate::trainer::validation::Validation;
-use crate::trainer::variables::{Variables, is_buffer};
-use crate::trainer::{Trainer, not_finite};
-
-/// The samples that the fingerprint of a data set reads.
-const FINGERPRINT: usize = 64;
+use crate::trainer::not_finite;
+use crate::trainer::replay::logged_settings;
 
 impl Session<'_, '_> {
     /// The variables as they are.
@@ -64,15 +58,19 @@ impl Session<'_, '_> {
         }
     }
 
-    /// Writes a checkpoint, after the log that belongs to it. Weights that are not finite are not kept.
+    /// Refuses weights that are not finite, which are neither kept nor a result.
+    pub(super) fn check_weights(&self) -> Result<(), Error> {
+        let Some(bad) = not_finite::bad_variable(&self.variables)? else { return Ok(()) };
+        let what = format!("{bad}; lower the learning rate, or clip the gradients{}", self.last_good());
+        Err(Error::Diverged { step: self.state.step, what })
+    }
+
+    /// Writes a checkpoint, after the log that belongs to it.
     pub(super) fn checkpoint(&mut self) -> Result<(), Error> {
         if self.trainer.run.is_none() {
             return Ok(());
         }
-        if let Some(bad) = not_finite::bad_variable(&self.variables)? {
-            let what = format!("{bad}; lower the learning rate, or clip the gradients{}", self.last_good());
-            return Err(Error::Diverged { step: self.state.step, what });
-        }
+        self.check_weights()?;
         if let Some(log) = &mut self.log {
             log.sync()?;
             self.state.log = log.state();
@@ -96,6 +94,17 @@ impl Session<'_, '_> {
     /// Goes on from the newest checkpoint of the run, or for a replay from the newest that is not beyond a step.
     pub(super) fn resume(&mut self, replayed: Option<u64>) -> Result<(), Error> {
         let Some(run) = &self.trainer.run else { return Ok(()) };
+        if replayed.is_some() {
+            // A step before all checkpoints is one of this run, too, or of none.
+            match run.folder.newest(u64::MAX, false)? {
+                Some((path, checkpoint, _)) => self.check_run(&path, &checkpoint.run)?,
+                None => {
+                    if let Some(settings) = logged_settings(&run.folder.log()) {
+                        self.check_run(&run.folder.log(), &settings)?;
+                    }
+                }
+            }
+        }
         let Some((path, checkpoint, damaged)) =
             run.folder.newest(replayed.unwrap_or(u64::MAX), replayed.is_none())?
         else {
@@ -104,21 +113,8 @@ impl Session<'_, '_> {
         for text in damaged {
             self.say(&format!("{text}; the run goes on from '{}'", path.display()));
         }
+        self.check_run(&path, &checkpoint.run)?;
         let other = |difference: String| Error::OtherRun { path: path.clone(), difference };
-        let differs = |(name, ours): &(&String, &String)| checkpoint.run.get(*name) != Some(*ours);
-        // What people can compare comes first.
-        let is_hash =
-            |name: &str| name.starts_with("hash") || name.starts_with("fingerprint") || name == "data";
-        let different = self.identity.iter().filter(differs).min_by_key(|(name, _)| is_hash(name));
-        if let Some((name, ours)) = different {
-            let theirs = checkpoint.run.get(name).map_or("nothing", String::as_str);
-            return Err(other(format!("it has {name} = {theirs}, and this run {ours}")));
-        }
-        if let Some((name, theirs)) =
-            checkpoint.run.iter().find(|(name, _)| !self.identity.contains_key(*name))
-        {
-            return Err(other(format!("it has {name} = {theirs}, and this run nothing")));
-        }
         let is_known = |name: &str| {
             let of_state = ["optimizer/", "ema/"].iter().any(|prefix| name.starts_with(prefix));
             of_state || self.variables.all.iter().any(|named| named.name == name)
@@ -153,57 +149,24 @@ impl Session<'_, '_> {
     }
 }
 
-/// What decides the bits of a run, by name.
-pub(super) fn identity(
-    trainer: &Trainer,
-    variables: &Variables,
-    data: &dyn Dataset,
-) -> Result<BTreeMap<String, String>, Error> {
-    let mut identity = trainer.config.identity();
-    identity.insert("data".to_owned(), fingerprint(data)?);
-    if let Some(Validation { data, metrics, every, stopping, .. }) = &trainer.validation {
-        let metrics = if matches!(metrics, Metrics::Classification) { "classify" } else { "regress" };
-        let every = every.map_or("each epoch".to_owned(), |every| format!("every {every} steps"));
-        let text = format!(
-            "{metrics} {}, {every}, by {:?}, patience {}, min_delta {}",
-            fingerprint(*data)?,
-            stopping.monitor,
-            stopping.patience,
-            stopping.min_delta
-        );
-        identity.insert("validation".to_owned(), text);
+impl Session<'_, '_> {
+    /// Refuses what another run has written, and names the first difference.
+    fn check_run(&self, path: &Path, theirs: &BTreeMap<String, String>) -> Result<(), Error> {
+        let other = |difference: String| Error::OtherRun { path: path.to_owned(), difference };
+        let differs = |(name, ours): &(&String, &String)| theirs.get(*name) != Some(*ours);
+        // What people can compare comes first.
+        let is_hash =
+            |name: &str| name.starts_with("hash") || name.starts_with("fingerprint") || name == "data";
+        let different = self.identity.iter().filter(differs).min_by_key(|(name, _)| is_hash(name));
+        if let Some((name, ours)) = different {
+            let theirs = theirs.get(name).map_or("nothing", String::as_str);
+            return Err(other(format!("it has {name} = {theirs}, and this run {ours}")));
+        }
+        match theirs.iter().find(|(name, _)| !self.identity.contains_key(*name)) {
+            Some((name, theirs)) => Err(other(format!("it has {name} = {theirs}, and this run nothing"))),
+            None => Ok(()),
+        }
     }
-    if let Some((_, every)) = &trainer.probe {
-        identity.insert("probe".to_owned(), format!("every {every} steps"));
-    }
-    identity.extend(variables.all.iter().filter(|named| !is_buffer(&named.name)).filter_map(particular));
-    identity.extend(trainer.identity.clone());
-    Ok(identity)
-}
-
-/// What a variable has of its own, by its name.
-fn particular(named: &Named) -> Option<(String, String)> {
-    let parts = [
-        named.frozen.then(|| "frozen".to_owned()),
-        (named.rate != 1.0).then(|| format!("rate {}", named.rate)),
-        named.decay.map(|decay| format!("decay {decay}")),
-        named.elementwise.then(|| "elementwise".to_owned()),
-    ];
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
-    (!parts.is_empty()).then(|| (format!("variable {}", named.name), parts.join(", ")))
-}
-
-/// The number of samples, and a hash of some that are spread over all.
-fn fingerprint(data: &dyn Dataset) -> Result<String, Error> {
-    let n = data.len();
-    let count = n.min(FINGERPRINT);
-    let spread: Vec<usize> = (0..count).map(|k| (k as u128 * n as u128 / count as u128) as usize).collect();
-    let batch = data.batch(&spread)?;
-    let mut hash = ContentHash::default();
-    for tensor in std::iter::once(&batch.input).chain(&batch.further).chain(&batch.targets) {
-        hash.tensor(tensor)?;
-    }
-    Ok(format!("{n} samples, {}", &hash.finish()[..16]))
 }
 
 /// What a file of weights says about itself.
