@@ -2,7 +2,7 @@
 //!
 //! A test plays a full disk, a short write, a kill or a power cut at every operation of a program with it. The hook
 //! is that of one thread, so that tests do not meet each other's; without one an operation costs one look at a
-//! variable of the thread.
+//! variable of the thread. What other threads do, such as the syncs of a `FileSet`, it is not told.
 
 use std::borrow::Borrow;
 use std::cell::RefCell;
