@@ -32,6 +32,11 @@ fn options_that_do_not_fit_are_refused() {
         (&["--resume"], "--run"),
         (&["--init", "zeros", "--init", "zeros"], "--init zeros is given twice"),
         (&["--widths", "0"], "--widths are 1 or more"),
+        (&["--accumulate", "3"], "--accumulate is 3, and must be a power of two"),
+        (&["--leaves", "64"], "64 leaves are more than a batch of 32 has samples"),
+        (&["--validation", "0", "--patience", "3"], "--patience is about a validation"),
+        (&["--ema", "0.9", "--optimizer", "schedule_free"], "averages the weights itself"),
+        (&["--init", "normal:std=1/2", "--init", "normal:std=1*2"], "would have the folder of another one"),
         (&["--widths", "1000000000"], "of memory"),
     ] {
         fails(folder.path(), arguments, 2, part);
@@ -62,6 +67,8 @@ fn runs_are_told_apart() {
     fails(folder.path(), &other, 2, "it has start = xavier_normal, and this run he_normal");
     fails(folder.path(), &["--run", "r", "--epochs", "1", "--replay", "40"], 2, "there is no step 40");
     fails(folder.path(), &["--run", "none", "--replay", "4"], 2, "--run has none");
+    let replay = ["--run", "r", "--epochs", "1", "--replay", "4"];
+    fails(folder.path(), &[&replay[..], &["--seed", "7"]].concat(), 2, "it has");
 
     let held = wick_train::RunFolder::open(folder.path().join("r")).unwrap();
     fails(folder.path(), &[&resume[..], &["1"]].concat(), 1, "is being written by another process");

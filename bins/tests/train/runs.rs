@@ -176,3 +176,64 @@ fn a_run_starts_from_weights() {
     let error = String::from_utf8(error.stderr).unwrap();
     assert!(error.contains("layer_0.weight"), "{error}");
 }
+
+/// A damaged checkpoint is told of, and the run goes on from the one before.
+#[test]
+fn a_damaged_checkpoint_is_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("r");
+    let options = ["--epochs", "2", "--every", "30", "--no-pictures", "--device", "cpu", "--resume", "--run"];
+    command("train", &options).arg(&run).assert().success();
+    let whole = files(&run);
+    let newest = run.join("checkpoints/step-000000000080.safetensors");
+    let mut bytes = fs::read(&newest).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&newest, bytes).unwrap();
+    let output = command("train", &options).arg(&run).assert().success().get_output().clone();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("the file is damaged; the run goes on from"), "{stderr}");
+    assert!(files(&run) == whole);
+}
+
+/// Of several starts, one that overflows is a row of the result; alone, it is an error.
+#[test]
+fn a_start_that_diverges_is_a_result() {
+    let net = ["--widths", "100x30", "--epochs", "2"];
+    let starts = ["--init", "normal:std=10", "--init", "he_normal"];
+    let result = json("train", &[&net[..], &starts].concat());
+    let runs = &result["runs"];
+    assert_eq!((&runs[0]["ended"], &runs[1]["ended"]), (&"diverged".into(), &"finished".into()));
+    assert!(runs[0]["error"].as_str().unwrap().contains("step 0: the loss is NaN"), "{}", runs[0]["error"]);
+    assert!(runs[0]["steps_to_threshold"].is_null() && runs[1]["test"]["accuracy"].as_f64() > Some(0.5));
+    command("train", &net).args(&starts[..2]).args(["--no-pictures", "--device", "cpu"]).assert().code(1);
+}
+
+/// The second signal ends the program at once, by that signal, without a temporary file.
+#[cfg(unix)]
+#[test]
+fn the_second_signal_ends_at_once() {
+    use std::os::unix::process::ExitStatusExt;
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("r");
+    // A step takes minutes.
+    let options = ["--widths", "20000x4", "--batch", "1000", "--no-pictures", "--device", "cpu", "--run"];
+    let mut child = std::process::Command::new(support::path("train"))
+        .args(options)
+        .arg(&run)
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !run.join("model.json").exists() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    let begun = std::time::Instant::now();
+    for _ in 0..2 {
+        std::process::Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().unwrap();
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let status = child.wait().unwrap();
+    assert_eq!(status.signal(), Some(2), "{status:?}");
+    assert!(begun.elapsed() < Duration::from_secs(20));
+}
