@@ -53,9 +53,25 @@ impl SavedModel {
         if path.exists() && has_checkpoint() {
             return Ok(());
         }
+        Ok(wick_files::write(path, &self.text()?)?)
+    }
+
+    /// Writes `model.json` if it has other bytes, for a run whose checkpoint was found to be this net's.
+    ///
+    /// # Errors
+    /// Names the file that cannot be written.
+    pub fn repair(&self, folder: &Path) -> Result<()> {
+        let (path, text) = (folder.join(FILE), self.text()?);
+        if std::fs::read(&path).is_ok_and(|found| found == text) {
+            return Ok(());
+        }
+        Ok(wick_files::write(path, &text)?)
+    }
+
+    fn text(&self) -> Result<Vec<u8>> {
         let mut text = serde_json::to_vec_pretty(self)?;
         text.push(b'\n');
-        Ok(wick_files::write(path, &text)?)
+        Ok(text)
     }
 
     /// Reads `model.json`.
@@ -66,9 +82,21 @@ impl SavedModel {
         let path = folder.join(FILE);
         let shown = path.display();
         let text = std::fs::read(&path).with_context(|| {
-            format!("'{}' is no folder that train --run made: cannot read '{FILE}'", folder.display())
+            let inside = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            let inside = inside.filter(|entry| entry.path().join(FILE).exists());
+            let inside: Vec<String> = inside.map(|entry| entry.path().display().to_string()).collect();
+            let meant = match &inside[..] {
+                [] => String::new(),
+                _ => format!(" (did you mean {}?)", inside.join(" or ")),
+            };
+            format!(
+                "'{}' is no folder of a single run of train{meant}: cannot read '{FILE}'",
+                folder.display()
+            )
         })?;
-        let model: Self = serde_json::from_slice(&text).with_context(|| format!("cannot read '{shown}'"))?;
+        let model: Self = serde_json::from_slice(&text).with_context(|| {
+            format!("'{shown}' is damaged: train --resume with the run's options writes it again")
+        })?;
         if model.format != FORMAT {
             bail!("cannot read '{shown}': its format is {}, and this version reads {FORMAT}", model.format);
         }

@@ -53,7 +53,7 @@ fn runs_are_told_apart() {
         .current_dir(folder.path())
         .assert()
         .success();
-    fails(folder.path(), &run, 2, "'r' has a run already: go on with --resume");
+    fails(folder.path(), &run, 2, "'r' has a run already (log.jsonl): go on with --resume");
     let resume = ["--run", "r", "--resume", "--epochs"];
     fails(
         folder.path(),
@@ -107,6 +107,7 @@ fn data_that_do_not_do_are_refused() {
     write("hole.csv", &format!("a,b,label\n1,,class0\n{good}"));
     write("other-class.csv", "a,b,label\n1,2,class0\n3,4,class2\n");
     write("one-class.csv", &format!("a,b,label\n{}", rows(&|_| "same".to_owned())));
+    fs::write(folder.path().join("latin.csv"), b"a,label\n1,caf\xe9\n2,tea\n").unwrap();
     write("no-label.csv", "a,b,label\n1,2,class0\n3,4,\n");
     for (data, extra, code, part) in [
         ("unlabelled.csv", &[][..], 1, "has no column that is known to hold labels"),
@@ -120,6 +121,7 @@ fn data_that_do_not_do_are_refused() {
         ("one-class.csv", &[], 1, "two classes or more are needed"),
         ("no-label.csv", &[], 1, "no-label.csv"),
         ("missing.csv", &[], 1, "missing.csv"),
+        ("latin.csv", &[], 1, "the label is no UTF-8; save the file as UTF-8"),
         ("good.csv", &["--test", "1"], 2, "test"),
         ("good.csv", &["--validation", "0.9"], 2, "validation"),
         ("good.csv", &["--test-labels", "x.csv"], 2, "--test"),

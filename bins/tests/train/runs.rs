@@ -199,13 +199,13 @@ fn a_damaged_checkpoint_is_told_of() {
 /// Of several starts, one that overflows is a row of the result; alone, it is an error.
 #[test]
 fn a_start_that_diverges_is_a_result() {
-    let net = ["--widths", "100x30", "--epochs", "2"];
+    let net = ["--widths", "100x30", "--epochs", "8"];
     let starts = ["--init", "normal:std=10", "--init", "he_normal"];
     let result = json("train", &[&net[..], &starts].concat());
     let runs = &result["runs"];
     assert_eq!((&runs[0]["ended"], &runs[1]["ended"]), (&"diverged".into(), &"finished".into()));
     assert!(runs[0]["error"].as_str().unwrap().contains("step 0: the loss is NaN"), "{}", runs[0]["error"]);
-    assert!(runs[0]["steps_to_threshold"].is_null() && runs[1]["test"]["accuracy"].as_f64() > Some(0.5));
+    assert!(runs[0]["steps_to_threshold"].is_null() && runs[1]["test"]["accuracy"].as_f64() > Some(0.3));
     command("train", &net).args(&starts[..2]).args(["--no-pictures", "--device", "cpu"]).assert().code(1);
 }
 
@@ -236,4 +236,61 @@ fn the_second_signal_ends_at_once() {
     let status = child.wait().unwrap();
     assert_eq!(status.signal(), Some(2), "{status:?}");
     assert!(begun.elapsed() < Duration::from_secs(20));
+}
+
+/// Best weights with another bit are damaged for a run that goes on, and for predict.
+#[test]
+fn damaged_weights_are_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("r");
+    let options = ["--epochs", "2", "--no-pictures", "--device", "cpu", "--resume", "--run"];
+    command("train", &options).arg(&run).assert().success();
+    let flip = |name: &str| {
+        let mut bytes = fs::read(run.join(name)).unwrap();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        fs::write(run.join(name), bytes).unwrap();
+    };
+    flip("best.safetensors");
+    fs::write(run.join("model.json"), "{").unwrap();
+    let fails = |program: &str, arguments: &[&str], part: &str| {
+        let output = command(program, arguments).arg("--run").arg(&run).assert().code(1).get_output().clone();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains(part), "{stderr}");
+    };
+    fails("predict", &["--data", "digits"], "model.json' is damaged: train --resume");
+    fails(
+        "train",
+        &options[..6],
+        "best.safetensors': its contents do not have its hash: the file is damaged",
+    );
+    // The description is written again.
+    fails("predict", &["--data", "digits"], "best.safetensors': its contents do not have its hash");
+    command("predict", &["--data", "digits", "--weights", "last", "--run"]).arg(&run).assert().success();
+}
+
+/// A folder of another run is not begun anew, even if its checkpoints are gone; a checkpoint can be a start.
+#[test]
+fn other_runs_stay_and_checkpoints_are_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("r");
+    let options = ["--epochs", "1", "--no-pictures", "--device", "cpu", "--run"];
+    command("train", &options).arg(&run).assert().success();
+    let checkpoint = run.join("checkpoints/step-000000000040.safetensors");
+    command("train", &["--epochs", "1", "--no-pictures", "--device", "cpu", "--weights"])
+        .arg(&checkpoint)
+        .assert()
+        .success();
+    fs::remove_dir_all(run.join("checkpoints")).unwrap();
+    let before = fs::read(run.join("log.jsonl")).unwrap();
+    let other =
+        command("train", &options).arg(&run).args(["--resume", "--optimizer", "sgd"]).assert().code(2);
+    let stderr = String::from_utf8(other.get_output().stderr.clone()).unwrap();
+    assert!(stderr.contains("it has optimizer = adamw:lr=0.002, and this run sgd"), "{stderr}");
+    fs::write(run.join("log.jsonl"), "hi\n").unwrap();
+    let foreign = command("train", &options).arg(&run).arg("--resume").assert().code(2);
+    let stderr = String::from_utf8(foreign.get_output().stderr.clone()).unwrap();
+    assert!(stderr.contains("it is no log of a run"), "{stderr}");
+    fs::write(run.join("log.jsonl"), before).unwrap();
+    command("train", &options).arg(&run).arg("--resume").assert().success();
 }

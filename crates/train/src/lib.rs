@@ -35,6 +35,7 @@ pub use error::Error;
 pub use optimizer::OptimizerSpec;
 pub use order::{Epoch, LastBatch, Order, PermutationV1, Position};
 pub use run::RunFolder;
+pub use run::weights::check_weights;
 pub use schedule::{Closure, Curve, Schedule, Warmup};
 pub use trainer::{
     Best, Config, EarlyStopping, Ended, Group, Length, Monitor, NamedVars, Outcome, Point, Replay, Step,

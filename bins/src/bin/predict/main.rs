@@ -15,6 +15,7 @@ use wick_bins::data::FeatureOptions;
 use wick_bins::device::DeviceChoice;
 use wick_bins::output::{exact, on_stdout};
 use wick_bins::saved_model::SavedModel;
+use wick_train::check_weights;
 use wick_train::data::{Dataset, Preparation, Task};
 
 /// Predicts the classes or the values of samples, with a net that train has written. The data are prepared as those
@@ -68,6 +69,7 @@ fn predict(args: Args) -> Result<()> {
     }
     let model = SavedModel::read(&args.run)?;
     let weights = weights(&args)?;
+    check_weights(&weights)?;
     let (device, name) = args.device.open()?;
     let target = Target { device, name, dtype: model.dtype()? };
     let net = model.net(&weights, &target.device)?;
@@ -84,8 +86,9 @@ fn predict(args: Args) -> Result<()> {
                 })
             });
             match failed {
-                Some(error) => Err(error),
-                None => Ok(written?),
+                // An error of the system names the file.
+                Some(error) if !error.chain().any(|cause| cause.is::<std::io::Error>()) => Err(error),
+                _ => Ok(written?),
             }
         }
         None => on_stdout(|out| rows.write(out)),

@@ -16,6 +16,7 @@ use wick_bins::allocator::Allocator;
 use wick_bins::args::{Float, Spec, Target};
 use wick_bins::cli::{self, Stopped, usage};
 use wick_bins::names::shown;
+use wick_bins::warning::warn;
 use wick_bins::{memory, output};
 use wick_kernels::LossScale;
 use wick_model::{Activation, MlpConfig};
@@ -141,6 +142,11 @@ fn config(training: &TrainingOptions, seed: u64, samples: usize) -> Result<Confi
     }
     let steps = (samples.div_ceil(batch) as u64).saturating_mul(training.epochs);
     let schedule = Schedule::for_run(&training.schedule, steps).map_err(|error| usage(error.to_string()))?;
+    if let Some(end) = schedule.steps().filter(|end| *end < steps) {
+        warn(&format!(
+            "the schedule ends at step {end} of {steps}: the rate stays at its last factor from there"
+        ));
+    }
     let config = Config {
         seed,
         batch,

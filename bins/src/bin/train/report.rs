@@ -263,12 +263,12 @@ impl Train {
         if run.is_validated() {
             notes.push(match run.steps_to_threshold {
                 Some(step) => format!(
-                    "{} {} after {step} steps",
+                    "validation {} {} after {step} steps",
                     e.score(),
                     score(Some(e.threshold), e.is_classification())
                 ),
                 None => format!(
-                    "{} {} was not reached",
+                    "validation {} {} was not reached",
                     e.score(),
                     score(Some(e.threshold), e.is_classification())
                 ),

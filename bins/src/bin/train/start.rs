@@ -61,13 +61,15 @@ impl Start {
     /// Refuses a folder that has a run already, unless it is to go on.
     pub(crate) fn check_folder(&self, options: &RunOptions) -> Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
-        if !options.resume && folder.join("log.jsonl").exists() {
-            return Err(usage(format!(
-                "'{}' has a run already: go on with --resume, or give another folder to --run",
+        let files = ["log.jsonl", "best.safetensors", "last.safetensors", "model.json"];
+        let found = files.into_iter().find(|file| folder.join(file).exists());
+        match found.filter(|_| !options.resume) {
+            Some(file) => Err(usage(format!(
+                "'{}' has a run already ({file}): go on with --resume, or give another folder to --run",
                 folder.display()
-            )));
+            ))),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The net with the weights of the start, and a trainer of it.
@@ -82,7 +84,9 @@ impl Start {
             (None, None) => map,
         };
         let mlp = Mlp::new(net, map.var_builder(target.dtype, &target.device))?;
-        let unused = map.unused_tensors();
+        let mut unused = map.unused_tensors();
+        // A checkpoint has the state of the optimizer beside the weights.
+        unused.retain(|name| !["optimizer/", "ema/"].iter().any(|prefix| name.starts_with(prefix)));
         if let [first, ..] = &unused[..] {
             bail!("the net has no '{first}', which the file of --weights has: give the --widths of its net");
         }
@@ -107,7 +111,7 @@ impl Start {
         let Context { args, data, config, target, .. } = *context;
         let mut trainer = Trainer::new(map, config.clone())?
             .with_identity("net", describe(context.net))
-            .with_identity("start", &self.name)
+            .with_identity("start", self.init.as_ref().map_or_else(|| self.name.clone(), ToString::to_string))
             .with_identity("fingerprint of the data", format!("{:016x}", data.fingerprint))
             .with_identity("type", target.dtype.as_str())
             .with_start()?;
@@ -147,6 +151,10 @@ impl Start {
             }
             outcome => outcome.map_err(of_options)?,
         };
+        if let Some(folder) = &self.folder {
+            // One that was damaged.
+            SavedModel::new(context.net, &data.preparation, context.target.dtype).repair(folder)?;
+        }
         if matches!(outcome.ended, Ended::Stopped(_)) {
             return Ok(Run::new(&self.name, outcome, None, context));
         }

@@ -7,7 +7,7 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 use wick_init::TensorFile;
 
-use super::hash::ContentHash;
+use super::hash;
 use super::log::LogState;
 use crate::error::Error;
 use crate::metrics::Evaluation;
@@ -20,7 +20,6 @@ const FORMAT: &str = "1";
 const FORMAT_KEY: &str = "wick.checkpoint";
 const RUN_KEY: &str = "wick.run";
 const STATE_KEY: &str = "wick.state";
-const HASH_KEY: &str = "wick.hash";
 
 /// The numbers of a run beside its tensors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -66,7 +65,7 @@ impl Checkpoint {
             (RUN_KEY.to_owned(), text(serde_json::to_string(&self.run))?),
             (STATE_KEY.to_owned(), text(serde_json::to_string(&self.state))?),
         ]);
-        metadata.insert(HASH_KEY.to_owned(), hash(&metadata, &self.tensors)?);
+        metadata.insert(hash::KEY.to_owned(), hash::of(&metadata, &self.tensors)?);
         Ok(TensorFile::write(path, &self.tensors, &metadata)?)
     }
 
@@ -86,8 +85,8 @@ impl Checkpoint {
         for stored in file.tensors() {
             tensors.push((stored.name().to_owned(), file.tensor(stored.name())?));
         }
-        let stored = metadata.remove(HASH_KEY);
-        if stored != Some(hash(&metadata, &tensors)?) {
+        let stored = metadata.remove(hash::KEY);
+        if stored != Some(hash::of(&metadata, &tensors)?) {
             return Err(damaged("its contents do not have its hash: the file is damaged".to_owned()));
         }
         let part = |key: &str| metadata.get(key).map(String::as_str).unwrap_or_default();
@@ -102,19 +101,4 @@ impl Checkpoint {
         all.filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor.clone())))
             .collect()
     }
-}
-
-fn hash(texts: &BTreeMap<String, String>, tensors: &[(String, Tensor)]) -> Result<String, Error> {
-    let mut hash = ContentHash::default();
-    for (key, text) in texts {
-        hash.text(key);
-        hash.text(text);
-    }
-    let sorted: BTreeMap<&str, &Tensor> =
-        tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-    for (name, tensor) in sorted {
-        hash.text(name);
-        hash.tensor(tensor)?;
-    }
-    Ok(hash.finish())
 }

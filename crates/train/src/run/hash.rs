@@ -1,5 +1,6 @@
 //! A hash of contents, by which damage is seen.
 
+use std::collections::BTreeMap;
 use std::hash::Hasher;
 use std::io::{self, Write};
 
@@ -48,4 +49,23 @@ impl ContentHash {
     pub(crate) fn finish(self) -> String {
         format!("{:032x}", self.0.finish128().as_u128())
     }
+}
+
+/// The key of the hash in the string map of a file.
+pub(crate) const KEY: &str = "wick.hash";
+
+/// The hash of a file: of its texts without the hash itself, and of its tensors.
+pub(crate) fn of(texts: &BTreeMap<String, String>, tensors: &[(String, Tensor)]) -> Result<String, Error> {
+    let mut hash = ContentHash::default();
+    for (key, text) in texts {
+        hash.text(key);
+        hash.text(text);
+    }
+    let sorted: BTreeMap<&str, &Tensor> =
+        tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    for (name, tensor) in sorted {
+        hash.text(name);
+        hash.tensor(tensor)?;
+    }
+    Ok(hash.finish())
 }

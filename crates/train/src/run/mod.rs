@@ -3,12 +3,11 @@
 pub(crate) mod checkpoint;
 pub(crate) mod hash;
 pub(crate) mod log;
+pub(crate) mod weights;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-
-use wick_init::TensorFile;
 
 use crate::error::Error;
 use checkpoint::{Checkpoint, State};
@@ -174,8 +173,8 @@ impl RunFolder {
     fn fits(&self, state: &State) -> Result<(), Error> {
         log::read(&self.log(), &state.log)?;
         let Some(best) = state.best.as_ref().filter(|_| state.ended.is_none()) else { return Ok(()) };
-        let kept = TensorFile::open(self.best())?;
-        let kept = kept.metadata().get(WEIGHTS_STEP).and_then(|step| step.parse::<u64>().ok());
+        let (_, kept) = weights::read(&self.best())?;
+        let kept = kept.get(WEIGHTS_STEP).and_then(|step| step.parse::<u64>().ok());
         if kept < Some(best.step) {
             let needed = best.step;
             let reason =

@@ -30,7 +30,7 @@ pub(super) fn identity(
             "{metrics} {}, {every}, by {:?}, patience {}, min_delta {}",
             fingerprint(*data)?,
             stopping.monitor,
-            stopping.patience,
+            if stopping.patience == u64::MAX { "none".to_owned() } else { stopping.patience.to_string() },
             stopping.min_delta
         );
         identity.insert("validation".to_owned(), text);

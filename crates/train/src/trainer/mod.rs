@@ -21,7 +21,6 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicI32;
 
 use candle_core::{Result as CandleResult, Tensor, Var};
-use wick_init::TensorFile;
 use wick_probe::Probe;
 
 pub use config::{Config, Length};
@@ -34,8 +33,8 @@ pub use variables::{Group, NamedVars};
 use crate::data::{Batch, Dataset};
 use crate::error::Error;
 use crate::metrics::Metrics;
-use crate::run::RunFolder;
 use crate::run::hash::ContentHash;
+use crate::run::{RunFolder, weights};
 use validation::Validation;
 use variables::Variables;
 
@@ -241,21 +240,14 @@ impl<'a> Trainer<'a> {
     /// There was no validation, or the file cannot be read.
     pub fn load_best(&self) -> Result<(), Error> {
         let from_file = match (&self.best_weights, &self.run) {
-            (None, Some(run)) => {
-                let file = TensorFile::open(run.folder.best())?;
-                let all = file.tensors().iter();
-                Some(
-                    all.map(|stored| Ok((stored.name().to_owned(), file.tensor(stored.name())?)))
-                        .collect::<Result<Vec<_>, Error>>()?,
-                )
-            }
+            (None, Some(run)) => Some(weights::read(&run.folder.best())?.0),
             _ => None,
         };
-        let Some(weights) = self.best_weights.as_ref().or(from_file.as_ref()) else {
+        let Some(best) = self.best_weights.as_ref().or(from_file.as_ref()) else {
             return Err(Error::Settings("there are no best weights: add a validation".to_owned()));
         };
         for (name, var) in &self.vars {
-            let Some((_, tensor)) = weights.iter().find(|(known, _)| known == name) else {
+            let Some((_, tensor)) = best.iter().find(|(known, _)| known == name) else {
                 return Err(Error::Settings(format!("the best weights have no `{name}`")));
             };
             var.set(&tensor.to_device(var.device())?)?;

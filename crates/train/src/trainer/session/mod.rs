@@ -145,6 +145,7 @@ impl<'s, 'a> Session<'s, 'a> {
             return Ok((first, started, ended));
         }
         if first == 0 {
+            self.check_log()?;
             self.try_first_step(objective)?;
         }
         if let Some(progress) = &mut self.progress {
@@ -277,7 +278,8 @@ impl<'s, 'a> Session<'s, 'a> {
             })?;
         }
         if let Some(probe) = &probe {
-            let verdicts = self.judge(probe, &position)?;
+            // Gradients that overflow by the loss scale are no fault of the net.
+            let verdicts = if skipped { Vec::new() } else { self.judge(probe, &position)? };
             for verdict in verdicts.iter().filter(|_| self.trainer.progress) {
                 self.show(&format!("step {step}: {verdict}"));
             }

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::Tensor;
-use wick_init::TensorFile;
 
 use super::Session;
 use crate::error::Error;
 use crate::metrics::Evaluation;
 use crate::run::WEIGHTS_STEP;
 use crate::run::checkpoint::Checkpoint;
+use crate::run::weights;
 use crate::trainer::not_finite;
-use crate::trainer::replay::logged_settings;
+use crate::trainer::replay::{first_line, logged_settings};
 
 impl Session<'_, '_> {
     /// The variables as they are.
@@ -26,7 +26,7 @@ impl Session<'_, '_> {
         match &self.trainer.run {
             Some(run) => {
                 let about = about(self.state.step, self.state.best.as_ref().map(|best| &best.validation));
-                TensorFile::write(run.folder.best(), &weights, &about)?;
+                weights::write(&run.folder.best(), &weights, about)?;
             }
             None => {
                 let copied = weights.into_iter().map(|(name, tensor)| Ok((name, tensor.copy()?)));
@@ -42,9 +42,9 @@ impl Session<'_, '_> {
         let path = run.folder.last();
         let about = about(self.state.step, self.state.validation.as_ref());
         self.show_weights()?;
-        let written = TensorFile::write(path, &self.weights(), &about);
+        let written = weights::write(&path, &self.weights(), about);
         self.hide_weights()?;
-        Ok(written?)
+        written
     }
 
     /// Does what a process that was killed at the end of the run did not come to, and writes the weights again if
@@ -52,7 +52,7 @@ impl Session<'_, '_> {
     pub(super) fn finish_again(&mut self) -> Result<(), Error> {
         let Some(run) = &self.trainer.run else { return Ok(()) };
         run.folder.tidy()?;
-        match TensorFile::open(run.folder.last()) {
+        match weights::read(&run.folder.last()) {
             Ok(_) => Ok(()),
             Err(_) => self.write_last(),
         }
@@ -150,6 +150,20 @@ impl Session<'_, '_> {
 }
 
 impl Session<'_, '_> {
+    /// Refuses to begin in a folder whose log is of another run, or no log of a run. A line that a killed process did
+    /// not end is none.
+    pub(super) fn check_log(&self) -> Result<(), Error> {
+        let Some(run) = &self.trainer.run else { return Ok(()) };
+        let log = run.folder.log();
+        match first_line(&log) {
+            None => Ok(()),
+            Some(_) => match logged_settings(&log) {
+                Some(settings) => self.check_run(&log, &settings),
+                None => Err(Error::OtherRun { path: log, difference: "it is no log of a run".to_owned() }),
+            },
+        }
+    }
+
     /// Refuses what another run has written, and names the first difference.
     fn check_run(&self, path: &Path, theirs: &BTreeMap<String, String>) -> Result<(), Error> {
         let other = |difference: String| Error::OtherRun { path: path.to_owned(), difference };
