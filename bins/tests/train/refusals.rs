@@ -64,7 +64,7 @@ fn runs_are_told_apart() {
     let other = [&resume[..], &["1", "--widths", "9"]].concat();
     fails(folder.path(), &other, 2, "it has net = 64-256-10 relu, and this run 64-9-10 relu");
     let other = [&resume[..], &["1", "--init", "he_normal"]].concat();
-    fails(folder.path(), &other, 2, "it has start = xavier_normal, and this run he_normal");
+    fails(folder.path(), &other, 2, "it has start = xavier_normal, and this run kaiming_normal");
     fails(folder.path(), &["--run", "r", "--epochs", "1", "--replay", "40"], 2, "there is no step 40");
     fails(folder.path(), &["--run", "none", "--replay", "4"], 2, "--run has none");
     let replay = ["--run", "r", "--epochs", "1", "--replay", "4"];

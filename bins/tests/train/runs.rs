@@ -75,7 +75,7 @@ fn a_signal_stops_a_run_that_goes_on() {
 fn a_run_may_stop_before_its_first_validation() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("r");
-    let child = std::process::Command::new(support::path("train"))
+    let mut child = std::process::Command::new(support::path("train"))
         .args(LONG)
         .args(["--validate-every", "1000000", "--run"])
         .arg(&run)
@@ -83,6 +83,7 @@ fn a_run_may_stop_before_its_first_validation() {
         .spawn()
         .unwrap();
     while !run.join("checkpoints/step-000000000050.safetensors").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "the program has ended by itself");
         std::thread::sleep(Duration::from_millis(2));
     }
     std::process::Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().unwrap();
@@ -216,8 +217,8 @@ fn the_second_signal_ends_at_once() {
     use std::os::unix::process::ExitStatusExt;
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("r");
-    // A step takes minutes.
-    let options = ["--widths", "20000x4", "--batch", "1000", "--no-pictures", "--device", "cpu", "--run"];
+    // A step takes seconds.
+    let options = ["--widths", "5000x4", "--batch", "1000", "--no-pictures", "--device", "cpu", "--run"];
     let mut child = std::process::Command::new(support::path("train"))
         .args(options)
         .arg(&run)
@@ -225,6 +226,7 @@ fn the_second_signal_ends_at_once() {
         .spawn()
         .unwrap();
     while !run.join("model.json").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "the program has ended by itself");
         std::thread::sleep(Duration::from_millis(2));
     }
     std::thread::sleep(Duration::from_millis(300));

@@ -131,9 +131,10 @@ impl RunFolder {
 
     /// Removes the weights of an earlier start of the run, which no checkpoint followed.
     pub(crate) fn remove_weights(&self) -> Result<(), Error> {
-        [self.best(), self.last()]
-            .into_iter()
-            .try_for_each(|path| wick_files::remove_file(path).map_err(Error::Write))
+        for path in [self.best(), self.last()].into_iter().filter(|path| path.exists()) {
+            wick_files::remove_file(path).map_err(Error::Write)?;
+        }
+        Ok(())
     }
 
     /// Removes all but the two newest checkpoints, for a run that is over: the process that wrote the last one may

@@ -30,7 +30,8 @@ fn the_best_weights_are_kept() {
     assert!(last.loss > best.validation.loss);
     trainer.load_best().unwrap();
     let loaded = evaluate(&validation, Metrics::Classification, |batch| net.outputs(&batch.input)).unwrap();
-    assert_eq!(loaded, best.validation);
+    // Batches of another size round otherwise.
+    assert!((loaded.loss - best.validation.loss).abs() < 1e-6 && loaded.scores == best.validation.scores);
 }
 
 /// A frozen variable keeps its bits; one with twice the rate moves twice as far in a step of gradient descent.
@@ -113,9 +114,11 @@ fn averaged_weights_are_validated_and_kept() {
     let last = &averages[averages.len() - 1];
     assert_eq!(averages.len(), 3);
     assert!(shown.iter().zip(last).any(|(a, b)| a != b));
-    assert!(shown.iter().zip(last).all(|(a, b)| (a - b).abs() < 0.25 * 0.02), "AdamW moves by 0.01 at most");
+    // AdamW moves by about 0.01 a step, and the average lags behind by three of them at most.
+    assert!(shown.iter().zip(last).all(|(a, b)| (a - b).abs() < 0.25 * 0.04));
     let evaluated = evaluate(&data, Metrics::Classification, outputs).unwrap();
-    assert_eq!(Some(evaluated), outcome.validation);
+    let validation = outcome.validation.unwrap();
+    assert!((evaluated.loss - validation.loss).abs() < 1e-12 && evaluated.scores == validation.scores);
 }
 
 /// The rates of muP multiply the steps: in gradient descent, a variable with the rate 3 moves three times as far.
