@@ -281,7 +281,7 @@ enum Filled {
         path: PathBuf,
         from: Temporary,
         to: PathBuf,
-        old: Option<fs::Metadata>,
+        old: Option<Box<fs::Metadata>>,
     },
     /// The bytes went into a device or a pipe.
     Written,
@@ -305,7 +305,7 @@ impl Filled {
                 let from = Temporary::new(folder, old.as_ref())
                     .map_err(|error| cannot(with_context(&no_temporary_file(folder), &error)))?;
                 buffered(from.file(), from.path(), write).map_err(cannot)?;
-                Ok(Self::Beside { path: path.to_owned(), from, to, old })
+                Ok(Self::Beside { path: path.to_owned(), from, to, old: old.map(Box::new) })
             }
         }
     }
@@ -314,7 +314,7 @@ impl Filled {
     fn finish(self) -> io::Result<Prepared> {
         match self {
             Self::Beside { path, from, to, old } => {
-                let from = from.finish(old.as_ref()).map_err(|error| cannot_write(&path, &error))?;
+                let from = from.finish(old.as_deref()).map_err(|error| cannot_write(&path, &error))?;
                 Ok(Prepared::Renamed { from, to })
             }
             Self::Written => Ok(Prepared::Written),

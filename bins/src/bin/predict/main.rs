@@ -87,7 +87,9 @@ fn predict(args: Args) -> Result<()> {
             });
             match failed {
                 // An error of the system names the file.
-                Some(error) if !error.chain().any(|cause| cause.is::<std::io::Error>()) => Err(error),
+                Some(error) if !error.chain().any(<dyn std::error::Error>::is::<std::io::Error>) => {
+                    Err(error)
+                }
                 _ => Ok(written?),
             }
         }

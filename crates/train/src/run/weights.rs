@@ -20,8 +20,11 @@ pub(crate) fn write(
     Ok(TensorFile::write(path, weights, &about)?)
 }
 
+/// Weights by name, and what their file says about itself.
+type Contents = (Vec<(String, Tensor)>, BTreeMap<String, String>);
+
 /// Reads weights and what their file says about itself.
-pub(crate) fn read(path: &Path) -> Result<(Vec<(String, Tensor)>, BTreeMap<String, String>), Error> {
+pub(crate) fn read(path: &Path) -> Result<Contents, Error> {
     let file = TensorFile::open(path)?;
     let mut weights = Vec::with_capacity(file.tensors().len());
     for stored in file.tensors() {
