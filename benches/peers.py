@@ -21,6 +21,8 @@ STEPS = {
     "step_small": (64, [32, 32, 10], 32, 200),
 }
 RATE = 1e-9
+# Whole epochs, of as many images of bytes as Fashion-MNIST has (as in `src/epochs.rs`), and the batch.
+IMAGES, BATCH = 60_000, 128
 
 
 def torch_jobs():
@@ -52,15 +54,45 @@ def torch_jobs():
         "tanh": lambda: torch.tanh(wide), "batch_1": lambda: inference(x[:1]), "batch_32": lambda: inference(x[:32]),
         "product": lambda: x @ first.t(),
     }
+    jobs |= torch_epochs(torch)
     level = torch.backends.cpu.get_cpu_capability()
     return f"PyTorch {torch.__version__} ({level})", jobs, {name: torch_steps(torch, *step) for name, step in STEPS.items()}
 
 
-def torch_steps(torch, features, widths, batch, count):
+def torch_classifier(torch, features, widths):
     sizes = list(zip([features] + widths, widths))
     layers = [layer for i, o in sizes for layer in (torch.nn.Linear(i, o), torch.nn.ReLU())][:-1]
     model = torch.nn.Sequential(*layers)
-    adamw = torch.optim.AdamW(model.parameters(), lr=RATE, fused=True)
+    return model, torch.optim.AdamW(model.parameters(), lr=RATE, fused=True)
+
+
+def torch_epochs(torch):
+    """An epoch by a DataLoader, and one by tensors that are indexed in memory."""
+    features, widths, *_ = STEPS["step_128"]
+    model, adamw = torch_classifier(torch, features, widths)
+    images = torch.randint(0, 256, (IMAGES, features), dtype=torch.uint8)
+    classes = torch.arange(IMAGES) * 7919 % 10
+    data = torch.utils.data.TensorDataset(images, classes)
+    loader = torch.utils.data.DataLoader(data, batch_size=BATCH, shuffle=True, num_workers=0)
+
+    def step(x, y):
+        adamw.zero_grad()
+        torch.nn.functional.cross_entropy(model(x.float().div_(255)), y).backward()
+        adamw.step()
+
+    def epoch_loader():
+        for x, y in loader:
+            step(x, y)
+
+    def epoch():
+        for chosen in torch.randperm(IMAGES).split(BATCH):
+            step(images[chosen], classes[chosen])
+
+    return {"epoch_loader": epoch_loader, "epoch": epoch}
+
+
+def torch_steps(torch, features, widths, batch, count):
+    model, adamw = torch_classifier(torch, features, widths)
     xs, classes = torch.randn(DATA, features), torch.arange(DATA) * 7919 % 10
     done = [0]
 
@@ -110,6 +142,7 @@ def jax_jobs():
         "batch_1": lambda: forward_jit(weights, x[:1]).block_until_ready(),
         "batch_32": lambda: forward_jit(weights, x[:32]).block_until_ready(),
         "product": lambda: product(x, weights[0]).block_until_ready(),
+        "epoch": jax_epoch(),
     }
     return f"JAX {jax.__version__}", jobs, {name: jax_steps(*step) for name, step in STEPS.items()}
 
@@ -140,15 +173,15 @@ def jax_adamw(weights, state, gradients):
     return jax.tree.map(moved, weights, first, second), (steps, first, second)
 
 
-def jax_steps(features, widths, batch, count):
+def jax_classifier(features, widths):
+    """The weights of a classifier, and its loss."""
     import jax
     import jax.numpy as jnp
 
-    keys = jax.random.split(jax.random.key(1), len(widths) + 1)
+    keys = jax.random.split(jax.random.key(1), len(widths))
     init = jax.nn.initializers.he_normal()
     sizes = list(zip([features] + widths, widths))
     weights = [(init(k, s, jnp.float32), jnp.zeros(s[1])) for k, s in zip(keys, sizes)]
-    xs, classes = jax.random.normal(keys[-1], (DATA, features)), jnp.arange(DATA) * 7919 % 10
 
     def loss(weights, x, y):
         for w, b in weights[:-1]:
@@ -156,6 +189,44 @@ def jax_steps(features, widths, batch, count):
         w, b = weights[-1]
         chosen = jnp.take_along_axis(jax.nn.log_softmax(x @ w + b), y[:, None], axis=1)
         return -chosen.mean()
+
+    return weights, loss
+
+
+def jax_epoch():
+    """An epoch of steps by `jit`, each of which takes its samples from memory."""
+    import jax
+    import jax.numpy as jnp
+    import numpy
+
+    features, widths, *_ = STEPS["step_128"]
+    weights, loss = jax_classifier(features, widths)
+    random = numpy.random.default_rng(42)
+    images = jnp.asarray(random.integers(0, 256, (IMAGES, features), dtype=numpy.uint8))
+    classes = jnp.arange(IMAGES) * 7919 % 10
+
+    def step(weights, state, images, classes, chosen):
+        x = images[chosen].astype(jnp.float32) / 255
+        value, gradients = jax.value_and_grad(loss)(weights, x, classes[chosen])
+        return *jax_adamw(weights, state, gradients), value
+
+    step, now = jax.jit(step, donate_argnums=(0, 1)), [weights, jax_state(weights)]
+
+    def epoch():
+        order = random.permutation(IMAGES).astype(numpy.int32)
+        for first in range(0, IMAGES, BATCH):
+            *now[:], value = step(*now, images, classes, order[first:first + BATCH])
+        jax.block_until_ready(now)
+
+    return epoch
+
+
+def jax_steps(features, widths, batch, count):
+    import jax
+    import jax.numpy as jnp
+
+    weights, loss = jax_classifier(features, widths)
+    xs, classes = jax.random.normal(jax.random.key(2), (DATA, features)), jnp.arange(DATA) * 7919 % 10
 
     def step(weights, state, xs, classes, first):
         x = jax.lax.dynamic_slice_in_dim(xs, first, batch)

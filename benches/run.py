@@ -5,7 +5,11 @@
 
 The net is that of layer-stats: 2000×800 through ten tanh layers of 750, 700, … 300, f32, no bias. The steps
 are whole training steps of a classifier with ReLU layers and biases: a batch of 32, 128 or 512 through
-784-512-256-10, or of 32 through 64-32-32-10 (`step_small`), cross entropy with classes, AdamW. The times are
+784-512-256-10, or of 32 through 64-32-32-10 (`step_small`), cross entropy with classes, AdamW. The epochs are of
+60,000 images of bytes in batches of 128 through the former: Wick's trainer beside bare loops (`epoch_bare` loads
+its batches as the trainer does, `epoch_bare_cut` finds them ready as `f32`), PyTorch with a DataLoader and with
+tensors indexed in memory, and JAX. The loader is that of all batches of an epoch, the checkpoint one of that net,
+held against the ten seconds between two, and the far batch that of step 10⁹. The times are
 medians over rounds in which every job runs once. A peer that is not installed is left out and named.
 
 `--simd` limits Wick to a level, and PyTorch and JAX with it, unless `--free-peers` leaves them as they are; a peer
@@ -46,6 +50,14 @@ GOALS = {
     "step_small": {
         "jax step_small": (0.30, 0.30), "torch step_small": (0.06, 0.06), "candle1 step_small": (0.30, 0.30),
     },
+    "epoch": {
+        "jax epoch": (0.85, 0.85), "torch epoch": (0.60, 0.60), "torch epoch_loader": (0.60, 0.60),
+        "wick epoch_bare": (1.02, 1.02), "wick epoch_bare_cut": None,
+    },
+    "leaves_8": {"wick epoch": None},
+    "loader": {"wick epoch_bare": (0.02, 0.02)},
+    "checkpoint": {"wick ten_seconds": (0.01, 0.01)},
+    "far_batch": {"wick millisecond": (1.0, 1.0)},
 }
 LEVELS = ["avx2", "avx512"]
 # The least share of the level's peak, in percent.
@@ -130,7 +142,7 @@ def main():
         wanted |= {"wick forward", "wick deep", "wick wide"}
     wanted |= {name.replace("wick", "wick1") for name in wanted if name == "wick product" or "step" in name}
 
-    runs, counts = {}, {}
+    runs = {"wick ten_seconds": lambda: 10_000.0, "wick millisecond": lambda: 1.0}
     for job in wick.ask("list").split():
         name = name_of(job)
         process = wick if name.startswith("wick") and "probed" not in job else candle

@@ -12,10 +12,12 @@ use wick_kernels::{ParamsSgd, SimdLevel, dot};
 use wick_model::{Activation, Mlp, MlpConfig, activate};
 use wick_probe::Probe;
 
+mod epochs;
 mod net;
 mod serve;
 mod step;
 
+use epochs::Epochs;
 use net::{Net, SAMPLES, adamw_params, milliseconds, mlp, normal};
 use step::Steps;
 
@@ -62,6 +64,7 @@ struct Bench {
     wide: Option<(Mlp, Tensor)>,
     /// The training steps that have been asked for.
     steps: Vec<Steps>,
+    epochs: Option<Epochs>,
 }
 
 /// A hundred layers.
@@ -101,6 +104,7 @@ impl Bench {
             deep: None,
             wide: None,
             steps: Vec::new(),
+            epochs: None,
         })
     }
 
@@ -203,13 +207,25 @@ impl Bench {
 
     fn answer(&mut self, line: &str) -> Result<String> {
         Ok(match line {
-            "list" => JOBS.map(str::to_owned).into_iter().chain(step::names()).collect::<Vec<_>>().join(" "),
+            "list" => {
+                let epochs = epochs::NAMES.map(str::to_owned);
+                JOBS.map(str::to_owned)
+                    .into_iter()
+                    .chain(step::names())
+                    .chain(epochs)
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            }
             "simd" => SimdLevel::best().to_string(),
             "peak" => wick_bins::peak::flops(SimdLevel::best()).to_string(),
             "sweep" => wick_bins::peak::bandwidth(&vec![1.0; 64 << 20]).to_string(),
             "memory" => memory("VmRSS")?.to_string(),
             "memory_peak" => memory("VmHWM")?.to_string(),
             job if job.contains("step_") => self.steps(job)?,
+            job if epochs::NAMES.contains(&job) => {
+                let made = self.epochs.take().map_or_else(Epochs::new, Ok)?;
+                self.epochs.insert(made).run(job)?.to_string()
+            }
             job => {
                 self.prepare(job)?;
                 milliseconds(|| self.run(job))?

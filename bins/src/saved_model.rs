@@ -40,18 +40,38 @@ impl SavedModel {
         }
     }
 
-    /// Writes `model.json`, unless the folder has it.
+    /// Writes `model.json`, unless the folder has it with a checkpoint, which may be of another run. What a run left
+    /// that was killed before its first checkpoint is replaced.
     ///
     /// # Errors
     /// Names the file that cannot be written.
     pub fn save(&self, folder: &Path) -> Result<()> {
         let path = folder.join(FILE);
-        if path.exists() {
+        let has_checkpoint = || {
+            std::fs::read_dir(folder.join("checkpoints")).is_ok_and(|mut entries| entries.next().is_some())
+        };
+        if path.exists() && has_checkpoint() {
             return Ok(());
         }
+        Ok(wick_files::write(path, &self.text()?)?)
+    }
+
+    /// Writes `model.json` if it has other bytes, for a run whose checkpoint was found to be this net's.
+    ///
+    /// # Errors
+    /// Names the file that cannot be written.
+    pub fn repair(&self, folder: &Path) -> Result<()> {
+        let (path, text) = (folder.join(FILE), self.text()?);
+        if std::fs::read(&path).is_ok_and(|found| found == text) {
+            return Ok(());
+        }
+        Ok(wick_files::write(path, &text)?)
+    }
+
+    fn text(&self) -> Result<Vec<u8>> {
         let mut text = serde_json::to_vec_pretty(self)?;
         text.push(b'\n');
-        Ok(wick_files::write(path, &text)?)
+        Ok(text)
     }
 
     /// Reads `model.json`.
@@ -62,9 +82,21 @@ impl SavedModel {
         let path = folder.join(FILE);
         let shown = path.display();
         let text = std::fs::read(&path).with_context(|| {
-            format!("'{}' is no folder that train --run made: cannot read '{FILE}'", folder.display())
+            let inside = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            let inside = inside.filter(|entry| entry.path().join(FILE).exists());
+            let inside: Vec<String> = inside.map(|entry| entry.path().display().to_string()).collect();
+            let meant = match &inside[..] {
+                [] => String::new(),
+                _ => format!(" (did you mean {}?)", inside.join(" or ")),
+            };
+            format!(
+                "'{}' is no folder of a single run of train{meant}: cannot read '{FILE}'",
+                folder.display()
+            )
         })?;
-        let model: Self = serde_json::from_slice(&text).with_context(|| format!("cannot read '{shown}'"))?;
+        let model: Self = serde_json::from_slice(&text).with_context(|| {
+            format!("'{shown}' is damaged: train --resume with the run's options writes it again")
+        })?;
         if model.format != FORMAT {
             bail!("cannot read '{shown}': its format is {}, and this version reads {FORMAT}", model.format);
         }
@@ -96,5 +128,33 @@ impl SavedModel {
             .with_output_activation(Activation::Identity);
         let map = InitMap::new(0).with_file(weights)?.strict();
         Ok(Mlp::new(&config, map.var_builder(self.dtype()?, device))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wick_train::data::{PrepareOptions, Prepared, Samples, TableOptions, TestPart};
+
+    use super::*;
+
+    /// A run that was killed before its first checkpoint may begin again with another net, whose description
+    /// replaces the first one. After a checkpoint the folder keeps what it has.
+    #[test]
+    fn only_a_checkpoint_keeps_the_description() {
+        let text = "width,height,kind\n1,10,flat\n2,9,flat\n9,1,tall\n8,2,tall\n";
+        let options = TableOptions { label: Some("kind".to_owned()), ..TableOptions::default() };
+        let samples = Samples::from_text(text.as_bytes(), "shapes", &options).unwrap();
+        let prepared = Prepared::new(&samples, TestPart::Fraction(0.5), &PrepareOptions::default()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let save = |width: usize| {
+            let net = MlpConfig::new(2, [width, 2], Activation::Tanh);
+            SavedModel::new(&net, &prepared.preparation, DType::F32).save(folder.path()).unwrap();
+            SavedModel::read(folder.path()).unwrap().widths[0]
+        };
+        assert_eq!((save(3), save(4)), (3, 4));
+        std::fs::create_dir(folder.path().join("checkpoints")).unwrap();
+        assert_eq!(save(5), 5);
+        std::fs::write(folder.path().join("checkpoints/step-000000000001.safetensors"), "").unwrap();
+        assert_eq!(save(6), 5);
     }
 }

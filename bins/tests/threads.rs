@@ -43,7 +43,15 @@ fn with_few_threads(folder: &Path, program: &Path, processes: usize, arguments: 
     }
     let device = if program.ends_with("init-weights") { &[][..] } else { &["--device", "cpu"] };
     let program = [program.to_str().unwrap()];
-    Some(run(&[&words[..], &program, device, arguments].concat()).output().unwrap())
+    // Another test that forks while the copy was written holds it open for writing until it runs its program.
+    for _ in 0..100 {
+        let output = run(&[&words[..], &program, device, arguments].concat()).output().unwrap();
+        if !String::from_utf8_lossy(&output.stderr).contains("Text file busy") {
+            return Some(output);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("the copy of the program is held open for writing")
 }
 
 /// Every program, and its pictures, too.

@@ -78,7 +78,7 @@ fn what_cannot_be_predicted_is_refused() {
         assert_eq!((output.status.code(), stderr.lines().count()), (Some(code), 1), "{stderr}");
         assert!(stderr.contains(part), "{stderr}");
     };
-    fails(&["--run", "none", "--data", "x.csv"], 1, "'none' is no folder that train --run made");
+    fails(&["--run", "none", "--data", "x.csv"], 1, "'none' is no folder of a single run of train");
     let run = ["--epochs", "1", "--run", "r", "--validation", "0"];
     json("train", &[&run[..3], &[folder.path().join("r").to_str().unwrap()], &run[4..]].concat());
     fs::write(folder.path().join("x.csv"), "a,b\n1,2\n").unwrap();

@@ -32,7 +32,12 @@ fn options_that_do_not_fit_are_refused() {
         (&["--resume"], "--run"),
         (&["--init", "zeros", "--init", "zeros"], "--init zeros is given twice"),
         (&["--widths", "0"], "--widths are 1 or more"),
-        (&["--widths", "10000000"], "of memory"),
+        (&["--accumulate", "3"], "--accumulate is 3, and must be a power of two"),
+        (&["--leaves", "64"], "64 leaves are more than a batch of 32 has samples"),
+        (&["--validation", "0", "--patience", "3"], "--patience is about a validation"),
+        (&["--ema", "0.9", "--optimizer", "schedule_free"], "averages the weights itself"),
+        (&["--init", "normal:std=1/2", "--init", "normal:std=1*2"], "would have the folder of another one"),
+        (&["--widths", "1000000000"], "of memory"),
     ] {
         fails(folder.path(), arguments, 2, part);
     }
@@ -48,7 +53,7 @@ fn runs_are_told_apart() {
         .current_dir(folder.path())
         .assert()
         .success();
-    fails(folder.path(), &run, 2, "'r' has a run already: go on with --resume");
+    fails(folder.path(), &run, 2, "'r' has a run already (log.jsonl): go on with --resume");
     let resume = ["--run", "r", "--resume", "--epochs"];
     fails(
         folder.path(),
@@ -59,9 +64,11 @@ fn runs_are_told_apart() {
     let other = [&resume[..], &["1", "--widths", "9"]].concat();
     fails(folder.path(), &other, 2, "it has net = 64-256-10 relu, and this run 64-9-10 relu");
     let other = [&resume[..], &["1", "--init", "he_normal"]].concat();
-    fails(folder.path(), &other, 2, "it has start = xavier_normal, and this run he_normal");
+    fails(folder.path(), &other, 2, "it has start = xavier_normal, and this run kaiming_normal");
     fails(folder.path(), &["--run", "r", "--epochs", "1", "--replay", "40"], 2, "there is no step 40");
     fails(folder.path(), &["--run", "none", "--replay", "4"], 2, "--run has none");
+    let replay = ["--run", "r", "--epochs", "1", "--replay", "4"];
+    fails(folder.path(), &[&replay[..], &["--seed", "7"]].concat(), 2, "it has");
 
     let held = wick_train::RunFolder::open(folder.path().join("r")).unwrap();
     fails(folder.path(), &[&resume[..], &["1"]].concat(), 1, "is being written by another process");
@@ -100,6 +107,7 @@ fn data_that_do_not_do_are_refused() {
     write("hole.csv", &format!("a,b,label\n1,,class0\n{good}"));
     write("other-class.csv", "a,b,label\n1,2,class0\n3,4,class2\n");
     write("one-class.csv", &format!("a,b,label\n{}", rows(&|_| "same".to_owned())));
+    fs::write(folder.path().join("latin.csv"), b"a,label\n1,caf\xe9\n2,tea\n").unwrap();
     write("no-label.csv", "a,b,label\n1,2,class0\n3,4,\n");
     for (data, extra, code, part) in [
         ("unlabelled.csv", &[][..], 1, "has no column that is known to hold labels"),
@@ -113,6 +121,7 @@ fn data_that_do_not_do_are_refused() {
         ("one-class.csv", &[], 1, "two classes or more are needed"),
         ("no-label.csv", &[], 1, "no-label.csv"),
         ("missing.csv", &[], 1, "missing.csv"),
+        ("latin.csv", &[], 1, "the label is no UTF-8; save the file as UTF-8"),
         ("good.csv", &["--test", "1"], 2, "test"),
         ("good.csv", &["--validation", "0.9"], 2, "validation"),
         ("good.csv", &["--test-labels", "x.csv"], 2, "--test"),

@@ -69,6 +69,29 @@ fn a_signal_stops_a_run_that_goes_on() {
     }
 }
 
+/// A run that is stopped before its first validation has no best weights, and says so by its exit code alone.
+#[cfg(unix)]
+#[test]
+fn a_run_may_stop_before_its_first_validation() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("r");
+    let mut child = std::process::Command::new(support::path("train"))
+        .args(LONG)
+        .args(["--validate-every", "1000000", "--run"])
+        .arg(&run)
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !run.join("checkpoints/step-000000000050.safetensors").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "the program has ended by itself");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    std::process::Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().unwrap();
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(143), "{stderr}");
+}
+
 /// A folder that was killed before its first checkpoint starts at step 0, and one without a run may be resumed.
 #[test]
 fn a_folder_without_a_checkpoint_starts_at_step_0() {
@@ -153,4 +176,124 @@ fn a_run_starts_from_weights() {
     let error = support::failure("train", &[&options[..], &["--widths", "5"]].concat(), folder.path());
     let error = String::from_utf8(error.stderr).unwrap();
     assert!(error.contains("layer_0.weight"), "{error}");
+}
+
+/// A damaged checkpoint is told of, and the run goes on from the one before.
+#[test]
+fn a_damaged_checkpoint_is_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("r");
+    let options = ["--epochs", "2", "--every", "30", "--no-pictures", "--device", "cpu", "--resume", "--run"];
+    command("train", &options).arg(&run).assert().success();
+    let whole = files(&run);
+    let newest = run.join("checkpoints/step-000000000080.safetensors");
+    let mut bytes = fs::read(&newest).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&newest, bytes).unwrap();
+    let output = command("train", &options).arg(&run).assert().success().get_output().clone();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("the file is damaged; the run goes on from"), "{stderr}");
+    assert!(files(&run) == whole);
+}
+
+/// Of several starts, one that overflows is a row of the result; alone, it is an error.
+#[test]
+fn a_start_that_diverges_is_a_result() {
+    let net = ["--widths", "100x30", "--epochs", "8"];
+    let starts = ["--init", "normal:std=10", "--init", "he_normal"];
+    let result = json("train", &[&net[..], &starts].concat());
+    let runs = &result["runs"];
+    assert_eq!((&runs[0]["ended"], &runs[1]["ended"]), (&"diverged".into(), &"finished".into()));
+    assert!(runs[0]["error"].as_str().unwrap().contains("step 0: the loss is NaN"), "{}", runs[0]["error"]);
+    assert!(runs[0]["steps_to_threshold"].is_null() && runs[1]["test"]["accuracy"].as_f64() > Some(0.3));
+    command("train", &net).args(&starts[..2]).args(["--no-pictures", "--device", "cpu"]).assert().code(1);
+}
+
+/// The second signal ends the program at once, by that signal, without a temporary file.
+#[cfg(unix)]
+#[test]
+fn the_second_signal_ends_at_once() {
+    use std::os::unix::process::ExitStatusExt;
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("r");
+    // A step takes seconds.
+    let options = ["--widths", "5000x4", "--batch", "1000", "--no-pictures", "--device", "cpu", "--run"];
+    let mut child = std::process::Command::new(support::path("train"))
+        .args(options)
+        .arg(&run)
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !run.join("model.json").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "the program has ended by itself");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    let begun = std::time::Instant::now();
+    // SIGINT is ignored by what a shell has put into its background.
+    for _ in 0..2 {
+        std::process::Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().unwrap();
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let status = child.wait().unwrap();
+    assert_eq!(status.signal(), Some(15), "{status:?}");
+    assert!(begun.elapsed() < Duration::from_secs(20));
+}
+
+/// Best weights with another bit are damaged for a run that goes on, and for predict.
+#[test]
+fn damaged_weights_are_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("r");
+    let options = ["--epochs", "2", "--no-pictures", "--device", "cpu", "--resume", "--run"];
+    command("train", &options).arg(&run).assert().success();
+    let flip = |name: &str| {
+        let mut bytes = fs::read(run.join(name)).unwrap();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        fs::write(run.join(name), bytes).unwrap();
+    };
+    flip("best.safetensors");
+    fs::write(run.join("model.json"), "{").unwrap();
+    let fails = |program: &str, arguments: &[&str], part: &str| {
+        let output = command(program, arguments).arg("--run").arg(&run).assert().code(1).get_output().clone();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains(part), "{stderr}");
+    };
+    fails("predict", &["--data", "digits"], "model.json' is damaged: train --resume");
+    fails(
+        "train",
+        &options[..6],
+        "best.safetensors': its contents do not have its hash: the file is damaged",
+    );
+    // The description is written again.
+    fails("predict", &["--data", "digits"], "best.safetensors': its contents do not have its hash");
+    command("predict", &["--data", "digits", "--weights", "last", "--run"]).arg(&run).assert().success();
+}
+
+/// A folder of another run is not begun anew, even if its checkpoints are gone; a checkpoint can be a start.
+#[test]
+fn other_runs_stay_and_checkpoints_are_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("r");
+    let options = ["--epochs", "1", "--no-pictures", "--device", "cpu", "--run"];
+    command("train", &options).arg(&run).assert().success();
+    let checkpoint = run.join("checkpoints/step-000000000040.safetensors");
+    command("train", &["--epochs", "1", "--no-pictures", "--device", "cpu", "--weights"])
+        .arg(&checkpoint)
+        .assert()
+        .success();
+    fs::remove_dir_all(run.join("checkpoints")).unwrap();
+    let before = fs::read(run.join("log.jsonl")).unwrap();
+    let other =
+        command("train", &options).arg(&run).args(["--resume", "--optimizer", "sgd"]).assert().code(2);
+    let stderr = String::from_utf8(other.get_output().stderr.clone()).unwrap();
+    assert!(stderr.contains("it has optimizer = adamw:lr=0.002, and this run sgd"), "{stderr}");
+    fs::write(run.join("log.jsonl"), "hi\n").unwrap();
+    let foreign = command("train", &options).arg(&run).arg("--resume").assert().code(2);
+    let stderr = String::from_utf8(foreign.get_output().stderr.clone()).unwrap();
+    assert!(stderr.contains("it is no log of a run"), "{stderr}");
+    fs::write(run.join("log.jsonl"), before).unwrap();
+    command("train", &options).arg(&run).arg("--resume").assert().success();
 }

@@ -34,7 +34,9 @@
 //! Several files cannot be replaced at one moment. [`FileSet`] removes the old index of a set first and puts the new
 //! one in its place last: without an index there is no set, and no reader takes old and new files for one.
 //!
-//! Folders that a write made stay if the write fails afterwards.
+//! Folders that a write made stay if the write fails afterwards; their names are synced to the disk too.
+//!
+//! [`Appended`] is a file that grows, such as a log.
 //!
 //! ```
 //! let folder = tempfile::tempdir()?;
@@ -45,14 +47,18 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod append;
 mod closed;
 mod descriptor;
 mod error;
+#[doc(hidden)]
+pub mod faults;
 mod registry;
 mod target;
 mod temporary;
 mod write;
 
+pub use append::Appended;
 pub use closed::stdout_was_closed;
 pub use registry::{remove_temporaries, remove_temporaries_on_signals, stop_on_signals};
-pub use write::{FileSet, check_files, check_folder, is_stdout, write, write_all, write_with};
+pub use write::{FileSet, check_files, check_folder, is_stdout, remove_file, write, write_all, write_with};

@@ -1,11 +1,12 @@
 //! The temporary file beside a target.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::path::Path;
 
 use tempfile::{NamedTempFile, TempPath};
 
+use crate::faults::{self, Operation};
 use crate::registry::Registered;
 
 /// A temporary file, removed on drop and by a signal.
@@ -39,13 +40,17 @@ impl Temporary {
         self.file.as_file()
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        self.file.path()
+    }
+
     /// Gives the file the owner, the group and the mode of the old one, syncs its contents to the disk, and closes
     /// it: a set of files may be larger than the process may have files open.
     pub(crate) fn finish(self, old: Option<&Metadata>) -> io::Result<Finished> {
         if let Some(old) = old {
             keep_permissions(self.file(), old)?;
         }
-        self.file().sync_all()?;
+        faults::run(&Operation::Sync(self.path()), || self.file().sync_all())?;
         Ok(Finished { path: self.file.into_temp_path(), _entry: self.entry })
     }
 }
@@ -61,7 +66,10 @@ pub(crate) struct Finished {
 impl Finished {
     /// Renames the file to its target. The folder is not synced.
     pub(crate) fn persist(self, target: &Path) -> io::Result<()> {
-        self.path.persist(target).map_err(|error| error.error)
+        let from = self.path.to_path_buf();
+        faults::run(&Operation::Rename(&from, target), || {
+            self.path.persist(target).map_err(|error| error.error)
+        })
     }
 }
 
@@ -69,9 +77,30 @@ impl Finished {
 /// no failure.
 pub(crate) fn sync_folder(folder: &Path) {
     #[cfg(unix)]
-    let _ = File::open(folder).and_then(|folder| folder.sync_all());
+    let sync = || File::open(folder).and_then(|folder| folder.sync_all());
     #[cfg(not(unix))]
-    let _ = folder;
+    let sync = || Ok(());
+    let _ = faults::run(&Operation::SyncFolder(folder), sync);
+}
+
+/// Makes a folder and those above it that are missing. Their names are on the disk afterwards.
+pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
+    let missing = || folder.ancestors().filter(|folder| !folder.as_os_str().is_empty());
+    let missing: Vec<&Path> = missing().take_while(|folder| !folder.exists()).collect();
+    for folder in missing.iter().rev() {
+        faults::run(&Operation::MakeFolder(folder), || Ok(()))?;
+    }
+    fs::create_dir_all(folder)?;
+    missing.iter().for_each(|folder| sync_folder(folder_of(folder)));
+    Ok(())
+}
+
+/// Removes a file; one that is not there is no failure. Returns whether it was there.
+pub(crate) fn remove(path: &Path) -> io::Result<bool> {
+    match faults::run(&Operation::Remove(path), || fs::remove_file(path)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        removed => removed.map(|()| true),
+    }
 }
 
 /// The folder of a file.
@@ -93,6 +122,7 @@ fn create(path: &Path, old: Option<&Metadata>) -> io::Result<File> {
     }
     #[cfg(not(unix))]
     let _ = old;
+    faults::run(&Operation::Make(path), || Ok(()))?;
     options.open(path)
 }
 
@@ -116,7 +146,7 @@ fn keep_permissions(file: &File, old: &Metadata) -> io::Result<()> {
         // Another group gets no more than all users.
         mode &= 0o707 | (mode & 0o007) << 3;
     }
-    file.set_permissions(std::fs::Permissions::from_mode(mode))
+    file.set_permissions(fs::Permissions::from_mode(mode))
 }
 
 #[cfg(not(unix))]

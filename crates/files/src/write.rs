@@ -4,13 +4,16 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use crate::descriptor;
 use crate::error::{
     cannot_make_folder, cannot_write, cannot_write_in, no_temporary_file, with_advice, with_context,
 };
+use crate::faults::Told;
 use crate::target::Target;
-use crate::temporary::{Finished, Temporary, folder_of, sync_folder};
+use crate::temporary::{Finished, Temporary, folder_of, make_folder, remove, sync_folder};
 
 /// Writes one file, whole or not at all, and makes its folder.
 ///
@@ -65,7 +68,59 @@ pub fn write_all(files: &[(PathBuf, Vec<u8>)]) -> io::Result<()> {
 /// ```
 #[derive(Debug, Default)]
 pub struct FileSet {
-    files: Vec<(PathBuf, Prepared)>,
+    files: Vec<(PathBuf, Pending)>,
+}
+
+/// A file of a set.
+#[derive(Debug)]
+enum Pending {
+    /// A thread syncs it to the disk.
+    Syncing(JoinHandle<io::Result<Prepared>>),
+    Prepared(Prepared),
+}
+
+impl Pending {
+    /// Syncs a file on a thread, or here if there is none left.
+    fn new(filled: Filled) -> io::Result<Self> {
+        let filled = Arc::new(Mutex::new(Some(filled)));
+        let take = |filled: &Mutex<Option<Filled>>| {
+            let filled = filled.lock().unwrap_or_else(PoisonError::into_inner).take();
+            filled.map_or(Ok(Prepared::Written), Filled::finish)
+        };
+        let on_thread = Arc::clone(&filled);
+        let spawned = thread::Builder::new().name("fsync".to_owned()).spawn(move || take(&on_thread));
+        match spawned {
+            Ok(thread) => Ok(Self::Syncing(thread)),
+            Err(_) => Ok(Self::Prepared(take(&filled)?)),
+        }
+    }
+
+    fn is_syncing(&self) -> bool {
+        matches!(self, Self::Syncing(_))
+    }
+
+    /// Waits until the file is on the disk.
+    fn wait(self) -> io::Result<Prepared> {
+        match self {
+            Self::Syncing(thread) => thread
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("the thread that syncs a file has panicked"))),
+            Self::Prepared(prepared) => Ok(prepared),
+        }
+    }
+}
+
+/// The most files of a set that are synced at once: the disk works while the next file is made, and no more than
+/// these wait in memory for it.
+const MOST_SYNCING: usize = 2;
+
+/// The threads are waited for, so that no temporary file outlives the set.
+impl Drop for FileSet {
+    fn drop(&mut self) {
+        for (_, pending) in self.files.drain(..) {
+            drop(pending.wait());
+        }
+    }
 }
 
 impl FileSet {
@@ -74,18 +129,25 @@ impl FileSet {
         Self::default()
     }
 
-    /// Writes the next file beside its place and syncs it to the disk. A device or a pipe is written into at once.
+    /// Writes the next file beside its place. It is synced to the disk while the next ones are written. A device or a
+    /// pipe is written into at once.
     ///
     /// # Errors
-    /// As [`write_with`].
+    /// As [`write_with`], of this file or of one before that could not be synced.
     pub fn write_with(
         &mut self,
         path: impl AsRef<Path>,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> io::Result<()> {
         let path = path.as_ref();
-        let prepared = Prepared::new(path, target_of(path)?, write)?;
-        self.files.push((path.to_owned(), prepared));
+        let filled = Filled::new(path, target_of(path)?, write)?;
+        let syncing = |set: &Self| set.files.iter().filter(|(_, pending)| pending.is_syncing()).count();
+        while syncing(self) >= MOST_SYNCING {
+            let Some(oldest) = self.files.iter().position(|(_, pending)| pending.is_syncing()) else { break };
+            let (path, pending) = self.files.remove(oldest);
+            self.files.insert(oldest, (path, Pending::Prepared(pending.wait()?)));
+        }
+        self.files.push((path.to_owned(), Pending::new(filled)?));
         Ok(())
     }
 
@@ -97,12 +159,17 @@ impl FileSet {
     /// If a file cannot be removed or renamed. Those before it stay in their places, and the last one is missing, so
     /// that there is no set.
     pub fn put(mut self) -> io::Result<()> {
-        let Some((index_path, index)) = self.files.pop() else { return Ok(()) };
-        if !self.files.is_empty() {
+        let all = std::mem::take(&mut self.files).into_iter();
+        // Every thread is waited for, also behind an error.
+        let all: Vec<_> =
+            all.map(|(path, pending)| pending.wait().map(|prepared| (path, prepared))).collect();
+        let mut files = all.into_iter().collect::<io::Result<Vec<_>>>()?;
+        let Some((index_path, index)) = files.pop() else { return Ok(()) };
+        if !files.is_empty() {
             index.remove_old(&index_path)?;
         }
         let mut folders = BTreeSet::new();
-        for (path, prepared) in self.files {
+        for (path, prepared) in files {
             folders.extend(prepared.rename(&path)?);
         }
         folders.iter().for_each(|folder| sync_folder(folder));
@@ -143,8 +210,28 @@ pub fn check_folder(folder: impl AsRef<Path>) -> io::Result<()> {
         let text = "its name is empty ('.' is the current folder)";
         return Err(cannot_make_folder(folder, &io::Error::new(io::ErrorKind::InvalidInput, text)));
     }
-    fs::create_dir_all(folder).map_err(|error| cannot_make_folder(folder, &error))?;
+    make_folder(folder).map_err(|error| cannot_make_folder(folder, &error))?;
     tempfile::tempfile_in(folder).map(drop).map_err(|error| cannot_write_in(folder, &error))
+}
+
+/// Removes a file. One that is not there is no error.
+///
+/// ```
+/// let folder = tempfile::tempdir()?;
+/// let file = folder.path().join("a");
+/// wick_files::write(&file, b"text")?;
+/// wick_files::remove_file(&file)?;
+/// assert!(!file.exists() && wick_files::remove_file(&file).is_ok());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+/// The error names the path.
+pub fn remove_file(path: impl AsRef<Path>) -> io::Result<()> {
+    let path = path.as_ref();
+    remove(path)
+        .map(drop)
+        .map_err(|error| with_context(&format!("cannot remove '{}'", path.display()), &error))
 }
 
 /// Whether a path leads to what stdout of this process is: `/dev/stdout`, `/dev/fd/1`, or the pipe or the file
@@ -186,7 +273,56 @@ fn check_apart<'a>(files: impl Iterator<Item = (&'a Path, &'a Target)>) -> io::R
     Ok(())
 }
 
-/// A file that has been written and is not in its place yet.
+/// A file that has been written and may not be on the disk yet.
+#[derive(Debug)]
+enum Filled {
+    Beside {
+        /// What the user calls it.
+        path: PathBuf,
+        from: Temporary,
+        to: PathBuf,
+        old: Option<Box<fs::Metadata>>,
+    },
+    /// The bytes went into a device or a pipe.
+    Written,
+}
+
+impl Filled {
+    fn new(
+        path: &Path,
+        target: Target,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<Self> {
+        let cannot = |error: io::Error| cannot_write(path, &error);
+        match target {
+            Target::Into(stream) => {
+                stream.open().and_then(|file| buffered(&file, path, write)).map_err(cannot)?;
+                Ok(Self::Written)
+            }
+            Target::Replace { path: to, old } => {
+                let folder = folder_of(&to);
+                make_folder(folder).map_err(|error| with_advice(&cannot_make_folder(folder, &error)))?;
+                let from = Temporary::new(folder, old.as_ref())
+                    .map_err(|error| cannot(with_context(&no_temporary_file(folder), &error)))?;
+                buffered(from.file(), from.path(), write).map_err(cannot)?;
+                Ok(Self::Beside { path: path.to_owned(), from, to, old: old.map(Box::new) })
+            }
+        }
+    }
+
+    /// Syncs the file to the disk.
+    fn finish(self) -> io::Result<Prepared> {
+        match self {
+            Self::Beside { path, from, to, old } => {
+                let from = from.finish(old.as_deref()).map_err(|error| cannot_write(&path, &error))?;
+                Ok(Prepared::Renamed { from, to })
+            }
+            Self::Written => Ok(Prepared::Written),
+        }
+    }
+}
+
+/// A file that is on the disk and not in its place yet.
 #[derive(Debug)]
 enum Prepared {
     Renamed {
@@ -203,23 +339,7 @@ impl Prepared {
         target: Target,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> io::Result<Self> {
-        let cannot = |error: io::Error| cannot_write(path, &error);
-        match target {
-            Target::Into(stream) => {
-                stream.open().and_then(|file| buffered(&file, write)).map_err(cannot)?;
-                Ok(Self::Written)
-            }
-            Target::Replace { path: to, old } => {
-                let folder = folder_of(&to);
-                fs::create_dir_all(folder)
-                    .map_err(|error| with_advice(&cannot_make_folder(folder, &error)))?;
-                let from = Temporary::new(folder, old.as_ref())
-                    .map_err(|error| cannot(with_context(&no_temporary_file(folder), &error)))?;
-                buffered(from.file(), write).map_err(cannot)?;
-                let from = from.finish(old.as_ref()).map_err(cannot)?;
-                Ok(Self::Renamed { from, to })
-            }
-        }
+        Filled::new(path, target, write)?.finish()
     }
 
     /// Puts the file in its place and syncs the folder.
@@ -240,18 +360,20 @@ impl Prepared {
     /// Removes the file that is in the place now, and syncs the folder.
     fn remove_old(&self, path: &Path) -> io::Result<()> {
         let Self::Renamed { to, .. } = self else { return Ok(()) };
-        match fs::remove_file(to) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            removed => removed.map_err(|error| cannot_write(path, &error))?,
+        if remove(to).map_err(|error| cannot_write(path, &error))? {
+            sync_folder(folder_of(to));
         }
-        sync_folder(folder_of(to));
         Ok(())
     }
 }
 
-fn buffered(file: &fs::File, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+fn buffered(
+    file: &fs::File,
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
     const BYTES: usize = 1 << 18;
-    let mut out = BufWriter::with_capacity(BYTES, file);
+    let mut out = BufWriter::with_capacity(BYTES, Told { file, path });
     write(&mut out)?;
     out.flush()
 }

@@ -229,3 +229,74 @@ fn a_set_that_is_put_in_part_has_no_index() {
     set(b"newer").put().unwrap();
     assert_eq!(fs::read(path("index")).unwrap(), b"newer");
 }
+
+/// The order of the operations: each name is synced after the operation that makes it.
+#[test]
+fn operations_have_their_order() {
+    use wick_files::faults::{Answer, Operation, watch};
+    let root = tempdir().unwrap();
+    let shown = {
+        let root = root.path().to_owned();
+        move |path: &Path| {
+            let name = path.strip_prefix(&root).unwrap().display().to_string();
+            if name.contains(".wick-") { "temporary".to_owned() } else { name }
+        }
+    };
+    let (told, list) = std::sync::mpsc::channel();
+    let hook = watch(move |operation| {
+        let text = match *operation {
+            Operation::MakeFolder(path) => format!("make folder {}", shown(path)),
+            Operation::Make(path) => format!("make {}", shown(path)),
+            Operation::Write(path, bytes) => format!("write {} to {}", bytes.len(), shown(path)),
+            Operation::Cut(path, length) => format!("cut {} to {length}", shown(path)),
+            Operation::Sync(path) => format!("sync {}", shown(path)),
+            Operation::Rename(from, to) => format!("rename {} to {}", shown(from), shown(to)),
+            Operation::Remove(path) => format!("remove {}", shown(path)),
+            Operation::SyncFolder(path) => format!("sync folder {}", shown(path)),
+        };
+        told.send(text).unwrap();
+        Answer::Go
+    });
+    write(root.path().join("a/b/c"), b"text").unwrap();
+    let mut log = wick_files::Appended::open(root.path().join("log"), 0).unwrap();
+    log.add(b"line\n").unwrap();
+    log.sync().unwrap();
+    wick_files::remove_file(root.path().join("log")).unwrap();
+    drop(hook);
+    write(root.path().join("untold"), b"text").unwrap();
+    let expected = "make folder a, make folder a/b, sync folder a, sync folder , make temporary, write 4 to temporary, \
+                    sync temporary, rename temporary to a/b/c, sync folder a/b, make log, sync folder , cut log to 0, \
+                    write 5 to log, sync log, remove log";
+    assert_eq!(list.try_iter().collect::<Vec<_>>().join(", "), expected);
+}
+
+/// A write that fails at any operation leaves the old file, no temporary one, and an error that names the file.
+#[test]
+fn every_operation_can_fail() {
+    use wick_files::faults::{Answer, watch};
+    let root = tempdir().unwrap();
+    let path = root.path().join("file");
+    for at in 0.. {
+        write(&path, b"old").unwrap();
+        let mut number = 0;
+        let hook = watch(move |operation| {
+            number += 1;
+            // A folder that cannot be synced is no failure.
+            let is_folder = matches!(operation, wick_files::faults::Operation::SyncFolder(_));
+            if number == at + 1 && !is_folder {
+                Answer::Fail(io::Error::from_raw_os_error(28))
+            } else {
+                Answer::Go
+            }
+        });
+        let written = write(&path, b"new");
+        drop(hook);
+        let Err(error) = written else {
+            assert_eq!((at, fs::read(&path).unwrap()), (4, b"new".to_vec()));
+            break;
+        };
+        assert!(error.to_string().starts_with(&format!("cannot write '{}': ", path.display())), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+    }
+}

@@ -7,6 +7,7 @@
 //!   of; [`Stats`] of a whole stream: the same bits with any number of threads.
 //! - [`loss`], [`loss_and_gradient`]: cross entropy and the squared error, with the gradient in the same pass.
 //! - [`dot`]: the sum of products, which penalties consist of.
+//! - [`weighted_sum`]: gradients of parts of a batch, added in one pass.
 //! - [`tap`]: the identity, with a callback for the gradient.
 //! - [`AdamW`], [`Sgd`], [`Lion`], [`Muon`], [`ScheduleFree`]: optimizers in one pass over the parameters, with
 //!   groups, clipping and a state that is saved by name ([`Stepper`]); [`Ema`]: averaged weights.
@@ -38,6 +39,7 @@ mod loss;
 mod optim;
 mod stats;
 mod tap;
+mod weighted;
 
 pub use activation::{activate, activation_gradient};
 pub use cpu::element::Number;
@@ -69,3 +71,4 @@ pub use stats::partial::Summary;
 pub use stats::running::Stats;
 pub use stats::summary::{fraction_outside, moments, summarize};
 pub use tap::tap;
+pub use weighted::weighted_sum;

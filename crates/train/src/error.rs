@@ -196,7 +196,7 @@ pub enum Error {
         difference: String,
     },
     /// No checkpoint of a run can be used.
-    #[error("no checkpoint in '{}' can be used: {reasons}", .folder.display())]
+    #[error("no checkpoint in '{}' can be used: {reasons}; begin the run anew in another folder", .folder.display())]
     NoCheckpoint {
         /// The folder.
         folder: PathBuf,

@@ -2,6 +2,7 @@
 //!
 //! - [`Trainer`]: the loop, with validation, early stopping, checkpoints from which a killed run goes on to the bit,
 //!   a log, and the probe; [`Config`] has the settings.
+//! - [`compare`]: whether one way to train gets there sooner: Kaplan and Meier, log-rank, Holm.
 //! - [`Order`]: which samples a step sees. Each epoch is another keyed permutation ([`PermutationV1`]), of
 //!   which any step is computed at once and nothing is kept.
 //! - [`data`]: files of samples and labels ([`data::Samples`], [`data::Labels`]), their parts for training,
@@ -19,6 +20,7 @@
 //! # Ok::<(), wick_train::Error>(())
 //! ```
 
+pub mod compare;
 pub mod data;
 mod error;
 pub mod metrics;
@@ -33,9 +35,9 @@ pub use error::Error;
 pub use optimizer::OptimizerSpec;
 pub use order::{Epoch, LastBatch, Order, PermutationV1, Position};
 pub use run::RunFolder;
-pub use run::checkpoint::Best;
+pub use run::weights::check_weights;
 pub use schedule::{Closure, Curve, Schedule, Warmup};
 pub use trainer::{
-    Config, EarlyStopping, Ended, Group, Length, Monitor, NamedVars, Outcome, Point, Replay, Step, Trainer,
-    evaluate,
+    Best, Config, EarlyStopping, Ended, Group, Length, Monitor, NamedVars, Outcome, Point, Replay, Step,
+    Trainer, evaluate,
 };

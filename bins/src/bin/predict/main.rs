@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::Module;
 use clap::{Parser, ValueEnum};
@@ -15,6 +15,7 @@ use wick_bins::data::FeatureOptions;
 use wick_bins::device::DeviceChoice;
 use wick_bins::output::{exact, on_stdout};
 use wick_bins::saved_model::SavedModel;
+use wick_train::check_weights;
 use wick_train::data::{Dataset, Preparation, Task};
 
 /// Predicts the classes or the values of samples, with a net that train has written. The data are prepared as those
@@ -68,6 +69,7 @@ fn predict(args: Args) -> Result<()> {
     }
     let model = SavedModel::read(&args.run)?;
     let weights = weights(&args)?;
+    check_weights(&weights)?;
     let (device, name) = args.device.open()?;
     let target = Target { device, name, dtype: model.dtype()? };
     let net = model.net(&weights, &target.device)?;
@@ -84,8 +86,11 @@ fn predict(args: Args) -> Result<()> {
                 })
             });
             match failed {
-                Some(error) => Err(error),
-                None => Ok(written?),
+                // An error of the system names the file.
+                Some(error) if !error.chain().any(<dyn std::error::Error>::is::<std::io::Error>) => {
+                    Err(error)
+                }
+                _ => Ok(written?),
             }
         }
         None => on_stdout(|out| rows.write(out)),
@@ -132,6 +137,15 @@ impl Rows<'_> {
         let all: Vec<usize> = (0..self.data.len()).collect();
         for indices in all.chunks(BATCH) {
             let outputs = self.net.forward(&self.data.batch(indices)?.input)?;
+            let all =
+                outputs.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+            if let Some(at) = all.iter().position(|x| !x.is_finite()) {
+                let row = indices[0] + at / (all.len() / indices.len()).max(1);
+                bail!(
+                    "the net gives {} for sample {row}, from 0: its weights or the sample are too large",
+                    all[at]
+                );
+            }
             let rows = if is_classification { probabilities(&outputs)? } else { self.values(&outputs)? };
             for row in rows {
                 writer.write_record(if is_classification { self.class(&row) } else { numbers(&row) })?;

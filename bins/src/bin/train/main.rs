@@ -1,5 +1,6 @@
 //! Trains a multilayer perceptron, from one start or from several on the same batches.
 
+mod context;
 mod options;
 mod picture;
 mod replay;
@@ -15,16 +16,17 @@ use wick_bins::allocator::Allocator;
 use wick_bins::args::{Float, Spec, Target};
 use wick_bins::cli::{self, Stopped, usage};
 use wick_bins::names::shown;
+use wick_bins::warning::warn;
 use wick_bins::{memory, output};
 use wick_kernels::LossScale;
 use wick_model::{Activation, MlpConfig};
 use wick_theory::write_number;
 use wick_train::data::{Dataset, Prepared};
-use wick_train::{Config, Ended, Length, Schedule};
+use wick_train::{Config, Length, Schedule};
 
 use options::{Args, RunOptions, TrainingOptions};
-use report::{Experiment, Train};
-use start::{Context as StartContext, Start};
+use report::{Experiment, RunEnded, Train};
+use start::Start;
 
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
@@ -42,7 +44,7 @@ fn train(args: Args) -> Result<()> {
     check_memory(&args, &net, &target)?;
     args.common.check_out()?;
 
-    let context = StartContext { args: &args, data: &data, config: &config, net: &net, target: &target };
+    let context = context::Context { args: &args, data: &data, config: &config, net: &net, target: &target };
     let starts = starts(&args);
     if let Some(step) = args.run.replay {
         let [start] = &starts[..] else {
@@ -62,7 +64,7 @@ fn train(args: Args) -> Result<()> {
         let run = start.train(&context);
         // Of one start, its name is no news.
         let run = if starts.len() > 1 { run.with_context(|| start.name.clone())? } else { run? };
-        if let Ended::Stopped(signal) = run.ended {
+        if let RunEnded::Stopped(signal) = run.ended {
             return Err(Stopped { signal, text: stopped(&args.run, run.steps) }.into());
         }
         runs.push(run);
@@ -85,6 +87,14 @@ fn check_options(args: &Args) -> Result<()> {
     if let Some(twice) = args.net.init.iter().find(|spec| !texts.insert(&spec.text)) {
         return Err(usage(format!("--init {} is given twice", shown(&twice.text))));
     }
+    let mut folders = BTreeSet::new();
+    if let Some(twin) = args.net.init.iter().find(|spec| !folders.insert(file_name(&spec.text))) {
+        return Err(usage(format!(
+            "--init {} would have the folder of another one, '{}': write one of them in another way",
+            shown(&twin.text),
+            file_name(&twin.text).display()
+        )));
+    }
     if args.net.widths.iter().any(|layers| layers.width == 0 || layers.count == 0) {
         return Err(usage("a size is zero: --widths are 1 or more"));
     }
@@ -104,6 +114,14 @@ fn check_options(args: &Args) -> Result<()> {
     if let Some(ema) = args.training.ema.filter(|ema| !(0.0..1.0).contains(ema)) {
         return Err(usage(format!("--ema is {}, and must be 0 or more and below 1", write_number(ema))));
     }
+    let of_validation = [
+        (args.training.patience.is_some(), "--patience"),
+        (args.training.validate_every.is_some(), "--validate-every"),
+    ];
+    let useless = of_validation.into_iter().find(|(is_given, _)| *is_given && args.data.validation == 0.0);
+    if let Some((_, option)) = useless {
+        return Err(usage(format!("{option} is about a validation, and --validation is 0: leave it out")));
+    }
     if !args.training.threshold.is_finite() {
         return Err(usage(format!("--threshold is {}, and must be finite", args.training.threshold)));
     }
@@ -113,6 +131,9 @@ fn check_options(args: &Args) -> Result<()> {
 /// The settings of the runs.
 fn config(training: &TrainingOptions, seed: u64, samples: usize) -> Result<Config> {
     let accumulate = training.accumulate.unwrap_or(1);
+    if training.leaves.is_none() && !accumulate.is_power_of_two() {
+        return Err(usage(format!("--accumulate is {accumulate}, and must be a power of two: 2, 4, 8, …")));
+    }
     let batch = training.batch;
     if batch > samples {
         return Err(usage(format!(
@@ -121,6 +142,11 @@ fn config(training: &TrainingOptions, seed: u64, samples: usize) -> Result<Confi
     }
     let steps = (samples.div_ceil(batch) as u64).saturating_mul(training.epochs);
     let schedule = Schedule::for_run(&training.schedule, steps).map_err(|error| usage(error.to_string()))?;
+    if let Some(end) = schedule.steps().filter(|end| *end < steps) {
+        warn(&format!(
+            "the schedule ends at step {end} of {steps}: the rate stays at its last factor from there"
+        ));
+    }
     let config = Config {
         seed,
         batch,

@@ -42,7 +42,8 @@ pub(crate) struct NetOptions {
     /// compare starts. Biases start at 0
     #[arg(long, value_name = "SPEC", default_value = "xavier_normal")]
     pub(crate) init: Vec<Spec>,
-    /// Weights to start from instead: a safetensors file with layer_0.weight, layer_0.bias and so on
+    /// Weights to start from instead: a safetensors file with layer_0.weight, layer_0.bias and so on, or a checkpoint
+    /// of a run [default: none]
     #[arg(long, value_name = "FILE", conflicts_with = "init")]
     pub(crate) weights: Option<PathBuf>,
 }
@@ -108,6 +109,7 @@ pub(crate) struct RunOptions {
     #[arg(long, requires = "run")]
     pub(crate) resume: bool,
     /// Run this step of the run in --run again, to the bit, and show what its layers did and the samples that it saw
+    /// [default: none]
     #[arg(long, value_name = "STEP", requires = "run", conflicts_with = "resume", value_parser = whole::<u64>)]
     pub(crate) replay: Option<u64>,
     /// Record the layers at each N-th step, and say what is wrong with them [default: never]
@@ -135,7 +137,9 @@ impl From<MonitorChoice> for Monitor {
 
 fn clip(text: &str) -> Result<Clip, String> {
     let (norm, rule) = text.split_once(':').map_or((text, "torch"), |(norm, rule)| (norm, rule));
-    let rule = rule.parse::<ClipRule>().map_err(|error| error.to_string())?;
+    // candle appends a backtrace to its errors.
+    let first_line = |text: String| text.lines().next().unwrap_or_default().to_owned();
+    let rule = rule.parse::<ClipRule>().map_err(|error| first_line(error.to_string()))?;
     match read_number(norm) {
         Some(norm) if norm > 0.0 && norm.is_finite() => Ok(Clip { norm, rule }),
         _ => Err("write a number above 0, as 1 or 0.5:optax".to_owned()),

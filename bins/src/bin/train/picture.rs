@@ -78,6 +78,7 @@ fn label_of(report: &Train, run: &Run) -> String {
     let threshold = report.experiment.threshold;
     match run.steps_to_threshold {
         Some(step) => format!("{}: {threshold} after {step} steps", run.init),
+        None if run.error.is_some() => format!("{}: diverged", run.init),
         None => format!("{}: never {threshold}", run.init),
     }
 }
@@ -89,7 +90,7 @@ fn capitalized(word: &str) -> String {
 
 fn confusion<'a>(run: &'a Run, classes: &'a [String]) -> Option<Confusion<'a>> {
     match &run.test.as_ref()?.scores {
-        Scores::Classification { confusion, .. } if confusion.len() <= MOST_CLASSES => {
+        Scores::Classification { confusion: Some(confusion), .. } if confusion.len() <= MOST_CLASSES => {
             Some((confusion, classes))
         }
         _ => None,

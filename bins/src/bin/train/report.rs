@@ -7,7 +7,7 @@ use wick_train::data::{Dataset, Task};
 use wick_train::metrics::{Evaluation, Scores};
 use wick_train::{Best, Ended, Outcome, Point};
 
-use crate::start::Context;
+use crate::context::Context;
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Train {
@@ -43,14 +43,39 @@ pub(crate) struct Experiment {
 pub(crate) struct Run {
     pub(crate) init: String,
     pub(crate) steps: u64,
-    pub(crate) ended: Ended,
+    pub(crate) ended: RunEnded,
+    /// What happened to a run that diverged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<String>,
     /// The course: a point at each validation, or at the end of each epoch.
     pub(crate) history: Vec<Point>,
     pub(crate) best: Option<Best>,
     pub(crate) test: Option<Evaluation>,
-    /// The first steps after which the validation, or else the mean of the training's losses, was beyond the
-    /// threshold.
+    /// The first steps after which the validation's score was at the threshold or beyond it.
     pub(crate) steps_to_threshold: Option<u64>,
+}
+
+/// Why a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RunEnded {
+    Finished,
+    EarlyStopping,
+    /// A number was not finite.
+    Diverged,
+    /// A signal stopped it.
+    #[serde(untagged)]
+    Stopped(i32),
+}
+
+impl From<Ended> for RunEnded {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::EarlyStopping => Self::EarlyStopping,
+            Ended::Stopped(signal) => Self::Stopped(signal),
+            _ => Self::Finished,
+        }
+    }
 }
 
 impl Experiment {
@@ -91,9 +116,7 @@ impl Experiment {
 
 impl Run {
     pub(crate) fn new(init: &str, outcome: Outcome, test: Option<Evaluation>, context: &Context) -> Self {
-        let threshold = context.args.training.threshold;
-        let beyond = |point: &&Point| point.score.is_some_and(|score| score >= threshold);
-        let steps_to_threshold = outcome.history.iter().find(beyond).map(|point| point.step);
+        let steps_to_threshold = steps_to_threshold(&outcome.history, context);
         if outcome.steps_here > 0 {
             let Outcome { steps_here, seconds, .. } = outcome;
             eprintln!("{steps_here} steps in {seconds:.1} s");
@@ -101,7 +124,8 @@ impl Run {
         Self {
             init: init.to_owned(),
             steps: outcome.steps,
-            ended: outcome.ended,
+            ended: outcome.ended.into(),
+            error: None,
             history: outcome.history,
             best: outcome.best,
             test,
@@ -109,10 +133,35 @@ impl Run {
         }
     }
 
+    /// A run that ended by a number that is not finite.
+    pub(crate) fn diverged(
+        init: &str,
+        history: Vec<Point>,
+        error: &wick_train::Error,
+        context: &Context,
+    ) -> Self {
+        Self {
+            init: init.to_owned(),
+            steps: history.last().map_or(0, |point| point.step),
+            ended: RunEnded::Diverged,
+            error: Some(error.to_string()),
+            steps_to_threshold: steps_to_threshold(&history, context),
+            history,
+            best: None,
+            test: None,
+        }
+    }
+
     /// Whether the course has validations.
     fn is_validated(&self) -> bool {
         self.history.iter().any(|point| point.validation_loss.is_some())
     }
+}
+
+fn steps_to_threshold(history: &[Point], context: &Context) -> Option<u64> {
+    let threshold = context.args.training.threshold;
+    let beyond = |point: &&Point| point.score.is_some_and(|score| score >= threshold);
+    history.iter().find(beyond).map(|point| point.step)
 }
 
 /// A run and a point of its course.
@@ -174,8 +223,10 @@ impl Train {
 
     /// The course of one run.
     fn course(&self, run: &Run) -> Table {
+        /// A heading, and the cell of a point.
+        type Column = (&'static str, fn(&Point, bool) -> String);
         let e = &self.experiment;
-        let mut columns: Vec<(&str, fn(&Point, bool) -> String)> =
+        let mut columns: Vec<Column> =
             vec![("step", |point, _| point.step.to_string()), ("loss", |point, _| short(point.loss))];
         if run.is_validated() {
             columns.push(("validation loss", |point, _| point.validation_loss.map_or("–".into(), short)));
@@ -194,7 +245,7 @@ impl Train {
     fn notes(&self, run: &Run) -> Vec<String> {
         let e = &self.experiment;
         let mut notes = Vec::new();
-        if run.ended == Ended::EarlyStopping {
+        if run.ended == RunEnded::EarlyStopping {
             notes.push(format!("stopped after step {}: the validation became no better", run.steps));
         }
         if let Some(best) = &run.best {
@@ -212,12 +263,12 @@ impl Train {
         if run.is_validated() {
             notes.push(match run.steps_to_threshold {
                 Some(step) => format!(
-                    "{} {} after {step} steps",
+                    "validation {} {} after {step} steps",
                     e.score(),
                     score(Some(e.threshold), e.is_classification())
                 ),
                 None => format!(
-                    "{} {} was not reached",
+                    "validation {} {} was not reached",
                     e.score(),
                     score(Some(e.threshold), e.is_classification())
                 ),
@@ -243,9 +294,13 @@ impl Train {
         for (row, run) in table.rows.iter_mut().zip(&self.runs) {
             let best = run.best.as_ref().and_then(|best| best.validation.score());
             row.push(score(best, is_fraction));
-            row.push(run.steps_to_threshold.map_or("never".to_owned(), |step| step.to_string()));
+            let never = if run.is_validated() || run.error.is_some() { "never" } else { "–" };
+            row.push(run.steps_to_threshold.map_or(never.to_owned(), |step| step.to_string()));
             row.push(score(run.test.as_ref().and_then(Evaluation::score), is_fraction));
         }
+        let errors =
+            self.runs.iter().filter_map(|run| Some(format!("{}: {}", run.init, run.error.as_ref()?)));
+        table.note = errors.collect::<Vec<_>>().join("\n");
         table
     }
 }
@@ -277,7 +332,7 @@ fn scores(evaluation: &Evaluation) -> String {
 /// The matrix of confusion, for classes that fit a page.
 fn confusion(test: &Evaluation, classes: &[String]) -> Option<Table> {
     const MOST: usize = 20;
-    let Scores::Classification { confusion, .. } = &test.scores else { return None };
+    let Scores::Classification { confusion: Some(confusion), .. } = &test.scores else { return None };
     if confusion.len() > MOST {
         return None;
     }

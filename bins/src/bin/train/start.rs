@@ -6,29 +6,21 @@ use anyhow::{Context as _, Result, bail};
 use candle_core::backprop::GradStore;
 use candle_core::{Result as CandleResult, Tensor};
 use candle_nn::Module;
-use wick_bins::args::Target;
 use wick_bins::cli::usage;
 use wick_bins::saved_model::SavedModel;
+use wick_bins::warning::warn;
 use wick_init::{InitMap, Initializer, Rule};
 use wick_model::loss::Loss;
 use wick_model::{Mlp, MlpConfig};
 use wick_probe::Probe;
-use wick_train::data::{Batch, Prepared, Task};
+use wick_train::data::{Batch, Dataset, Prepared, Task};
 use wick_train::metrics::Metrics;
-use wick_train::{Config, EarlyStopping, RunFolder, Step, Trainer, evaluate};
+use wick_train::{EarlyStopping, Ended, RunFolder, Step, Trainer, evaluate};
 
-use crate::options::{Args, RunOptions};
+use crate::context::Context;
+use crate::options::RunOptions;
 use crate::replay::Replayed;
 use crate::report::Run;
-
-/// What all starts have in common.
-pub(crate) struct Context<'a> {
-    pub(crate) args: &'a Args,
-    pub(crate) data: &'a Prepared,
-    pub(crate) config: &'a Config,
-    pub(crate) net: &'a MlpConfig,
-    pub(crate) target: &'a Target,
-}
 
 /// A start of the net.
 pub(crate) struct Start {
@@ -69,13 +61,15 @@ impl Start {
     /// Refuses a folder that has a run already, unless it is to go on.
     pub(crate) fn check_folder(&self, options: &RunOptions) -> Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
-        if !options.resume && folder.join("log.jsonl").exists() {
-            return Err(usage(format!(
-                "'{}' has a run already: go on with --resume, or give another folder to --run",
+        let files = ["log.jsonl", "best.safetensors", "last.safetensors", "model.json"];
+        let found = files.into_iter().find(|file| folder.join(file).exists());
+        match found.filter(|_| !options.resume) {
+            Some(file) => Err(usage(format!(
+                "'{}' has a run already ({file}): go on with --resume, or give another folder to --run",
                 folder.display()
-            )));
+            ))),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The net with the weights of the start, and a trainer of it.
@@ -90,7 +84,9 @@ impl Start {
             (None, None) => map,
         };
         let mlp = Mlp::new(net, map.var_builder(target.dtype, &target.device))?;
-        let unused = map.unused_tensors();
+        let mut unused = map.unused_tensors();
+        // A checkpoint has the state of the optimizer beside the weights.
+        unused.retain(|name| !["optimizer/", "ema/"].iter().any(|prefix| name.starts_with(prefix)));
         if let [first, ..] = &unused[..] {
             bail!("the net has no '{first}', which the file of --weights has: give the --widths of its net");
         }
@@ -115,7 +111,7 @@ impl Start {
         let Context { args, data, config, target, .. } = *context;
         let mut trainer = Trainer::new(map, config.clone())?
             .with_identity("net", describe(context.net))
-            .with_identity("start", &self.name)
+            .with_identity("start", self.init.as_ref().map_or_else(|| self.name.clone(), ToString::to_string))
             .with_identity("fingerprint of the data", format!("{:016x}", data.fingerprint))
             .with_identity("type", target.dtype.as_str())
             .with_start()?;
@@ -148,14 +144,27 @@ impl Start {
             model.save(folder)?;
         }
         let mut trainer = trainer.with_progress().with_stop(wick_files::stop_on_signals());
-        let outcome =
-            trainer.fit_gradients(&data.training, |step| net.gradients(step)).map_err(of_options)?;
+        let outcome = match trainer.fit_gradients(&data.training, |step| net.gradients(step)) {
+            // Of several starts, one that does not converge is a result.
+            Err(error @ wick_train::Error::Diverged { .. }) if context.args.net.init.len() > 1 => {
+                return Ok(Run::diverged(&self.name, trainer.history().to_vec(), &error, context));
+            }
+            outcome => outcome.map_err(of_options)?,
+        };
+        if let Some(folder) = &self.folder {
+            // One that was damaged.
+            SavedModel::new(context.net, &data.preparation, context.target.dtype).repair(folder)?;
+        }
+        if matches!(outcome.ended, Ended::Stopped(_)) {
+            return Ok(Run::new(&self.name, outcome, None, context));
+        }
         if data.validation.is_some() {
             trainer.load_best()?;
         }
         let test = match &data.test {
             Some(test) => {
-                Some(evaluate(test, Self::metrics(data), |batch| net.outputs(batch)).context("the test")?)
+                let tested = evaluate(test, Self::metrics(data), |batch| net.outputs(batch));
+                Some(tested.map_err(|error| in_data(error, test)).context("the test")?)
             }
             None => None,
         };
@@ -173,7 +182,18 @@ impl Start {
             .replay_gradients(&context.data.training, step, |step| net.gradients(step))
             .map_err(of_options)
             .with_context(|| format!("'{}'", folder.display()))?;
+        replay.notices.iter().for_each(|notice| warn(notice));
         Ok(Replayed::new(replay))
+    }
+}
+
+/// The error with the sample's number in the whole data.
+fn in_data(error: wick_train::Error, data: &dyn Dataset) -> wick_train::Error {
+    match error {
+        wick_train::Error::NotFinite { sample, column, value } => {
+            wick_train::Error::NotFinite { sample: data.row(sample), column, value }
+        }
+        error => error,
     }
 }
 

@@ -81,7 +81,7 @@ pub struct TrainingDataOptions {
     /// A file with the labels of the test data alone [default: the column of the same name or number]
     #[arg(long, value_name = "FILE", requires = "test")]
     pub test_labels: Option<String>,
-    /// The fraction of the training data by which runs are compared and the best weights chosen; 0 for none
+    /// The fraction of the data by which runs are compared and the best weights chosen; 0 for none
     #[arg(long, value_name = "FRACTION", value_parser = number, default_value_t = 0.1, allow_hyphen_values = true)]
     pub validation: f64,
     /// What is predicted: a class, or numbers [default: classify if the labels are texts or at most 100 different
@@ -256,9 +256,9 @@ impl FeatureOptions {
         let options = preparation.table_options(&self.read.table());
         let data = match is_fashion_mnist(&self.data) {
             true => fashion_mnist(Path::new(FASHION_MNIST), "t10k", &options)?,
-            false => read(&self.data, &options)?,
+            false => read(&self.data, &options).map_err(of_features)?,
         };
-        preparation.apply(&data, target.dtype, &target.device).map_err(failure)
+        preparation.apply(&data, target.dtype, &target.device).map_err(failure).map_err(of_features)
     }
 }
 
@@ -277,7 +277,15 @@ fn read(source: &str, options: &TableOptions) -> Result<Samples> {
         Samples::read(source, options)
     } else {
         let is_name = Path::new(source).extension().is_none();
-        let meant = if is_name { did_you_mean(source, ["digits", "fashion-mnist"]) } else { String::new() };
+        let is_gzip =
+            Path::new(source).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
+        let meant = match is_name {
+            true => did_you_mean(source, ["digits", "fashion-mnist"]),
+            false if is_gzip => {
+                " (of gzip files IDX files alone are read, with names as x-idx3-ubyte.gz)".to_owned()
+            }
+            false => String::new(),
+        };
         bail!(
             "cannot tell what '{name}' is{meant}: data is digits, fashion-mnist, - for a CSV on stdin, or a .csv, .tsv, \
              .npy, .safetensors or IDX file; with --delimiter any other file is read as a CSV"
@@ -314,6 +322,15 @@ fn fashion_mnist(folder: &Path, part: &str, options: &TableOptions) -> Result<Sa
 fn tell(source: &str, notices: &[String]) {
     for notice in notices {
         warn(&format!("'{}': {notice}", name_of(source)));
+    }
+}
+
+/// The error of features, where what is missing is what the net needs.
+fn of_features(error: anyhow::Error) -> anyhow::Error {
+    let text = error.to_string();
+    match text.split_once("; fill in what is missing").or_else(|| text.split_once("; --missing mean")) {
+        Some((what, _)) => anyhow!("{what}; fill it in: the net was trained on data without missing numbers"),
+        None => error,
     }
 }
 

@@ -35,7 +35,10 @@ impl Files {
     }
 
     /// Loads what arguments say, in which `@` stands for the folder.
+    /// Loads data, without a validation part unless the arguments name one.
     fn load(&self, arguments: &str) -> Result<Prepared> {
+        let none = if arguments.contains("--validation") { "" } else { " --validation 0" };
+        let arguments = format!("{arguments}{none}");
         let folder = format!("{}/", self.0.path().display());
         let arguments = arguments.split(' ').map(|argument| argument.replace('@', &folder));
         let options = Training::try_parse_from(std::iter::once("train".to_owned()).chain(arguments))?.options;
@@ -78,6 +81,9 @@ fn the_digits_are_split() {
     assert_eq!((batch.input.dims(), batch.input.dtype()), (&[2, 64][..], DType::F32));
     let prepared = Files::new(&[]).load("--data digits --test 0 --validation 1/3").unwrap();
     assert_eq!(sizes(&prepared), [1198, 599, 0]);
+    // The defaults: digits, a fifth for testing, a tenth for validation.
+    let options = Training::try_parse_from(["train"]).unwrap().options;
+    assert_eq!(sizes(&options.load(42, &target()).unwrap()), [1258, 180, 359]);
 }
 
 #[test]

@@ -13,6 +13,56 @@ use super::stored::METADATA;
 use super::{LARGEST_HEADER, TensorFile};
 use crate::error::{Error, quoted};
 
+impl TensorFile {
+    /// Writes tensors of different names, and what the file says about itself, whole or not at all. The same
+    /// tensors and texts give the same bytes, in whatever order they come.
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    ///
+    /// use candle_core::{Device, Tensor};
+    /// use wick_init::TensorFile;
+    ///
+    /// let path = std::env::temp_dir().join("wick-init-write.safetensors");
+    /// let step = Tensor::new(&[1f32, 2.0], &Device::Cpu)?;
+    /// let about = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
+    /// TensorFile::write(&path, &[("step".to_owned(), step)], &about)?;
+    /// let file = TensorFile::open(&path)?;
+    /// assert_eq!((file.numbers("step")?, &file.metadata()["format"][..]), (vec![1.0, 2.0], "pt"));
+    /// # std::fs::remove_file(path).ok();
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Names the file, and what is wrong: a name or a shape that no file can have, or an error of the system. The
+    /// old file is untouched.
+    pub fn write(
+        path: impl AsRef<Path>,
+        tensors: &[(String, Tensor)],
+        metadata: &BTreeMap<String, String>,
+    ) -> Result<(), Error> {
+        write(path.as_ref(), tensors, metadata)
+    }
+
+    /// Writes the numbers of a tensor as a file has them: row by row, the bytes of each from the lowest on.
+    ///
+    /// ```
+    /// use candle_core::{Device, Tensor};
+    /// use wick_init::TensorFile;
+    ///
+    /// let mut bytes = Vec::new();
+    /// TensorFile::write_numbers(&mut bytes, &Tensor::new(&[1f32], &Device::Cpu)?)?;
+    /// assert_eq!(bytes, 1f32.to_le_bytes());
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of the writer, or if the numbers cannot be copied from their device.
+    pub fn write_numbers(out: &mut dyn Write, tensor: &Tensor) -> Result<(), Error> {
+        write_tensor(out, tensor, |_| ())
+    }
+}
+
 /// The header's JSON: the metadata in the order of their keys, so that the same file has the same bytes.
 struct Header<'a> {
     metadata: &'a BTreeMap<String, String>,

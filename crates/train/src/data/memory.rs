@@ -3,6 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 
 use super::classes::Classes;
+use super::prepare::fingerprint::Fingerprint;
 use super::rows::{self, Law};
 use super::standardization::Standardization;
 use super::{Batch, Dataset};
@@ -176,6 +177,28 @@ fn is_float(dtype: DType) -> bool {
 impl Dataset for InMemory {
     fn len(&self) -> usize {
         self.input.dims().first().copied().unwrap_or(0)
+    }
+
+    fn fingerprint(&self) -> Result<Option<u64>, Error> {
+        let mut hash = Fingerprint::new();
+        hash.add_tensor(&self.input)?;
+        self.further.iter().try_for_each(|tensor| hash.add_tensor(tensor))?;
+        match &self.targets {
+            Some(Targets::Classes(classes)) => {
+                hash.add_texts(classes.names());
+                hash.add_numbers(classes.labels().iter().map(|label| u64::from(*label)));
+            }
+            Some(Targets::Numbers(numbers)) => hash.add_tensor(numbers)?,
+            None => (),
+        }
+        for law in [&self.standardization, &self.target_standardization].into_iter().flatten() {
+            hash.add_numbers(
+                law.mean().iter().chain(law.std()).map(|x| x.to_bits()).collect::<Vec<_>>().into_iter(),
+            );
+        }
+        let means = self.missing_means.iter().map(|x| x.to_bits());
+        hash.add_numbers(means.collect::<Vec<_>>().into_iter());
+        Ok(Some(hash.finish()))
     }
 
     fn batch(&self, indices: &[usize]) -> Result<Batch, Error> {

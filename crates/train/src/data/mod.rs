@@ -99,6 +99,15 @@ pub trait Dataset: Send + Sync {
     /// Names a number that is not below [`len`](Self::len), or says why a tensor cannot be made.
     fn batch(&self, indices: &[usize]) -> Result<Batch, Error>;
 
+    /// A hash of all that the samples have, by which other data are told apart where a run goes on; `None` if that is
+    /// not to be had, in which case some samples are looked at.
+    ///
+    /// # Errors
+    /// A tensor cannot be read.
+    fn fingerprint(&self) -> Result<Option<u64>, Error> {
+        Ok(None)
+    }
+
     /// The number of a sample in the whole data, of which this may be a part: what messages call it.
     fn row(&self, index: usize) -> usize {
         index
@@ -131,6 +140,10 @@ impl<D: Dataset + ?Sized> Dataset for Arc<D> {
     fn row(&self, index: usize) -> usize {
         (**self).row(index)
     }
+
+    fn fingerprint(&self) -> Result<Option<u64>, Error> {
+        (**self).fingerprint()
+    }
 }
 
 impl<D: Dataset + ?Sized> Dataset for &D {
@@ -148,5 +161,9 @@ impl<D: Dataset + ?Sized> Dataset for &D {
 
     fn row(&self, index: usize) -> usize {
         (**self).row(index)
+    }
+
+    fn fingerprint(&self) -> Result<Option<u64>, Error> {
+        (**self).fingerprint()
     }
 }

@@ -1,9 +1,12 @@
 //! Rows of a tensor, converted and standardised in the one pass that copies them.
 
+use std::mem::MaybeUninit;
 use std::ops::{Div, Range, Sub};
 
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
+use wick_kernels::parallel;
+use wick_kernels::simd::{self, SimdLevel};
 
 use crate::error::Error;
 
@@ -127,7 +130,7 @@ struct Taken<'a> {
 
 impl Taken<'_> {
     /// The rows, standardised in `f64` and then finished.
-    fn wide<O>(&self, law: Law<'_>, finish: impl Fn(f64) -> O + Copy) -> Result<Vec<O>, Error> {
+    fn wide<O: Send>(&self, law: Law<'_>, finish: impl Fn(f64) -> O + Copy + Sync) -> Result<Vec<O>, Error> {
         let law = (law.fill, law.mean, law.std);
         Ok(match self.storage {
             CpuStorage::U8(xs) => self.rows(xs, f64::from, law, finish),
@@ -162,35 +165,102 @@ impl Taken<'_> {
         })
     }
 
-    fn rows<T: Copy, F: Copy + PartialEq + Sub<Output = F> + Div<Output = F>, O>(
+    fn rows<T: Copy + Sync, F: Real, O: Send>(
         &self,
         xs: &[T],
-        convert: impl Fn(T) -> F + Copy,
-        (fill, mean, std): (&[F], &[F], &[F]),
-        finish: impl Fn(F) -> O + Copy,
+        convert: impl Fn(T) -> F + Copy + Sync,
+        law: (&[F], &[F], &[F]),
+        finish: impl Fn(F) -> O + Copy + Sync,
     ) -> Vec<O> {
-        let xs = &xs[self.range.clone()];
-        let mut out = Vec::with_capacity(self.indices.len() * self.columns);
-        for &index in self.indices {
-            let row = xs[index * self.columns..][..self.columns].iter().map(|x| convert(*x));
-            match (fill, mean) {
-                ([], []) => out.extend(row.map(finish)),
-                ([], _) => {
-                    out.extend(row.zip(mean).zip(std).map(|((x, mean), std)| finish((x - *mean) / *std)));
+        let (xs, columns, level) = (&xs[self.range.clone()], self.columns, SimdLevel::best());
+        let count = self.indices.len() * columns;
+        let of_block = (BLOCK / columns).max(1);
+        let mut out = Vec::with_capacity(count);
+        parallel::for_each_part(&mut out.spare_capacity_mut()[..count], of_block * columns, |block, out| {
+            let indices = &self.indices[block * of_block..];
+            let row = |index: &usize| &xs[index * columns..][..columns];
+            indices.iter().take(AHEAD).for_each(|index| prefetch(row(index)));
+            for (place, out) in out.chunks_exact_mut(columns).enumerate() {
+                indices.get(place + AHEAD).into_iter().for_each(|index| prefetch(row(index)));
+                simd::run(level, Row { xs: row(&indices[place]), out, law, convert, finish });
+            }
+        });
+        // SAFETY: the parts are whole rows, one for each index, and `Row` writes each place of a row.
+        unsafe { out.set_len(count) };
+        out
+    }
+}
+
+/// The numbers that one task converts, in whole rows.
+const BLOCK: usize = 1 << 14;
+
+/// The rows that are asked for before they are converted. A batch is rows from anywhere in the data, and converting
+/// one takes less time than memory takes to answer: without this, loading 128 images of 784 bytes takes twice as long.
+const AHEAD: usize = 4;
+
+/// Asks for the beginning of a row; for the rest, the processor sees where the reads go.
+fn prefetch<T>(row: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        const LINE: usize = 64;
+        const MOST: usize = 1024;
+        let start = row.as_ptr().cast::<i8>();
+        for byte in (0..size_of_val(row).min(MOST)).step_by(LINE) {
+            // SAFETY: every x86-64 processor has the instruction; it reads nothing, and the address lies in the row.
+            unsafe { _mm_prefetch(start.add(byte), _MM_HINT_T0) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = row;
+}
+
+/// `f32` or `f64`.
+trait Real: Copy + Send + Sync + PartialEq + Sub<Output = Self> + Div<Output = Self> {}
+
+impl Real for f32 {}
+impl Real for f64 {}
+
+/// A row, and the places for its numbers.
+struct Row<'a, T, F, O, C, G> {
+    xs: &'a [T],
+    out: &'a mut [MaybeUninit<O>],
+    /// What stands for NaN, the means and the standard deviations, as in [`Law`].
+    law: (&'a [F], &'a [F], &'a [F]),
+    convert: C,
+    finish: G,
+}
+
+impl<T: Copy, F: Real, O, C: Fn(T) -> F, G: Fn(F) -> O> simd::Task for Row<'_, T, F, O, C, G> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { xs, out, law: (fill, mean, std), convert, finish } = self;
+        // Callers compare the columns before; each place is written.
+        let fits = |law: &[F]| law.is_empty() || law.len() == xs.len();
+        assert!(out.len() == xs.len() && fits(fill) && fits(mean) && mean.len() == std.len());
+        if fill.is_empty() && mean.is_empty() {
+            for (out, x) in out.iter_mut().zip(xs) {
+                out.write(finish(convert(*x)));
+            }
+        } else if fill.is_empty() {
+            for (((out, x), mean), std) in out.iter_mut().zip(xs).zip(mean).zip(std) {
+                out.write(finish((convert(*x) - *mean) / *std));
+            }
+        } else {
+            // A NaN is not itself.
+            #[allow(clippy::eq_op)]
+            let filled = |x: F, fill: F| if x == x { x } else { fill };
+            if mean.is_empty() {
+                for ((out, x), fill) in out.iter_mut().zip(xs).zip(fill) {
+                    out.write(finish(filled(convert(*x), *fill)));
                 }
-                _ => {
-                    // A NaN is not itself.
-                    #[allow(clippy::eq_op)]
-                    let filled = row.zip(fill).map(|(x, fill)| if x == x { x } else { *fill });
-                    if mean.is_empty() {
-                        out.extend(filled.map(finish));
-                    } else {
-                        let laws = mean.iter().zip(std);
-                        out.extend(filled.zip(laws).map(|(x, (mean, std))| finish((x - *mean) / *std)));
-                    }
+            } else {
+                for ((((out, x), fill), mean), std) in out.iter_mut().zip(xs).zip(fill).zip(mean).zip(std) {
+                    out.write(finish((filled(convert(*x), *fill) - *mean) / *std));
                 }
             }
         }
-        out
     }
 }

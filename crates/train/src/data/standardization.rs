@@ -238,7 +238,7 @@ impl Standardization {
         Law { mean: &self.mean, std: &self.std, ..Law::default() }
     }
 
-    pub(super) fn check_columns(&self, columns: usize) -> Result<(), Error> {
+    pub(crate) fn check_columns(&self, columns: usize) -> Result<(), Error> {
         let learned = self.mean.len();
         if columns == learned { Ok(()) } else { Err(Error::Columns { columns, learned }) }
     }

@@ -1,5 +1,6 @@
 //! A part of a data set.
 
+use super::prepare::fingerprint::Fingerprint;
 use super::{Batch, Dataset, rows};
 use crate::error::Error;
 
@@ -59,6 +60,14 @@ impl<D: Dataset> Dataset for Subset<D> {
 
     fn epoch_batch(&self, epoch: u64, indices: &[usize]) -> Result<Batch, Error> {
         self.data.epoch_batch(epoch, &self.of_data(indices)?)
+    }
+
+    fn fingerprint(&self) -> Result<Option<u64>, Error> {
+        let Some(whole) = self.data.fingerprint()? else { return Ok(None) };
+        let mut hash = Fingerprint::new();
+        hash.add_numbers([whole].into_iter());
+        hash.add_numbers(self.indices.iter().map(|index| *index as u64));
+        Ok(Some(hash.finish()))
     }
 
     fn row(&self, index: usize) -> usize {

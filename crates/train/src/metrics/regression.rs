@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::{Evaluation, Scores, check_finite, numbers};
+use super::evaluation::{Evaluation, Scores, check_finite, numbers};
 use crate::data::Standardization;
 use crate::error::Error;
 
@@ -42,6 +42,9 @@ impl RegressionSums {
         let trained = (numbers(outputs)?, numbers(targets)?);
         check_finite(&trained.0, columns, self.samples)?;
         self.loss += trained.0.iter().zip(&trained.1).map(|(o, y)| (o - y) * (o - y)).sum::<f64>();
+        if let Some(law) = standardization {
+            law.check_columns(columns)?;
+        }
         let restored = |xs: Vec<f64>| -> Vec<f64> {
             let Some(law) = standardization else { return xs };
             let laws = law.mean().iter().zip(law.std()).cycle();

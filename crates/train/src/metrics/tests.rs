@@ -1,4 +1,4 @@
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use super::*;
 
@@ -20,13 +20,14 @@ fn classification_is_what_it_says() {
         }
         evaluator.finish().unwrap()
     };
-    let evaluation = evaluate(&[0..3]);
+    let evaluation = evaluate(std::slice::from_ref(&(0..3)));
     assert_eq!(evaluation, evaluate(&[0..1, 1..3]));
     let loss =
         ((3f64.exp() + 5.0).ln() - 3.0 + (0..6).map(|k| f64::from(k).exp()).sum::<f64>().ln() + 6f64.ln())
             / 3.0;
     assert!((evaluation.loss - loss).abs() < 1e-14, "{} {loss}", evaluation.loss);
     let Scores::Classification { accuracy, top5, confusion } = evaluation.scores else { panic!() };
+    let confusion = confusion.unwrap();
     // The second sample's class is the sixth; the third's is the last of six equal ones.
     assert_eq!((accuracy, top5), (1.0 / 3.0, Some(1.0 / 3.0)));
     assert_eq!((confusion[0][0], confusion[0][5], confusion[5][0]), (1, 1, 1));
@@ -66,4 +67,26 @@ fn what_cannot_be_evaluated_is_named() {
     let logits = Tensor::new(&[[0f32], [1.0]], &Device::Cpu).unwrap();
     assert!(evaluator.add(&logits, &targets).is_err());
     assert!(Evaluator::new(Metrics::Classification).finish().is_err());
+}
+
+/// A matrix of many classes is not kept, and the accuracy is.
+#[test]
+fn many_classes_have_no_matrix() {
+    let logits = Tensor::zeros((2, 201), DType::F32, &Device::Cpu).unwrap();
+    let mut evaluator = Evaluator::new(Metrics::Classification);
+    evaluator.add(&logits, &Tensor::new(&[0u32, 200], &Device::Cpu).unwrap()).unwrap();
+    let Scores::Classification { accuracy, confusion, .. } = evaluator.finish().unwrap().scores else {
+        panic!()
+    };
+    assert_eq!((accuracy, confusion), (0.5, None));
+}
+
+/// Errors beyond the largest number are no result.
+#[test]
+fn errors_beyond_f64_are_refused() {
+    let mut evaluator = Evaluator::new(Metrics::Regression { standardization: None });
+    let column = |x: f64| Tensor::new(&[x, 0.0], &Device::Cpu).unwrap();
+    evaluator.add(&column(1e200), &column(-1e200)).unwrap();
+    let error = evaluator.finish().unwrap_err().to_string();
+    assert!(error.contains("beyond the largest number"), "{error}");
 }

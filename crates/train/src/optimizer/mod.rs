@@ -53,6 +53,10 @@ impl AnyOptimizer {
         of_each!(self, optimizer => optimizer.set_loss_scale(scale))
     }
 
+    pub(crate) fn steps(&self) -> u64 {
+        of_each!(self, optimizer => optimizer.steps())
+    }
+
     pub(crate) fn loss_scale(&self) -> f64 {
         of_each!(self, optimizer => optimizer.loss_scale())
     }

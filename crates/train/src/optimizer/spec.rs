@@ -106,13 +106,16 @@ impl OptimizerSpec {
     /// # Errors
     /// Names the parameter and its range.
     pub fn check(&self) -> Result<(), Error> {
-        Ok(match self {
+        let checked = match self {
             Self::AdamW(params) => params.check(),
             Self::Sgd(params) => params.check(),
             Self::Lion(params) => params.check(),
             Self::Muon(params) => params.check(),
             Self::ScheduleFree(params) => params.check(),
-        }?)
+        };
+        // candle appends a backtrace to its errors.
+        checked
+            .map_err(|error| Error::Settings(error.to_string().lines().next().unwrap_or_default().to_owned()))
     }
 
     fn named(name: &str) -> Option<Self> {

@@ -121,8 +121,7 @@ impl Order {
         let first = step_in_epoch as usize * batch;
         let places = first..self.n.get().min(first.saturating_add(batch));
         let indices = if self.is_shuffled {
-            let permutation = self.permutation.epoch(epoch);
-            places.map(|place| permutation.at(place as u64) as usize).collect()
+            self.permutation.epoch(epoch).of_range(places.start as u64..places.end as u64)
         } else {
             places.collect()
         };

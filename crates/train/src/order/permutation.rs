@@ -1,6 +1,7 @@
 //! A keyed permutation of `0..n`, another one in each epoch, computed a place at a time.
 
 use std::hash::Hasher;
+use std::ops::Range;
 
 use rand::Rng;
 use siphasher::sip::SipHasher24;
@@ -98,22 +99,45 @@ impl Epoch {
         if place >= self.n {
             return place;
         }
-        // A permutation of the larger range: the walk along the circle of `place` comes back below `n`.
-        let mut x = self.network(place);
+        let [x] = self.network([place]);
+        self.walk(x)
+    }
+
+    /// The numbers at the places of a range, which ends at `n` at most. It takes less time than one by one: a round
+    /// waits for the round before it, and several places wait together.
+    pub(super) fn of_range(&self, places: Range<u64>) -> Vec<usize> {
+        const TOGETHER: u64 = 8;
+        let mut numbers = Vec::with_capacity((places.end - places.start) as usize);
+        let mut first = places.start;
+        while places.end - first >= TOGETHER {
+            let some: [u64; TOGETHER as usize] = std::array::from_fn(|place| first + place as u64);
+            numbers.extend(self.network(some).map(|x| self.walk(x) as usize));
+            first += TOGETHER;
+        }
+        numbers.extend((first..places.end).map(|place| self.at(place) as usize));
+        numbers
+    }
+
+    /// A permutation of the larger range: the walk along the circle of a place comes back below `n`.
+    fn walk(&self, mut x: u64) -> u64 {
         while x >= self.n {
-            x = self.network(x);
+            [x] = self.network([x]);
         }
         x
     }
 
-    fn network(&self, x: u64) -> u64 {
+    fn network<const N: usize>(&self, xs: [u64; N]) -> [u64; N] {
         let (a, b) = self.sides;
-        let (mut l, mut r) = (x % a, x / a);
+        let (mut l, mut r) = (xs.map(|x| x % a), xs.map(|x| x / a));
         for keys in self.keys.chunks_exact(2) {
-            l = add(l, shift(r, keys[0], a), a);
-            r = add(r, shift(l, keys[1], b), b);
+            for (l, r) in l.iter_mut().zip(&r) {
+                *l = add(*l, shift(*r, keys[0], a), a);
+            }
+            for (r, l) in r.iter_mut().zip(&l) {
+                *r = add(*r, shift(*l, keys[1], b), b);
+            }
         }
-        l + a * r
+        std::array::from_fn(|place| l[place] + a * r[place])
     }
 }
 

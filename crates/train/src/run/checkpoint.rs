@@ -1,18 +1,17 @@
 //! A checkpoint: one safetensors file with all that a run needs to go on to the bit.
 
 use std::collections::BTreeMap;
-use std::hash::Hasher;
-use std::io::{self, Write};
 use std::path::Path;
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
-use siphasher::sip128::{Hasher128, SipHasher13};
 use wick_init::TensorFile;
 
+use super::hash;
+use super::log::LogState;
 use crate::error::Error;
 use crate::metrics::Evaluation;
-use crate::trainer::outcome::{Ended, Point};
+use crate::trainer::outcome::{Best, Ended, Point};
 
 /// The version of the format. A later one is refused by name.
 const FORMAT: &str = "1";
@@ -21,15 +20,14 @@ const FORMAT: &str = "1";
 const FORMAT_KEY: &str = "wick.checkpoint";
 const RUN_KEY: &str = "wick.run";
 const STATE_KEY: &str = "wick.state";
-const HASH_KEY: &str = "wick.hash";
 
 /// The numbers of a run beside its tensors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct State {
     /// The steps that are done.
     pub(crate) step: u64,
-    /// The length of the log after them.
-    pub(crate) log_bytes: u64,
+    /// The log after them.
+    pub(crate) log: LogState,
     /// The numbers of the optimizer and of the averaged weights.
     pub(crate) optimizer: Vec<(String, f64)>,
     pub(crate) ema: Vec<(String, f64)>,
@@ -46,15 +44,6 @@ pub(crate) struct State {
     pub(crate) loss_sum: f64,
     /// How the run ended, if it did.
     pub(crate) ended: Option<Ended>,
-}
-
-/// The best validation of a run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Best {
-    /// The steps that were done.
-    pub step: u64,
-    /// The validation.
-    pub validation: Evaluation,
 }
 
 /// What a checkpoint has.
@@ -76,7 +65,7 @@ impl Checkpoint {
             (RUN_KEY.to_owned(), text(serde_json::to_string(&self.run))?),
             (STATE_KEY.to_owned(), text(serde_json::to_string(&self.state))?),
         ]);
-        metadata.insert(HASH_KEY.to_owned(), hash(&metadata, &self.tensors)?);
+        metadata.insert(hash::KEY.to_owned(), hash::of(&metadata, &self.tensors)?);
         Ok(TensorFile::write(path, &self.tensors, &metadata)?)
     }
 
@@ -96,8 +85,8 @@ impl Checkpoint {
         for stored in file.tensors() {
             tensors.push((stored.name().to_owned(), file.tensor(stored.name())?));
         }
-        let stored = metadata.remove(HASH_KEY);
-        if stored != Some(hash(&metadata, &tensors)?) {
+        let stored = metadata.remove(hash::KEY);
+        if stored != Some(hash::of(&metadata, &tensors)?) {
             return Err(damaged("its contents do not have its hash: the file is damaged".to_owned()));
         }
         let part = |key: &str| metadata.get(key).map(String::as_str).unwrap_or_default();
@@ -112,55 +101,4 @@ impl Checkpoint {
         all.filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor.clone())))
             .collect()
     }
-}
-
-/// SipHash-1-3 of 128 bits over texts and tensors, in the order of their names.
-#[derive(Default)]
-pub(crate) struct ContentHash(SipHasher13);
-
-impl Write for ContentHash {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl ContentHash {
-    /// Adds a text. Its length keeps it apart from the next.
-    pub(crate) fn text(&mut self, text: &str) {
-        self.0.write_u64(text.len() as u64);
-        self.0.write(text.as_bytes());
-    }
-
-    /// Adds a tensor: its type, its shape and its bytes.
-    pub(crate) fn tensor(&mut self, tensor: &Tensor) -> Result<(), Error> {
-        self.text(tensor.dtype().as_str());
-        self.0.write_u64(tensor.rank() as u64);
-        tensor.dims().iter().for_each(|dim| self.0.write_u64(*dim as u64));
-        Ok(TensorFile::write_numbers(self, tensor)?)
-    }
-
-    /// The hash in hexadecimal digits.
-    pub(crate) fn finish(self) -> String {
-        format!("{:032x}", self.0.finish128().as_u128())
-    }
-}
-
-fn hash(texts: &BTreeMap<String, String>, tensors: &[(String, Tensor)]) -> Result<String, Error> {
-    let mut hash = ContentHash::default();
-    for (key, text) in texts {
-        hash.text(key);
-        hash.text(text);
-    }
-    let sorted: BTreeMap<&str, &Tensor> =
-        tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-    for (name, tensor) in sorted {
-        hash.text(name);
-        hash.tensor(tensor)?;
-    }
-    Ok(hash.finish())
 }

@@ -1,17 +1,19 @@
 //! The folder of a run: its lock, its log, its checkpoints and its weights.
 
 pub(crate) mod checkpoint;
+pub(crate) mod hash;
 pub(crate) mod log;
+pub(crate) mod weights;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use checkpoint::Checkpoint;
+use checkpoint::{Checkpoint, State};
 
-/// The number of checkpoints that are kept: the newest, and the one before it.
-const KEPT: usize = 2;
+/// The key of the steps that were done, in the string map of a file of weights.
+pub(crate) const WEIGHTS_STEP: &str = "wick.step";
 
 /// The folder of a run, which no other process writes while this value lives.
 ///
@@ -53,7 +55,7 @@ impl RunFolder {
             Error::Write(io::Error::new(error.kind(), text))
         };
         let checkpoints = path.join("checkpoints");
-        fs::create_dir_all(&checkpoints).map_err(cannot)?;
+        wick_files::check_folder(&checkpoints).map_err(cannot)?;
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock"));
         let lock = lock.map_err(cannot)?;
         match lock.try_lock() {
@@ -66,7 +68,7 @@ impl RunFolder {
         for folder in [&run.path, &checkpoints] {
             for entry in fs::read_dir(folder).map_err(cannot)?.flatten() {
                 if entry.file_name().to_string_lossy().starts_with(".wick-") {
-                    let _ = fs::remove_file(entry.path());
+                    let _ = wick_files::remove_file(entry.path());
                 }
             }
         }
@@ -112,26 +114,52 @@ impl RunFolder {
         Ok(found)
     }
 
-    /// Writes a checkpoint, whole or not at all, and removes those that are no longer kept.
-    pub(crate) fn save(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
-        let name = format!("step-{:012}.safetensors", checkpoint.state.step);
+    /// Writes a checkpoint, whole or not at all, and removes the older ones, except the one that this process wrote
+    /// or read before: of the others it is not known whether they are whole. Newer ones, which could not be used,
+    /// stay until the run has passed them.
+    pub(crate) fn save(&self, checkpoint: &Checkpoint, before: Option<u64>) -> Result<(), Error> {
+        let step = checkpoint.state.step;
+        let name = format!("step-{step:012}.safetensors");
         checkpoint.write(&self.path.join("checkpoints").join(name))?;
-        let older = self.checkpoints()?.into_iter().filter(|(step, _)| *step <= checkpoint.state.step);
-        for (_, path) in older.skip(KEPT) {
+        let is_kept = |other: u64| other >= step || Some(other) == before;
+        for (_, path) in self.checkpoints()?.into_iter().filter(|(other, _)| !is_kept(*other)) {
             // One that stays is removed after the next checkpoint.
-            let _ = fs::remove_file(path);
+            let _ = wick_files::remove_file(path);
         }
         Ok(())
     }
 
-    /// The newest checkpoint of a step up to `most` that is whole and fits its log, and what is wrong with newer
-    /// ones; `None` if there is no checkpoint at all.
-    pub(crate) fn newest(&self, most: u64) -> Result<Option<(PathBuf, Checkpoint, Vec<String>)>, Error> {
+    /// Removes the weights of an earlier start of the run, which no checkpoint followed.
+    pub(crate) fn remove_weights(&self) -> Result<(), Error> {
+        for path in [self.best(), self.last()].into_iter().filter(|path| path.exists()) {
+            wick_files::remove_file(path).map_err(Error::Write)?;
+        }
+        Ok(())
+    }
+
+    /// Removes all but the two newest checkpoints, for a run that is over: the process that wrote the last one may
+    /// have been killed before it removed the older ones.
+    pub(crate) fn tidy(&self) -> Result<(), Error> {
+        for (_, path) in self.checkpoints()?.into_iter().skip(2) {
+            let _ = wick_files::remove_file(path);
+        }
+        Ok(())
+    }
+
+    /// The newest checkpoint of a step up to `most` that is whole, and what is wrong with newer ones; `None` if there
+    /// is no checkpoint at all. For a run that `goes_on`, its log and its best weights must be there too.
+    pub(crate) fn newest(
+        &self,
+        most: u64,
+        goes_on: bool,
+    ) -> Result<Option<(PathBuf, Checkpoint, Vec<String>)>, Error> {
         let mut damaged = Vec::new();
         let mut all = self.checkpoints()?;
         all.retain(|(step, _)| *step <= most);
         for (_, path) in &all {
-            match Checkpoint::read(path).and_then(|checkpoint| self.fits_log(checkpoint)) {
+            let found = Checkpoint::read(path);
+            let fits = |checkpoint: &Checkpoint| if goes_on { self.fits(&checkpoint.state) } else { Ok(()) };
+            match found.and_then(|checkpoint| fits(&checkpoint).map(|()| checkpoint)) {
                 Ok(checkpoint) => return Ok(Some((path.clone(), checkpoint, damaged))),
                 Err(error) => damaged.push(error.to_string()),
             }
@@ -142,17 +170,18 @@ impl RunFolder {
         }
     }
 
-    /// Refuses a checkpoint whose log is not there.
-    fn fits_log(&self, checkpoint: Checkpoint) -> Result<Checkpoint, Error> {
-        let bytes = fs::metadata(self.log()).map_or(0, |about| about.len());
-        let needed = checkpoint.state.log_bytes;
-        if bytes >= needed {
-            return Ok(checkpoint);
+    /// Refuses a checkpoint whose log is not there, or whose best weights, unless the run is over.
+    fn fits(&self, state: &State) -> Result<(), Error> {
+        log::read(&self.log(), &state.log)?;
+        let Some(best) = state.best.as_ref().filter(|_| state.ended.is_none()) else { return Ok(()) };
+        let (_, kept) = weights::read(&self.best())?;
+        let kept = kept.get(WEIGHTS_STEP).and_then(|step| step.parse::<u64>().ok());
+        if kept < Some(best.step) {
+            let needed = best.step;
+            let reason =
+                format!("the checkpoint of step {} needs the weights after step {needed} there", state.step);
+            return Err(Error::File { path: self.best(), reason });
         }
-        let reason = format!(
-            "it is {bytes} bytes long, and {needed} at the checkpoint of step {}",
-            checkpoint.state.step
-        );
-        Err(Error::File { path: self.log(), reason })
+        Ok(())
     }
 }

@@ -1,9 +1,10 @@
 //! The gradient of a step: a fixed tree over blocks of samples.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
-use candle_core::backprop::GradStore;
 use candle_core::{DType, Result, Tensor};
+use wick_kernels::weighted_sum;
 use wick_probe::Probe;
 
 use super::step::{Gradients, Objective, Step};
@@ -34,6 +35,11 @@ pub(crate) fn rows_of_leaf(leaf: usize, leaves: usize, n: usize) -> Range<usize>
     bound(leaf)..bound(leaf + 1)
 }
 
+/// The rows of the first leaf that has some.
+pub(crate) fn rows_of_first_leaf(leaves: usize, n: usize) -> Range<usize> {
+    (0..leaves).map(|leaf| rows_of_leaf(leaf, leaves, n)).find(|rows| !rows.is_empty()).unwrap_or(0..n)
+}
+
 /// Loads the rows of a batch.
 pub(crate) type Load<'a> = dyn FnMut(Range<usize>) -> std::result::Result<Batch, Error> + 'a;
 
@@ -55,7 +61,7 @@ impl Cut {
     ) -> std::result::Result<Gradients, Error> {
         let Self { leaves, micro_batches } = self;
         let n = position.indices.len();
-        let mut tree = Tree::default();
+        let (mut tree, mut probe) = (Tree::default(), common.probe);
         let of_micro_batch = leaves / micro_batches;
         for part in 0..micro_batches {
             let rows = rows_of_leaf(part, micro_batches, n);
@@ -82,11 +88,12 @@ impl Cut {
                     leaf,
                     seed: common.seed,
                     loss_scale: common.loss_scale,
-                    probe: common.probe.filter(|_| leaf == 0),
+                    // The first block that has samples is recorded.
+                    probe: probe.take(),
                 };
                 let weight = rows.len() as f64 / n as f64;
                 let found = objective.gradients(&step, weight)?;
-                tree.push(Some(Gradients { loss: found.loss * weight, store: found.store }))?;
+                tree.push(Some(Gradients { loss: found.loss * weight, ..found }))?;
             }
         }
         tree.root().ok_or(Error::Samples(0))
@@ -117,25 +124,24 @@ impl Tree {
 }
 
 fn add(left: Option<Gradients>, right: Option<Gradients>) -> Result<Option<Gradients>> {
-    let (Gradients { loss, mut store }, right) = match (left, right) {
+    let (mut left, right) = match (left, right) {
         (Some(left), Some(right)) => (left, right),
         (left, right) => return Ok(left.or(right)),
     };
-    sum_into(&mut store, &right.store)?;
-    Ok(Some(Gradients { loss: loss + right.loss, store }))
-}
-
-/// Adds the gradients of another store, in `f32` at least.
-fn sum_into(store: &mut GradStore, other: &GradStore) -> Result<()> {
-    for id in other.get_ids() {
-        let Some(right) = other.get_id(*id) else { continue };
-        let sum = match store.get_id(*id) {
-            Some(left) => (wide(left)? + wide(right)?)?,
-            None => right.clone(),
+    let (a, b) = (left.factor, right.factor);
+    // A block may give no gradient of a variable that another block gives one of.
+    let ids: HashSet<_> = left.store.get_ids().chain(right.store.get_ids()).copied().collect();
+    for id in ids {
+        let sum = match (left.store.get_id(id), right.store.get_id(id)) {
+            (Some(x), Some(y)) => weighted_sum((a, &wide(x)?), (b, &wide(y)?))?,
+            (Some(x), None) if a != 1.0 => wide(x)?.affine(a, 0.0)?,
+            (None, Some(y)) if b != 1.0 => wide(y)?.affine(b, 0.0)?,
+            (None, Some(y)) => y.clone(),
+            _ => continue,
         };
-        store.insert_id(*id, sum);
+        left.store.insert_id(id, sum);
     }
-    Ok(())
+    Ok(Some(Gradients { loss: left.loss + right.loss, store: left.store, factor: 1.0 }))
 }
 
 /// A gradient in the type that sums are taken in.
@@ -148,6 +154,8 @@ fn wide(gradient: &Tensor) -> Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::{Device, Var};
+
     use super::*;
 
     /// A micro-batch has the rows of its leaves, whatever the number of samples.
@@ -172,5 +180,21 @@ mod tests {
             assert!(all.windows(2).all(|pair| pair[0].end == pair[1].start));
             assert!(all.iter().all(|rows| rows.len() == n / leaves || rows.len() == n.div_ceil(leaves)));
         }
+    }
+
+    /// Gradients are multiplied by the factors of their blocks, those that one of two blocks has too.
+    #[test]
+    fn gradients_that_one_block_has() {
+        let [x, y, z] = [1f32, 2.0, 3.0].map(|x| Var::new(x, &Device::Cpu).unwrap());
+        let gradients = |a: &Var, b: &Var, factor| {
+            let store = ((a.as_tensor() * 2.0).unwrap() + b.as_tensor()).unwrap().backward().unwrap();
+            Some(Gradients { loss: 1.0, store, factor })
+        };
+        let sum = add(gradients(&x, &y, 0.25), gradients(&z, &y, 0.5)).unwrap().unwrap();
+        let of = |var: &Var| sum.store.get(var).unwrap().to_scalar::<f32>().unwrap();
+        assert_eq!((of(&x), of(&y), of(&z)), (0.5, 0.75, 1.0));
+        assert_eq!((sum.loss, sum.factor), (2.0, 1.0));
+        assert!(add(None, None).unwrap().is_none());
+        assert_eq!(add(None, gradients(&x, &y, 1.0)).unwrap().unwrap().factor, 1.0);
     }
 }

@@ -92,6 +92,18 @@ impl Config {
         if !self.leaves.is_power_of_two() {
             return refuse(format!("leaves = {} is no power of two: use 1, 2, 4, 8, …", self.leaves));
         }
+        if self.leaves > self.batch.next_power_of_two() {
+            return refuse(format!(
+                "{} leaves are more than a batch of {} has samples: use {} at most",
+                self.leaves,
+                self.batch,
+                self.batch.next_power_of_two()
+            ));
+        }
+        if self.ema.is_some() && matches!(self.optimizer, OptimizerSpec::ScheduleFree(_)) {
+            let text = "Schedule-Free AdamW averages the weights itself: leave the moving average (ema) out";
+            return refuse(text.to_owned());
+        }
         if self.micro_batches == 0 || !self.leaves.is_multiple_of(self.micro_batches) {
             return refuse(format!(
                 "{} micro-batches do not divide the {} leaves: use a power of two, and at least as many leaves",

@@ -28,6 +28,9 @@ pub(crate) enum Line<'a> {
         learning_rate: f64,
         #[serde(skip_serializing_if = "Option::is_none")]
         gradient_norm: Option<f64>,
+        /// Whether the loss scale left the step out.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        skipped: bool,
     },
     Validation {
         step: u64,

@@ -2,6 +2,8 @@
 
 mod accumulate;
 mod config;
+mod fit;
+mod identity;
 mod line;
 mod not_finite;
 pub(crate) mod outcome;
@@ -18,13 +20,11 @@ mod variables;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicI32;
 
-use candle_core::backprop::GradStore;
 use candle_core::{Result as CandleResult, Tensor, Var};
-use wick_init::TensorFile;
 use wick_probe::Probe;
 
 pub use config::{Config, Length};
-pub use outcome::{Ended, Outcome, Point};
+pub use outcome::{Best, Ended, Outcome, Point};
 pub use replay::Replay;
 pub use step::Step;
 pub use validation::{EarlyStopping, Monitor, evaluate};
@@ -33,10 +33,8 @@ pub use variables::{Group, NamedVars};
 use crate::data::{Batch, Dataset};
 use crate::error::Error;
 use crate::metrics::Metrics;
-use crate::run::RunFolder;
-use crate::run::checkpoint::ContentHash;
-use session::Session;
-use step::{ByGradients, ByLoss, Objective};
+use crate::run::hash::ContentHash;
+use crate::run::{RunFolder, weights};
 use validation::Validation;
 use variables::Variables;
 
@@ -94,6 +92,7 @@ pub struct Trainer<'a> {
     pub(crate) prefetch: bool,
     pub(crate) identity: BTreeMap<String, String>,
     pub(crate) best_weights: Option<Vec<(String, Tensor)>>,
+    pub(crate) history: Vec<Point>,
 }
 
 /// The folder of a run, and the steps between checkpoints.
@@ -129,6 +128,7 @@ impl<'a> Trainer<'a> {
             prefetch: false,
             identity: BTreeMap::new(),
             best_weights: None,
+            history: Vec::new(),
         })
     }
 
@@ -180,7 +180,7 @@ impl<'a> Trainer<'a> {
     /// | `kind` | fields |
     /// |---|---|
     /// | `run` | the first line: `format` (1), `settings` by name, `parameters` |
-    /// | `step` | `step` and `epoch` from 0, `samples`, `loss` before the step, `learning_rate`, and `gradient_norm` where gradients are clipped or scaled |
+    /// | `step` | `step` and `epoch` from 0, `samples`, `loss` before the step, `learning_rate`, and `gradient_norm` where gradients are clipped or scaled and finite, `skipped` (true) where the loss scale left the step out |
     /// | `validation` | `step`: the steps that are done, `samples`, `loss`, and `accuracy`, `top5` or `mse`, `mae`, `r2` |
     /// | `probe` | `step`, `layers` (`name`, `mean`, `std`, `rms`, `gradient_rms`) and `verdicts` (`fault`, `layer`, `figure`, `text`, `remedy`) |
     /// | `end` | the last line: `step`, and `ended` (`finished` or `early_stopping`) |
@@ -234,91 +234,35 @@ impl<'a> Trainer<'a> {
         Ok(self.with_identity("hash of the start", &hash.finish()[..16]))
     }
 
-    /// Trains with gradients from candle's graph: `loss` returns the mean loss of the samples that it is given.
-    /// At the end of the run, the variables have the weights that are kept: the averaged ones, where there are such.
-    ///
-    /// # Errors
-    /// The data do not fit the settings; a variable gets no gradient; a number is not finite; a checkpoint is of
-    /// another run; a file cannot be written; or an error of the model.
-    pub fn fit(
-        &mut self,
-        data: &dyn Dataset,
-        loss: impl FnMut(&Step) -> CandleResult<Tensor>,
-    ) -> Result<Outcome, Error> {
-        self.fit_objective(data, &mut ByLoss(loss))
-    }
-
-    /// Trains with gradients that the closure computes beside the mean loss of the samples that it is given.
-    ///
-    /// # Errors
-    /// As [`fit`](Self::fit).
-    pub fn fit_gradients(
-        &mut self,
-        data: &dyn Dataset,
-        gradients: impl FnMut(&Step) -> CandleResult<(Tensor, GradStore)>,
-    ) -> Result<Outcome, Error> {
-        self.fit_objective(data, &mut ByGradients(gradients))
-    }
-
-    fn fit_objective(&mut self, data: &dyn Dataset, objective: &mut dyn Objective) -> Result<Outcome, Error> {
-        Session::new(self, data)?.fit(objective)
-    }
-
-    /// Runs a step of the run again, to the bit, under a probe: from the newest checkpoint before it, or from the
-    /// start, for which the variables have to be as they were then. Nothing is written.
-    ///
-    /// # Errors
-    /// The step is not one of the run, and as [`fit`](Self::fit).
-    pub fn replay(
-        &mut self,
-        data: &dyn Dataset,
-        step: u64,
-        loss: impl FnMut(&Step) -> CandleResult<Tensor>,
-    ) -> Result<Replay, Error> {
-        Session::new(self, data)?.replay(step, &mut ByLoss(loss))
-    }
-
-    /// As [`replay`](Self::replay), for a closure that computes gradients.
-    ///
-    /// # Errors
-    /// As [`replay`](Self::replay).
-    pub fn replay_gradients(
-        &mut self,
-        data: &dyn Dataset,
-        step: u64,
-        gradients: impl FnMut(&Step) -> CandleResult<(Tensor, GradStore)>,
-    ) -> Result<Replay, Error> {
-        Session::new(self, data)?.replay(step, &mut ByGradients(gradients))
-    }
-
     /// Gives the variables the weights of the best validation, from the run's folder or from memory.
     ///
     /// # Errors
     /// There was no validation, or the file cannot be read.
     pub fn load_best(&self) -> Result<(), Error> {
         let from_file = match (&self.best_weights, &self.run) {
-            (None, Some(run)) => {
-                let file = TensorFile::open(run.folder.best())?;
-                let all = file.tensors().iter();
-                Some(
-                    all.map(|stored| Ok((stored.name().to_owned(), file.tensor(stored.name())?)))
-                        .collect::<Result<Vec<_>, Error>>()?,
-                )
-            }
+            (None, Some(run)) => Some(weights::read(&run.folder.best())?.0),
             _ => None,
         };
-        let Some(weights) = self.best_weights.as_ref().or(from_file.as_ref()) else {
+        let Some(best) = self.best_weights.as_ref().or(from_file.as_ref()) else {
             return Err(Error::Settings("there are no best weights: add a validation".to_owned()));
         };
         for (name, var) in &self.vars {
-            if let Some((_, tensor)) = weights.iter().find(|(known, _)| known == name) {
-                var.set(&tensor.to_device(var.device())?)?;
-            }
+            let Some((_, tensor)) = best.iter().find(|(known, _)| known == name) else {
+                return Err(Error::Settings(format!("the best weights have no `{name}`")));
+            };
+            var.set(&tensor.to_device(var.device())?)?;
         }
         Ok(())
     }
 
-    pub(crate) fn variables(&self) -> Variables {
-        Variables::new(self.vars.clone(), &self.groups, &self.rates)
+    pub(crate) fn variables(&self) -> Result<Variables, Error> {
+        let variables = Variables::new(self.vars.clone(), &self.groups, &self.rates);
+        variables.check(&self.groups, &self.rates)?;
+        Ok(variables)
+    }
+
+    /// The course of the last run, also of one that failed.
+    pub fn history(&self) -> &[Point] {
+        &self.history
     }
 }

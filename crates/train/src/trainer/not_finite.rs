@@ -33,7 +33,7 @@ pub(crate) fn bad_variable(variables: &Variables) -> Result<Option<String>, Erro
 pub(crate) fn explain(
     loss: f64,
     batch: &Batch,
-    rows: &[usize],
+    (rows, block): (&[usize], usize),
     variables: &Variables,
     like: Step,
     objective: &mut dyn Objective,
@@ -55,11 +55,13 @@ pub(crate) fn explain(
     if let Some(bad) = bad_variable(variables)? {
         return Ok(format!("the loss is {loss}: {bad}; lower the learning rate, or clip the gradients"));
     }
-    let probe = Probe::new();
-    let probed = Step { batch, probe: Some(&probe), ..like };
-    let _ = objective.gradients(&probed, 1.0);
-    if let Some(bad) = probe.first_bad().filter(|bad| !bad.value.is_finite()) {
-        let sample = bad.sample.map(|row| format!(", in sample {}", sample(row))).unwrap_or_default();
+    for first in (0..batch.len()).step_by(block.max(1)) {
+        let probe = Probe::new();
+        let part = batch.rows(first, block.max(1).min(batch.len() - first))?;
+        let probed = Step { batch: &part, probe: Some(&probe), ..like };
+        let _ = objective.gradients(&probed, 1.0);
+        let Some(bad) = probe.first_bad().filter(|bad| !bad.value.is_finite()) else { continue };
+        let sample = bad.sample.map(|row| format!(", in sample {}", sample(first + row))).unwrap_or_default();
         let side = if bad.side == wick_probe::Side::Forward { "value" } else { "gradient" };
         return Ok(format!(
             "the loss is {loss}: the {side} at {} is the first with {}{sample}; lower the learning rate, or clip \

@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::Evaluation;
-use crate::run::checkpoint::Best;
 
 /// Why a run stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +28,15 @@ pub struct Point {
     pub validation_loss: Option<f64>,
     /// The accuracy or `R²` of the validation.
     pub score: Option<f64>,
+}
+
+/// The best validation of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// The steps that were done.
+    pub step: u64,
+    /// The validation.
+    pub validation: Evaluation,
 }
 
 /// What came out of a run.

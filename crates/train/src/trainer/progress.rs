@@ -32,16 +32,23 @@ pub(crate) struct Shown {
 }
 
 impl Progress {
-    pub(crate) fn new(steps: u64, first: u64) -> Self {
+    pub(crate) fn new(steps: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr());
             let style = ProgressStyle::with_template("{bar:25.cyan/black} {pos}/{len} {msg} {eta} left");
-            bar.set_position(first);
-            bar.reset_eta();
             bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
         let now = Instant::now();
-        Self { bar, steps, first, started: now, shown: now, samples: 0 }
+        Self { bar, steps, first: 0, started: now, shown: now, samples: 0 }
+    }
+
+    /// The steps begin, after those that were done before.
+    pub(crate) fn begin(&mut self, first: u64) {
+        (self.first, self.started) = (first, Instant::now());
+        if let Some(bar) = &self.bar {
+            bar.set_position(first);
+            bar.reset_eta();
+        }
     }
 
     pub(crate) fn step(&mut self, shown: Shown) {

@@ -1,7 +1,8 @@
 //! A step of a run, run again.
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use wick_probe::{LayerReport, Verdict};
@@ -24,6 +25,8 @@ pub struct Replay {
     pub layers: Vec<LayerReport>,
     /// What is wrong with them.
     pub verdicts: Vec<Verdict>,
+    /// What the user should know: a damaged checkpoint, for example.
+    pub notices: Vec<String>,
 }
 
 /// The loss of a step in a log; `None` if the log does not have it.
@@ -36,4 +39,19 @@ pub(crate) fn logged_loss(log: &Path, step: u64) -> Option<f64> {
         }
     }
     None
+}
+
+/// The first line of a log; `None` without one that is ended. What is no text is cut.
+pub(crate) fn first_line(log: &Path) -> Option<String> {
+    /// A line of settings is shorter.
+    const MOST: u64 = 1 << 24;
+    let mut first = Vec::new();
+    BufReader::new(File::open(log).ok()?).take(MOST).read_until(b'\n', &mut first).ok()?;
+    first.ends_with(b"\n").then(|| String::from_utf8_lossy(&first).into_owned())
+}
+
+/// The settings that a log begins with; `None` if it has none.
+pub(crate) fn logged_settings(log: &Path) -> Option<BTreeMap<String, String>> {
+    let line: serde_json::Value = serde_json::from_str(&first_line(log)?).ok()?;
+    serde_json::from_value(line.get("settings")?.clone()).ok()
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::backprop::GradStore;
-use candle_core::{DType, Error, Result, Tensor};
+use candle_core::{DType, Device, Error, Result, Tensor};
 use wick_init::{Key, KeyedV1};
 use wick_kernels::Observer;
 use wick_probe::Probe;
@@ -84,14 +84,17 @@ impl<'a> Step<'a> {
     }
 }
 
-/// The loss of a block, and the gradients, both multiplied by a weight.
+/// The loss of a block, and the gradients.
 pub(crate) struct Gradients {
     /// The mean over the samples of the block, without any weight.
     pub(crate) loss: f64,
     pub(crate) store: GradStore,
+    /// What the gradients are still to be multiplied by.
+    pub(crate) factor: f64,
 }
 
-/// A model as the trainer uses it: from a block of samples to the gradients of its mean loss times a weight.
+/// A model as the trainer uses it: from a block of samples to the gradients of its mean loss, and the weight of the
+/// block, by which they are still to be multiplied.
 pub(crate) trait Objective {
     fn gradients(&mut self, step: &Step, weight: f64) -> Result<Gradients>;
 }
@@ -102,9 +105,9 @@ pub(crate) struct ByLoss<F>(pub(crate) F);
 impl<F: FnMut(&Step) -> Result<Tensor>> Objective for ByLoss<F> {
     fn gradients(&mut self, step: &Step, weight: f64) -> Result<Gradients> {
         let loss = (self.0)(step)?;
-        let factor = weight * step.loss_scale;
-        let store = if factor == 1.0 { loss.backward()? } else { (&loss * factor)?.backward()? };
-        Ok(Gradients { loss: value(&loss)?, store })
+        let scale = step.loss_scale;
+        let store = if scale == 1.0 { loss.backward()? } else { (&loss * scale)?.backward()? };
+        Ok(Gradients { loss: value(&loss)?, store, factor: weight })
     }
 }
 
@@ -113,17 +116,8 @@ pub(crate) struct ByGradients<F>(pub(crate) F);
 
 impl<F: FnMut(&Step) -> Result<(Tensor, GradStore)>> Objective for ByGradients<F> {
     fn gradients(&mut self, step: &Step, weight: f64) -> Result<Gradients> {
-        let (loss, mut store) = (self.0)(step)?;
-        if weight != 1.0 {
-            let ids: Vec<_> = store.get_ids().copied().collect();
-            for id in ids {
-                if let Some(gradient) = store.get_id(id) {
-                    let weighted = (gradient * weight)?;
-                    store.insert_id(id, weighted);
-                }
-            }
-        }
-        Ok(Gradients { loss: value(&loss)?, store })
+        let (loss, store) = (self.0)(step)?;
+        Ok(Gradients { loss: value(&loss)?, store, factor: weight })
     }
 }
 
@@ -133,5 +127,6 @@ fn value(loss: &Tensor) -> Result<f64> {
             format!("a loss is one number, and this one has the shape {:?}: take its mean", loss.dims());
         return Err(Error::Msg(text));
     }
-    loss.detach().flatten_all()?.to_dtype(DType::F64)?.get(0)?.to_scalar::<f64>()
+    // Metal has no `f64`.
+    loss.detach().to_device(&Device::Cpu)?.flatten_all()?.to_dtype(DType::F64)?.get(0)?.to_scalar::<f64>()
 }

@@ -6,7 +6,7 @@ use candle_core::{Result as CandleResult, Tensor};
 use super::step::Gradients;
 use super::variables::Variables;
 use crate::error::Error;
-use crate::run::checkpoint::ContentHash;
+use crate::run::hash::ContentHash;
 
 /// What the trial of a step found.
 pub(crate) struct Found {

@@ -57,11 +57,14 @@ impl EarlyStopping {
     }
 }
 
+/// From a batch to the outputs of the model.
+type Outputs<'a> = dyn Fn(&Batch) -> CandleResult<Tensor> + 'a;
+
 /// A validation: the data, and how a model's outputs are had.
 pub(crate) struct Validation<'a> {
     pub(crate) data: &'a dyn Dataset,
     pub(crate) metrics: Metrics,
-    pub(crate) outputs: Box<dyn Fn(&Batch) -> CandleResult<Tensor> + 'a>,
+    pub(crate) outputs: Box<Outputs<'a>>,
     /// The steps between validations; `None` for the end of each epoch.
     pub(crate) every: Option<u64>,
     pub(crate) stopping: EarlyStopping,
@@ -79,7 +82,7 @@ impl std::fmt::Debug for Validation<'_> {
 /// The samples that are evaluated at once.
 const BATCH: usize = 256;
 
-/// Evaluates a model on a data set, in the order of its samples.
+/// Evaluates a model on a data set, in the order of its samples, 256 at once.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -101,9 +104,19 @@ pub fn evaluate(
     metrics: Metrics,
     outputs: impl Fn(&Batch) -> CandleResult<Tensor>,
 ) -> Result<Evaluation, Error> {
+    evaluate_by(data, metrics, BATCH, outputs)
+}
+
+/// Evaluates a model on batches of this size.
+fn evaluate_by(
+    data: &dyn Dataset,
+    metrics: Metrics,
+    size: usize,
+    outputs: impl Fn(&Batch) -> CandleResult<Tensor>,
+) -> Result<Evaluation, Error> {
     let mut evaluator = Evaluator::new(metrics);
     let all: Vec<usize> = (0..data.len()).collect();
-    for indices in all.chunks(BATCH) {
+    for indices in all.chunks(size.max(1)) {
         let batch = data.batch(indices)?;
         let targets = batch.targets.as_ref().ok_or_else(|| {
             Error::Settings("data without targets cannot be evaluated: add them by with_targets".to_owned())
@@ -114,8 +127,10 @@ pub fn evaluate(
 }
 
 impl Validation<'_> {
-    pub(crate) fn run(&self) -> Result<Evaluation, Error> {
-        evaluate(self.data, self.metrics.clone(), &self.outputs).map_err(|error| match error {
+    /// Evaluates the model on batches that are no larger than a block of the training, which fits the memory.
+    pub(crate) fn run(&self, block: usize) -> Result<Evaluation, Error> {
+        let size = block.min(BATCH);
+        evaluate_by(self.data, self.metrics.clone(), size, &self.outputs).map_err(|error| match error {
             Error::NotFinite { sample, column, value } => {
                 Error::NotFinite { sample: self.data.row(sample), column, value }
             }

@@ -126,6 +126,23 @@ impl Variables {
         Self { all: vars.into_iter().map(named).collect() }
     }
 
+    /// Refuses groups and rates that are of no variable.
+    pub(crate) fn check(&self, groups: &[Group], rates: &[(Var, f64)]) -> Result<(), Error> {
+        let matches = |group: &Group, named: &Named| group.pattern.matches(&named.name, named.var.dims());
+        if let Some(group) = groups.iter().find(|group| !self.all.iter().any(|named| matches(group, named))) {
+            let text = format!("no variable matches the group `{}`: look at its pattern", group.pattern);
+            return Err(Error::Settings(text));
+        }
+        let is_here = |var: &Var| self.all.iter().any(|named| named.var.id() == var.id());
+        match rates.iter().position(|(var, _)| !is_here(var)) {
+            Some(place) => {
+                let text = format!("rate {place} is of a variable that the trainer does not have");
+                Err(Error::Settings(text))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The variables that an optimizer takes.
     pub(crate) fn trainable(&self) -> Vec<Named> {
         let is_float =
@@ -144,6 +161,7 @@ impl Variables {
     }
 }
 
-fn is_buffer(name: &str) -> bool {
+/// Whether a name is that of a statistic that forward passes update.
+pub(crate) fn is_buffer(name: &str) -> bool {
     name.rsplit(['.', '/']).next().is_some_and(|last| BUFFERS.contains(&last))
 }

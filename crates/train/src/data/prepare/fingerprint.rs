@@ -10,18 +10,18 @@ use crate::error::Error;
 
 /// SipHash-2-4 (both keys 0) of lists that are told apart by their lengths. All numbers are hashed with the low
 /// byte first, so that the result is the same on every machine.
-pub(super) struct Fingerprint(SipHasher24);
+pub(in crate::data) struct Fingerprint(SipHasher24);
 
 impl Fingerprint {
-    pub(super) fn new() -> Self {
+    pub(in crate::data) fn new() -> Self {
         Self(SipHasher24::new())
     }
 
-    pub(super) fn finish(&self) -> u64 {
+    pub(in crate::data) fn finish(&self) -> u64 {
         self.0.finish()
     }
 
-    pub(super) fn add_numbers(&mut self, numbers: impl ExactSizeIterator<Item = u64>) {
+    pub(in crate::data) fn add_numbers(&mut self, numbers: impl ExactSizeIterator<Item = u64>) {
         self.add_number(numbers.len() as u64);
         numbers.for_each(|number| self.add_number(number));
     }
@@ -30,7 +30,7 @@ impl Fingerprint {
         self.0.write(&number.to_le_bytes());
     }
 
-    pub(super) fn add_texts(&mut self, texts: &[String]) {
+    pub(in crate::data) fn add_texts(&mut self, texts: &[String]) {
         self.add_number(texts.len() as u64);
         for text in texts {
             self.add_text(text);
@@ -43,7 +43,7 @@ impl Fingerprint {
     }
 
     /// Adds the type, the shape and the numbers of a tensor.
-    pub(super) fn add_tensor(&mut self, tensor: &Tensor) -> Result<(), Error> {
+    pub(in crate::data) fn add_tensor(&mut self, tensor: &Tensor) -> Result<(), Error> {
         self.add_text(tensor.dtype().as_str());
         self.add_numbers(tensor.dims().iter().map(|size| *size as u64));
         let tensor = rows::held(tensor)?;

@@ -1,6 +1,6 @@
 //! From data as they were read to the parts that a model is trained, chosen and tested on.
 
-mod fingerprint;
+pub(super) mod fingerprint;
 pub(super) mod preparation;
 
 use candle_core::{DType, Device, Tensor};

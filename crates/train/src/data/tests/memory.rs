@@ -111,3 +111,36 @@ fn what_does_not_fit_is_refused() {
     }
     assert_eq!(Classes::new(&one).unwrap().with_count(10).unwrap().count(), 10);
 }
+
+/// A batch that several tasks convert has the rows that were asked for, each as by itself, and rows with NaN their
+/// numbers; sizes are around those of tasks and vectors.
+#[test]
+fn large_batches_are_their_rows() {
+    for (samples, columns) in [(700, 100), (50, 1023), (3, 40_000), (40_000, 1)] {
+        let bytes: Vec<u8> = (0..samples * columns).map(|place| (place * 7919 % 251) as u8).collect();
+        let bytes = Tensor::from_vec(bytes, (samples, columns), &CPU).unwrap();
+        let scale = Standardization::uniform(columns, 3.0, 255.0).unwrap();
+        let indices: Vec<usize> = (0..samples).map(|place| place * 37 % samples).collect();
+        let of = |data: &InMemory| numbers(&data.batch(&indices).unwrap().input);
+        let wanted = |number: fn(u8) -> f64| {
+            let rows = indices.iter().flat_map(|row| (0..columns).map(move |column| row * columns + column));
+            rows.map(|place| number((place * 7919 % 251) as u8)).collect::<Vec<f64>>()
+        };
+
+        let data = InMemory::new(&bytes).unwrap();
+        assert_eq!(of(&data), wanted(f64::from));
+        let scaled = data.with_standardization(scale.clone()).unwrap();
+        assert_eq!(of(&scaled), wanted(|x| f64::from((f32::from(x) - 3.0) / 255.0)));
+
+        let is_large = bytes.to_dtype(DType::F64).unwrap().ge(100.0).unwrap();
+        let floats = is_large.where_cond(
+            &bytes.to_dtype(DType::F64).unwrap(),
+            &Tensor::full(f64::NAN, (samples, columns), &CPU).unwrap(),
+        );
+        let data = InMemory::new(&floats.unwrap()).unwrap().with_type(DType::F64, &CPU).unwrap();
+        let filled = data.with_missing_means(vec![5.0; columns]).unwrap();
+        assert_eq!(of(&filled), wanted(|x| if x >= 100 { f64::from(x) } else { 5.0 }));
+        let both = filled.with_standardization(scale).unwrap();
+        assert_eq!(of(&both), wanted(|x| if x >= 100 { (f64::from(x) - 3.0) / 255.0 } else { 2.0 / 255.0 }));
+    }
+}

@@ -1,5 +1,6 @@
 //! A run while it goes on.
 
+mod looking;
 mod saving;
 mod validating;
 
@@ -14,25 +15,29 @@ use std::time::Instant;
 use candle_core::DType;
 use wick_init::KeyedV1;
 use wick_kernels::{Ema, LossScale};
-use wick_probe::{BatchGeometry, Probe, Verdict, judge};
+use wick_probe::Probe;
 
-use super::accumulate::{Common, Cut, rows_of_leaf};
+use super::accumulate::{Common, Cut};
+use super::identity::identity;
 use super::line::{FORMAT, Layer, Line};
 use super::outcome::{Ended, Outcome};
 use super::progress::{Progress, Shown};
-use super::replay::{Replay, logged_loss};
-use super::step::{Gradients, Objective, Step};
+use super::step::{Gradients, Objective};
 use super::variables::Variables;
-use super::{Length, Trainer, not_finite, trial};
+use super::{Length, Trainer};
 use crate::data::{Batch, Dataset};
 use crate::error::Error;
 use crate::optimizer::AnyOptimizer;
 use crate::order::{Order, Position};
 use crate::run::checkpoint::State;
-use crate::run::log::Log;
+use crate::run::log::{Log, LogState};
 
-/// The loss scale of `f16` variables where none is given: PyTorch's.
-const LOSS_SCALE: (f64, u64) = (65536.0, 2000);
+/// The loss scale of `f16` variables where none is given, and the steps after which it is doubled. PyTorch begins with
+/// 65536, which no `f16` holds.
+const LOSS_SCALE: (f64, u64) = (32768.0, 2000);
+
+/// The smallest loss scale: gradients that overflow there are not finite by any scale.
+const LEAST_LOSS_SCALE: f64 = 1.0 / 16384.0;
 
 /// A run while it goes on.
 pub(super) struct Session<'s, 'a> {
@@ -47,9 +52,13 @@ pub(super) struct Session<'s, 'a> {
     ema: Option<Ema>,
     identity: BTreeMap<String, String>,
     state: State,
+    /// The step of the last checkpoint that was read or written.
+    checkpoint: Option<u64>,
     log: Option<Log>,
     progress: Option<Progress>,
     notices: Vec<String>,
+    /// Whether the steps lead to one that is run again: nothing is recorded on the way.
+    is_replaying: bool,
     /// Batches that a thread makes ahead.
     ahead: Option<Receiver<Result<Batch, Error>>>,
 }
@@ -65,7 +74,7 @@ impl<'s, 'a> Session<'s, 'a> {
             Length::Epochs(epochs) => epochs.saturating_mul(steps_per_epoch),
             Length::Steps(steps) => steps,
         };
-        let variables = trainer.variables();
+        let variables = trainer.variables()?;
         let cut = Cut { leaves: config.leaves, micro_batches: config.micro_batches };
         if let Some(buffer) = variables.buffers().next().filter(|_| cut.leaves > 1) {
             return Err(Error::Settings(format!(
@@ -80,7 +89,7 @@ impl<'s, 'a> Session<'s, 'a> {
         optimizer.set_loss_scale(config.loss_scale.or_else(|| is_half.then(dynamic)))?;
         let averaged = variables.trained().map(|named| (named.name.clone(), named.var.clone()));
         let ema = config.ema.map(|decay| Ema::new(averaged.collect(), decay)).transpose()?;
-        let identity = saving::identity(trainer, data)?;
+        let identity = identity(trainer, &variables, data)?;
         Ok(Self {
             trainer,
             data,
@@ -94,7 +103,7 @@ impl<'s, 'a> Session<'s, 'a> {
             identity,
             state: State {
                 step: 0,
-                log_bytes: 0,
+                log: LogState::default(),
                 optimizer: Vec::new(),
                 ema: Vec::new(),
                 loss: None,
@@ -105,43 +114,61 @@ impl<'s, 'a> Session<'s, 'a> {
                 loss_sum: 0.0,
                 ended: None,
             },
+            checkpoint: None,
             log: None,
             progress: None,
             notices: Vec::new(),
+            is_replaying: false,
             ahead: None,
         })
     }
 
     pub(super) fn fit(mut self, objective: &mut dyn Objective) -> Result<Outcome, Error> {
-        self.resume(u64::MAX)?;
+        self.progress = self.trainer.progress.then(|| Progress::new(self.steps));
+        let fitted = self.fit_shown(objective);
+        if let Some(progress) = &self.progress {
+            progress.finish();
+        }
+        // Of a run that failed, too.
+        self.trainer.history = self.state.history.clone();
+        let (first, started, ended) = fitted?;
+        Ok(self.outcome(first, started, ended))
+    }
+
+    /// The steps done before, the time of the start, and the end.
+    fn fit_shown(&mut self, objective: &mut dyn Objective) -> Result<(u64, Instant, Ended), Error> {
+        self.resume(None)?;
         let (first, started) = (self.state.step, Instant::now());
         if let Some(ended) = self.state.ended {
+            self.finish_again()?;
             self.show_weights()?;
-            return Ok(self.outcome(first, started, ended));
+            return Ok((first, started, ended));
         }
         if first == 0 {
+            self.check_log()?;
             self.try_first_step(objective)?;
         }
-        if self.trainer.progress {
-            self.progress = Some(Progress::new(self.steps, first));
+        if let Some(progress) = &mut self.progress {
+            progress.begin(first);
         }
         if let Some(run) = &self.trainer.run {
-            self.log = Some(Log::open(run.folder.log(), self.state.log_bytes)?);
+            self.log = Some(Log::open(&run.folder.log(), &self.state.log)?);
         }
         if first == 0 {
+            // What an earlier start left, which no checkpoint followed, is of no run.
+            if let Some(run) = &self.trainer.run {
+                run.folder.remove_weights()?;
+            }
             let parameters = self.variables.trained().map(|named| named.var.elem_count()).sum();
             let line = Line::Run { format: FORMAT, settings: &self.identity, parameters };
             self.log.as_mut().map_or(Ok(()), |log| log.add(&line))?;
         }
         let ended = if self.trainer.prefetch { self.steps_ahead(objective) } else { self.steps(objective) };
-        if let Some(progress) = &self.progress {
-            progress.finish();
-        }
         let ended = ended?;
         if self.state.ended.is_some() {
             self.show_weights()?;
         }
-        Ok(self.outcome(first, started, ended))
+        Ok((first, started, ended))
     }
 
     /// Runs the steps that are left, with a thread that makes their batches.
@@ -160,8 +187,9 @@ impl<'s, 'a> Session<'s, 'a> {
                     let Ok((position, rows)) = batches else { return };
                     for rows in rows {
                         let batch = data.epoch_batch(position.epoch, &position.indices[rows]);
+                        let is_last = batch.is_err();
                         // Without a receiver, the run is over.
-                        if sender.send(batch).is_err() {
+                        if sender.send(batch).is_err() || is_last {
                             return;
                         }
                     }
@@ -191,6 +219,7 @@ impl<'s, 'a> Session<'s, 'a> {
                 self.add_point();
             }
             if let Some(ended) = ended {
+                self.check_weights()?;
                 self.add(&Line::End { step: self.state.step, ended })?;
                 self.state.ended = Some(ended);
                 self.write_last()?;
@@ -212,7 +241,8 @@ impl<'s, 'a> Session<'s, 'a> {
     /// One step: gradients, the log, the optimizer, the averaged weights.
     fn step(&mut self, step: u64, objective: &mut dyn Objective) -> Result<(), Error> {
         let position = self.order.position(step, self.trainer.config.batch)?;
-        let probe = self.trainer.probe.as_ref().filter(|(_, every)| step.is_multiple_of(*every));
+        let is_recorded = |every: u64| !self.is_replaying && step.is_multiple_of(every);
+        let probe = self.trainer.probe.as_ref().filter(|(_, every)| is_recorded(*every));
         let probe = probe.map(|(probe, _)| probe.clone());
         if let Some(probe) = probe.as_ref().filter(|_| step > 0) {
             probe.weights_are_trained();
@@ -222,15 +252,24 @@ impl<'s, 'a> Session<'s, 'a> {
             return Err(self.diverged(step, found.loss, &position, objective));
         }
         let rate = self.trainer.config.optimizer.learning_rate() * self.trainer.config.schedule.at(step);
+        let before = self.optimizer.steps();
         self.optimizer.step(&found.store, rate)?;
-        if let Some(ema) = &mut self.ema {
+        let skipped = self.optimizer.steps() == before;
+        if skipped && self.optimizer.loss_scale() <= LEAST_LOSS_SCALE {
+            let what = format!(
+                "the gradients are not finite with the smallest loss scale; lower the learning rate, or use bf16{}",
+                self.last_good()
+            );
+            return Err(Error::Diverged { step, what });
+        }
+        if let Some(ema) = self.ema.as_mut().filter(|_| !skipped) {
             ema.update()?;
         }
         self.state.loss = Some(found.loss);
         self.state.loss_sum += found.loss;
         let (samples, epoch) = (position.indices.len(), position.epoch);
         if self.log.is_some() {
-            let gradient_norm = self.optimizer.gradient_norm();
+            let gradient_norm = self.optimizer.gradient_norm().filter(|norm| norm.is_finite());
             self.add(&Line::Step {
                 step,
                 epoch,
@@ -238,12 +277,14 @@ impl<'s, 'a> Session<'s, 'a> {
                 loss: found.loss,
                 learning_rate: rate,
                 gradient_norm,
+                skipped,
             })?;
         }
         if let Some(probe) = &probe {
-            let verdicts = self.judge(probe, &position)?;
-            for verdict in &verdicts {
-                self.say(&format!("step {step}: {verdict}"));
+            // Gradients that overflow by the loss scale are no fault of the net.
+            let verdicts = if skipped { Vec::new() } else { self.judge(probe, &position)? };
+            for verdict in verdicts.iter().filter(|_| self.trainer.progress) {
+                self.show(&format!("step {step}: {verdict}"));
             }
             self.add(&Line::Probe { step, layers: Layer::all(probe), verdicts })?;
             probe.next_step();
@@ -268,98 +309,12 @@ impl<'s, 'a> Session<'s, 'a> {
             probe,
         };
         let load = &mut |rows: Range<usize>| match &self.ahead {
-            Some(ahead) => ahead.recv().unwrap_or(Err(Error::Samples(0))),
+            Some(ahead) => ahead.recv().unwrap_or_else(|_| {
+                Err(Error::Data("the thread that makes batches ahead has ended".to_owned()))
+            }),
             _ => self.data.epoch_batch(position.epoch, &position.indices[rows]),
         };
         self.cut.gradients(load, position, common, objective)
-    }
-
-    fn judge(&self, probe: &Probe, position: &Position) -> Result<Vec<Verdict>, Error> {
-        let reports = probe.layer_reports();
-        if reports.is_empty() {
-            return Ok(Vec::new());
-        }
-        let rows = rows_of_leaf(0, self.cut.leaves, position.indices.len());
-        let input = self.data.epoch_batch(position.epoch, &position.indices[rows.clone()])?.input;
-        let features = (input.elem_count() / rows.len().max(1)).max(1);
-        let values = input.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
-        Ok(judge(&reports, &BatchGeometry::of(&values, features)))
-    }
-
-    /// The error of a loss that is not finite.
-    fn diverged(&self, step: u64, loss: f64, position: &Position, objective: &mut dyn Objective) -> Error {
-        let mut explain = || -> Result<String, Error> {
-            let batch: Batch = self.data.epoch_batch(position.epoch, &position.indices)?;
-            let like = Step {
-                batch: &batch,
-                number: step,
-                epoch: position.epoch,
-                leaf: 0,
-                seed: self.trainer.config.seed,
-                loss_scale: 1.0,
-                probe: None,
-            };
-            let rows: Vec<usize> = position.indices.iter().map(|index| self.data.row(*index)).collect();
-            not_finite::explain(loss, &batch, &rows, &self.variables, like, objective)
-        };
-        let what = explain().unwrap_or_else(|error| format!("the loss is {loss} ({error})"));
-        Error::Diverged { step, what: what + &self.last_good() }
-    }
-
-    /// Where the run can go on from.
-    fn last_good(&self) -> String {
-        let newest =
-            self.trainer.run.as_ref().and_then(|run| run.folder.checkpoints().ok()?.into_iter().next());
-        newest.map(|(_, path)| format!("; the last checkpoint is '{}'", path.display())).unwrap_or_default()
-    }
-
-    /// Tries the first step: stops at variables without a gradient, and notes a step that differs from itself.
-    fn try_first_step(&mut self, objective: &mut dyn Objective) -> Result<(), Error> {
-        let position = self.order.position(0, self.trainer.config.batch)?;
-        let found = trial::try_step(&self.variables, || self.gradients(0, &position, None, objective))?;
-        if !found.without_gradient.is_empty() {
-            if !self.trainer.allow_missing {
-                return Err(Error::NoGradient(found.without_gradient));
-            }
-            let names = found.without_gradient.join(", ");
-            self.say(&format!("no gradient reaches {names}: they stay as they are"));
-        }
-        if !found.is_deterministic {
-            self.say(
-                "the first step, run twice, gave different bits: the model draws from a generator without a key \
-                 (candle's Dropout?), so that a resumed run will differ from an undisturbed one",
-            );
-        }
-        Ok(())
-    }
-
-    pub(super) fn replay(mut self, step: u64, objective: &mut dyn Objective) -> Result<Replay, Error> {
-        if step >= self.steps {
-            let text = format!("there is no step {step}: the run has the steps 0 to {}", self.steps - 1);
-            return Err(Error::Settings(text));
-        }
-        self.resume(step)?;
-        let log = self.trainer.run.as_ref().map(|run| run.folder.log());
-        let probing = self.trainer.probe.take();
-        while self.state.step < step {
-            self.step(self.state.step, objective)?;
-            self.state.step += 1;
-        }
-        let position = self.order.position(step, self.trainer.config.batch)?;
-        let probe = probing.map_or_else(Probe::new, |(probe, _)| probe);
-        if step > 0 {
-            probe.weights_are_trained();
-        }
-        let found = self.gradients(step, &position, Some(&probe), objective)?;
-        Ok(Replay {
-            step,
-            epoch: position.epoch,
-            loss: found.loss,
-            logged_loss: log.and_then(|log| logged_loss(&log, step)),
-            layers: probe.layer_reports(),
-            verdicts: self.judge(&probe, &position)?,
-            samples: position.indices.iter().map(|index| self.data.row(*index)).collect(),
-        })
     }
 
     fn add(&mut self, line: &Line) -> Result<(), Error> {
@@ -367,10 +322,14 @@ impl<'s, 'a> Session<'s, 'a> {
     }
 
     fn say(&mut self, text: &str) {
+        self.show(text);
+        self.notices.push(text.to_owned());
+    }
+
+    fn show(&self, text: &str) {
         if let Some(progress) = &self.progress {
             progress.line(text);
         }
-        self.notices.push(text.to_owned());
     }
 
     fn outcome(self, first: u64, started: Instant, ended: Ended) -> Outcome {

@@ -1,20 +1,18 @@
 //! What a run writes, and how it goes on from it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use candle_core::Tensor;
-use wick_init::TensorFile;
 
 use super::Session;
-use crate::data::Dataset;
 use crate::error::Error;
-use crate::metrics::{Evaluation, Metrics};
-use crate::run::checkpoint::{Checkpoint, ContentHash};
-use crate::trainer::validation::Validation;
-use crate::trainer::{Trainer, not_finite};
-
-/// The samples that the fingerprint of a data set reads.
-const FINGERPRINT: usize = 64;
+use crate::metrics::Evaluation;
+use crate::run::WEIGHTS_STEP;
+use crate::run::checkpoint::Checkpoint;
+use crate::run::weights;
+use crate::trainer::not_finite;
+use crate::trainer::replay::{first_line, logged_settings};
 
 impl Session<'_, '_> {
     /// The variables as they are.
@@ -28,7 +26,7 @@ impl Session<'_, '_> {
         match &self.trainer.run {
             Some(run) => {
                 let about = about(self.state.step, self.state.best.as_ref().map(|best| &best.validation));
-                TensorFile::write(run.folder.best(), &weights, &about)?;
+                weights::write(&run.folder.best(), &weights, about)?;
             }
             None => {
                 let copied = weights.into_iter().map(|(name, tensor)| Ok((name, tensor.copy()?)));
@@ -38,29 +36,44 @@ impl Session<'_, '_> {
         Ok(())
     }
 
-    /// Writes the weights at the end of the run, and leaves them in the variables.
+    /// Writes the weights at the end of the run.
     pub(super) fn write_last(&mut self) -> Result<(), Error> {
         let Some(run) = &self.trainer.run else { return Ok(()) };
         let path = run.folder.last();
         let about = about(self.state.step, self.state.validation.as_ref());
         self.show_weights()?;
-        let written = TensorFile::write(path, &self.weights(), &about);
+        let written = weights::write(&path, &self.weights(), about);
         self.hide_weights()?;
-        Ok(written?)
+        written
     }
 
-    /// Writes a checkpoint, after the log that belongs to it. Weights that are not finite are not kept.
+    /// Does what a process that was killed at the end of the run did not come to, and writes the weights again if
+    /// their file is damaged or gone.
+    pub(super) fn finish_again(&mut self) -> Result<(), Error> {
+        let Some(run) = &self.trainer.run else { return Ok(()) };
+        run.folder.tidy()?;
+        match weights::read(&run.folder.last()) {
+            Ok(_) => Ok(()),
+            Err(_) => self.write_last(),
+        }
+    }
+
+    /// Refuses weights that are not finite, which are neither kept nor a result.
+    pub(super) fn check_weights(&self) -> Result<(), Error> {
+        let Some(bad) = not_finite::bad_variable(&self.variables)? else { return Ok(()) };
+        let what = format!("{bad}; lower the learning rate, or clip the gradients{}", self.last_good());
+        Err(Error::Diverged { step: self.state.step, what })
+    }
+
+    /// Writes a checkpoint, after the log that belongs to it.
     pub(super) fn checkpoint(&mut self) -> Result<(), Error> {
         if self.trainer.run.is_none() {
             return Ok(());
         }
-        if let Some(bad) = not_finite::bad_variable(&self.variables)? {
-            let what = format!("{bad}; lower the learning rate, or clip the gradients{}", self.last_good());
-            return Err(Error::Diverged { step: self.state.step, what });
-        }
+        self.check_weights()?;
         if let Some(log) = &mut self.log {
             log.sync()?;
-            self.state.log_bytes = log.bytes();
+            self.state.log = log.state();
         }
         self.state.optimizer = self.optimizer.scalars();
         let mut tensors = self.weights();
@@ -71,33 +84,43 @@ impl Session<'_, '_> {
             tensors.extend(ema.state()?);
         }
         let checkpoint = Checkpoint { run: self.identity.clone(), state: self.state.clone(), tensors };
-        match &self.trainer.run {
-            Some(run) => run.folder.save(&checkpoint),
-            None => Ok(()),
+        if let Some(run) = &self.trainer.run {
+            run.folder.save(&checkpoint, self.checkpoint)?;
+            self.checkpoint = Some(self.state.step);
         }
+        Ok(())
     }
 
-    /// Goes on from the newest checkpoint of the run that is not beyond a step.
-    pub(super) fn resume(&mut self, most: u64) -> Result<(), Error> {
+    /// Goes on from the newest checkpoint of the run, or for a replay from the newest that is not beyond a step.
+    pub(super) fn resume(&mut self, replayed: Option<u64>) -> Result<(), Error> {
         let Some(run) = &self.trainer.run else { return Ok(()) };
-        let Some((path, checkpoint, damaged)) = run.folder.newest(most)? else { return Ok(()) };
+        if replayed.is_some() {
+            // A step before all checkpoints is one of this run, too, or of none.
+            match run.folder.newest(u64::MAX, false)? {
+                Some((path, checkpoint, _)) => self.check_run(&path, &checkpoint.run)?,
+                None => {
+                    if let Some(settings) = logged_settings(&run.folder.log()) {
+                        self.check_run(&run.folder.log(), &settings)?;
+                    }
+                }
+            }
+        }
+        let Some((path, checkpoint, damaged)) =
+            run.folder.newest(replayed.unwrap_or(u64::MAX), replayed.is_none())?
+        else {
+            return Ok(());
+        };
         for text in damaged {
             self.say(&format!("{text}; the run goes on from '{}'", path.display()));
         }
+        self.check_run(&path, &checkpoint.run)?;
         let other = |difference: String| Error::OtherRun { path: path.clone(), difference };
-        let differs = |(name, ours): &(&String, &String)| checkpoint.run.get(*name) != Some(*ours);
-        // What people can compare comes first.
-        let is_hash =
-            |name: &str| name.starts_with("hash") || name.starts_with("fingerprint") || name == "data";
-        let different = self.identity.iter().filter(differs).min_by_key(|(name, _)| is_hash(name));
-        if let Some((name, ours)) = different {
-            let theirs = checkpoint.run.get(name).map_or("nothing", String::as_str);
-            return Err(other(format!("it has {name} = {theirs}, and this run {ours}")));
-        }
-        if let Some((name, theirs)) =
-            checkpoint.run.iter().find(|(name, _)| !self.identity.contains_key(*name))
-        {
-            return Err(other(format!("it has {name} = {theirs}, and this run nothing")));
+        let is_known = |name: &str| {
+            let of_state = ["optimizer/", "ema/"].iter().any(|prefix| name.starts_with(prefix));
+            of_state || self.variables.all.iter().any(|named| named.name == name)
+        };
+        if let Some((name, _)) = checkpoint.tensors.iter().find(|(name, _)| !is_known(name)) {
+            return Err(other(format!("it has `{name}`, and this model does not")));
         }
         let mut loaded = Vec::with_capacity(self.variables.all.len());
         for named in &self.variables.all {
@@ -121,49 +144,48 @@ impl Session<'_, '_> {
             named.var.set(tensor)?;
         }
         self.state = checkpoint.state;
+        self.checkpoint = Some(self.state.step);
         Ok(())
     }
 }
 
-/// What decides the bits of a run, by name.
-pub(super) fn identity(trainer: &Trainer, data: &dyn Dataset) -> Result<BTreeMap<String, String>, Error> {
-    let mut identity = trainer.config.identity();
-    identity.insert("data".to_owned(), fingerprint(data)?);
-    if let Some(Validation { data, metrics, every, stopping, .. }) = &trainer.validation {
-        let metrics = if matches!(metrics, Metrics::Classification) { "classify" } else { "regress" };
-        let every = every.map_or("each epoch".to_owned(), |every| format!("every {every} steps"));
-        let text = format!(
-            "{metrics} {}, {every}, by {:?}, patience {}, min_delta {}",
-            fingerprint(*data)?,
-            stopping.monitor,
-            stopping.patience,
-            stopping.min_delta
-        );
-        identity.insert("validation".to_owned(), text);
+impl Session<'_, '_> {
+    /// Refuses to begin in a folder whose log is of another run, or no log of a run. A line that a killed process did
+    /// not end is none.
+    pub(super) fn check_log(&self) -> Result<(), Error> {
+        let Some(run) = &self.trainer.run else { return Ok(()) };
+        let log = run.folder.log();
+        match first_line(&log) {
+            None => Ok(()),
+            Some(_) => match logged_settings(&log) {
+                Some(settings) => self.check_run(&log, &settings),
+                None => Err(Error::OtherRun { path: log, difference: "it is no log of a run".to_owned() }),
+            },
+        }
     }
-    if let Some((_, every)) = &trainer.probe {
-        identity.insert("probe".to_owned(), format!("every {every} steps"));
-    }
-    identity.extend(trainer.identity.clone());
-    Ok(identity)
-}
 
-/// The number of samples, and a hash of some that are spread over all.
-fn fingerprint(data: &dyn Dataset) -> Result<String, Error> {
-    let n = data.len();
-    let count = n.min(FINGERPRINT);
-    let spread: Vec<usize> = (0..count).map(|k| (k as u128 * n as u128 / count as u128) as usize).collect();
-    let batch = data.batch(&spread)?;
-    let mut hash = ContentHash::default();
-    for tensor in std::iter::once(&batch.input).chain(&batch.further).chain(&batch.targets) {
-        hash.tensor(tensor)?;
+    /// Refuses what another run has written, and names the first difference.
+    fn check_run(&self, path: &Path, theirs: &BTreeMap<String, String>) -> Result<(), Error> {
+        let other = |difference: String| Error::OtherRun { path: path.to_owned(), difference };
+        let differs = |(name, ours): &(&String, &String)| theirs.get(*name) != Some(*ours);
+        // What people can compare comes first.
+        let is_hash =
+            |name: &str| name.starts_with("hash") || name.starts_with("fingerprint") || name == "data";
+        let different = self.identity.iter().filter(differs).min_by_key(|(name, _)| is_hash(name));
+        if let Some((name, ours)) = different {
+            let theirs = theirs.get(name).map_or("nothing", String::as_str);
+            return Err(other(format!("it has {name} = {theirs}, and this run {ours}")));
+        }
+        match theirs.iter().find(|(name, _)| !self.identity.contains_key(*name)) {
+            Some((name, theirs)) => Err(other(format!("it has {name} = {theirs}, and this run nothing"))),
+            None => Ok(()),
+        }
     }
-    Ok(format!("{n} samples, {}", &hash.finish()[..16]))
 }
 
 /// What a file of weights says about itself.
 fn about(step: u64, validation: Option<&Evaluation>) -> BTreeMap<String, String> {
-    let mut about = BTreeMap::from([("wick.step".to_owned(), step.to_string())]);
+    let mut about = BTreeMap::from([(WEIGHTS_STEP.to_owned(), step.to_string())]);
     if let Some(Ok(text)) = validation.map(serde_json::to_string) {
         about.insert("wick.validation".to_owned(), text);
     }

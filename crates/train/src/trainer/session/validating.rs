@@ -3,9 +3,9 @@
 use super::Session;
 use crate::error::Error;
 use crate::metrics::Evaluation;
-use crate::run::checkpoint::{Best, State};
+use crate::run::checkpoint::State;
 use crate::trainer::line::Line;
-use crate::trainer::outcome::Point;
+use crate::trainer::outcome::{Best, Point};
 use crate::trainer::validation::Validation;
 use wick_kernels::Ema;
 
@@ -14,6 +14,11 @@ impl Session<'_, '_> {
     pub(super) fn is_point(&self, is_last: bool) -> bool {
         let every = self.trainer.validation.as_ref().and_then(|validation| validation.every);
         is_last || self.state.step.is_multiple_of(every.unwrap_or(self.steps_per_epoch))
+    }
+
+    /// The samples that are in memory at once.
+    pub(super) fn block(&self) -> usize {
+        self.trainer.config.batch.div_ceil(self.cut.leaves)
     }
 
     /// Adds a point to the course of the run.
@@ -34,7 +39,8 @@ impl Session<'_, '_> {
     pub(super) fn validate(&mut self) -> Result<bool, Error> {
         let Some(validation) = self.trainer.validation.take() else { return Ok(false) };
         self.show_weights()?;
-        let evaluation = validation.run().and_then(|evaluation| self.compare(&validation, evaluation));
+        let evaluation =
+            validation.run(self.block()).and_then(|evaluation| self.compare(&validation, evaluation));
         self.hide_weights()?;
         let patience = validation.stopping.patience;
         self.trainer.validation = Some(validation);

@@ -5,7 +5,7 @@ mod watching;
 
 use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::{Linear, Module};
-use wick_init::{InitMap, Initializer};
+use wick_init::{InitMap, Initializer, TensorFile};
 
 use super::*;
 use crate::data::{Classes, InMemory, Targets};

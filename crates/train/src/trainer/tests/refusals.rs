@@ -26,6 +26,10 @@ fn settings_that_do_not_fit_are_refused() {
     ] {
         assert_eq!(refused(config), text);
     }
+    let too_many = refused(Config { leaves: 1 << 40, ..config(1) });
+    assert_eq!(too_many, "1099511627776 leaves are more than a batch of 16 has samples: use 16 at most");
+    let twice = Config { ema: Some(0.5), optimizer: "schedule_free".parse().unwrap(), ..config(1) };
+    assert!(refused(twice).contains("averages the weights itself"));
     assert!(
         refused(Config { leaves: 2, micro_batches: 4, ..config(1) }).contains("do not divide the 2 leaves")
     );
@@ -99,6 +103,43 @@ fn a_checkpoint_of_another_run_is_refused() {
     assert!(refused(config(1), &net, &other, "xavier").contains("it has data = 70 samples"));
 }
 
+/// Groups and rates are the run's too, and so is each variable.
+#[test]
+fn a_checkpoint_with_other_variables_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let group = |pattern: &str| Group::new(pattern).unwrap();
+    let run = |net: &Net, groups: &[Group], rates: Vec<(Var, f64)>| {
+        let trainer = Trainer::new(&net.map, config(1)).unwrap().with_missing_gradients().with_rates(rates);
+        let trainer = groups.iter().cloned().fold(trainer, Trainer::with_group);
+        let mut trainer = trainer.with_run(RunFolder::open(folder.path()).unwrap(), 100);
+        trainer.fit(&points(), |step| net.loss(step)).map_err(|error| error.to_string())
+    };
+    let (net, larger) = (Net::new(DType::F32), Net::new(DType::F32));
+    larger.map.var_builder(DType::F32, &Device::Cpu).get(3, "third.bias").unwrap();
+    let groups = [group("body.bias").frozen(), group("head.*").with_decay(0.0).with_rate(2.0)];
+    run(&larger, &groups, Vec::new()).unwrap();
+    for (net, groups, rates, difference) in [
+        (
+            &larger,
+            &groups[..1],
+            Vec::new(),
+            "it has variable head.bias = rate 2, decay 0, and this run nothing",
+        ),
+        (&larger, &groups[1..], Vec::new(), "it has variable body.bias = frozen, and this run nothing"),
+        (
+            &larger,
+            &groups[..],
+            vec![(larger.map.vars()[1].clone(), 0.5)],
+            "it has variable body.weight = nothing, and this run rate 0.5",
+        ),
+        (&net, &groups[..], Vec::new(), "it has `third.bias`, and this model does not"),
+    ] {
+        let error = run(net, groups, rates).unwrap_err();
+        assert!(error.contains("is of another run") && error.ends_with(difference), "{error}");
+    }
+    assert_eq!(run(&larger, &groups, Vec::new()).unwrap().steps_here, 0);
+}
+
 /// The first bad tensor and sample of a loss that is not finite: in the data, in a layer with a tap, and by samples.
 #[test]
 fn a_loss_that_is_not_finite_is_explained() {
@@ -125,7 +166,7 @@ fn a_loss_that_is_not_finite_is_explained() {
 
     // The logarithm of the one sample with a negative first number, at a layer with a tap and at one without.
     let once = data(&|rows| {
-        rows.iter_mut().enumerate().for_each(|(n, row)| row[0] = if n == 41 { -1.0 } else { 2.0 })
+        rows.iter_mut().enumerate().for_each(|(n, row)| row[0] = if n == 41 { -1.0 } else { 2.0 });
     });
     let of = |step: &Step, tapped: bool| -> Result<Tensor> {
         let logs = step.input().narrow(1, 0, 1)?.log()?;
@@ -157,4 +198,41 @@ fn statistics_of_the_batch_are_refused_with_blocks() {
     let config = Config { leaves: 2, ..config(1) };
     let error = fit(&mut Trainer::new(&net.map, config).unwrap(), &net).unwrap_err().to_string();
     assert!(error.starts_with("`norm.running_mean` is a statistic of the batch"), "{error}");
+}
+
+/// Groups and rates of no variable, and a name of the trainer's own, are mistakes.
+#[test]
+fn what_has_no_effect_is_refused() {
+    let net = Net::new(DType::F32);
+    let trainer = || Trainer::new(&net.map, config(1)).unwrap();
+    let error = |trainer: &mut Trainer| fit(trainer, &net).unwrap_err().to_string();
+    let group = Group::new("bodi.**").unwrap().frozen();
+    assert_eq!(
+        error(&mut trainer().with_group(group)),
+        "no variable matches the group `bodi.**`: look at its pattern"
+    );
+    let other = Var::zeros(1, DType::F32, &Device::Cpu).unwrap();
+    assert!(
+        error(&mut trainer().with_rates(vec![(other, 2.0)]))
+            .contains("a variable that the trainer does not have")
+    );
+    let named = error(&mut trainer().with_identity("seed", "7"));
+    assert!(named.contains("is a name that the trainer uses itself"), "{named}");
+}
+
+/// A run goes on with the very data: one label of all makes others, also behind the first samples.
+#[test]
+fn one_other_label_makes_other_data() {
+    let labels = |change: usize| {
+        let labels: Vec<u32> =
+            (0..70).map(|n| if n == change { (n as u32 + 1) % 3 } else { n as u32 % 3 }).collect();
+        let classes = Classes::new(&Tensor::new(labels, &Device::Cpu).unwrap()).unwrap();
+        InMemory::new(points().input()).unwrap().with_targets(Targets::Classes(classes)).unwrap()
+    };
+    let hashes: Vec<_> = [70, 70, 69, 33].map(|change| labels(change).fingerprint().unwrap()).into();
+    assert_eq!(hashes[0], hashes[1]);
+    assert!(hashes[0] != hashes[2] && hashes[0] != hashes[3] && hashes[2] != hashes[3]);
+    let part =
+        |to: usize| crate::data::Subset::new(points(), (0..to).collect()).unwrap().fingerprint().unwrap();
+    assert!(part(60) != part(61) && part(60).is_some());
 }

@@ -176,3 +176,64 @@ fn steps_are_replayed() {
     let error = Trainer::new(&net.map, config).unwrap().replay(&data, 30, |step| net.loss(step)).unwrap_err();
     assert_eq!(error.to_string(), "there is no step 30: the run has the steps 0 to 29");
 }
+
+/// A step before all checkpoints is run again only with the run's own settings, and the trainer is as before.
+#[test]
+fn a_replay_is_of_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, config) = settings().swap_remove(0);
+    run(folder.path(), &config, &[], DType::F32);
+    let (net, data) = (Net::new(DType::F32), points());
+    let trainer = |config: &Config| {
+        Trainer::new(&net.map, config.clone())
+            .unwrap()
+            .with_run(RunFolder::open(folder.path()).unwrap(), 7)
+            .with_validation(&data, Metrics::Classification, None, EarlyStopping::default(), |batch| {
+                net.outputs(&batch.input)
+            })
+            .with_probe(Probe::new(), 5)
+    };
+    let other = Config { seed: 7, ..config.clone() };
+    for without_checkpoints in [false, true] {
+        if without_checkpoints {
+            for (_, path) in RunFolder::open(folder.path()).unwrap().checkpoints().unwrap() {
+                fs::remove_file(path).unwrap();
+            }
+        }
+        let error = trainer(&other).replay(&data, 3, |step| net.loss(step)).unwrap_err().to_string();
+        assert!(error.ends_with("it has seed = 42, and this run 7"), "{error}");
+    }
+    // A second replay has the same identity as the first.
+    let mut same = trainer(&config);
+    for _ in 0..2 {
+        assert_eq!(same.replay(&data, 0, |step| net.loss(step)).unwrap().layers.len(), 2);
+    }
+}
+
+/// The lines of the log have the fields that are promised, and no others.
+#[test]
+fn the_log_has_the_fields_that_are_promised() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, config) = settings().swap_remove(1);
+    run(folder.path(), &config, &[], DType::F32);
+    let log = fs::read_to_string(folder.path().join("log.jsonl")).unwrap();
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for line in log.lines() {
+        let line: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line).unwrap();
+        let keys: Vec<String> = line.keys().cloned().collect();
+        found.entry(line["kind"].as_str().unwrap().to_owned()).or_insert(keys.clone()).clone_from(&keys);
+    }
+    let expected = [
+        ("end", "ended kind step"),
+        ("probe", "kind layers step verdicts"),
+        ("run", "format kind parameters settings"),
+        ("step", "epoch gradient_norm kind learning_rate loss samples step"),
+        ("validation", "accuracy kind loss samples step"),
+    ];
+    let found: Vec<(&str, String)> =
+        found.iter().map(|(kind, keys)| (kind.as_str(), keys.join(" "))).collect();
+    assert_eq!(found, expected.map(|(kind, keys)| (kind, keys.to_owned())));
+    let counts =
+        |kind: &str| log.lines().filter(|line| line.contains(&format!("\"kind\":\"{kind}\""))).count();
+    assert_eq!(["run", "step", "validation", "probe", "end"].map(counts), [1, 30, 6, 6, 1]);
+}

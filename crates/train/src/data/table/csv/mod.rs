@@ -127,6 +127,11 @@ pub(super) fn read(
 
 /// Refuses a label that is missing.
 fn check_label(label: &str, line: usize, column: usize, names: &[String]) -> Result<(), Reason> {
+    if label.contains('\u{fffd}') {
+        let text =
+            format!("line {line}, column {}: the label is no UTF-8; save the file as UTF-8", column + 1);
+        return Err(text.into());
+    }
     if !cell::is_no_label(label) {
         return Ok(());
     }

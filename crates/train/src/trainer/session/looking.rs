@@ -1,0 +1,115 @@
+//! What a run looks at beside its steps: the first step, the layers, numbers that are not finite, a step again.
+
+use candle_core::DType;
+use wick_probe::{BatchGeometry, Probe, Verdict, judge};
+
+use super::Session;
+use crate::data::Batch;
+use crate::error::Error;
+use crate::order::Position;
+use crate::trainer::accumulate::rows_of_first_leaf;
+use crate::trainer::replay::{Replay, logged_loss};
+use crate::trainer::step::{Objective, Step};
+use crate::trainer::{not_finite, trial};
+
+impl Session<'_, '_> {
+    /// Tries the first step: stops at variables without a gradient, and notes a step that differs from itself.
+    pub(super) fn try_first_step(&mut self, objective: &mut dyn Objective) -> Result<(), Error> {
+        let position = self.order.position(0, self.trainer.config.batch)?;
+        let found = trial::try_step(&self.variables, || self.gradients(0, &position, None, objective))?;
+        if !found.without_gradient.is_empty() {
+            if !self.trainer.allow_missing {
+                return Err(Error::NoGradient(found.without_gradient));
+            }
+            let names = found.without_gradient.join(", ");
+            self.say(&format!("no gradient reaches {names}: they stay as they are"));
+        }
+        if !found.is_deterministic {
+            self.say(
+                "the first step, run twice, gave different bits: the model draws from a generator without a key \
+                 (candle's Dropout?), so that a resumed run will differ from an undisturbed one",
+            );
+        }
+        Ok(())
+    }
+
+    pub(super) fn judge(&self, probe: &Probe, position: &Position) -> Result<Vec<Verdict>, Error> {
+        let reports = probe.layer_reports();
+        if reports.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = rows_of_first_leaf(self.cut.leaves, position.indices.len());
+        let input = self.data.epoch_batch(position.epoch, &position.indices[rows.clone()])?.input;
+        let features = (input.elem_count() / rows.len().max(1)).max(1);
+        let values = input.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        Ok(judge(&reports, &BatchGeometry::of(&values, features)))
+    }
+
+    /// The error of a loss that is not finite.
+    pub(super) fn diverged(
+        &self,
+        step: u64,
+        loss: f64,
+        position: &Position,
+        objective: &mut dyn Objective,
+    ) -> Error {
+        let mut explain = || -> Result<String, Error> {
+            let batch: Batch = self.data.epoch_batch(position.epoch, &position.indices)?;
+            let like = Step {
+                batch: &batch,
+                number: step,
+                epoch: position.epoch,
+                leaf: 0,
+                seed: self.trainer.config.seed,
+                loss_scale: 1.0,
+                probe: None,
+            };
+            let rows: Vec<usize> = position.indices.iter().map(|index| self.data.row(*index)).collect();
+            not_finite::explain(loss, &batch, (&rows, self.block()), &self.variables, like, objective)
+        };
+        let what = explain().unwrap_or_else(|error| format!("the loss is {loss} ({error})"));
+        Error::Diverged { step, what: what + &self.last_good() }
+    }
+
+    /// Where the run can go on from.
+    pub(super) fn last_good(&self) -> String {
+        let newest =
+            self.trainer.run.as_ref().and_then(|run| run.folder.checkpoints().ok()?.into_iter().next());
+        newest.map(|(_, path)| format!("; the last checkpoint is '{}'", path.display())).unwrap_or_default()
+    }
+
+    pub(in crate::trainer) fn replay(
+        mut self,
+        step: u64,
+        objective: &mut dyn Objective,
+    ) -> Result<Replay, Error> {
+        if step >= self.steps {
+            let text = format!("there is no step {step}: the run has the steps 0 to {}", self.steps - 1);
+            return Err(Error::Settings(text));
+        }
+        self.resume(Some(step))?;
+        self.is_replaying = true;
+        while self.state.step < step {
+            self.step(self.state.step, objective)?;
+            self.state.step += 1;
+        }
+        let position = self.order.position(step, self.trainer.config.batch)?;
+        let probe = self.trainer.probe.as_ref().map_or_else(Probe::new, |(probe, _)| probe.clone());
+        probe.clear();
+        if step > 0 {
+            probe.weights_are_trained();
+        }
+        let found = self.gradients(step, &position, Some(&probe), objective)?;
+        let log = self.trainer.run.as_ref().map(|run| run.folder.log());
+        Ok(Replay {
+            step,
+            epoch: position.epoch,
+            loss: found.loss,
+            logged_loss: log.and_then(|log| logged_loss(&log, step)),
+            layers: probe.layer_reports(),
+            verdicts: self.judge(&probe, &position)?,
+            samples: position.indices.iter().map(|index| self.data.row(*index)).collect(),
+            notices: self.notices,
+        })
+    }
+}
