@@ -2,59 +2,19 @@
 
 #![allow(clippy::unwrap_used)] // A test fails by panicking.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+#[path = "../../bins/tests/fuzz/memory.rs"]
+mod memory;
+
 use std::path::Path;
-use std::sync::atomic::{AtomicIsize, Ordering};
 
 use candle_core::{DType, Tensor};
+use memory::peak_of_all_threads;
 use wick_init::{InitMap, Initializer};
 use wick_model::loss::Loss;
 use wick_model::{Activation, Mlp, MlpConfig};
 use wick_tests::CPU;
 use wick_train::data::{Classes, InMemory, Standardization, Targets, read_idx};
 use wick_train::{Config, Length, Trainer};
-
-/// Counts the bytes of all threads.
-struct Counting;
-
-static NOW: AtomicIsize = AtomicIsize::new(0);
-static PEAK: AtomicIsize = AtomicIsize::new(0);
-
-fn add(bytes: isize) {
-    PEAK.fetch_max(NOW.fetch_add(bytes, Ordering::Relaxed) + bytes, Ordering::Relaxed);
-}
-
-// SAFETY: every call is passed on to the system's allocator; counting allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        add(layout.size() as isize);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        add(layout.size() as isize);
-        // SAFETY: the caller keeps the contract of `alloc_zeroed`.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        add(-(layout.size() as isize));
-        // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(at, layout) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // While the bytes are copied, both blocks may exist.
-        add(size as isize);
-        add(-(layout.size() as isize));
-        // SAFETY: the caller keeps the contract of `realloc`.
-        unsafe { System.realloc(at, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const FEATURES: usize = 784;
 const BATCH: usize = 128;
@@ -74,14 +34,16 @@ fn write_idx(folder: &Path, samples: usize) {
 fn peak(samples: usize, hold: impl Fn(Tensor) -> Tensor) -> usize {
     let folder = tempfile::tempdir().unwrap();
     write_idx(folder.path(), samples);
-    let before = NOW.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
+    peak_of_all_threads(|| train(folder.path(), samples, hold)).1
+}
 
-    let images = hold(read_idx(folder.path().join("images")).unwrap().flatten_from(1).unwrap());
+/// Reads the images and trains on them.
+fn train(folder: &Path, samples: usize, hold: impl Fn(Tensor) -> Tensor) {
+    let images = hold(read_idx(folder.join("images")).unwrap().flatten_from(1).unwrap());
     let all: Vec<usize> = (0..samples).collect();
     let standardization = Standardization::learn(&images, &all).unwrap();
     drop(all);
-    let classes = Classes::new(&read_idx(folder.path().join("labels")).unwrap()).unwrap();
+    let classes = Classes::new(&read_idx(folder.join("labels")).unwrap()).unwrap();
     let data = InMemory::new(&images).unwrap().with_targets(Targets::Classes(classes)).unwrap();
     let data = data.with_standardization(standardization).unwrap();
     drop(images);
@@ -98,7 +60,6 @@ fn peak(samples: usize, hold: impl Fn(Tensor) -> Tensor) -> usize {
         Ok((loss, tape.backward_from(&gradient)?))
     });
     assert_eq!(outcome.unwrap().steps, 4);
-    (PEAK.load(Ordering::Relaxed) - before) as usize
 }
 
 /// 60,000 images take their bytes, those of their labels, and at most two batches beyond what the same net takes on

@@ -245,3 +245,13 @@ fn options_of_programs() {
         },
     );
 }
+
+#[test]
+fn what_a_call_holds_at_once_is_counted() {
+    let (length, bytes) = memory::peak(|| {
+        drop(vec![0u8; 1 << 20]);
+        vec![1u8; 3 << 20].len()
+    });
+    assert!(length == 3 << 20 && (3 << 20..4 << 20).contains(&bytes), "{bytes}");
+    assert!(memory::peak(|| 1).1 == 0);
+}

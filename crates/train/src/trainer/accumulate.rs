@@ -28,7 +28,8 @@ pub(crate) struct Common<'a> {
     pub(crate) probe: Option<&'a Probe>,
 }
 
-/// The rows of a leaf of `n` samples: the same, whoever computes it.
+/// The rows of a leaf of a batch of `n` samples. They depend on nothing else, neither on the micro-batches nor on
+/// the process that computes the leaf.
 pub(crate) fn rows_of_leaf(leaf: usize, leaves: usize, n: usize) -> Range<usize> {
     // The product fits: a batch has fewer than 2⁶² samples, and a leaf is below the leaves.
     let bound = |leaf: usize| (leaf as u128 * n as u128 / leaves as u128) as usize;
