@@ -12,6 +12,7 @@ documents! {
     initializers: "../../docs/initializers.md",
     programs: "../../docs/programs.md",
     theory: "../../docs/theory.md",
+    trace: "../../docs/trace.md",
     training: "../../docs/training.md",
     verdicts: "../../docs/verdicts.md",
     crate_files: "../../crates/files/README.md",

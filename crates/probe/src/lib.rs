@@ -6,6 +6,8 @@
 //!   that the tap returns.
 //! - [`Probe::layer_reports`] and [`judge`] tell what is wrong, in which layer first, and how to fix it.
 //! - [`Probe::first_bad`] tells where NaN came from, and [`Probe::totals`] has [`Stats`] over all steps.
+//! - [`Trace`] finds the layers of any candle model in the graph behind its loss, without a tap; [`reach`] tells
+//!   which parameters the loss cannot train, and [`check_gradient`] whether a gradient is whole.
 //! - [`Parameters`] tells how far a step moves the weights, and [`judge_updates`] whether that is too far.
 //! - [`singular_values`] and [`jacobian_moments`] measure the Jacobian of a map, which
 //!   [`wick_theory::jacobian_spectrum`] predicts.
@@ -38,6 +40,7 @@ mod jacobian;
 mod limits;
 mod observe;
 pub mod text;
+mod trace;
 
 pub use baselines::Baseline;
 pub use diagnose::fault::{Fault, Level, Verdict};
@@ -54,5 +57,8 @@ pub use observe::probe::Probe;
 pub use observe::record::{Record, Totals};
 pub use observe::units::Units;
 pub use observe::watch::{Watched, WatchedSequential};
+pub use trace::{
+    Cut, GradientCheck, Kind, Mark, Reach, Trace, TracedLayer, check_each_gradient, check_gradient, reach,
+};
 pub use wick_kernels::{Histogram, Moments, Stats, Summary, fraction_outside, summarize, tap};
 pub use wick_theory::BatchGeometry;

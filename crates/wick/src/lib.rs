@@ -13,6 +13,7 @@
 //! | a table of what each tensor got | [`InitMap::manifest`] |
 //! | to save and to load weights | [`InitMap::save`], [`InitMap::with_file`] |
 //! | statistics of a layer in any forward pass | [`Probe::tap`], [`Probe::watch`], [`Probe::observer`] for fused layers |
+//! | the layers of a model without a tap; what its loss cannot train | [`Trace`], [`reach`] |
 //! | the sizes of weights and of their updates | [`Parameters`] |
 //! | to know which layer is wrong, and why | [`judge`] with [`Probe::layer_reports`], [`judge_updates`] |
 //! | what theory predicts for a layer | [`MeanField`] (infinite width), [`finite_width()`], [`predict`] |
@@ -65,7 +66,9 @@ pub use wick_kernels::{
 };
 pub use wick_model::loss::{self, Loss};
 pub use wick_model::{Mlp, MlpConfig, Tape, fit, fit_with};
-pub use wick_probe::{Fault, LayerReport, Parameters, Probe, Record, Units, Verdict, judge, judge_updates};
+pub use wick_probe::{
+    Fault, LayerReport, Parameters, Probe, Reach, Record, Trace, Units, Verdict, judge, judge_updates, reach,
+};
 pub use wick_theory::{Activation, BatchGeometry, LayerLaw, MeanField, finite_width, predict};
 pub use wick_train::Trainer;
 

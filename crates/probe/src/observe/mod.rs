@@ -2,7 +2,7 @@
 
 mod axis;
 pub(crate) mod bad;
-mod log;
+pub(crate) mod log;
 mod looks;
 pub(crate) mod observer;
 pub(crate) mod parameters;

@@ -1,0 +1,46 @@
+//! A layer of a traced model.
+
+use candle_core::Tensor;
+use wick_theory::Activation;
+
+/// What a layer does, by the shape of its weight and by what it makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// A product with a matrix.
+    Linear,
+    /// A convolution of one or two dimensions, with groups or transposed too.
+    Conv,
+    /// Rows of a table.
+    Embedding,
+    /// Gains, or gains and biases, of a norm.
+    Norm,
+    /// A parameter of another kind: a position, a class token, a scale, a bias of its own.
+    Other,
+}
+
+/// One call of a layer, found by [`Trace`](super::Trace).
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct TracedLayer {
+    /// The name of the parameters without `.weight` and `.bias`. Slices of a matrix that are used apart have their
+    /// first row in brackets.
+    pub name: String,
+    /// How many calls of the same name came before.
+    pub call: usize,
+    /// What the layer does.
+    pub kind: Kind,
+    /// The names of the parameters that enter here.
+    pub parameters: Vec<String>,
+    /// The output, before an activation: the model's own tensor, not a copy.
+    pub output: Tensor,
+    /// The activation that follows, and what it makes.
+    pub activation: Option<(Activation, Tensor)>,
+    /// The axis of the units, where it is known.
+    pub axis: Option<usize>,
+    /// Whether the layer's weight is a copy that was made before the pass, so that no step changes what the layer
+    /// does.
+    pub is_stale: bool,
+    pub(super) node: usize,
+    pub(super) weight: usize,
+}

@@ -1,0 +1,274 @@
+//! Which parameters a loss can train.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use candle_core::{Result, Tensor, Var};
+
+use super::Trace;
+use super::attribution::Call;
+use super::graph::{Graph, Mark, Role};
+use super::layer::{Kind, TracedLayer};
+use super::product::{is_convolution, is_product};
+
+/// A place where the graph ends although variables come before it: what is before gets no gradient along this way,
+/// and where another way goes round it, a wrong one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Cut {
+    /// The layer whose input was cut, or the module within which it was, between two activations.
+    pub at: String,
+    /// Whether the cut is within the module, and not before the layer.
+    pub is_within: bool,
+    /// The operation that is likely to have cut it, as far as names tell.
+    pub by: Option<&'static str>,
+}
+
+/// Which parameters a loss can train, found without a backward pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reach {
+    /// How many parameters there are. Running statistics do not count.
+    pub parameters: usize,
+    /// The parameters that get no gradient, in the order of the variables.
+    pub unreached: Vec<String>,
+    /// Where the graph is cut, as far as layers and names tell; layers in the order of execution.
+    pub cuts: Vec<Cut>,
+    /// Parameters that are reached only through a copy that the model made when it was built: a gradient comes to
+    /// them, and no step changes what the model does. Empty where the trace had no [`Mark`].
+    pub stale: Vec<String>,
+    /// Whether copies were looked for.
+    pub is_marked: bool,
+}
+
+/// Which parameters the loss of a forward pass can train.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use candle_nn::{Module, VarBuilder, VarMap, layer_norm, linear, seq};
+/// use wick_probe::reach;
+///
+/// let map = VarMap::new();
+/// let vb = VarBuilder::from_varmap(&map, DType::F32, &Device::Cpu);
+/// let model = seq()
+///     .add(linear(4, 8, vb.pp("first"))?)
+///     .add(layer_norm(8, 1e-5, vb.pp("norm"))?) // candle's fused layer norm has no backward pass
+///     .add(linear(8, 2, vb.pp("second"))?);
+/// let mut vars: Vec<_> = map.data().lock().unwrap().iter().map(|(name, var)| (name.clone(), var.clone())).collect();
+/// vars.sort_by(|a, b| a.0.cmp(&b.0));
+/// let reach = reach(&vars, || model.forward(&Tensor::ones((3, 4), DType::F32, &Device::Cpu)?)?.sum_all())?;
+/// assert_eq!(reach.unreached, ["first.bias", "first.weight", "norm.bias", "norm.weight"]);
+/// assert!(reach.to_string().starts_with("the loss reaches 2 of 6 parameters"));
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+///
+/// # Errors
+/// Those of [`Trace::run`].
+pub fn reach(vars: &[(String, Var)], forward: impl FnOnce() -> Result<Tensor>) -> Result<Reach> {
+    Ok(Trace::run(vars, forward)?.reach)
+}
+
+impl Reach {
+    pub(super) fn of(
+        mark: Option<&Mark>,
+        graph: &Graph,
+        calls: &[Call],
+        layers: &[TracedLayer],
+        vars: &[(String, Var)],
+    ) -> Result<Self> {
+        let reached: HashSet<usize> = graph
+            .nodes
+            .iter()
+            .filter(|node| node.role == Role::Parameter)
+            .flat_map(|node| node.parameters.iter().copied())
+            .collect();
+        let is_counted = |name: &str, index: usize| reached.contains(&index) || !is_statistic(name);
+        let counted = vars.iter().enumerate().filter(|(index, (name, _))| is_counted(name, *index));
+        let unreached: Vec<String> = counted
+            .clone()
+            .filter(|(index, _)| !reached.contains(index))
+            .map(|(_, (name, _))| name.clone())
+            .collect();
+        let cuts = cuts(graph, layers, &unreached)?;
+        let used = live(graph, calls);
+        let copied = graph.nodes.iter().filter(|node| node.role == Role::Stale);
+        let copied: HashSet<usize> = copied.flat_map(|node| node.parameters.iter().copied()).collect();
+        let mut stale: Vec<usize> = copied.difference(&used).copied().collect();
+        stale.sort_unstable();
+        Ok(Self {
+            parameters: counted.count(),
+            unreached,
+            cuts,
+            stale: stale.into_iter().map(|index| vars[index].0.clone()).collect(),
+            is_marked: mark.is_some(),
+        })
+    }
+
+    /// Whether every parameter is reached by a whole gradient, and by a step.
+    pub fn is_complete(&self) -> bool {
+        self.unreached.is_empty() && self.cuts.is_empty() && self.stale.is_empty()
+    }
+}
+
+/// The parameters whose own numbers enter the pass.
+fn live(graph: &Graph, calls: &[Call]) -> HashSet<usize> {
+    let entries = calls.iter().flat_map(|call| &call.entries);
+    let live = entries.filter(|entry| graph.nodes[entry.weight].role != Role::Stale);
+    live.flat_map(|entry| entry.parameters.iter().copied()).collect()
+}
+
+/// Whether a name is that of a statistic, which no gradient moves.
+fn is_statistic(name: &str) -> bool {
+    ["running_mean", "running_var", "num_batches_tracked"].iter().any(|statistic| name.ends_with(statistic))
+}
+
+/// All that is below each layer is gone through, up to this many steps along the graph.
+const MOST_STEPS: usize = 500_000;
+
+const LAYER_NORM: &str = "candle-nn's LayerNorm";
+const RMS_NORM: &str = "candle-nn's RmsNorm";
+const CACHE: &str = "candle-nn's KvCache";
+const SOFTMAX: &str = "candle-nn's softmax_last_dim, rope or sdpa";
+
+/// The layers that have no argument but their weight, and are not the first one; and the modules of which query and
+/// key are not reached, although the value is.
+fn cuts(graph: &Graph, layers: &[TracedLayer], unreached: &[String]) -> Result<Vec<Cut>> {
+    let takes_input = |layer: &TracedLayer| matches!(layer.kind, Kind::Linear | Kind::Conv | Kind::Norm);
+    let mut cuts = Vec::new();
+    let mut widths: HashSet<usize> = HashSet::new();
+    for (index, layer) in layers.iter().enumerate() {
+        if takes_input(layer) && !has_input(graph, layer, layers.len())? {
+            // The first layer has the data for its input; so has another one that is as wide as no output before.
+            let fits = || graph.nodes[layer.node - 1].tensor.dims().iter().any(|dim| widths.contains(dim));
+            if index > 0 && (!unreached.is_empty() || fits()) {
+                let by = suspect(&layer.name, unreached);
+                cuts.push(Cut { at: layer.name.clone(), is_within: false, by });
+            }
+        }
+        widths.extend(layer.output.dims().last());
+    }
+    let mut modules: Vec<&str> = Vec::new();
+    for name in unreached {
+        let Some((module, _)) = attention(name).filter(|(_, part)| *part != Part::Value) else { continue };
+        let of_value = |other: &&String| attention(other) == Some((module, Part::Value));
+        if !modules.contains(&module) && !unreached.iter().any(|other| of_value(&other)) {
+            modules.push(module);
+        }
+    }
+    let within = |module: &&str| Cut { at: (*module).to_owned(), is_within: true, by: Some(SOFTMAX) };
+    // Where an input is cut, its query is not reached either way.
+    let is_explained = |module: &str| cuts.iter().any(|cut| cut.at.starts_with(module));
+    let softmax: Vec<Cut> = modules.iter().filter(|module| !is_explained(module)).map(within).collect();
+    cuts.extend(softmax);
+    if let ([], Some(first)) = (&cuts[..], layers.first().filter(|_| !unreached.is_empty()))
+        && takes_input(first)
+        && !has_input(graph, first, layers.len())?
+    {
+        let by = suspect(&first.name, unreached);
+        cuts.push(Cut { at: first.name.clone(), is_within: false, by });
+    }
+    Ok(cuts)
+}
+
+/// Whether the input of a layer depends on a variable. In a large graph it is taken to, if the tensor that comes before
+/// the weight in the graph's order has the numbers of the input: that does not see a `detach` of the same numbers.
+fn has_input(graph: &Graph, layer: &TracedLayer, layers: usize) -> Result<bool> {
+    let [made, weight] = [layer.node, layer.weight].map(|node| &graph.nodes[node].tensor);
+    let before = graph.nodes[..layer.weight].iter().rev().find(|node| !node.is_weight());
+    if let Some(before) = before.filter(|_| layers * graph.nodes.len() > MOST_STEPS) {
+        let before = &before.tensor;
+        let is_input = match layer.kind {
+            Kind::Linear => is_product(weight, before, made)?,
+            Kind::Conv => is_convolution(weight, before, made)?,
+            Kind::Norm => before.dims() == made.dims(),
+            _ => false,
+        };
+        if is_input {
+            return Ok(true);
+        }
+    }
+    Ok(graph.below(layer.node).iter().any(|node| !graph.nodes[*node].is_weight()))
+}
+
+/// A part of an attention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Query,
+    Key,
+    Value,
+}
+
+/// The module of a parameter of an attention, and which part the parameter is of.
+fn attention(name: &str) -> Option<(&str, Part)> {
+    let (layer, _) = name.rsplit_once('.')?;
+    let (module, last) = layer.rsplit_once('.')?;
+    let part = match last {
+        "q" | "q_proj" | "query" | "to_q" | "q_lin" => Part::Query,
+        "k" | "k_proj" | "key" | "to_k" | "k_lin" => Part::Key,
+        "v" | "v_proj" | "value" | "to_v" | "v_lin" => Part::Value,
+        _ => return None,
+    };
+    Some((module, part))
+}
+
+/// The operation that is likely to have cut a layer's input, by the names of what is not reached.
+fn suspect(layer: &str, unreached: &[String]) -> Option<&'static str> {
+    let parent = layer.rsplit_once('.').map_or("", |(parent, _)| parent);
+    let is_value_beside = |name: &&String| {
+        attention(name).is_some_and(|(module, part)| part == Part::Value && module == parent)
+    };
+    if !parent.is_empty() && unreached.iter().any(|name| is_value_beside(&name)) {
+        return Some(CACHE);
+    }
+    let is_norm = |name: &&String| ["norm", "ln"].iter().any(|word| name.to_lowercase().contains(word));
+    let norms: Vec<&String> = unreached.iter().filter(is_norm).collect();
+    match norms.iter().any(|name| name.ends_with("bias")) {
+        true => Some(LAYER_NORM),
+        false => (!norms.is_empty()).then_some(RMS_NORM),
+    }
+}
+
+impl fmt::Display for Reach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reached = self.parameters - self.unreached.len();
+        if self.unreached.is_empty() {
+            write!(f, "the loss reaches all {} parameters", self.parameters)?;
+        } else {
+            write!(f, "the loss reaches {reached} of {} parameters: no gradient comes to ", self.parameters)?;
+            names(f, &self.unreached)?;
+        }
+        for (is_within, place) in [(false, "before"), (true, "within")] {
+            let cuts: Vec<&Cut> = self.cuts.iter().filter(|cut| cut.is_within == is_within).collect();
+            if cuts.is_empty() {
+                continue;
+            }
+            write!(f, "; the graph is cut {place} ")?;
+            names(f, &cuts.iter().map(|cut| cut.at.clone()).collect::<Vec<_>>())?;
+            let mut by: Vec<&str> = cuts.iter().filter_map(|cut| cut.by).collect();
+            by.sort_unstable();
+            by.dedup();
+            if !by.is_empty() {
+                write!(f, ", as by {}", by.join(" and by "))?;
+            }
+        }
+        if !self.cuts.is_empty() && reached > 0 {
+            write!(f, "; what comes before a cut and gets a gradient gets a part of it")?;
+        }
+        if !self.stale.is_empty() {
+            write!(f, "; the model works with copies of ")?;
+            names(f, &self.stale)?;
+            write!(f, " from when it was built, and no step changes what it does")?;
+        }
+        Ok(())
+    }
+}
+
+/// Some names, and how many more there are.
+fn names(f: &mut fmt::Formatter<'_>, names: &[String]) -> fmt::Result {
+    const MOST: usize = 4;
+    let shown = names.iter().take(MOST).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().checked_sub(MOST + 1) {
+        Some(more) => write!(f, "{shown} and {} more", more + 1),
+        None => write!(f, "{shown}"),
+    }
+}

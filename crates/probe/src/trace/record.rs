@@ -1,0 +1,65 @@
+//! What a trace found, as records of a probe.
+
+use candle_core::Result;
+
+use super::Trace;
+use crate::diagnose::layer_report::LayerReport;
+use crate::observe::log::Flatness;
+use crate::observe::probe::Probe;
+use wick_kernels::{fraction_outside, summarize};
+
+impl Trace {
+    /// Records the layers in a probe as taps would: each layer's output, behind its activation where one was found.
+    /// All that a probe gives is then there: units, totals, the first bad tensor, looks over steps.
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Tensor, Var};
+    /// use wick_probe::{Probe, Trace};
+    ///
+    /// let vars = [("w".to_owned(), Var::ones((3, 4), DType::F32, &Device::Cpu)?)];
+    /// let xs = Tensor::ones((2, 4), DType::F32, &Device::Cpu)?;
+    /// let trace = Trace::run(&vars, || xs.matmul(&vars[0].1.t()?)?.sum_all())?;
+    /// let probe = Probe::new();
+    /// trace.record(&probe)?;
+    /// assert_eq!((probe.records()[0].name.as_str(), probe.records()[0].forward.mean), ("w", 4.0));
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the device cannot hand over the values.
+    pub fn record(&self, probe: &Probe) -> Result<()> {
+        if !probe.is_recording() {
+            return Ok(());
+        }
+        let with_axis = |probe: Probe, (name, axis): (&String, usize)| probe.with_axis(name.clone(), axis);
+        let axes = self.layers.iter().filter_map(|layer| Some((&layer.name, layer.axis?)));
+        let probe = axes.fold(probe.clone(), with_axis);
+        for layer in &self.layers {
+            let (name, output) = (layer.name.as_str(), layer.output.detach());
+            let (value, range, flatness) = match &layer.activation {
+                Some((activation, value)) => {
+                    let (low, high) = activation.saturation_thresholds();
+                    let saturated = fraction_outside(&output, low, high)?;
+                    let flatness = probe.flatness(name, (*activation, saturated), Some(&output))?;
+                    (value.detach(), activation.range(), flatness)
+                }
+                None => (output, None, Flatness::default()),
+            };
+            let summary = summarize(&value, range, probe.bins())?;
+            let mut measured = probe.measure_output(name, summary, value.dtype(), Some(&value))?;
+            measured.tracked = Some(true);
+            probe.lock().open(name, measured, flatness);
+        }
+        Ok(())
+    }
+
+    /// A report of each call of each layer, with its units: the input of [`judge`](crate::judge()).
+    ///
+    /// # Errors
+    /// If the device cannot hand over the values.
+    pub fn layer_reports(&self) -> Result<Vec<LayerReport>> {
+        let probe = Probe::new().with_units();
+        self.record(&probe)?;
+        Ok(probe.layer_reports())
+    }
+}
