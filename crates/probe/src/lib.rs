@@ -58,7 +58,8 @@ pub use observe::record::{Record, Totals};
 pub use observe::units::Units;
 pub use observe::watch::{Watched, WatchedSequential};
 pub use trace::{
-    Cut, GradientCheck, Kind, Mark, Reach, Trace, TracedLayer, check_each_gradient, check_gradient, reach,
+    Cut, GradientCheck, Kind, LayerBand, Mark, Reach, Trace, TracedLayer, check_each_gradient,
+    check_gradient, reach,
 };
 pub use wick_kernels::{Histogram, Moments, Stats, Summary, fraction_outside, summarize, tap};
 pub use wick_theory::BatchGeometry;

@@ -34,6 +34,14 @@ pub(super) struct Call {
     pub(super) axis: Option<usize>,
 }
 
+impl Call {
+    /// The tensors that are made with the first parameter, and the weight of each.
+    pub(super) fn uses(&self) -> Vec<(usize, usize)> {
+        let first = self.entries.iter().filter(|entry| entry.parameters == self.entries[0].parameters);
+        first.map(|entry| (entry.node, entry.weight)).collect()
+    }
+}
+
 /// The calls of all layers in the order of execution.
 pub(super) fn calls(graph: &Graph, order: &[usize], vars: &[(String, Var)]) -> Result<Vec<Call>> {
     let mut entries: Vec<Entry> =

@@ -41,6 +41,6 @@ pub struct TracedLayer {
     /// Whether the layer's weight is a copy that was made before the pass, so that no step changes what the layer
     /// does.
     pub is_stale: bool,
-    pub(super) node: usize,
-    pub(super) weight: usize,
+    /// The tensors that are made with the weight, and the weight of each: one, or a slice for each group.
+    pub(super) uses: Vec<(usize, usize)>,
 }

@@ -3,6 +3,7 @@
 mod activation;
 mod again;
 mod attribution;
+mod bands;
 mod check;
 mod graph;
 mod kind;
@@ -20,10 +21,12 @@ use wick_theory::Activation;
 
 use activation::{Following, following};
 use attribution::{Call, calls};
+pub use bands::LayerBand;
 pub use check::{GradientCheck, check_each_gradient, check_gradient};
 pub use graph::Mark;
 use graph::{Graph, Role};
 pub use layer::{Kind, TracedLayer};
+use product::{is_convolution, is_product};
 pub use reach::{Cut, Reach, reach};
 
 /// The layers of a model, found in the graph behind a loss. The model is not touched, and no activation is copied:
@@ -106,12 +109,32 @@ impl Trace {
         &self.loss
     }
 
-    /// The input of a layer's weight, where it depends on a variable: for a linear layer of three dimensions its flat
-    /// view.
-    pub fn input(&self, layer: &TracedLayer) -> Option<Tensor> {
-        let below = self.graph.below(layer.node);
-        let is_input = |index: &&usize| !self.graph.nodes[**index].is_weight();
-        below.iter().rev().find(is_input).map(|index| self.graph.nodes[*index].tensor.clone())
+    /// The input of a layer's weight, where it is in the graph: for a linear layer of three dimensions its flat view,
+    /// for a convolution with groups that of the first group.
+    ///
+    /// # Errors
+    /// If the device cannot hand over single elements.
+    pub fn input(&self, layer: &TracedLayer) -> Result<Option<Tensor>> {
+        self.input_of(layer.kind, layer.uses[0])
+    }
+
+    /// The input of a use of a weight. In the graph's order it comes before the weight, if the layer is the first to
+    /// use it; where the numbers do not tell, all that is below is gone through.
+    fn input_of(&self, kind: Kind, (node, weight): (usize, usize)) -> Result<Option<Tensor>> {
+        let graph = &self.graph;
+        let is_input = |index: &usize| !graph.nodes[*index].is_weight();
+        if let Some(before) = (0..node).rev().find(is_input) {
+            let [made, weight, before] = [node, weight, before].map(|node| &graph.nodes[node].tensor);
+            let is_it = match kind {
+                Kind::Linear => is_product(weight, before, made)?,
+                Kind::Conv => is_convolution(weight, before, made)?,
+                _ => false,
+            };
+            if is_it {
+                return Ok(Some(before.clone()));
+            }
+        }
+        Ok(graph.below(node).into_iter().rev().find(is_input).map(|index| graph.nodes[index].tensor.clone()))
     }
 }
 
@@ -145,8 +168,7 @@ fn layers(
             activation,
             axis: call.axis,
             is_stale: call.entries.iter().any(|entry| graph.nodes[entry.weight].role == Role::Stale),
-            node: call.entries[0].node,
-            weight: call.entries[0].weight,
+            uses: call.uses(),
         }
     });
     Ok(layers.collect())

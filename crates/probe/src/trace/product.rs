@@ -21,14 +21,27 @@ pub(super) fn is_product(weight: &Tensor, before: &Tensor, made: &Tensor) -> Res
     })
 }
 
-/// Whether a tensor is the convolution of another one with filters `[out, in, kernel…]`, for a stride of 1 to 4, a
-/// dilation of 1 or 2 and a padding within the filter. Two channels in the middle are compared, where the filter is least likely to
-/// touch the padding.
+/// How a filter goes over its input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Filter {
+    pub(super) stride: usize,
+    pub(super) dilation: usize,
+    pub(super) padding: usize,
+}
+
+/// Whether a tensor is the convolution of another one with filters `[out, in, kernel…]`.
 pub(super) fn is_convolution(weight: &Tensor, before: &Tensor, made: &Tensor) -> Result<bool> {
+    Ok(filter(weight, before, made)?.is_some())
+}
+
+/// How filters `[out, in, kernel…]` make a tensor of another one, if they do: a stride of 1 to 4, a dilation of 1 or 2
+/// and a padding within the filter are tried. Two channels in the middle are compared, where the filter is least likely
+/// to touch the padding.
+pub(super) fn filter(weight: &Tensor, before: &Tensor, made: &Tensor) -> Result<Option<Filter>> {
     let (filter, dims, from) = (weight.dims(), made.dims(), before.dims());
     let fits = filter.len() >= 3 && dims.len() == filter.len() && from.len() == dims.len();
     if !fits || dims[0] != from[0] || dims[1] != filter[0] || from[1] != filter[1] || dims.contains(&0) {
-        return Ok(false);
+        return Ok(None);
     }
     let (kernel, output, input) = (&filter[2..], &dims[2..], &from[2..]);
     let [taps, pixels, of_made] = [kernel, input, output].map(|sizes| sizes.iter().product::<usize>());
@@ -67,10 +80,10 @@ pub(super) fn is_convolution(weight: &Tensor, before: &Tensor, made: &Tensor) ->
         };
         let channels = [0, dims[1] - 1].map(|channel| (channel * of_made + at, channel));
         if are_dots(before, weight, made, channels, &pairs)? {
-            return Ok(true);
+            return Ok(Some(Filter { stride, dilation, padding }));
         }
     }
-    Ok(false)
+    Ok(None)
 }
 
 /// Whether elements of a tensor, each with what tells its pairs, are sums of products of the pairs.

@@ -139,7 +139,7 @@ fn cuts(graph: &Graph, layers: &[TracedLayer], unreached: &[String]) -> Result<V
     for (index, layer) in layers.iter().enumerate() {
         if takes_input(layer) && !has_input(graph, layer, layers.len())? {
             // The first layer has the data for its input; so has another one that is as wide as no output before.
-            let fits = || graph.nodes[layer.node - 1].tensor.dims().iter().any(|dim| widths.contains(dim));
+            let fits = || graph.nodes[layer.uses[0].1].tensor.dims().iter().any(|dim| widths.contains(dim));
             if index > 0 && (!unreached.is_empty() || fits()) {
                 let by = suspect(&layer.name, unreached);
                 cuts.push(Cut { at: layer.name.clone(), is_within: false, by });
@@ -173,10 +173,10 @@ fn cuts(graph: &Graph, layers: &[TracedLayer], unreached: &[String]) -> Result<V
 /// Whether the input of a layer depends on a variable. In a large graph it is taken to, if the tensor that comes before
 /// the weight in the graph's order has the numbers of the input: that does not see a `detach` of the same numbers.
 fn has_input(graph: &Graph, layer: &TracedLayer, layers: usize) -> Result<bool> {
-    let [made, weight] = [layer.node, layer.weight].map(|node| &graph.nodes[node].tensor);
-    let before = graph.nodes[..layer.weight].iter().rev().find(|node| !node.is_weight());
+    let (node, weight) = layer.uses[0];
+    let before = graph.nodes[..weight].iter().rev().find(|node| !node.is_weight());
     if let Some(before) = before.filter(|_| layers * graph.nodes.len() > MOST_STEPS) {
-        let before = &before.tensor;
+        let [made, weight, before] = [&graph.nodes[node].tensor, &graph.nodes[weight].tensor, &before.tensor];
         let is_input = match layer.kind {
             Kind::Linear => is_product(weight, before, made)?,
             Kind::Conv => is_convolution(weight, before, made)?,
@@ -187,7 +187,7 @@ fn has_input(graph: &Graph, layer: &TracedLayer, layers: usize) -> Result<bool> 
             return Ok(true);
         }
     }
-    Ok(graph.below(layer.node).iter().any(|node| !graph.nodes[*node].is_weight()))
+    Ok(graph.below(node).iter().any(|node| !graph.nodes[*node].is_weight()))
 }
 
 /// A part of an attention.

@@ -168,9 +168,9 @@ fn slices_of_one_matrix() -> Result<()> {
     assert_eq!(names(&trace), [("first", 0), ("qkv[0]", 0), ("qkv[4]", 0), ("qkv[8]", 0)]);
     assert_eq!(trace.layers()[3].activation.as_ref().map(|(phi, _)| *phi), Some(Activation::Tanh));
     for layer in &trace.layers()[1..] {
-        assert!(trace.input(layer).is_some_and(|input| Some(input.id()) == hidden.as_ref().map(Tensor::id)));
+        assert!(trace.input(layer)?.is_some_and(|input| Some(input.id()) == hidden.as_ref().map(Tensor::id)));
     }
-    assert!(trace.input(&trace.layers()[0]).is_none());
+    assert!(trace.input(&trace.layers()[0])?.is_none());
     Ok(())
 }
 
