@@ -8,6 +8,7 @@
 //! - [`Probe::first_bad`] tells where NaN came from, and [`Probe::totals`] has [`Stats`] over all steps.
 //! - [`Trace`] finds the layers of any candle model in the graph behind its loss, without a tap; [`reach`] tells
 //!   which parameters the loss cannot train, and [`check_gradient`] whether a gradient is whole.
+//! - [`Preflight`] checks a model, a loss and a batch before the training.
 //! - [`Parameters`] tells how far a step moves the weights, and [`judge_updates`] whether that is too far.
 //! - [`singular_values`] and [`jacobian_moments`] measure the Jacobian of a map, which
 //!   [`wick_theory::jacobian_spectrum`] predicts.
@@ -39,6 +40,7 @@ mod diagnose;
 mod jacobian;
 mod limits;
 mod observe;
+mod preflight;
 pub mod text;
 mod trace;
 
@@ -57,6 +59,7 @@ pub use observe::probe::Probe;
 pub use observe::record::{Record, Totals};
 pub use observe::units::Units;
 pub use observe::watch::{Watched, WatchedSequential};
+pub use preflight::{Check, Finding, Preflight};
 pub use trace::{
     Cut, GradientCheck, Kind, LayerBand, Mark, Reach, Trace, TracedLayer, check_each_gradient,
     check_gradient, reach,

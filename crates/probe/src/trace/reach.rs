@@ -89,7 +89,12 @@ impl Reach {
             .filter(|(index, _)| !reached.contains(index))
             .map(|(_, (name, _))| name.clone())
             .collect();
-        let cuts = cuts(graph, layers, &unreached)?;
+        let widths: HashSet<usize> = vars
+            .iter()
+            .filter(|(name, var)| var.rank() >= 2 && unreached.contains(name))
+            .flat_map(|(_, var)| var.dims().to_vec())
+            .collect();
+        let cuts = cuts(graph, layers, &unreached, &widths)?;
         let used = live(graph, calls);
         let copied = graph.nodes.iter().filter(|node| node.role == Role::Stale);
         let copied: HashSet<usize> = copied.flat_map(|node| node.parameters.iter().copied()).collect();
@@ -132,7 +137,12 @@ const SOFTMAX: &str = "candle-nn's softmax_last_dim, rope or sdpa";
 
 /// The layers that have no argument but their weight, and are not the first one; and the modules of which query and
 /// key are not reached, although the value is.
-fn cuts(graph: &Graph, layers: &[TracedLayer], unreached: &[String]) -> Result<Vec<Cut>> {
+fn cuts(
+    graph: &Graph,
+    layers: &[TracedLayer],
+    unreached: &[String],
+    unreached_widths: &HashSet<usize>,
+) -> Result<Vec<Cut>> {
     let takes_input = |layer: &TracedLayer| matches!(layer.kind, Kind::Linear | Kind::Conv | Kind::Norm);
     let mut cuts = Vec::new();
     let mut widths: HashSet<usize> = HashSet::new();
@@ -160,7 +170,11 @@ fn cuts(graph: &Graph, layers: &[TracedLayer], unreached: &[String]) -> Result<V
     let is_explained = |module: &str| cuts.iter().any(|cut| cut.at.starts_with(module));
     let softmax: Vec<Cut> = modules.iter().filter(|module| !is_explained(module)).map(within).collect();
     cuts.extend(softmax);
-    if let ([], Some(first)) = (&cuts[..], layers.first().filter(|_| !unreached.is_empty()))
+    // The first layer that is seen may have the data for its input, or what a weight that is not reached makes.
+    let may_be_cut = |layer: &&TracedLayer| {
+        graph.nodes[layer.uses[0].1].tensor.dims().iter().any(|dim| unreached_widths.contains(dim))
+    };
+    if let ([], Some(first)) = (&cuts[..], layers.first().filter(may_be_cut))
         && takes_input(first)
         && !has_input(graph, first, layers.len())?
     {
