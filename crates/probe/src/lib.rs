@@ -61,7 +61,7 @@ pub use observe::units::Units;
 pub use observe::watch::{Watched, WatchedSequential};
 pub use preflight::{Check, Finding, Preflight};
 pub use trace::{
-    Cut, GradientCheck, Kind, LayerBand, Mark, Reach, Trace, TracedLayer, check_each_gradient,
+    Cut, GradientBy, GradientCheck, Kind, LayerBand, Mark, Reach, Trace, TracedLayer, check_each_gradient,
     check_gradient, reach,
 };
 pub use wick_kernels::{Histogram, Moments, Stats, Summary, fraction_outside, summarize, tap};

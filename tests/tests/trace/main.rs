@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // A test fails by panicking.
 
 mod bands;
+mod kept;
 mod models;
 
 use std::collections::BTreeSet;

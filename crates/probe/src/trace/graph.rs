@@ -151,7 +151,7 @@ fn parameters_below(tensor: &Tensor, by_number: &HashMap<usize, usize>) -> Vec<u
 }
 
 /// The number behind a tensor's id, which candle shows only to a hasher.
-fn number(id: TensorId) -> usize {
+pub(super) fn number(id: TensorId) -> usize {
     struct Number(u64);
     impl Hasher for Number {
         fn finish(&self) -> u64 {
@@ -170,7 +170,7 @@ fn number(id: TensorId) -> usize {
 }
 
 /// The address of a tensor's storage, by which views are known.
-fn address(tensor: &Tensor) -> usize {
+pub(super) fn address(tensor: &Tensor) -> usize {
     std::ptr::from_ref(&*tensor.storage_and_layout().0).addr()
 }
 

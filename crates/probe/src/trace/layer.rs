@@ -3,6 +3,8 @@
 use candle_core::Tensor;
 use wick_theory::Activation;
 
+use super::gradient::GradientBy;
+
 /// What a layer does, by the shape of its weight and by what it makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -36,6 +38,9 @@ pub struct TracedLayer {
     pub output: Tensor,
     /// The activation that follows, and what it makes.
     pub activation: Option<(Activation, Tensor)>,
+    /// The gradient of the loss behind the activation, or of the output where there is none, once it was
+    /// [added](super::Trace::add_gradients), with where it is from.
+    pub gradient: Option<(GradientBy, Tensor)>,
     /// The axis of the units, where it is known.
     pub axis: Option<usize>,
     /// Whether the layer's weight is a copy that was made before the pass, so that no step changes what the layer

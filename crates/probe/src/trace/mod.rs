@@ -5,6 +5,7 @@ mod again;
 mod attribution;
 mod bands;
 mod check;
+mod gradient;
 mod graph;
 mod kind;
 mod layer;
@@ -23,6 +24,7 @@ use activation::{Following, following};
 use attribution::{Call, calls};
 pub use bands::LayerBand;
 pub use check::{GradientCheck, check_each_gradient, check_gradient};
+pub use gradient::GradientBy;
 pub use graph::Mark;
 use graph::{Graph, Role};
 pub use layer::{Kind, TracedLayer};
@@ -166,6 +168,7 @@ fn layers(
             parameters,
             output: graph.nodes[call.output].tensor.clone(),
             activation,
+            gradient: None,
             axis: call.axis,
             is_stale: call.entries.iter().any(|entry| graph.nodes[entry.weight].role == Role::Stale),
             uses: call.uses(),

@@ -1,4 +1,4 @@
-//! Whether a tensor is what a weight makes of another tensor, by two of its elements.
+//! Whether a tensor is what a weight makes of another tensor, by a few of its elements.
 
 use candle_core::{Result, Tensor};
 
@@ -15,7 +15,7 @@ pub(super) fn is_product(weight: &Tensor, before: &Tensor, made: &Tensor) -> Res
         return Ok(false);
     }
     let rows = made.elem_count() / columns;
-    are_dots(before, weight, made, [0, rows * columns - 1].map(|place| (place, place)), &|place| {
+    are_dots(before, weight, made, &[0, rows * columns - 1].map(|place| (place, place)), &|place| {
         let (row, column) = (place / columns, place % columns);
         (0..inner).map(|k| (row * inner + k, k * columns + column)).collect()
     })
@@ -35,8 +35,8 @@ pub(super) fn is_convolution(weight: &Tensor, before: &Tensor, made: &Tensor) ->
 }
 
 /// How filters `[out, in, kernel…]` make a tensor of another one, if they do: a stride of 1 to 4, a dilation of 1 or 2
-/// and a padding within the filter are tried. Two channels in the middle are compared, where the filter is least likely
-/// to touch the padding.
+/// and a padding within the filter are tried. An element in the middle, one at the beginning and one at the end are
+/// compared: small outputs of other strides have the same middle.
 pub(super) fn filter(weight: &Tensor, before: &Tensor, made: &Tensor) -> Result<Option<Filter>> {
     let (filter, dims, from) = (weight.dims(), made.dims(), before.dims());
     let fits = filter.len() >= 3 && dims.len() == filter.len() && from.len() == dims.len();
@@ -46,7 +46,7 @@ pub(super) fn filter(weight: &Tensor, before: &Tensor, made: &Tensor) -> Result<
     let (kernel, output, input) = (&filter[2..], &dims[2..], &from[2..]);
     let [taps, pixels, of_made] = [kernel, input, output].map(|sizes| sizes.iter().product::<usize>());
     let middle: Vec<usize> = output.iter().map(|size| size / 2).collect();
-    let at = position(&middle, output);
+    let places = [(0, position(&middle, output)), (dims[1] - 1, 0), (0, of_made - 1)];
     let settings = (1..=4).flat_map(|stride| [(stride, 1), (stride, 2)]);
     let settings =
         settings.flat_map(|(stride, dilation)| (0..=MOST_PADDING).map(move |p| (stride, dilation, p)));
@@ -59,13 +59,14 @@ pub(super) fn filter(weight: &Tensor, before: &Tensor, made: &Tensor) -> Result<
         if !(0..kernel.len()).all(leads_to) {
             continue;
         }
-        let pairs = |channel: usize| {
+        let pairs = |(channel, at): (usize, usize)| {
+            let from = indices(at, output);
             let mut pairs = Vec::new();
             for tap in 0..taps {
                 let offsets = indices(tap, kernel);
                 let place: Option<Vec<usize>> = (0..kernel.len())
                     .map(|axis| {
-                        let place = middle[axis] * stride + offsets[axis] * dilation;
+                        let place = from[axis] * stride + offsets[axis] * dilation;
                         place.checked_sub(padding).filter(|place| *place < input[axis])
                     })
                     .collect();
@@ -78,8 +79,8 @@ pub(super) fn filter(weight: &Tensor, before: &Tensor, made: &Tensor) -> Result<
             }
             pairs
         };
-        let channels = [0, dims[1] - 1].map(|channel| (channel * of_made + at, channel));
-        if are_dots(before, weight, made, channels, &pairs)? {
+        let places = places.map(|(channel, at)| (channel * of_made + at, (channel, at)));
+        if are_dots(before, weight, made, &places, &pairs)? {
             return Ok(Some(Filter { stride, dilation, padding }));
         }
     }
@@ -91,10 +92,10 @@ fn are_dots<P: Copy>(
     before: &Tensor,
     weight: &Tensor,
     made: &Tensor,
-    places: [(usize, P); 2],
+    places: &[(usize, P)],
     pairs: &dyn Fn(P) -> Vec<(usize, usize)>,
 ) -> Result<bool> {
-    for (place, of) in places {
+    for &(place, of) in places {
         let (left, right): (Vec<usize>, Vec<usize>) = pairs(of).into_iter().unzip();
         let (mut sum, mut magnitude) = (0.0, 0.0f64);
         for (x, w) in elements(before, &left)?.iter().zip(elements(weight, &right)?) {

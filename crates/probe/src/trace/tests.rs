@@ -260,3 +260,38 @@ fn stale_copies() -> Result<()> {
     assert!(unmarked.reach().stale.is_empty() && !unmarked.reach().is_marked);
     Ok(())
 }
+
+/// Gradients by least squares are those of taps, up to rounding, behind each activation; of too many rows there are
+/// none.
+#[test]
+fn gradients_by_least_squares() -> Result<()> {
+    let map = VarMap::new();
+    let vb = VarBuilder::from_varmap(&map, DType::F32, &CPU);
+    let layers: Vec<_> =
+        (0..4).map(|i| candle_nn::linear(64, 64, vb.pp(format!("fc{i}")))).collect::<Result<_>>()?;
+    let vars = vars_of(&map);
+    for rows in [1, 8, 32, 33] {
+        let x = normal((rows, 64));
+        let probe = crate::Probe::new();
+        let net = |probe: Option<&crate::Probe>| {
+            layers.iter().enumerate().try_fold(x.clone(), |x, (i, layer)| {
+                let z = layer.forward(&x)?;
+                let h = z.gelu_erf()?;
+                probe.map_or(Ok(h.clone()), |probe| probe.tap(&format!("fc{i}"), &h))
+            })
+        };
+        net(Some(&probe))?.sqr()?.sum_all()?.backward()?;
+        let mut trace = Trace::run(&vars, || net(None)?.sqr()?.sum_all())?;
+        trace.add_gradients(&trace.loss().backward()?, &[&x])?;
+        for (layer, record) in trace.layers()[..3].iter().zip(probe.records()) {
+            let expected = record.backward.map(|gradient| gradient.rms).unwrap_or(0.0);
+            let found = layer.gradient.as_ref().map(|(_, gradient)| crate::summarize(gradient, None, 1));
+            let Some(found) = found.filter(|_| rows <= 32) else {
+                assert!(rows > 32 && layer.gradient.is_none());
+                continue;
+            };
+            assert!((found?.rms / expected - 1.0).abs() < 1e-5, "{rows}: {}", layer.name);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,253 @@
+//! Gradients of activations, out of what a backward pass leaves.
+
+use candle_core::backprop::GradStore;
+use candle_core::{DType, Device, Result, Tensor};
+use nalgebra::{Cholesky, DMatrix};
+
+use super::Trace;
+use super::graph::{Node, Role, address, number};
+use super::layer::{Kind, TracedLayer};
+use super::product::{Filter, filter, indices, is_product};
+use super::sample::{elements, places};
+
+/// Where the gradient of an activation is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum GradientBy {
+    /// candle kept the graph of the gradients: the numbers are its own, to the bit.
+    KeptGraph,
+    /// Least squares from the gradient of the weight and its input, in `f64`.
+    LeastSquares,
+}
+
+/// Elements by which a gradient is known behind an activation.
+const PLACES: usize = 64;
+
+impl Trace {
+    /// Adds the gradients of the layers' outputs, which candle drops as a backward pass goes on, to
+    /// [`TracedLayer::gradient`]; `inputs` are tensors that are no variable, as the data.
+    ///
+    /// - Where the process was started with `CANDLE_GRAD_DO_NOT_DETACH=1`, candle keeps the graph of the gradients, and
+    ///   they are found in it, each by what it makes of the weight's gradient: to the bit. All gradients are in memory
+    ///   then, several times what a pass needs.
+    /// - Otherwise `δ = (X Xᵀ)⁻¹ X dWᵀ` for linear layers whose input `X` has at most half as many rows as columns,
+    ///   and `δ W` behind the activation before such a layer. The error is about 1e-7 of the gradient's size, and grows
+    ///   as the rows come to be alike.
+    ///
+    /// A weight that is used twice has none, nor have norms, embeddings and convolutions with groups.
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Tensor, Var};
+    /// use wick_probe::{GradientBy, Trace};
+    ///
+    /// let xs = Tensor::randn(0f32, 1.0, (4, 16), &Device::Cpu)?;
+    /// let vars = [("w".to_owned(), Var::randn(0f32, 0.3, (8, 16), &Device::Cpu)?)];
+    /// let mut trace = Trace::run(&vars, || xs.matmul(&vars[0].1.t()?)?.sum_all())?;
+    /// trace.add_gradients(&trace.loss().backward()?, &[&xs])?;
+    /// let (by, gradient) = trace.layers()[0].gradient.as_ref().expect("four rows of sixteen");
+    /// // The gradient of a sum is 1.
+    /// assert!((gradient.mean_all()?.to_dtype(DType::F32)?.to_scalar::<f32>()? - 1.0).abs() < 1e-4);
+    /// assert_eq!(*by, GradientBy::LeastSquares);
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the device cannot hand over the values.
+    pub fn add_gradients(&mut self, gradients: &GradStore, inputs: &[&Tensor]) -> Result<()> {
+        let mut found = Vec::with_capacity(self.layers.len());
+        for layer in &self.layers {
+            found.push(self.of_output(layer, gradients, inputs)?);
+        }
+        let mut behind = Vec::with_capacity(found.len());
+        for (layer, of_output) in self.layers.iter().zip(&found) {
+            behind.push(match (of_output, &layer.activation) {
+                (Some(of_output), Some(_)) => self.behind_activation(layer, of_output, &found)?,
+                (of_output, _) => of_output.clone(),
+            });
+        }
+        for (layer, gradient) in self.layers.iter_mut().zip(behind) {
+            layer.gradient = gradient.map(|(by, gradient)| (by, gradient.detach()));
+        }
+        Ok(())
+    }
+
+    /// The gradient of a layer's output before its activation.
+    fn of_output(
+        &self,
+        layer: &TracedLayer,
+        gradients: &GradStore,
+        inputs: &[&Tensor],
+    ) -> Result<Option<(GradientBy, Tensor)>> {
+        let [(node, weight)] = layer.uses[..] else { return Ok(None) };
+        let parameter = &self.graph.nodes[weight].parameters;
+        let is_parameter = |node: &&Node| node.role == Role::Parameter && node.parameters == *parameter;
+        let Some(parameter) = self.graph.nodes.iter().find(is_parameter) else { return Ok(None) };
+        let Some(of_weight) = gradients.get(&parameter.tensor) else { return Ok(None) };
+        let visible = self.input_of(layer.kind, (node, weight))?;
+        let [made, weight] = [node, weight].map(|node| &self.graph.nodes[node]);
+        for input in visible.iter().chain(inputs.iter().copied()) {
+            let input = input.detach();
+            let product = match layer.kind {
+                Kind::Linear
+                    if weight.tensor.rank() == 2 && is_product(&weight.tensor, &input, &made.tensor)? =>
+                {
+                    Product::Matrix { is_transposed: weight.role != Role::Parameter }
+                }
+                Kind::Conv => match filter(&weight.tensor, &input, &made.tensor)? {
+                    Some(filter) => Product::Filter(filter),
+                    None => continue,
+                },
+                _ => continue,
+            };
+            // In the graph of the gradients, if candle kept it: what is newer than the loss.
+            for candidate in of_weight.sorted_nodes().into_iter().skip(1) {
+                if self.is_newer(candidate)
+                    && candidate.dims() == made.tensor.dims()
+                    && product.makes(&input, candidate, of_weight)?
+                {
+                    return Ok(Some((GradientBy::KeptGraph, candidate.clone())));
+                }
+            }
+            if let Product::Matrix { is_transposed } = product {
+                let solved = least_squares(&input, of_weight, is_transposed, made.tensor.dims())?;
+                return Ok(solved.map(|solved| (GradientBy::LeastSquares, solved)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether a tensor was made after the loss, as the gradients are.
+    fn is_newer(&self, tensor: &Tensor) -> bool {
+        number(tensor.id()) > number(self.loss.id())
+    }
+
+    /// The gradient behind a layer's activation.
+    fn behind_activation(
+        &self,
+        layer: &TracedLayer,
+        (by, of_output): &(GradientBy, Tensor),
+        all: &[Option<(GradientBy, Tensor)>],
+    ) -> Result<Option<(GradientBy, Tensor)>> {
+        let Some((activation, value)) = &layer.activation else { return Ok(None) };
+        let places = places(value.elem_count(), PLACES);
+        let (at, expected) = (elements(&layer.output, &places)?, elements(of_output, &places)?);
+        let largest = expected.iter().fold(0.0f64, |largest, x| largest.max(x.abs()));
+        let is_it = |candidate: &Tensor, tolerance: f64| -> Result<bool> {
+            let gradient = elements(candidate, &places)?;
+            let products = gradient.iter().zip(&at).map(|(gradient, z)| gradient * activation.derivative(*z));
+            Ok(products.zip(&expected).all(|(product, x)| (product - x).abs() <= tolerance * largest))
+        };
+        if *by == GradientBy::KeptGraph {
+            // A kept gradient is in the graph of the next one.
+            // Behind a relu, the gradient before it fits too, and comes first.
+            let mut last = None;
+            for candidate in of_output.sorted_nodes().into_iter().skip(1) {
+                let is_same_size = candidate.elem_count() == value.elem_count();
+                if is_same_size && self.is_newer(candidate) && is_it(candidate, 1e-4)? {
+                    last = Some((*by, candidate.clone()));
+                }
+            }
+            if last.is_some() {
+                return Ok(last);
+            }
+        }
+        for (next, of_next) in self.layers.iter().zip(all) {
+            let (Some((_, of_next)), Kind::Linear) = (of_next, next.kind) else { continue };
+            let Some(input) = self.input(next)? else { continue };
+            let weight = &self.graph.nodes[next.uses[0].1].tensor;
+            if address(&input) != address(value) || weight.rank() != 2 {
+                continue;
+            }
+            let of_next = of_next.reshape(((), weight.dim(1)?))?;
+            let gradient = of_next.matmul(&weight.detach().to_dtype(of_next.dtype())?.t()?)?;
+            let gradient = gradient.reshape(value.shape())?;
+            if is_it(&gradient, 1e-3)? {
+                return Ok(Some((*by, gradient)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// How a weight's gradient is made of a layer's input and the gradient of its output.
+#[derive(Debug, Clone, Copy)]
+enum Product {
+    /// `dW = δᵀ x`, or its transpose.
+    Matrix { is_transposed: bool },
+    /// The sum over positions of `δ` and the patches of `x`.
+    Filter(Filter),
+}
+
+impl Product {
+    /// Whether the first and the last element of a weight's gradient are made of this.
+    fn makes(self, input: &Tensor, gradient: &Tensor, of_weight: &Tensor) -> Result<bool> {
+        let gradient = &gradient.detach();
+        let last = of_weight.elem_count() - 1;
+        for place in [0, last] {
+            let at = indices(place, of_weight.dims());
+            let (left, right): (Vec<usize>, Vec<usize>) = match self {
+                Self::Matrix { is_transposed } => {
+                    let (output, inner) = if is_transposed { (at[0], at[1]) } else { (at[1], at[0]) };
+                    let [width, inputs] = [gradient, input].map(|xs| xs.dims().last().copied().unwrap_or(1));
+                    let rows = gradient.elem_count() / width;
+                    (0..rows).map(|row| (row * width + output, row * inputs + inner)).unzip()
+                }
+                Self::Filter(filter) => {
+                    let (output, sizes) = (&gradient.dims()[2..], &input.dims()[2..]);
+                    let [per_channel, pixels] = [output, sizes].map(|sizes| sizes.iter().product::<usize>());
+                    let (channels, inputs) = (gradient.dim(1)?, input.dim(1)?);
+                    let pairs = (0..gradient.dim(0)? * per_channel).filter_map(|position| {
+                        let (sample, position) = (position / per_channel, position % per_channel);
+                        let from = indices(position, output);
+                        let pixel = (0..sizes.len()).try_fold(0, |pixel, axis| {
+                            let along = from[axis] * filter.stride + at[2 + axis] * filter.dilation;
+                            let along = along.checked_sub(filter.padding)?;
+                            (along < sizes[axis]).then(|| pixel * sizes[axis] + along)
+                        })?;
+                        let of_gradient = (sample * channels + at[0]) * per_channel + position;
+                        Some((of_gradient, (sample * inputs + at[1]) * pixels + pixel))
+                    });
+                    pairs.unzip()
+                }
+            };
+            let (mut sum, mut magnitude) = (0.0, 0.0f64);
+            for (d, x) in elements(gradient, &left)?.iter().zip(elements(input, &right)?) {
+                (sum, magnitude) = (sum + d * x, magnitude + (d * x).abs());
+            }
+            if (elements(&of_weight.detach(), &[place])?[0] - sum).abs() > 1e-4 * magnitude {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// `(X Xᵀ)⁻¹ X dWᵀ` in `f64`, for at most half as many rows as columns.
+fn least_squares(
+    input: &Tensor,
+    of_weight: &Tensor,
+    is_transposed: bool,
+    dims: &[usize],
+) -> Result<Option<Tensor>> {
+    let width = input.dims().last().copied().unwrap_or(0);
+    let rows = input.elem_count() / width.max(1);
+    if rows == 0 || 2 * rows > width {
+        return Ok(None);
+    }
+    let x = input.to_dtype(DType::F64)?.reshape((rows, width))?.to_device(&Device::Cpu)?;
+    let of_weight = of_weight.detach().to_dtype(DType::F64)?.to_device(&Device::Cpu)?;
+    // [in, out].
+    let of_weight = if is_transposed { of_weight.t()? } else { of_weight };
+    let right = x.matmul(&of_weight.contiguous()?)?;
+    let gram = x.matmul(&x.t()?)?;
+    let matrix = |xs: &Tensor| -> Result<DMatrix<f64>> {
+        let (rows, columns) = xs.dims2()?;
+        Ok(DMatrix::from_row_iterator(rows, columns, xs.flatten_all()?.to_vec1::<f64>()?))
+    };
+    let Some(cholesky) = Cholesky::new(matrix(&gram)?) else { return Ok(None) };
+    let solved = cholesky.solve(&matrix(&right)?);
+    let columns = solved.ncols();
+    let numbers: Vec<f64> =
+        (0..rows).flat_map(|row| solved.row(row).iter().copied().collect::<Vec<_>>()).collect();
+    Ok(Some(Tensor::from_vec(numbers, (rows, columns), &Device::Cpu)?.reshape(dims)?))
+}
