@@ -14,7 +14,7 @@
 //! | to save and to load weights | [`InitMap::save`], [`InitMap::with_file`] |
 //! | statistics of a layer in any forward pass | [`Probe::tap`], [`Probe::watch`], [`Probe::observer`] for fused layers |
 //! | the sizes of weights and of their updates | [`Parameters`] |
-//! | to know which layer is wrong, and why | [`judge`] with [`Probe::layer_reports`], [`judge_updates`] |
+//! | to know which layer is wrong, and why | [`judge`] with [`Probe::layer_reports`], [`judge_updates`], [`judge_loss`], [`judge_drift`] |
 //! | what theory predicts for a layer | [`MeanField`] (infinite width), [`finite_width()`], [`predict`] |
 //! | a multilayer perceptron | [`Mlp`] with [`MlpConfig`] and [`Activation`] |
 //! | to train any candle model: validation, checkpoints, a log | [`Trainer`] with what is in [`train`] |
@@ -65,7 +65,10 @@ pub use wick_kernels::{
 };
 pub use wick_model::loss::{self, Loss};
 pub use wick_model::{Mlp, MlpConfig, Tape, fit, fit_with};
-pub use wick_probe::{Fault, LayerReport, Parameters, Probe, Record, Units, Verdict, judge, judge_updates};
+pub use wick_probe::{
+    Fault, LayerReport, Parameters, Probe, Record, Units, Verdict, judge, judge_drift, judge_loss,
+    judge_updates,
+};
 pub use wick_theory::{Activation, BatchGeometry, LayerLaw, MeanField, finite_width, predict};
 pub use wick_train::Trainer;
 
