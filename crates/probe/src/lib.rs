@@ -45,10 +45,12 @@ pub mod text;
 mod trace;
 
 pub use baselines::Baseline;
+pub use diagnose::drift::judge_drift;
 pub use diagnose::fault::{Fault, Level, Verdict};
 pub use diagnose::few::not_judged;
 pub use diagnose::judge;
 pub use diagnose::layer_report::LayerReport;
+pub use diagnose::loss::judge_loss;
 pub use diagnose::notes::notes;
 pub use diagnose::trend::describe_trend;
 pub use diagnose::updates::judge_updates;

@@ -21,12 +21,14 @@ pub(crate) fn cut(layers: &[LayerReport]) -> Option<Verdict> {
             return verdict(name, text, remedy);
         }
     }
-    // A value that depends on no variable, behind one that does.
+    // A value that depends on no variable, behind one that does. Where none does, the pass may be one without
+    // training, unless steps were taken.
     let first = layers.iter().position(|layer| layer.tracked == Some(true));
-    let known = !layers.is_empty() && layers.iter().all(|layer| layer.tracked.is_some());
     let index = match first {
         Some(first) => layers[first..].iter().position(LayerReport::is_input).map(|index| first + index)?,
-        None if known => layers.len() - 1,
+        None if nothing_is_tracked(layers) && layers.iter().any(|layer| layer.after_start) => {
+            layers.len() - 1
+        }
         None => return None,
     };
     let last = layers.last()?;
@@ -39,6 +41,11 @@ pub(crate) fn cut(layers: &[LayerReport]) -> Option<Verdict> {
     let remedy = "its weights are no variables, or an operation without a backward pass cuts the graph: candle's \
                   own LayerNorm, RmsNorm, softmax_last_dim and rope do";
     verdict(name, text, remedy)
+}
+
+/// Whether no value depends on a variable, as in a pass without training, or behind an operation that cuts the graph.
+pub(crate) fn nothing_is_tracked(layers: &[LayerReport]) -> bool {
+    !layers.is_empty() && layers.iter().all(LayerReport::is_input)
 }
 
 /// A layer whose outputs are 0, or its biases, for all samples, as they may be meant to be at the start: the last one, or the end of a branch
@@ -56,4 +63,58 @@ pub(crate) fn meant_zeros(layers: &[LayerReport]) -> Option<&LayerReport> {
         let is_start = !layer.after_start;
         (is_zero && is_linear && goes_on && gets_gradient && !is_told && is_start).then_some(layer)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use wick_theory::BatchGeometry;
+
+    use super::*;
+    use crate::diagnose::judge;
+    use crate::notes;
+
+    fn layers(tracked: [bool; 3], gradients: [Option<f64>; 3], after_start: bool) -> Vec<LayerReport> {
+        let layer = |index: usize| LayerReport {
+            tracked: Some(tracked[index]),
+            gradient_rms: gradients[index],
+            after_start,
+            ..LayerReport::new(format!("layer_{index}"), 0.9, 1.0)
+        };
+        (0..3).map(layer).collect()
+    }
+
+    /// A pass without a backward pass, with variables or without, has no verdict; without variables it has a note. A
+    /// graph that is cut has a verdict, and so has a step of training without a variable.
+    #[test]
+    fn a_pass_without_training_is_no_fault() {
+        let input = BatchGeometry::normal(100, 50, 1.0);
+        let first =
+            |layers: &[LayerReport]| judge(layers, &input).first().map(|verdict| verdict.layer.clone());
+        let none = [None; 3];
+        for tracked in [[false; 3], [true; 3]] {
+            assert_eq!(first(&layers(tracked, none, false)), None, "{tracked:?}");
+            let told =
+                notes(&layers(tracked, none, false), &input).iter().any(|note| note.contains("no variables"));
+            assert_eq!(told, tracked == [false; 3]);
+        }
+        assert_eq!(first(&layers([false; 3], none, true)).as_deref(), Some("layer_2"));
+        assert_eq!(first(&layers([true, false, false], none, false)).as_deref(), Some("layer_1"));
+        let cut = layers([true; 3], [None, Some(1.0), Some(1.0)], false);
+        assert_eq!(first(&cut).as_deref(), Some("layer_0"));
+    }
+
+    /// Units that a spike made dead are told although the outputs grew from the first layer to the last, too.
+    #[test]
+    fn dead_units_are_told_beside_growth() {
+        let mut layers = layers([true; 3], [Some(1.0); 3], true);
+        for (layer, std) in layers.iter_mut().zip([1.0, 60.0, 5000.0]) {
+            (layer.std, layer.rms, layer.units, layer.constant) = (std, std, Some(100), Some(0.0));
+        }
+        layers[1].constant = Some(0.6);
+        let faults: Vec<Fault> = judge(&layers, &BatchGeometry::normal(100, 50, 1.0))
+            .iter()
+            .map(|verdict| verdict.fault)
+            .collect();
+        assert!(faults.contains(&Fault::DeadUnits) && faults.contains(&Fault::BlowsUp), "{faults:?}");
+    }
 }

@@ -31,6 +31,8 @@ pub enum Fault {
     ExplodingGradient,
     /// Updates are far too large for the weights, or far too small.
     UpdateRatio,
+    /// The loss rises, does not come back, or does not fall.
+    Loss,
 }
 
 /// How bad a fault is.

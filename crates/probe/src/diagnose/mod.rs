@@ -2,10 +2,13 @@
 
 mod bands;
 mod cut;
+pub(crate) mod drift;
 pub(crate) mod fault;
 pub(crate) mod few;
 mod gradient;
 pub(crate) mod layer_report;
+pub(crate) mod loss;
+mod normed;
 pub(crate) mod notes;
 mod remedy;
 mod scale;
@@ -24,6 +27,8 @@ use cut::cut;
 use fault::{Fault, Verdict};
 use gradient::vanishing_or_exploding;
 use layer_report::LayerReport;
+use normed::without_laws_behind_norms;
+use remedy::of_fault;
 use scale::{input_scale, large_start, missing_activation, odd_layer};
 use signal::{dying_or_growing, non_finite, rank_collapse, saturated, too_small};
 use units::{dead_by_chance, dead_units, symmetric_units};
@@ -56,12 +61,15 @@ use units::{dead_by_chance, dead_units, symmetric_units};
 /// ```
 pub fn judge(layers: &[LayerReport], input: &BatchGeometry) -> Vec<Verdict> {
     if let Some(verdict) = non_finite(layers).or_else(|| too_small(layers)) {
-        return vec![verdict];
+        let remedy =
+            if verdict.remedy.is_empty() { of_fault(&verdict, layers) } else { verdict.remedy.clone() };
+        return vec![verdict.with_remedy(remedy)];
     }
     let mut found = Vec::new();
     let of_input = input_scale(layers, input);
     found.extend(missing_activation(layers));
-    found.extend(outside_band(layers, input).or_else(|| odd_layer(layers, input)));
+    let known = without_laws_behind_norms(layers, input);
+    found.extend(outside_band(&known, input).or_else(|| odd_layer(layers, input)));
     let gradient = vanishing_or_exploding(layers, input);
     let explodes = gradient.as_ref().is_some_and(|verdict| verdict.fault == Fault::ExplodingGradient);
     let saturated = saturated(layers, input, explodes);
@@ -84,6 +92,9 @@ pub fn judge(layers: &[LayerReport], input: &BatchGeometry) -> Vec<Verdict> {
     found.dedup_by(|a, b| (a.fault, &a.layer) == (b.fault, &b.layer));
     // What the gradients do over the whole net follows from the layers.
     found.extend(gradient);
+    for verdict in found.iter_mut().filter(|verdict| verdict.remedy.is_empty()) {
+        verdict.remedy = of_fault(verdict, layers);
+    }
     found
 }
 

@@ -2,9 +2,10 @@
 
 use wick_theory::BatchGeometry;
 
-use crate::diagnose::cut::meant_zeros;
+use crate::diagnose::cut::{meant_zeros, nothing_is_tracked};
 use crate::diagnose::few::not_judged;
 use crate::diagnose::layer_report::LayerReport;
+use crate::diagnose::normed::behind_a_norm;
 
 /// What a reader of the verdicts of [`judge`](crate::judge()) should know beside them, a sentence each: zeros that
 /// may be meant, and what was not looked at, and why.
@@ -28,12 +29,30 @@ pub fn notes(layers: &[LayerReport], input: &BatchGeometry) -> Vec<String> {
             layer.name
         ));
     }
+    if nothing_is_tracked(layers) && !layers.iter().any(|layer| layer.after_start) {
+        notes.push(
+            "no layer depends on a variable: in training, no gradient comes to them, because their weights are no \
+             variables or candle's LayerNorm, RmsNorm, softmax_last_dim or rope cuts the graph"
+                .to_owned(),
+        );
+    }
+    if let Some(layer) = layers.last().filter(|layer| layer.probabilities) {
+        notes.push(format!(
+            "{}: the outputs are probabilities: a cross entropy that takes logits, as candle's, applies a second softmax",
+            layer.name
+        ));
+    }
     if layers.iter().any(|layer| layer.after_start) {
         notes.push("not looked at: bands of theory, which hold before the first step only".to_owned());
     } else if let Some(layer) = layers.iter().enumerate().find(|(index, _)| has_other_input(layers, *index)) {
         notes.push(format!(
             "not looked at: the band of {}, because the tap before it has other features than its fan_in",
             layer.1.name
+        ));
+    } else if let Some(index) = (0..layers.len()).find(|index| behind_a_norm(layers, *index, input)) {
+        notes.push(format!(
+            "not looked at: the band of {}, whose outputs fit an input of rms 1: put a tap behind the norm before it",
+            layers[index].name
         ));
     } else if !layers.is_empty() && layers.iter().all(|layer| layer.law.is_none()) {
         notes.push("not looked at: bands of theory, because no law of the weights is stated".to_owned());

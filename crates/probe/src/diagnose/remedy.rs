@@ -2,7 +2,7 @@
 
 use wick_theory::{Activation, Critical, Custom, LayerLaw, MeanField};
 
-use crate::diagnose::fault::{MAX_SATURATED, MIN_SLOPE_FRACTION};
+use crate::diagnose::fault::{Fault, MAX_SATURATED, MIN_SLOPE_FRACTION, Verdict};
 use crate::diagnose::layer_report::LayerReport;
 use crate::text::{short, without_trailing_zeros};
 
@@ -28,6 +28,41 @@ pub(crate) fn remedy(layers: &[LayerReport]) -> String {
     };
     let variance = without_trailing_zeros(&short(critical.weight_variance));
     format!("{phi} keeps its signals with Var W = {variance}/fan_in, here σ = {}{bias}", short(sigma))
+}
+
+/// What helps a layer that is dead as a whole at the start.
+pub(crate) const NEW_WEIGHTS: &str = "draw its weights at random, with biases of 0";
+
+/// The remedy of a fault whose rule knows none of its own: of a layer that is dead as a whole at the start, other
+/// weights; of what came by training, another training. Empty where neither is known to help.
+pub(crate) fn of_fault(verdict: &Verdict, layers: &[LayerReport]) -> String {
+    let Some(layer) = layers.iter().find(|layer| layer.name == verdict.layer) else { return String::new() };
+    let by_training = match verdict.fault {
+        Fault::DiesOut | Fault::BlowsUp | Fault::Saturated | Fault::RankCollapse => true,
+        Fault::VanishingGradient | Fault::ExplodingGradient => true,
+        Fault::DeadUnits => verdict.figure >= 0.5,
+        // Bands hold at the start alone: what is left is a layer beside the others, or a missing activation.
+        Fault::OutsideBand => true,
+        _ => false,
+    };
+    let is_dead = matches!(verdict.fault, Fault::DiesOut | Fault::DeadUnits) && layer.is_constant();
+    if by_training && layer.after_start {
+        "if it was not so at the start, start again with a smaller learning rate or less weight decay, a tenth at a \
+         time, while the loss falls faster"
+            .to_owned()
+    } else if is_dead && layer.rms == 0.0 {
+        NEW_WEIGHTS.to_owned()
+    } else if verdict.fault == Fault::NonFinite && layer.after_start {
+        "start again with a smaller learning rate, a tenth at a time, while the loss falls faster, or look at what this \
+         layer computes"
+            .to_owned()
+    } else if verdict.fault == Fault::NonFinite {
+        "look at what this layer computes: a division by 0, a root or a logarithm of 0 or less, a number beyond the \
+         range of its type"
+            .to_owned()
+    } else {
+        String::new()
+    }
 }
 
 /// The critical point of an activation, without biases if it has one. A point at which a layer is saturated

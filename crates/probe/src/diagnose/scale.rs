@@ -5,6 +5,7 @@ use wick_theory::{Activation, BatchGeometry};
 
 use crate::diagnose::fault::{Fault, INPUT_RANGE, Level, MAX_ODD, MAX_START, Verdict};
 use crate::diagnose::layer_report::LayerReport;
+use crate::diagnose::remedy::NEW_WEIGHTS;
 use crate::text::{short, times};
 
 /// An input out of all scale, if the first layer passes its scale on or is saturated by it. Numbers that are
@@ -76,7 +77,8 @@ pub(crate) fn large_start(layers: &[LayerReport], input: &BatchGeometry) -> Opti
         short(last.rms),
         times(pair[1].rms / pair[0].rms)
     );
-    Some(Verdict::new(Fault::BlowsUp, Level::Faulty, name, last.rms, text))
+    let remedy = format!("multiply its weights by {}, or check their std", short(pair[0].rms / pair[1].rms));
+    Some(Verdict::new(Fault::BlowsUp, Level::Faulty, name, last.rms, text).with_remedy(remedy))
 }
 
 /// The first layer without a law that shrinks or grows the signal far more than the layers beside it, where those
@@ -118,8 +120,9 @@ pub(crate) fn odd_layer(layers: &[LayerReport], input: &BatchGeometry) -> Option
         "{name}: the outputs' std is {} what the layers beside it would make of its input",
         times(factor)
     );
-    Some(
-        Verdict::new(Fault::OutsideBand, Level::Faulty, name, factor, text)
-            .with_remedy("look at the scale of its weights"),
-    )
+    // Outputs that are the same for all samples are biases. Of others the factor is not that of the weights alone, which
+    // `judge_updates` knows.
+    let is_dead = layers[index].is_same() && !layers[index].after_start;
+    let remedy = if is_dead { NEW_WEIGHTS } else { "" };
+    Some(Verdict::new(Fault::OutsideBand, Level::Faulty, name, factor, text).with_remedy(remedy))
 }

@@ -11,6 +11,19 @@ const MAX_ALONE: f64 = 1.0;
 /// The same for too small a step.
 const MIN_ALONE: f64 = 1e-8;
 
+/// What helps against steps that are too large.
+const SMALLER: &str =
+    "take a smaller learning rate or less weight decay, a tenth at a time, while the loss falls faster";
+
+/// What helps against steps that are too small.
+const LARGER: &str = "take a larger learning rate, ten times at a time, while the loss falls faster";
+
+/// What helps against weights that decay too fast.
+const LESS_DECAY: &str = "take less weight decay, a tenth at a time, while the loss falls faster";
+
+/// An update whose cosine with its weight is below is weight decay's: gradients are nearly orthogonal to weights.
+const MAX_DECAY: f64 = -0.7;
+
 /// If this fraction of the weights is off the same way, the learning rate is.
 const MOST: f64 = 0.75;
 
@@ -61,14 +74,18 @@ pub fn judge_updates(updates: &[Update]) -> Option<Verdict> {
     };
     let all = if weights.len() > 1 { ", and so are most of the others" } else { "" };
     for (is_off, word, remedy) in [
-        (&(|ratio: f64| ratio > high) as &dyn Fn(f64) -> bool, "too large", "take a smaller learning rate"),
-        (&|ratio: f64| ratio < low, "too small", "take a larger learning rate, by ten at a time"),
+        (&(|ratio: f64| ratio > high) as &dyn Fn(f64) -> bool, "too large", SMALLER),
+        (&|ratio: f64| ratio < low, "too small", LARGER),
     ] {
         if are_off(is_off)
             && let Some(first) = moved().find(|(_, ratio)| is_off(*ratio))
         {
-            let verdict = verdict(*first, &format!("{word}{all}"), Level::Faulty);
-            return Some(verdict.with_remedy(remedy));
+            let shrunk =
+                moved().filter(|(update, ratio)| is_off(*ratio) && update.cosine < MAX_DECAY).count();
+            let by_decay = 2 * shrunk > moved().count();
+            let why = if by_decay { ", and shrinks it as weight decay does" } else { "" };
+            let verdict = verdict(*first, &format!("{word}{all}{why}"), Level::Faulty);
+            return Some(verdict.with_remedy(if by_decay { LESS_DECAY } else { remedy }));
         }
     }
     if let Some(still) = weights.iter().find(|(_, ratio)| *ratio == 0.0)
@@ -130,7 +147,9 @@ fn odd_scale(updates: &[Update]) -> Option<Verdict> {
             short(*gain)
         );
         let verdict = Verdict::new(Fault::UpdateRatio, Level::Faulty, &update.name, *gain, text);
-        return Some(verdict.with_remedy("start again, with a smaller learning rate"));
+        return Some(verdict.with_remedy(
+            "start again with a smaller learning rate, a tenth at a time, while the loss falls faster",
+        ));
     }
     if median < MIN_GAIN {
         let (update, gain) = gains.iter().find(|(_, gain)| *gain < MIN_GAIN)?;
@@ -140,7 +159,9 @@ fn odd_scale(updates: &[Update]) -> Option<Verdict> {
             short(*gain)
         );
         let verdict = Verdict::new(Fault::UpdateRatio, Level::Faulty, &update.name, *gain, text);
-        return Some(verdict.with_remedy("start again, with a smaller weight decay"));
+        return Some(verdict.with_remedy(
+            "start again with less weight decay, a tenth at a time, while the loss falls faster",
+        ));
     }
     let last = gains.len() - 1;
     let (_, (update, gain)) = gains
@@ -154,7 +175,8 @@ fn odd_scale(updates: &[Update]) -> Option<Verdict> {
         times(factor)
     );
     let verdict = Verdict::new(Fault::OutsideBand, level, name, factor, text);
-    Some(verdict.with_remedy(format!("multiply them by {}, or check its std", short(1.0 / factor))))
+    let by = short(1.0 / factor);
+    Some(verdict.with_remedy(format!("if it was so at the start, multiply them by {by}, or check their std")))
 }
 
 /// Whether a parameter is 0 and moves, and is no bias: the end of a branch that starts at 0.
@@ -217,10 +239,20 @@ mod tests {
         assert!(alone.text.contains("unlike most") && alone.remedy.is_empty(), "{alone}");
         let large = ["b", "c", "d"].map(|name| update(name, 2, 1.0, 0.2));
         let all = of(update("a", 2, 1.0, 0.2), &large).unwrap();
-        assert!(
-            all.text.ends_with("and so are most of the others") && all.remedy.contains("smaller"),
-            "{all}"
-        );
+        assert!(all.text.ends_with("and so are most of the others") && all.remedy == SMALLER, "{all}");
+    }
+
+    /// Updates that shrink their weights are weight decay's, and have its remedy.
+    #[test]
+    fn weight_decay_is_told_from_the_learning_rate() {
+        let of = |cosine: f64| {
+            let updates = ["a", "b", "c"].map(|name| Update { cosine, ..update(name, 2, 1.0, 0.3) });
+            judge_updates(&updates).map(|verdict| verdict.remedy)
+        };
+        assert_eq!(of(-0.95).as_deref(), Some(LESS_DECAY));
+        for cosine in [-0.3, 0.0, 0.95, f64::NAN] {
+            assert_eq!(of(cosine).as_deref(), Some(SMALLER), "{cosine}");
+        }
     }
 
     /// A weight that is 20 times as large or as small as the others is told, unless it is the last or an

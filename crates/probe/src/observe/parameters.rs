@@ -20,6 +20,7 @@ use wick_kernels::Stats;
 /// let updates = before.updates(&vars)?;
 /// assert!((updates[0].norm - 5.0).abs() < 1e-12);
 /// assert!((updates[0].log10_ratio + 3.0).abs() < 1e-3);
+/// assert!((updates[0].cosine - 1.0).abs() < 1e-3); // the weight grows
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -46,6 +47,9 @@ pub struct Update {
     pub update_rms: f64,
     /// `log10(update_rms / rms)`, which is -∞ if nothing moved.
     pub log10_ratio: f64,
+    /// The cosine between the update and the parameter before the step: near -1 where weight decay moves it. NaN if
+    /// one of them is 0.
+    pub cosine: f64,
 }
 
 impl Parameters {
@@ -75,8 +79,10 @@ impl Parameters {
                 continue;
             };
             let rms = rms(before)?;
-            let update_rms =
-                self::rms(&var.as_tensor().to_dtype(DType::F64)?.sub(&before.to_dtype(DType::F64)?)?)?;
+            let exact = before.detach().to_dtype(DType::F64)?;
+            let update = var.as_tensor().detach().to_dtype(DType::F64)?.sub(&exact)?;
+            let update_rms = self::rms(&update)?;
+            let product = (update * exact)?.mean_all()?.to_scalar::<f64>()?;
             updates.push(Update {
                 name: name.clone(),
                 rank: before.rank(),
@@ -86,6 +92,7 @@ impl Parameters {
                 rms,
                 update_rms,
                 log10_ratio: (update_rms / rms).log10(),
+                cosine: product / (update_rms * rms),
             });
         }
         Ok(updates)

@@ -189,8 +189,9 @@ impl<'a> Trainer<'a> {
         self
     }
 
-    /// Records each `every`-th step, beginning with the first, and judges it. The model needs taps: see
-    /// [`Step::observer`] and [`Step::tap`].
+    /// Records each `every`-th step, beginning with the first, and judges it: the layers by
+    /// [`judge`](wick_probe::judge()), the losses so far by [`judge_loss`](wick_probe::judge_loss). The layers need taps:
+    /// see [`Step::observer`] and [`Step::tap`].
     pub fn with_probe(mut self, probe: Probe, every: u64) -> Self {
         self.probe = Some((probe, every.max(1)));
         self

@@ -41,6 +41,21 @@ pub(crate) fn logged_loss(log: &Path, step: u64) -> Option<f64> {
     None
 }
 
+/// The losses of the first `steps` steps in a log; `None` if the log does not have them all.
+pub(crate) fn logged_losses(log: &Path, steps: u64) -> Option<Vec<f64>> {
+    let mut losses = Vec::new();
+    for line in BufReader::new(File::open(log).ok()?).lines().map_while(Result::ok) {
+        if losses.len() as u64 == steps {
+            break;
+        }
+        let Ok(line) = serde_json::from_str::<serde_json::Value>(&line) else { continue };
+        if line["kind"] == "step" && line["step"] == losses.len() as u64 {
+            losses.push(line["loss"].as_f64()?);
+        }
+    }
+    (losses.len() as u64 == steps).then_some(losses)
+}
+
 /// The first line of a log; `None` without one that is ended. What is no text is cut.
 pub(crate) fn first_line(log: &Path) -> Option<String> {
     /// A line of settings is shorter.

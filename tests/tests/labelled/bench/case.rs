@@ -19,6 +19,16 @@ pub(crate) enum Kind {
     ResidualNorm,
     Attention,
     Recurrent,
+    /// Convolutions with candle's batch norm.
+    BatchNorm,
+    /// A perceptron with dropout of .3.
+    Dropout,
+    /// An autoencoder whose decoder has the encoder's weights.
+    SharedWeights,
+    /// A perceptron trained by gradient descent with momentum.
+    Momentum,
+    /// A perceptron whose outputs are rounded to `bf16`.
+    Half,
 }
 
 /// When a net is looked at.
@@ -44,6 +54,16 @@ pub(crate) enum Fault {
     RateHigh,
     RateLow,
     Decay,
+    /// Weight decay of 20.
+    Decay20,
+    /// A learning rate of 1 for three steps in the middle.
+    Spike,
+    /// The targets are those of other samples.
+    Shuffled,
+    /// The softmax of the outputs goes into a cross entropy that takes logits.
+    SoftmaxTwice,
+    /// Gradient descent with a learning rate of 5.
+    SgdHigh,
 }
 
 /// A net and what it learns, drawn from a seed.
@@ -71,6 +91,7 @@ pub(crate) struct Case {
     pub(crate) state: State,
 }
 
+/// The kinds that the rules were made on.
 const KINDS: [Kind; 9] = [
     Kind::Mlp,
     Kind::OneOutput,
@@ -82,6 +103,13 @@ const KINDS: [Kind; 9] = [
     Kind::Attention,
     Kind::Recurrent,
 ];
+
+/// The kinds and faults that came later: written down before any of them was run, after the rules were made.
+const LATER_KINDS: [Kind; 5] =
+    [Kind::BatchNorm, Kind::Dropout, Kind::SharedWeights, Kind::Momentum, Kind::Half];
+
+/// The variants of each later kind.
+const LATER_VARIANTS: u64 = 4;
 
 /// Nine variants of each kind, at the start and trained, are healthy: 162 cases. MLPs are told in every second
 /// variant.
@@ -98,6 +126,7 @@ impl Setting {
             _ => Activation::Relu,
         };
         let normed = matches!(kind, Kind::ResidualNorm | Kind::Attention);
+        let has_head = !matches!(kind, Kind::Autoencoder | Kind::SharedWeights);
         let pixels = match choose_index(key, "pixels", 3) {
             0 if normed || kind == Kind::Mlp => Pixels::Raw,
             1 => Pixels::Standardized,
@@ -113,7 +142,7 @@ impl Setting {
             pixels,
             mean: choose(key, "mean", &[0.0, 2.0, 5.0]),
             torch_biases: choose_index(key, "biases", 2) == 0,
-            zero_init: variant % 3 == 2 && kind != Kind::Autoencoder,
+            zero_init: variant % 3 == 2 && has_head,
             told: kind == Kind::Mlp && variant.is_multiple_of(2),
             fault: Fault::Nothing,
             layer: String::new(),
@@ -124,7 +153,8 @@ impl Setting {
     fn middle(&self) -> &'static str {
         match self.kind {
             Kind::Mlp | Kind::OneOutput | Kind::Autoencoder => "fc1",
-            Kind::Conv1d | Kind::Conv2d => "conv1",
+            Kind::Dropout | Kind::SharedWeights | Kind::Momentum | Kind::Half => "fc1",
+            Kind::Conv1d | Kind::Conv2d | Kind::BatchNorm => "conv1",
             Kind::Residual | Kind::ResidualNorm => "block1.fc1",
             Kind::Attention => "block1.fc1",
             Kind::Recurrent => "recurrence",
@@ -150,6 +180,29 @@ impl Setting {
         }
         if matches!(kind, Kind::Mlp | Kind::OneOutput | Kind::Autoencoder | Kind::Conv1d | Kind::Conv2d) {
             plants.extend([(Fault::Zero, Start), (Fault::Input, Start)]);
+        }
+        plants
+    }
+
+    /// The later faults of one of the first kinds, each with the layer where it is not the one in the middle.
+    fn later_plants(kind: Kind) -> Vec<(Fault, State, Option<&'static str>)> {
+        use State::{Start, Trained};
+        let mut plants = vec![
+            (Fault::Spike, Trained, None),
+            (Fault::Decay20, Trained, None),
+            (Fault::SgdHigh, Trained, None),
+        ];
+        if kind != Kind::Autoencoder {
+            plants.push((Fault::Shuffled, Trained, None));
+        }
+        if !matches!(kind, Kind::Autoencoder | Kind::OneOutput) {
+            plants.push((Fault::SoftmaxTwice, Trained, None));
+        }
+        if matches!(kind, Kind::Residual | Kind::ResidualNorm | Kind::Attention) {
+            plants.push((Fault::Scale(10.0), Start, Some("block1.fc2")));
+        }
+        if kind == Kind::Attention {
+            plants.push((Fault::Scale(30.0), Start, Some("block1.qkv")));
         }
         plants
     }
@@ -183,7 +236,63 @@ impl Case {
                 }
             }
         }
+        cases.extend(Self::later(seed));
         cases
+    }
+
+    /// The healthy and the faulty cases of the later kinds, and the later faults of the first ones.
+    fn later(seed: u64) -> Vec<Self> {
+        let mut cases = Vec::new();
+        for kind in LATER_KINDS {
+            for variant in 0..LATER_VARIANTS {
+                for state in [State::Start, State::Trained] {
+                    cases.push(Self { setting: Setting::new(kind, variant, seed), state });
+                }
+            }
+            for (fault, state) in [
+                (Fault::Scale(20.0), State::Start),
+                (Fault::Dead, State::Start),
+                (Fault::Detach, State::Start),
+                (Fault::RateHigh, State::Trained),
+                (Fault::Frozen, State::Trained),
+            ] {
+                // A batch norm takes a layer's biases away.
+                if (kind, fault) == (Kind::BatchNorm, Fault::Dead) {
+                    continue;
+                }
+                let mut setting = Setting::new(kind, 0, seed);
+                setting.layer = setting.middle().to_owned();
+                setting.fault = fault;
+                if fault == Fault::Dead {
+                    setting.phi = Activation::Relu;
+                }
+                cases.push(Self { setting, state });
+            }
+        }
+        for kind in KINDS {
+            for (fault, state, layer) in Setting::later_plants(kind) {
+                let mut setting = Setting::new(kind, 0, seed);
+                setting.layer = layer.unwrap_or(setting.middle()).to_owned();
+                setting.fault = fault;
+                cases.push(Self { setting, state });
+            }
+        }
+        cases
+    }
+
+    /// Whether the case is of a kind or a fault that came later.
+    pub(crate) fn is_later(&self) -> bool {
+        use Fault::{Decay20, Scale, SgdHigh, Shuffled, SoftmaxTwice, Spike};
+        let fault = self.setting.fault;
+        let is_later = matches!(fault, Decay20 | SgdHigh | Shuffled | SoftmaxTwice | Spike);
+        is_later || matches!(fault, Scale(10.0 | 30.0)) || LATER_KINDS.contains(&self.setting.kind)
+    }
+
+    /// The case without its fault.
+    pub(crate) fn twin(&self) -> Self {
+        let layer = String::new();
+        let setting = Setting { fault: Fault::Nothing, layer, told: false, ..self.setting.clone() };
+        Self { setting, state: self.state }
     }
 
     pub(crate) fn name(&self) -> String {
@@ -227,10 +336,14 @@ impl Case {
             Fault::Input => matches!(layer, "input" | "fc0" | "conv0"),
             Fault::Frozen => at(layer) && fault == UpdateRatio,
             Fault::RateLow => fault == UpdateRatio,
-            Fault::RateHigh => !matches!(fault, OutsideBand | SymmetricUnits),
-            Fault::Decay => {
+            Fault::RateHigh | Fault::SgdHigh | Fault::Spike => !matches!(fault, OutsideBand | SymmetricUnits),
+            Fault::Decay | Fault::Decay20 => {
                 matches!(fault, RankCollapse | DiesOut | UpdateRatio | VanishingGradient | DeadUnits)
             }
+            // A loss that does not fall is all that shows of targets that do not belong to the inputs.
+            Fault::Shuffled => fault == Loss,
+            // Nothing says that of a loss that falls as far as it can.
+            Fault::SoftmaxTwice => false,
         }
     }
 }

@@ -1,196 +1,110 @@
-//! Nets of nine kinds, at the start and trained, half of them faulty: how often the verdicts are right.
+//! Nets of fourteen kinds, at the start and trained, half of them faulty: how often the verdicts are right.
 
+mod advice;
 mod case;
 mod data;
 mod nets;
 mod run;
+mod tables;
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use wick_probe::Verdict;
-
+use advice::{After, Changes, carry_out};
 use case::{Case, Fault, Kind, State};
-use run::{Found, run};
-
-/// A count of what was found among all, with Wilson's 95 % interval.
-#[derive(Debug, Default, Clone, Copy)]
-struct Rate {
-    found: u32,
-    all: u32,
-}
-
-impl Rate {
-    fn add(&mut self, found: bool) {
-        self.found += u32::from(found);
-        self.all += 1;
-    }
-
-    fn value(self) -> f64 {
-        f64::from(self.found) / f64::from(self.all.max(1))
-    }
-
-    fn text(self) -> String {
-        const Z: f64 = 1.96;
-        let (n, p) = (f64::from(self.all.max(1)), self.value());
-        let square = Z * Z / n;
-        let middle = (p + square / 2.0) / (1.0 + square);
-        let spread = Z * (p * (1.0 - p) / n + square / (4.0 * n)).sqrt() / (1.0 + square);
-        let (low, high) = ((middle - spread).max(0.0), (middle + spread).min(1.0));
-        format!("{:3}/{:3} = {p:.2} ({low:.2} to {high:.2})", self.found, self.all)
-    }
-}
-
-/// The rates of one way to judge.
-#[derive(Debug, Default)]
-struct Score {
-    healthy: BTreeMap<Kind, Rate>,
-    named: BTreeMap<Kind, Rate>,
-    by_fault: BTreeMap<String, Rate>,
-    alarms: Rate,
-    by_state: BTreeMap<State, Rate>,
-    any: Rate,
-    all_named: Rate,
-    harmful: Rate,
-    untold: Rate,
-    harmless: Rate,
-}
-
-impl Score {
-    fn add(&mut self, case: &Case, verdicts: &[Verdict], harms: bool) {
-        let kind = case.setting.kind;
-        let said = !verdicts.is_empty();
-        if case.is_healthy() {
-            self.healthy.entry(kind).or_default().add(said);
-            self.by_state.entry(case.state).or_default().add(said);
-            self.alarms.add(said);
-            return;
-        }
-        let named = verdicts.iter().any(|verdict| case.names(verdict.fault, &verdict.layer));
-        self.any.add(said);
-        self.all_named.add(named);
-        if harms {
-            self.named.entry(kind).or_default().add(named);
-            self.by_fault.entry(format!("{:?}", case.setting.fault)).or_default().add(named);
-            self.harmful.add(named);
-            if !case.setting.told || case.state == State::Trained {
-                self.untold.add(named);
-            }
-        } else {
-            self.harmless.add(named);
-        }
-    }
-
-    fn precision(&self) -> Rate {
-        Rate { found: self.any.found, all: self.any.found + self.alarms.found }
-    }
-
-    fn print(&self, title: &str) {
-        println!("{title}");
-        for (what, rate) in [
-            ("alarms on healthy nets", self.alarms),
-            ("precision", self.precision()),
-            ("recall, anything said", self.any),
-            ("recall, named, all plants", self.all_named),
-            ("recall, named, harmful plants", self.harmful),
-            ("recall, named, harmful plants, untold", self.untold),
-            ("named, harmless plants", self.harmless),
-        ] {
-            println!("  {what:40} {}", rate.text());
-        }
-        for (state, rate) in &self.by_state {
-            println!("  {:40} {}", format!("alarms, {state:?}"), rate.text());
-        }
-        for (kind, rate) in &self.healthy {
-            let named = self.named.get(kind).copied().unwrap_or_default();
-            println!(
-                "  {:14} alarms {}, named of harmful {}",
-                format!("{kind:?}"),
-                rate.text(),
-                named.text()
-            );
-        }
-        for (fault, rate) in &self.by_fault {
-            println!("  {fault:14} named of harmful {}", rate.text());
-        }
-    }
-}
+use run::{ALL, Found, run};
+use tables::{Report, harms};
 
 /// A healthy net has learnt: this accuracy, or R².
 fn bar(kind: Kind) -> f64 {
     match kind {
-        Kind::Autoencoder => 0.4,
+        Kind::Autoencoder | Kind::SharedWeights => 0.4,
         Kind::OneOutput => 0.8,
         _ => 0.85,
     }
 }
 
-/// A fault does harm if the net learns worse than its healthy twin: a mean loss 1.25 times as large for faults at
-/// the start, or a score .02 worse, or no number.
-fn harms(case: &Case, found: &Found, twin: &Found) -> bool {
-    let slower = case.state == State::Start
-        && found.loss.partial_cmp(&(1.25 * twin.loss)) != Some(std::cmp::Ordering::Less);
-    slower || found.score.is_nan() || found.score < twin.score - 0.02
+/// The healthy twins that were run, by their settings.
+#[derive(Default)]
+struct Twins(Mutex<HashMap<String, Found>>);
+
+impl Twins {
+    fn of(&self, case: &Case) -> Found {
+        let twin = case.twin();
+        let name = format!("{twin:?}");
+        if let Some(found) = self.0.lock().unwrap().get(&name) {
+            return found.clone();
+        }
+        let found = run(&twin, true, &Changes::default()).unwrap();
+        self.0.lock().unwrap().insert(name, found.clone());
+        found
+    }
 }
 
-/// What was found in each case, and whether its fault does harm, by one thread a core.
+/// What was found in a case, and whether its fault does harm. What is advised on a harmful fault is carried out.
+fn run_one(case: &Case, twins: &Twins) -> (Found, bool) {
+    let mut found = run(case, !case.is_healthy(), &Changes::default()).unwrap();
+    if case.is_healthy() {
+        return (found, false);
+    }
+    let twin = twins.of(case);
+    let does_harm = harms(case, &found, &twin);
+    if does_harm {
+        found.advice = carry_out(case, &found, &twin, !case.is_set_aside()).unwrap();
+    }
+    (found, does_harm)
+}
+
+/// Runs the cases, by one thread a core.
 fn run_all(cases: &[Case]) -> Vec<(Found, bool)> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let one = |case: &Case| {
-        let found = run(case, !case.is_healthy()).unwrap();
-        let mut twin = case.clone();
-        twin.setting.fault = Fault::Nothing;
-        let does_harm = !case.is_healthy() && harms(case, &found, &run(&twin, true).unwrap());
-        (found, does_harm)
-    };
+    let (twins, next) = (Twins::default(), AtomicUsize::new(0));
     let mut found: Vec<(usize, (Found, bool))> = std::thread::scope(|scope| {
-        let every = |first: usize| cases.iter().enumerate().skip(first).step_by(threads);
-        let workers: Vec<_> = (0..threads)
-            .map(|first| {
-                scope.spawn(move || every(first).map(|(index, case)| (index, one(case))).collect::<Vec<_>>())
-            })
-            .collect();
+        let work = || {
+            let mut done = Vec::new();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(case) = cases.get(index) else { return done };
+                done.push((index, run_one(case, &twins)));
+            }
+        };
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
     });
     found.sort_by_key(|(index, _)| *index);
     found.into_iter().map(|(_, found)| found).collect()
 }
 
-/// Runs the cases, and prints those that are wrong. The rates of `judge`, of `judge` and `judge_updates`, and of
-/// looks in mid-training; and the healthy nets that did not learn, which are not counted.
-fn score(cases: &[Case], prints: bool) -> (Score, Score, Rate, u32) {
-    let (mut judged, mut all) = (Score::default(), Score::default());
-    let (mut looks, mut thrown_out) = (Rate::default(), 0);
+/// Runs the cases and counts what was found, and prints those that are wrong where they may be looked at. Healthy nets that did not learn are
+/// not counted.
+fn add(report: &mut Report, cases: &[Case], prints: bool) {
     for (case, (found, does_harm)) in cases.iter().zip(run_all(cases)) {
         let setting = &case.setting;
-        if case.is_healthy() && case.state == State::Trained {
-            if found.score.is_nan() || found.score < bar(setting.kind) {
-                thrown_out += 1;
-                continue;
-            }
-            looks.found += found.looks.1;
-            looks.all += found.looks.0;
+        if case.is_healthy()
+            && case.state == State::Trained
+            && (found.score.is_nan() || found.score < bar(setting.kind))
+        {
+            report.thrown_out += 1;
+            continue;
         }
-        judged.add(case, &found.judged, does_harm);
-        all.add(case, &found.all, does_harm);
-        let named = found.all.iter().any(|verdict| case.names(verdict.fault, &verdict.layer));
-        let is_right =
-            if case.is_healthy() { found.all.is_empty() && found.looks.1 == 0 } else { named || !does_harm };
+        report.add(case, &found, does_harm);
+        let verdicts = &found.said[ALL];
+        let named = verdicts.iter().any(|verdict| case.names(verdict.fault, &verdict.layer));
+        let looks = found.looks.iter().flat_map(|look| &look[ALL]);
+        let is_right = match case.is_healthy() {
+            true => verdicts.is_empty() && looks.clone().next().is_none(),
+            false => named || !does_harm,
+        };
         if prints && !is_right {
-            let texts: Vec<String> =
-                found.all.iter().map(|verdict| format!("{:?} {verdict}", verdict.fault)).collect();
+            let texts: Vec<String> = verdicts
+                .iter()
+                .chain(looks)
+                .map(|verdict| format!("{:?} {verdict}", verdict.fault))
+                .collect();
             println!("{} of {setting:?}, score {:.2}: {texts:#?}", case.name(), found.score);
         }
     }
-    (judged, all, looks, thrown_out)
-}
-
-fn report(cases: &[Case], title: &str, prints: bool) -> Score {
-    let (judged, all, looks, thrown_out) = score(cases, prints);
-    println!("{title}: {} cases, {thrown_out} thrown out", cases.len());
-    judged.print("`judge` alone");
-    all.print("`judge` and `judge_updates`");
-    println!("  {:40} {}", "alarms in mid-training", looks.text());
-    all
 }
 
 /// Ten healthy nets and ten faulty ones of the part that may be looked at: at most one alarm, and at least eight
@@ -203,7 +117,7 @@ fn twenty_nets() {
         let step = those.len() / 10;
         those.into_iter().step_by(step).take(10).collect::<Vec<_>>()
     };
-    let all = |case: &Case| run(case, false).unwrap().all;
+    let all = |case: &Case| run(case, false, &Changes::default()).unwrap().said[ALL].clone();
     let alarms = ten(true).into_iter().filter(|case| !all(case).is_empty()).count();
     let named = ten(false)
         .into_iter()
@@ -234,7 +148,9 @@ fn the_cost_of_taps() {
 fn nets_to_look_at() {
     for seed in seeds() {
         let cases: Vec<Case> = Case::all(seed).into_iter().filter(|case| !case.is_set_aside()).collect();
-        report(&cases, &format!("seed {seed}, nets to look at"), true);
+        let mut report = Report::default();
+        add(&mut report, &cases, true);
+        report.print(&format!("seed {seed}, nets to look at"));
     }
 }
 
@@ -243,13 +159,16 @@ fn seeds() -> Vec<u64> {
     seeds.split(',').map(|seed| seed.parse().unwrap()).collect()
 }
 
-/// The nets that were set aside.
+/// The nets that were set aside: the tables behind each seed, of all seeds so far.
 #[test]
 #[ignore = "some minutes"]
 fn nets_set_aside() {
-    let aside = |seed| Case::all(seed).into_iter().filter(Case::is_set_aside);
-    let cases: Vec<Case> = seeds().into_iter().flat_map(aside).collect();
-    report(&cases, "nets set aside", false);
+    let mut report = Report::default();
+    for seed in seeds() {
+        let cases: Vec<Case> = Case::all(seed).into_iter().filter(Case::is_set_aside).collect();
+        add(&mut report, &cases, false);
+        report.print(&format!("nets set aside, seeds until {seed}"));
+    }
 }
 
 /// At least 150 healthy and 150 faulty cases a seed, and both parts have about half of them.
@@ -263,5 +182,32 @@ fn the_bench_is_large_and_split() {
         // Half of n, within three standard deviations of √n/2.
         let n = cases.len() as f64;
         assert!((aside as f64 - n / 2.0).abs() < 1.5 * n.sqrt(), "{aside} of {n}");
+    }
+}
+
+/// Advice on three faults of a perceptron, carried out, makes better nets; carried out the wrong way round, it does not.
+#[test]
+fn advice_helps() {
+    let twins = Twins::default();
+    for fault in [Fault::Scale(20.0), Fault::Dead, Fault::RateHigh] {
+        let is_one = |case: &&Case| {
+            case.setting.kind == Kind::Mlp && case.setting.fault == fault && case.setting.seed == 1010
+        };
+        let case = Case::all(1).into_iter().find(|case| is_one(&case)).unwrap();
+        let found = run(&case, true, &Changes::default()).unwrap();
+        let twin = twins.of(&case);
+        assert!(harms(&case, &found, &twin), "{fault:?}");
+        let after = carry_out(&case, &found, &twin, true).unwrap().map(|(_, after)| after);
+        let helps = |after: Option<After>| matches!(after, Some(After::AsGood | After::Better));
+        assert!(helps(after), "{fault:?}: {after:?}");
+        let mut wrong = found;
+        for verdict in &mut wrong.said[ALL] {
+            verdict.remedy = match fault {
+                Fault::Scale(_) | Fault::Dead => "multiply its weights by 20, or".to_owned(),
+                _ => "take a larger learning rate".to_owned(),
+            };
+        }
+        let after = carry_out(&case, &wrong, &twin, false).unwrap().map(|(_, after)| after);
+        assert!(!helps(after), "{fault:?}: {after:?}");
     }
 }

@@ -1,13 +1,14 @@
-//! Nets of eight kinds of candle's own operations, with a tap behind each layer and a place for a fault in each.
+//! Nets of all kinds of candle's own operations, with a tap behind each layer and a place for a fault in each.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use candle_core::{DType, Module, Result, Tensor, Var};
 use candle_nn::ops::softmax;
+use candle_nn::{BatchNorm, ModuleT};
 use wick_init::{Initializer, KeyedV1};
 use wick_model::{Activation, activate};
 use wick_probe::Probe;
-use wick_tests::CPU;
+use wick_tests::{CPU, normal};
 use wick_theory::LayerLaw;
 
 use super::case::{Fault, Kind, Setting};
@@ -15,12 +16,18 @@ use super::case::{Fault, Kind, Setting};
 /// A net: its variables, which the first pass makes.
 pub(crate) struct Net {
     pub(crate) setting: Setting,
+    /// What the input is multiplied by.
+    pub(crate) input: f64,
+    /// The step of the training; `None` where the net is evaluated.
+    pub(crate) step: Cell<Option<usize>>,
     vars: RefCell<Vec<(String, Var)>>,
+    norms: RefCell<Vec<(String, BatchNorm)>>,
 }
 
 impl Net {
     pub(crate) fn new(setting: Setting) -> Self {
-        Self { setting, vars: RefCell::default() }
+        let (vars, norms) = Default::default();
+        Self { setting, input: 1.0, step: Cell::new(Some(0)), vars, norms }
     }
 
     /// The variables in the order of the layers.
@@ -84,12 +91,44 @@ impl Net {
             Some(phi) if !self.has(Fault::NoActivation, name) => activate(phi, z)?,
             _ => z.clone(),
         };
+        let output = match self.setting.kind {
+            Kind::Half => output.to_dtype(DType::BF16)?,
+            _ => output,
+        };
         let output = if self.has(Fault::Nan, name) { (&output * f64::NAN)? } else { output };
         let tapped = match phi {
             Some(phi) => probe.tap_activation(name, phi, z, &output)?,
             None => probe.tap(name, &output)?,
         };
-        Ok(if self.has(Fault::Detach, name) { tapped.detach() } else { tapped })
+        let tapped = if self.has(Fault::Detach, name) { tapped.detach() } else { tapped };
+        if self.setting.kind == Kind::Dropout && phi.is_some() {
+            return probe.tap(&format!("{name}.drop"), &self.dropped(name, &tapped)?);
+        }
+        tapped.to_dtype(DType::F32)
+    }
+
+    /// Dropout of .3, by numbers of the step.
+    fn dropped(&self, name: &str, x: &Tensor) -> Result<Tensor> {
+        /// The normal distribution has .3 below it.
+        const QUANTILE: f32 = -0.5244;
+        let Some(step) = self.step.get() else { return Ok(x.clone()) };
+        let numbers = normal(self.setting.seed, &format!("{name}.drop/{step}"), x.dims(), DType::F32);
+        (x * numbers.ge(QUANTILE)?.to_dtype(DType::F32)?)? / 0.7
+    }
+
+    /// Candle's batch norm, with its variables.
+    fn batch_norm(&self, name: &str, x: &Tensor) -> Result<Tensor> {
+        let channels = x.dim(1)?;
+        let zeros = || Tensor::zeros(channels, DType::F32, &CPU);
+        let ones = || Tensor::ones(channels, DType::F32, &CPU);
+        let (weight, bias) =
+            (self.var(&format!("{name}.weight"), ones)?, self.var(&format!("{name}.bias"), zeros)?);
+        let mut norms = self.norms.borrow_mut();
+        if !norms.iter().any(|(known, _)| known == name) {
+            norms.push((name.to_owned(), BatchNorm::new(channels, zeros()?, ones()?, weight, bias, 1e-5)?));
+        }
+        let norm = norms.iter().find(|(known, _)| known == name).map(|(_, norm)| norm).unwrap();
+        norm.forward_t(x, self.step.get().is_some())
     }
 
     fn gain(phi: Option<Activation>) -> f64 {
@@ -128,6 +167,21 @@ impl Net {
         self.output(probe, name, phi, &z)
     }
 
+    /// A dense layer by the transposed weight of another.
+    fn transposed(
+        &self,
+        probe: &Probe,
+        name: &str,
+        of: &str,
+        x: &Tensor,
+        phi: Option<Activation>,
+    ) -> Result<Tensor> {
+        let w = self.weight(of, &[], 0.0)?.t()?.contiguous()?;
+        let b = self.bias(name, w.dim(0)?, w.dim(1)?)?;
+        let z = candle_nn::Linear::new(w, Some(b)).forward(x)?;
+        self.output(probe, name, phi, &z)
+    }
+
     fn conv(
         &self,
         probe: &Probe,
@@ -142,7 +196,12 @@ impl Net {
         let b = self.bias(name, channels, fan)?;
         let z = if rank == 3 { x.conv1d(&w, 1, 1, 1, 1)? } else { x.conv2d(&w, 1, 1, 1, 1)? };
         let b = if rank == 3 { b.reshape((1, channels, 1))? } else { b.reshape((1, channels, 1, 1))? };
-        self.output(probe, name, Some(phi), &z.broadcast_add(&b)?)
+        let z = z.broadcast_add(&b)?;
+        let z = match self.setting.kind {
+            Kind::BatchNorm => self.batch_norm(&format!("{name}.norm"), &z)?,
+            _ => z,
+        };
+        self.output(probe, name, Some(phi), &z)
     }
 
     fn norm(&self, x: &Tensor) -> Result<Tensor> {
@@ -156,17 +215,22 @@ impl Net {
         self.dense_of(probe, "out", x, units, None, if self.setting.zero_init { 0.0 } else { 1.0 })
     }
 
+    /// What the input is multiplied by, with its fault.
+    pub(crate) fn input_factor(&self) -> f64 {
+        if self.setting.fault == Fault::Input { 1000.0 * self.input } else { self.input }
+    }
+
     /// The forward pass.
     pub(crate) fn forward(&self, x: &Tensor, probe: &Probe) -> Result<Tensor> {
         let (phi, n) = (self.setting.phi, x.dim(0)?);
-        let x = if self.setting.fault == Fault::Input { (x * 1000.0)? } else { x.clone() };
+        let x = (x * self.input_factor())?;
         match self.setting.kind {
-            Kind::Mlp | Kind::OneOutput => {
+            Kind::Mlp | Kind::OneOutput | Kind::Dropout | Kind::Momentum | Kind::Half => {
                 let mut h = x;
                 for layer in 0..self.setting.depth {
                     h = self.dense(probe, &format!("fc{layer}"), &h, self.setting.width, Some(phi))?;
                 }
-                let units = if self.setting.kind == Kind::Mlp { 10 } else { 1 };
+                let units = if self.setting.kind == Kind::OneOutput { 1 } else { 10 };
                 self.head(probe, &h, units)
             }
             Kind::Autoencoder => {
@@ -176,7 +240,13 @@ impl Net {
                 }
                 self.dense(probe, "out", &h, 64, None)
             }
-            Kind::Conv2d => {
+            Kind::SharedWeights => {
+                let h = self.dense(probe, "fc0", &x, self.setting.width, Some(phi))?;
+                let h = self.dense(probe, "fc1", &h, 16, Some(phi))?;
+                let h = self.transposed(probe, "fc2", "fc1", &h, Some(phi))?;
+                self.transposed(probe, "out", "fc0", &h, None)
+            }
+            Kind::Conv2d | Kind::BatchNorm => {
                 let h = self.conv(probe, "conv0", &x.reshape((n, 1, 8, 8))?, 12, phi)?;
                 let h = self.conv(probe, "conv1", &h.max_pool2d(2)?, 24, phi)?;
                 let h = self.conv(probe, "conv2", &h, 24, phi)?;

@@ -1,47 +1,84 @@
 //! A case is trained as its state says, and looked at.
 
+use candle_core::backprop::GradStore;
 use candle_core::{D, DType, Device, Result, Tensor, Var};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW};
-use wick_probe::{Parameters, Probe, Units, Verdict, judge, judge_updates};
+use wick_kernels::{ParamsSgd, Sgd};
+use wick_probe::{
+    Baseline, Level, ParameterGradient, Parameters, Probe, Units, Verdict, judge, judge_drift, judge_loss,
+    judge_updates,
+};
 
+use super::advice::{After, Changes};
 use super::case::{Case, Fault, Kind, Setting, State};
 use super::data::{Data, images, one_output};
 use super::nets::Net;
 
+/// The ways to judge a case: `judge`, `judge_updates` behind it, `judge_loss` and `judge_drift` with both; the rules of other tools.
+pub(crate) const WAYS: [&str; 6] = [
+    "`judge`",
+    "and `judge_updates`",
+    "and `judge_loss`, `judge_drift`",
+    "SageMaker Debugger",
+    "AutoTrainer",
+    "DeepChecker",
+];
+
+/// The way that the README shows, with the course of the loss.
+pub(crate) const ALL: usize = 2;
+
+/// The verdicts of each way.
+pub(crate) type Said = [Vec<Verdict>; 6];
+
 /// What became of a case.
-#[derive(Debug)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Found {
-    /// The verdicts of `judge`, and with those of `judge_updates`.
-    pub(crate) judged: Vec<Verdict>,
-    pub(crate) all: Vec<Verdict>,
-    /// The looks in mid-training, and those with a verdict.
-    pub(crate) looks: (u32, u32),
+    pub(crate) said: Said,
+    /// The looks in mid-training.
+    pub(crate) looks: Vec<Said>,
+    /// What became of the net by what was advised.
+    pub(crate) advice: Option<(&'static str, After)>,
     /// The accuracy, or R², after training.
     pub(crate) score: f64,
     /// The mean loss of training.
     pub(crate) loss: f64,
 }
 
-const STEPS: usize = 160;
+pub(crate) const STEPS: usize = 160;
+
+/// The steps of a spike of the learning rate.
+pub(crate) const SPIKE: std::ops::Range<usize> = 60..63;
 
 /// Looks in mid-training are at these steps.
 const LOOKS: [usize; 2] = [30, 90];
 
 fn data(setting: &Setting) -> Result<Data> {
-    if setting.kind == Kind::OneOutput {
-        one_output(setting.seed, setting.mean)
-    } else {
-        images(setting.pixels)
+    let mut data = match setting.kind {
+        Kind::OneOutput => one_output(setting.seed, setting.mean)?,
+        _ => images(setting.pixels)?,
+    };
+    if setting.fault == Fault::Shuffled {
+        let n = data.ys.dim(0)? as u32;
+        let rows: Vec<u32> = (0..n).map(|row| (row * 769 + 331) % n).collect();
+        data.ys = data.ys.index_select(&Tensor::from_vec(rows, n as usize, &Device::Cpu)?, 0)?;
     }
+    Ok(data)
+}
+
+fn is_autoencoder(kind: Kind) -> bool {
+    matches!(kind, Kind::Autoencoder | Kind::SharedWeights)
 }
 
 fn targets(setting: &Setting, xs: &Tensor, ys: &Tensor) -> Tensor {
-    if setting.kind == Kind::Autoencoder { xs.clone() } else { ys.clone() }
+    if is_autoencoder(setting.kind) { xs.clone() } else { ys.clone() }
 }
 
 fn loss(setting: &Setting, output: &Tensor, target: &Tensor) -> Result<Tensor> {
     match setting.kind {
-        Kind::Autoencoder | Kind::OneOutput => candle_nn::loss::mse(output, target),
+        Kind::Autoencoder | Kind::SharedWeights | Kind::OneOutput => candle_nn::loss::mse(output, target),
+        _ if setting.fault == Fault::SoftmaxTwice => {
+            candle_nn::loss::cross_entropy(&candle_nn::ops::softmax(output, D::Minus1)?, target)
+        }
         _ => candle_nn::loss::cross_entropy(output, target),
     }
 }
@@ -49,11 +86,13 @@ fn loss(setting: &Setting, output: &Tensor, target: &Tensor) -> Result<Tensor> {
 /// The accuracy, or the fraction of the variance that is explained.
 fn score(net: &Net, data: &Data) -> Result<f64> {
     let silent = Probe::new();
+    let step = net.step.replace(None);
     let output = net.forward(&data.test_xs, &silent)?;
+    net.step.set(step);
     let target = targets(&net.setting, &data.test_xs, &data.test_ys);
     let number = |xs: Tensor| xs.to_dtype(DType::F64)?.mean_all()?.to_scalar::<f64>();
     match net.setting.kind {
-        Kind::Autoencoder | Kind::OneOutput => {
+        Kind::Autoencoder | Kind::SharedWeights | Kind::OneOutput => {
             let rest = number((&output - &target)?.sqr()?)?;
             let all = number(target.broadcast_sub(&target.mean_keepdim(0)?)?.sqr()?)?;
             Ok(1.0 - rest / all)
@@ -62,25 +101,78 @@ fn score(net: &Net, data: &Data) -> Result<f64> {
     }
 }
 
-struct Training<'a> {
-    net: &'a Net,
-    data: &'a Data,
-    optimizer: Option<AdamW>,
-    step: usize,
-    losses: Vec<f64>,
+enum AnyOptimizer {
+    Adam(AdamW),
+    Sgd(Sgd),
 }
 
-impl Training<'_> {
-    /// The learning rate and the weight decay, with their fault.
-    fn parameters(&self) -> ParamsAdamW {
-        let usual = if self.net.setting.kind == Kind::Recurrent { 5e-3 } else { 3e-3 };
+pub(crate) struct Training<'a> {
+    net: &'a Net,
+    data: &'a Data,
+    changes: &'a Changes,
+    /// The parameters at the start.
+    first: Parameters,
+    optimizer: Option<AnyOptimizer>,
+    step: usize,
+    pub(crate) losses: Vec<f64>,
+}
+
+impl<'a> Training<'a> {
+    pub(crate) fn new(net: &'a Net, data: &'a Data, changes: &'a Changes) -> Result<Self> {
+        let first = Parameters::of(&net.vars())?;
+        Ok(Self { net, data, changes, first, optimizer: None, step: 0, losses: Vec::new() })
+    }
+
+    /// The learning rate and the weight decay, with their fault and what advice changes.
+    fn parameters(&self) -> (f64, f64) {
+        let usual = match self.net.setting.kind {
+            Kind::Recurrent => 5e-3,
+            Kind::Momentum => 0.05,
+            _ => 3e-3,
+        };
         let (lr, weight_decay) = match self.net.setting.fault {
             Fault::RateHigh => (1.0, 0.0),
             Fault::RateLow => (1e-8, 0.0),
+            Fault::SgdHigh => (5.0, 0.0),
             Fault::Decay => (usual, 100.0),
+            Fault::Decay20 => (usual, 20.0),
             _ => (usual, 0.0),
         };
-        ParamsAdamW { lr, weight_decay, ..ParamsAdamW::default() }
+        (lr * self.changes.rate, weight_decay * self.changes.decay)
+    }
+
+    fn optimizer(&self) -> Result<AnyOptimizer> {
+        let frozen = format!("{}.weight", self.net.setting.layer);
+        let is_frozen = |name: &String| self.net.setting.fault == Fault::Frozen && *name == frozen;
+        let vars: Vec<Var> =
+            self.net.vars().into_iter().filter(|(name, _)| !is_frozen(name)).map(|(_, var)| var).collect();
+        let (lr, weight_decay) = self.parameters();
+        let momentum = if self.net.setting.kind == Kind::Momentum { 0.9 } else { 0.0 };
+        if momentum > 0.0 || self.net.setting.fault == Fault::SgdHigh {
+            let params = ParamsSgd { lr, momentum, ..ParamsSgd::default() };
+            return Ok(AnyOptimizer::Sgd(Sgd::new(vars, params)?));
+        }
+        let params = ParamsAdamW { lr, weight_decay, ..ParamsAdamW::default() };
+        Ok(AnyOptimizer::Adam(AdamW::new(vars, params)?))
+    }
+
+    /// The optimizer's step, with a spike of its learning rate.
+    fn update(&mut self, gradients: &GradStore) -> Result<()> {
+        if self.optimizer.is_none() {
+            self.optimizer = Some(self.optimizer()?);
+        }
+        let (mut lr, _) = self.parameters();
+        if self.net.setting.fault == Fault::Spike && SPIKE.contains(&self.step) {
+            lr = self.changes.rate;
+        }
+        match &mut self.optimizer {
+            Some(AnyOptimizer::Adam(adam)) => {
+                adam.set_learning_rate(lr);
+                adam.step(gradients)
+            }
+            Some(AnyOptimizer::Sgd(sgd)) => sgd.step(gradients),
+            None => Ok(()),
+        }
     }
 
     fn batch(&self) -> Result<(Tensor, Tensor)> {
@@ -92,39 +184,40 @@ impl Training<'_> {
     }
 
     /// One step, seen by the probe.
-    fn step(&mut self, probe: &Probe) -> Result<Tensor> {
+    pub(crate) fn step(&mut self, probe: &Probe) -> Result<(Tensor, Vec<ParameterGradient>)> {
         let (xs, ys) = self.batch()?;
+        self.net.step.set(Some(self.step));
         let loss = loss(&self.net.setting, &self.net.forward(&xs, probe)?, &ys)?;
         self.losses.push(f64::from(loss.to_scalar::<f32>()?));
         let gradients = loss.backward()?;
-        if self.optimizer.is_none() {
-            let frozen = format!("{}.weight", self.net.setting.layer);
-            let is_frozen = |name: &String| self.net.setting.fault == Fault::Frozen && *name == frozen;
-            let vars: Vec<Var> = self
-                .net
-                .vars()
-                .into_iter()
-                .filter(|(name, _)| !is_frozen(name))
-                .map(|(_, var)| var)
-                .collect();
-            self.optimizer = Some(AdamW::new(vars, self.parameters())?);
-        }
-        self.optimizer.as_mut().unwrap().step(&gradients)?;
+        let of_parameters = match probe.is_recording() {
+            true => ParameterGradient::of(&self.net.vars(), &gradients)?,
+            false => Vec::new(),
+        };
+        self.update(&gradients)?;
         self.step += 1;
-        Ok(xs)
+        Ok((xs, of_parameters))
     }
 
-    /// A step with a look at it: the verdicts of `judge`, and those of `judge_updates` behind them.
-    fn look(&mut self, probe: &Probe) -> Result<(Vec<Verdict>, Vec<Verdict>)> {
+    /// A step with a look at it.
+    fn look(&mut self, probe: &Probe) -> Result<Said> {
         // The first pass makes the variables.
         let before = Parameters::of(&self.net.vars())?;
-        let xs = self.step(probe)?;
+        let (xs, gradients) = self.step(probe)?;
         let updates = before.updates(&self.net.vars())?;
-        let xs = if self.net.setting.fault == Fault::Input { (xs * 1000.0)? } else { xs };
-        let judged = judge(&probe.layer_reports(), &Units::of(&xs)?.unwrap().batch);
+        let xs = (xs * self.net.input_factor())?;
+        let reports = probe.layer_reports();
+        let judged = judge(&reports, &Units::of(&xs)?.unwrap().batch);
         probe.next_step();
-        let all = judged.iter().cloned().chain(judge_updates(&updates)).collect();
-        Ok((judged, all))
+        let with_updates: Vec<Verdict> = judged.iter().cloned().chain(judge_updates(&updates)).collect();
+        // A loss that rises and weights that have gone off are causes; a loss that is NaN, or does not fall, is a consequence.
+        let (rises, flat): (Vec<Verdict>, Vec<Verdict>) =
+            judge_loss(&self.losses).into_iter().partition(|verdict| verdict.level == Level::Faulty);
+        let drift = judge_drift(&self.first.updates(&self.net.vars())?);
+        let with_loss =
+            rises.into_iter().chain(drift).chain(with_updates.iter().cloned()).chain(flat).collect();
+        let [a, b, c] = Baseline::ALL.map(|baseline| baseline.judge(&reports, &gradients, &updates));
+        Ok([judged, with_updates, with_loss, a, b, c])
     }
 }
 
@@ -134,15 +227,14 @@ pub(crate) fn costs(kind: Kind) -> Result<[f64; 4]> {
     (setting.width, setting.batch, setting.told) = (32, 64, false);
     let data = data(&setting)?;
     let net = Net::new(setting);
-    let silent = Probe::new().every(u64::MAX);
-    silent.next_step();
-    let probes = [silent, Probe::new(), Probe::new().with_units(), Probe::new().with_units()];
-    let mut training = Training { net: &net, data: &data, optimizer: None, step: 0, losses: Vec::new() };
+    let probes = [silent(), Probe::new(), Probe::new().with_units(), Probe::new().with_units()];
+    let changes = Changes::default();
+    let mut training = Training::new(&net, &data, &changes)?;
     let mut times: [Vec<f64>; 4] = Default::default();
     for _ in 0..60 {
         for (index, probe) in probes.iter().enumerate() {
             let since = std::time::Instant::now();
-            let xs = training.step(probe)?;
+            let (xs, _) = training.step(probe)?;
             if index == 3 {
                 judge(&probe.layer_reports(), &Units::of(&xs)?.unwrap().batch);
             }
@@ -158,40 +250,55 @@ pub(crate) fn costs(kind: Kind) -> Result<[f64; 4]> {
     }))
 }
 
+/// A probe that records nothing.
+pub(crate) fn silent() -> Probe {
+    let silent = Probe::new().every(u64::MAX);
+    silent.next_step();
+    silent
+}
+
+/// The net of a case with changes, and its data.
+pub(crate) fn start(case: &Case, changes: &Changes) -> Result<(Net, Data)> {
+    let mut data = data(&case.setting)?;
+    if changes.standardizes {
+        let (mean, xs) = (data.xs.mean_keepdim(0)?, data.xs.clone());
+        let std = (xs.broadcast_sub(&mean)?.sqr()?.mean_keepdim(0)?.sqrt()? + 1e-6)?;
+        data.xs = xs.broadcast_sub(&mean)?.broadcast_div(&std)?;
+        data.test_xs = data.test_xs.broadcast_sub(&mean)?.broadcast_div(&std)?;
+    }
+    let net = changes.net(&case.setting, &data)?;
+    Ok((net, data))
+}
+
 /// Trains and looks.
-pub(crate) fn run(case: &Case, to_the_end: bool) -> Result<Found> {
+pub(crate) fn run(case: &Case, to_the_end: bool, changes: &Changes) -> Result<Found> {
     let setting = &case.setting;
-    let data = data(setting)?;
-    let net = Net::new(setting.clone());
-    net.forward(&data.xs.narrow(0, 0, 2)?, &Probe::new())?;
-    let mut training = Training { net: &net, data: &data, optimizer: None, step: 0, losses: Vec::new() };
+    let (net, data) = start(case, changes)?;
+    let mut training = Training::new(&net, &data, changes)?;
     let mut probe = Probe::new().with_units();
     if setting.told && case.state == State::Start {
         probe = net.laws(64).into_iter().fold(probe, |probe, (name, law)| probe.with_law(name, law));
     }
     let is_start = case.state == State::Start;
-    let mut found = (Vec::new(), Vec::new());
+    let mut found = Found::default();
     if is_start {
-        found = training.look(&probe)?;
+        found.said = training.look(&probe)?;
     }
-    let mut looks = (0, 0);
     // In the steps between, nothing is recorded.
-    let silent = Probe::new().every(u64::MAX);
-    silent.next_step();
+    let silent = silent();
     if !is_start || to_the_end {
         while training.step < STEPS {
             if LOOKS.contains(&training.step) && !is_start {
-                let (_, all) = training.look(&probe)?;
-                looks = (looks.0 + 1, looks.1 + u32::from(!all.is_empty()));
+                found.looks.push(training.look(&probe)?);
             } else {
                 training.step(&silent)?;
             }
         }
     }
     if !is_start {
-        found = training.look(&probe)?;
+        found.said = training.look(&probe)?;
     }
-    let (judged, all) = found;
-    let loss = training.losses.iter().sum::<f64>() / training.losses.len() as f64;
-    Ok(Found { judged, all, looks, score: score(&net, &data)?, loss })
+    found.loss = training.losses.iter().sum::<f64>() / training.losses.len() as f64;
+    found.score = score(&net, &data)?;
+    Ok(found)
 }

@@ -1,14 +1,14 @@
 //! What a run looks at beside its steps: the first step, the layers, numbers that are not finite, a step again.
 
 use candle_core::DType;
-use wick_probe::{BatchGeometry, Probe, Verdict, judge};
+use wick_probe::{BatchGeometry, Level, Probe, Verdict, judge, judge_loss};
 
 use super::Session;
 use crate::data::Batch;
 use crate::error::Error;
 use crate::order::Position;
 use crate::trainer::accumulate::rows_of_first_leaf;
-use crate::trainer::replay::{Replay, logged_loss};
+use crate::trainer::replay::{Replay, logged_loss, logged_losses};
 use crate::trainer::step::{Objective, Step};
 use crate::trainer::{not_finite, trial};
 
@@ -33,7 +33,23 @@ impl Session<'_, '_> {
         Ok(())
     }
 
+    /// Takes the losses of the steps that are done from the log, for a run that goes on.
+    pub(super) fn recall_losses(&mut self) {
+        let logged = || logged_losses(&self.trainer.run.as_ref()?.folder.log(), self.state.step);
+        self.losses = if self.state.step == 0 { Some(Vec::new()) } else { logged() };
+    }
+
+    /// The verdicts on the layers, behind that on a loss that rises and before one on a loss that does not fall.
     pub(super) fn judge(&self, probe: &Probe, position: &Position) -> Result<Vec<Verdict>, Error> {
+        let mut verdicts = self.judge_layers(probe, position)?;
+        if let Some(of_loss) = self.losses.as_deref().and_then(judge_loss) {
+            let at = if of_loss.level == Level::Faulty { 0 } else { verdicts.len() };
+            verdicts.insert(at, of_loss);
+        }
+        Ok(verdicts)
+    }
+
+    fn judge_layers(&self, probe: &Probe, position: &Position) -> Result<Vec<Verdict>, Error> {
         let reports = probe.layer_reports();
         if reports.is_empty() {
             return Ok(Vec::new());
@@ -88,6 +104,7 @@ impl Session<'_, '_> {
             return Err(Error::Settings(text));
         }
         self.resume(Some(step))?;
+        self.recall_losses();
         self.is_replaying = true;
         while self.state.step < step {
             self.step(self.state.step, objective)?;
@@ -100,6 +117,9 @@ impl Session<'_, '_> {
             probe.weights_are_trained();
         }
         let found = self.gradients(step, &position, Some(&probe), objective)?;
+        if let Some(losses) = &mut self.losses {
+            losses.push(found.loss);
+        }
         let log = self.trainer.run.as_ref().map(|run| run.folder.log());
         Ok(Replay {
             step,

@@ -59,6 +59,8 @@ pub(super) struct Session<'s, 'a> {
     notices: Vec<String>,
     /// Whether the steps lead to one that is run again: nothing is recorded on the way.
     is_replaying: bool,
+    /// The losses from the first step on, where a probe judges them.
+    losses: Option<Vec<f64>>,
     /// Batches that a thread makes ahead.
     ahead: Option<Receiver<Result<Batch, Error>>>,
 }
@@ -119,6 +121,7 @@ impl<'s, 'a> Session<'s, 'a> {
             progress: None,
             notices: Vec::new(),
             is_replaying: false,
+            losses: None,
             ahead: None,
         })
     }
@@ -138,6 +141,9 @@ impl<'s, 'a> Session<'s, 'a> {
     /// The steps done before, the time of the start, and the end.
     fn fit_shown(&mut self, objective: &mut dyn Objective) -> Result<(u64, Instant, Ended), Error> {
         self.resume(None)?;
+        if self.trainer.probe.is_some() {
+            self.recall_losses();
+        }
         let (first, started) = (self.state.step, Instant::now());
         if let Some(ended) = self.state.ended {
             self.finish_again()?;
@@ -266,6 +272,9 @@ impl<'s, 'a> Session<'s, 'a> {
             ema.update()?;
         }
         self.state.loss = Some(found.loss);
+        if let Some(losses) = &mut self.losses {
+            losses.push(found.loss);
+        }
         self.state.loss_sum += found.loss;
         let (samples, epoch) = (position.indices.len(), position.epoch);
         if self.log.is_some() {

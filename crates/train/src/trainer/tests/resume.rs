@@ -237,3 +237,30 @@ fn the_log_has_the_fields_that_are_promised() {
         |kind: &str| log.lines().filter(|line| line.contains(&format!("\"kind\":\"{kind}\""))).count();
     assert_eq!(["run", "step", "validation", "probe", "end"].map(counts), [1, 30, 6, 6, 1]);
 }
+
+/// A loss that rises has a verdict from 20 steps on, also in a run that was stopped behind them and goes on; a loss that
+/// falls has none.
+#[test]
+fn the_course_of_the_loss_is_judged() {
+    let with = |factor: f64| {
+        let schedule = crate::Schedule::from_fn("jump", move |step| if step < 12 { 1.0 } else { factor });
+        Config { optimizer: "sgd:lr=0.1".parse().unwrap(), schedule, ..config(6) }
+    };
+    let steps_with_verdict = |config: &Config, stops: &[u64]| -> Vec<u64> {
+        let folder = tempfile::tempdir().unwrap();
+        run(folder.path(), config, stops, DType::F32);
+        let log = fs::read_to_string(folder.path().join("log.jsonl")).unwrap();
+        let lines = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let is_told = |line: &serde_json::Value| {
+            line["verdicts"]
+                .as_array()
+                .is_some_and(|all| all.iter().any(|verdict| verdict["fault"] == "loss"))
+        };
+        lines.filter(is_told).map(|line| line["step"].as_u64().unwrap()).collect()
+    };
+    let rising = with(3000.0);
+    for stops in [&[][..], &[22], &[3, 21]] {
+        assert_eq!(steps_with_verdict(&rising, stops), [20, 25], "{stops:?}");
+    }
+    assert_eq!(steps_with_verdict(&with(1.0), &[22]), [0; 0]);
+}

@@ -1,0 +1,214 @@
+//! The course of the loss.
+
+use crate::diagnose::fault::{Fault, Level, Verdict};
+use crate::text::{short, significant};
+
+/// Fewer steps show no rise and no fall.
+const MIN_STEPS: usize = 20;
+
+/// Fewer steps may be a warm-up, in which nothing falls.
+const MIN_FLAT_STEPS: usize = 100;
+
+/// A loss that ends this much of its first size above its start has risen.
+const MIN_RISE: f64 = 0.1;
+
+/// A spike that loses more than this part of what was learnt, until the end, was not recovered from.
+const MIN_LOST: f64 = 0.5;
+
+/// A fall of a smaller part of the first loss is none.
+const MIN_FALL: f64 = 0.01;
+
+/// A change of fewer standard errors is noise.
+const MIN_ERRORS: f64 = 4.0;
+
+/// Judges the losses of a run, one a step from the first step on: a number that is not finite; a loss that ends above
+/// its start; one that was lower and did not come back; one that does not fall in 100 steps. A healthy course, or one
+/// too short to tell, has no verdict. No verdict changes when all losses are multiplied by a number.
+///
+/// With the mean `m₁` of the first tenth of `n` losses (five at least), `m₂` of the last tenth and the least mean `m₀`
+/// of a tenth in between, and the standard error `e` of `m₂ - m₁` by the median of the differences of losses that
+/// follow each other:
+///
+/// | verdict | from | if |
+/// |---|---|---|
+/// | rises | 20 steps | `m₂ - m₁ > max(.1 |m₁|, 4 e)` |
+/// | does not come back | 20 steps | `m₂ - m₀ > max(.5 (m₁ - m₀), .1 |m₁|, 4 e)` |
+/// | does not fall | 100 steps | `m₁ - m₂ < max(.01 |m₁|, e)` |
+///
+/// Of a loss that had fallen before, the first two name the step of the jump, if it was one. What rises is a cause, and
+/// comes before the verdicts on layers.
+///
+/// The thresholds are Wick's own; `docs/verdicts.md` has how often they are right.
+///
+/// ```
+/// use wick_probe::{Fault, judge_loss};
+///
+/// let course = |step: i32| 0.1 + 2.0 * 0.95f64.powi(step);
+/// let mut losses: Vec<f64> = (0..120).map(course).collect();
+/// assert_eq!(judge_loss(&losses), None);
+/// losses[60..].fill(2.5);
+/// let verdict = judge_loss(&losses).expect("the loss ends above its start");
+/// assert_eq!((verdict.fault, verdict.layer.as_str()), (Fault::Loss, "loss"));
+/// assert!(verdict.text.starts_with("the loss rises: from"));
+/// ```
+pub fn judge_loss(losses: &[f64]) -> Option<Verdict> {
+    let verdict = |level, figure: f64, text: String, remedy: &str| {
+        Some(Verdict::new(Fault::Loss, level, "loss", figure, text).with_remedy(remedy))
+    };
+    if let Some((step, loss)) = losses.iter().enumerate().find(|(_, loss)| !loss.is_finite()) {
+        let text = format!("the loss is {loss} at step {step}");
+        let remedy = "find the first NaN or infinity, as with Probe::first_bad";
+        return Some(Verdict::new(Fault::NonFinite, Level::Broken, "loss", *loss, text).with_remedy(remedy));
+    }
+    let n = losses.len();
+    if n < MIN_STEPS {
+        return None;
+    }
+    let width = (n / 10).max(5);
+    let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+    let (first, last) = (mean(&losses[..width]), mean(&losses[n - width..]));
+    let error = MIN_ERRORS * noise(losses) * (2.0 / width as f64).sqrt();
+    let (least, best) = least_mean(losses, width);
+    let has_risen = last - first > (MIN_RISE * first.abs()).max(error);
+    let is_lost = last - least > (MIN_LOST * (first - least)).max(MIN_RISE * first.abs()).max(error);
+    if has_risen || is_lost {
+        let mut text = match has_risen {
+            true => format!("the loss rises: from {} to {} in {n} steps", short(first), short(last)),
+            false => format!(
+                "the loss does not come back: it was {} at step {best} and is {} after {n} steps",
+                short(least),
+                short(last)
+            ),
+        };
+        let remedy = match jump(losses, first) {
+            Some(step) => {
+                text += &format!(", by a jump at step {step}");
+                format!("look at the learning rate and the batch of step {step}, and go on from before it")
+            }
+            None => {
+                "start again with a smaller learning rate, a tenth at a time, until the loss falls".to_owned()
+            }
+        };
+        return verdict(Level::Faulty, last / first, text, &remedy);
+    }
+    let is_flat = first - last < (MIN_FALL * first.abs()).max(error / MIN_ERRORS);
+    if n >= MIN_FLAT_STEPS && is_flat {
+        let [first_text, last_text] = [first, last].map(|loss| significant(loss, 4));
+        let text = format!("the loss does not fall: from {first_text} to {last_text} in {n} steps");
+        let remedy = "try other learning rates, ten times larger and smaller ones; if none helps, look whether inputs \
+                      and targets belong together";
+        return verdict(Level::Unusual, last / first, text, remedy);
+    }
+    None
+}
+
+/// The least mean of `width` losses that follow each other, of windows a tenth of a width apart, and the step behind
+/// them. Each sum is its own: a running sum would keep the rounding of a loss that was huge.
+fn least_mean(losses: &[f64], width: usize) -> (f64, usize) {
+    let stride = (width / 10).max(1);
+    let windows = losses.windows(width).enumerate().step_by(stride);
+    let means = windows.map(|(from, window)| (window.iter().sum::<f64>() / width as f64, from + width));
+    means.min_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((f64::INFINITY, 0))
+}
+
+/// The first step at which a loss that had fallen jumps up by more than [`MIN_LOST`] of its fall, and beyond noise: the
+/// means of five losses before and behind it tell.
+fn jump(losses: &[f64], first: f64) -> Option<usize> {
+    const WIDTH: usize = 5;
+    /// The noise is that of these many losses before.
+    const NOISE_STEPS: usize = 200;
+    /// A jump is this many standard errors large.
+    const MIN_JUMP: f64 = 8.0;
+    let mean = |from: usize| losses[from..from + WIDTH].iter().sum::<f64>() / WIDTH as f64;
+    let rise = |step: usize| mean(step) - mean(step - WIDTH);
+    // Before, nothing was learnt that could be lost.
+    let steps = || MIN_STEPS..losses.len().saturating_sub(WIDTH - 1);
+    let is_jump = |step: &usize| {
+        let before = mean(step - WIDTH);
+        let fall = first - before;
+        fall > MIN_RISE * first.abs() && rise(*step) > MIN_LOST * fall && {
+            let before = &losses[step.saturating_sub(NOISE_STEPS)..*step];
+            rise(*step) > MIN_JUMP * noise(before) * (2.0 / WIDTH as f64).sqrt()
+        }
+    };
+    let from = steps().find(is_jump)?;
+    (from..(from + WIDTH).min(steps().end)).max_by(|a, b| rise(*a).total_cmp(&rise(*b)))
+}
+
+/// The standard deviation of a loss around its course, by the median of the differences of neighbours, of which the
+/// normal distribution has .6745 `√2` standard deviations.
+fn noise(losses: &[f64]) -> f64 {
+    let mut differences: Vec<f64> = losses.windows(2).map(|pair| (pair[1] - pair[0]).abs()).collect();
+    differences.sort_by(f64::total_cmp);
+    differences.get(differences.len() / 2).map_or(0.0, |median| median / (0.6745 * 2f64.sqrt()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers of mean 0 and std 1: sums of twelve uniform numbers of a fixed generator, less 6.
+    fn noise_of(seed: u64, n: usize) -> Vec<f64> {
+        let mut state = seed;
+        let mut uniform = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 11) as f64 / (1u64 << 53) as f64
+        };
+        (0..n).map(|_| (0..12).map(|_| uniform()).sum::<f64>() - 6.0).collect()
+    }
+
+    fn said(losses: &[f64]) -> Option<String> {
+        let verdict = judge_loss(losses)?;
+        Some(verdict.text.split(':').next().unwrap_or_default().to_owned())
+    }
+
+    /// Each course by its verdict, and the same course times 2⁻³⁰ and 2³⁰.
+    #[test]
+    fn courses_have_their_verdicts() {
+        let fall = |step: usize| 0.2 + 2.0 * 0.97f64.powi(step as i32);
+        let spiked =
+            |until: usize| move |step: usize| if (60..until).contains(&step) { 1.6 } else { fall(step) };
+        type Course<'a> = (&'a dyn Fn(usize) -> f64, usize, Option<&'a str>);
+        let cases: [Course; 9] = [
+            (&fall, 160, None),
+            (&|step| fall(step) + 3.0 * (step == 100) as u8 as f64, 160, None),
+            (&spiked(80), 160, None),
+            (&spiked(160), 160, Some("the loss does not come back")),
+            (&|step| 2.3 + 0.05 * step as f64, 160, Some("the loss rises")),
+            (&|step| 2.3 + 0.05 * step as f64, 19, None),
+            (&|step| 2.3 + 0.1 * (step % 2) as f64, 160, Some("the loss does not fall")),
+            (&|step| 2.3 + 0.1 * (step % 2) as f64, 99, None),
+            (&|step| if step < 4 { 2.3 } else { 0.3 }, 400, None),
+        ];
+        for (index, (course, n, expected)) in cases.into_iter().enumerate() {
+            let losses: Vec<f64> = (0..n).map(course).collect();
+            for scale in [1.0, 2f64.powi(-30), 2f64.powi(30)] {
+                let scaled: Vec<f64> = losses.iter().map(|loss| loss * scale).collect();
+                assert_eq!(said(&scaled).as_deref(), expected, "course {index} × {scale}");
+            }
+        }
+        let jumped: Vec<f64> = (0..160).map(spiked(160)).collect();
+        let verdict = judge_loss(&jumped).unwrap();
+        assert!(verdict.text.ends_with("by a jump at step 60"), "{verdict}");
+        let rising: Vec<f64> = (0..160).map(|step| 2.3 + 0.05 * step as f64).collect();
+        assert!(judge_loss(&rising).unwrap().remedy.starts_with("start again"));
+        let verdict = judge_loss(&[1.0, f64::NAN]).unwrap();
+        assert_eq!((verdict.fault, verdict.text.as_str()), (Fault::NonFinite, "the loss is NaN at step 1"));
+        assert_eq!(judge_loss(&[]), None);
+    }
+
+    /// Of 400 noisy courses (seeds 0 to 399, n = 160, noise of a tenth of the start) that fall to a half none has a
+    /// verdict, with α = .01 by the rule of three; of as many that stay where they are, and of those that double,
+    /// more than nine of ten have one.
+    #[test]
+    fn noise_is_no_course() {
+        let counts = [-0.5, 0.0, 1.0].map(|change| {
+            let course = |seed: u64| -> Vec<f64> {
+                let noise = noise_of(seed, 160).into_iter().enumerate();
+                noise.map(|(step, x)| 1.0 + change * step as f64 / 159.0 + 0.1 * x).collect()
+            };
+            (0..400).filter(|seed| judge_loss(&course(*seed)).is_some()).count()
+        });
+        assert!(counts[0] == 0 && counts[1] > 280 && counts[2] > 395, "{counts:?}");
+    }
+}
