@@ -14,7 +14,11 @@ fn bad_input_is_one_line() {
     fails(&["--shape", "w", "--init", "ones"], 2, "NAME=800x750");
     fails(&["--shape", "w=3x-1", "--init", "ones"], 2, "NAME=800x750");
     fails(&[&w[..], &["--shape", "w=5", "--init", "ones"]].concat(), 2, "'w' is named twice");
-    fails(&[&w[..], &["--preset", "gpt7"]].concat(), 2, "known: torch, keras, gpt2, llama, t-fixup, mup");
+    fails(
+        &[&w[..], &["--preset", "gpt7"]].concat(),
+        2,
+        "known: torch, keras, flax, gpt2, llama, t-fixup, mup",
+    );
     fails(&[&w[..], &["--preset", "mup", "--base-width", "nan"]].concat(), 2, "a finite number above 0");
     for preset in ["gpt2", "llama", "t-fixup"] {
         fails(

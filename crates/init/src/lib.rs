@@ -7,7 +7,7 @@
 //! - [`KeyedV1`]: seeded streams of random numbers. The values of a tensor depend on the seed and its full
 //!   name only.
 //! - [`RngSource`]: where random numbers come from: a key, PyTorch's CPU generator to the bit
-//!   ([`torch::TorchRng`]), or any generator of `rand`'s.
+//!   ([`torch::TorchRng`]), JAX's keys ([`jax::JaxKey`]), or any generator of `rand`'s.
 //! - [`InitMap`]: the backend that gives any candle model its weights through a plain
 //!   [`VarBuilder`](candle_nn::VarBuilder), and keeps the variables to train.
 //! - [`Rule`]s choose the initializers of tensors by [`Pattern`]s on names and shapes; [`presets`] are the

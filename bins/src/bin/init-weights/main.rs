@@ -32,7 +32,7 @@ use tensors::Wanted;
 /// by rules, or by a preset; writes them to a safetensors file, or to several with --shard-size, one tensor at a
 /// time, and prints what each tensor got. With
 /// --stream torch, and the tensors named in the order in which PyTorch constructs them, the file holds what PyTorch
-/// draws.
+/// draws; with --stream jax and Flax's names, what Flax draws.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLE)]
 struct Args {
@@ -48,7 +48,7 @@ struct Args {
     /// Rules by name and shape, as TOML
     #[arg(long, value_name = "FILE.toml", conflicts_with = "preset")]
     rules: Option<PathBuf>,
-    /// Rules of a library or a model: torch, keras, gpt2, llama, t-fixup or mup
+    /// Rules of a library or a model: torch, keras, flax, gpt2, llama, t-fixup or mup
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
     /// Print the rules as a file that --rules reads, and draw nothing
@@ -93,6 +93,7 @@ Examples:
   init-weights --like model.safetensors --preset llama --layers 32 --dtype bf16 --shard-size 5GB \
                --out fresh/model.safetensors
   init-weights --shape w=30x20 --init torch.linear --stream torch --seed 2024 --out w.safetensors
+  init-weights --shape Dense_0.kernel=20x30 --shape Dense_0.bias=30 --preset flax --stream jax --out w.safetensors
   init-weights --preset mup --base-width 128 --print-rules > rules.toml
 
 In a rules file, the first rule that matches a tensor holds; a tensor without one is an error:
@@ -118,6 +119,8 @@ enum Stream {
     Keyed,
     /// PyTorch's CPU generator, tensor after tensor
     Torch,
+    /// JAX's key for each tensor, by its name as Flax has it (Dense_0.kernel), whose low 32 bits the seed is
+    Jax,
 }
 
 #[global_allocator]
@@ -165,6 +168,7 @@ fn init_weights(args: Args) -> Result<()> {
     let map = match args.stream {
         Stream::Keyed => map,
         Stream::Torch => map.with_torch_rng(args.seed),
+        Stream::Jax => map.with_jax_rng(args.seed),
     };
     // Tensors are drawn one at a time, and none is kept.
     memory::check(map.memory_to_draw(&tensors), 1, "ask for smaller tensors")?;

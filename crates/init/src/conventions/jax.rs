@@ -1,5 +1,7 @@
 //! JAX's conventions (`jax.nn.initializers`): its normal initializers are cut off at two standard deviations
-//! and corrected, so that the elements have the intended standard deviation.
+//! and corrected, so that the elements have the intended standard deviation. JAX's random numbers ([`JaxKey`]).
+
+pub use crate::rng::jax::JaxKey;
 
 use crate::fans::FanMode;
 use crate::initializer::Initializer;

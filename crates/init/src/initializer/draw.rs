@@ -6,8 +6,10 @@ use super::Initializer;
 use super::plan::Plan;
 use super::weight_law::WeightLaw;
 use crate::error::Error;
+use crate::fans::Fans;
 use crate::layout::WeightLayout;
 use crate::rng::RngSource;
+use crate::rng::jax::to_plain;
 use crate::rng::values::{Kind, Values};
 
 impl Initializer {
@@ -119,6 +121,12 @@ impl Initializer {
         }
         match self.plan(shape.dims(), layout)? {
             Plan::Independent(law) => {
+                if let Some(key) = source.jax_key() {
+                    law.check_type(dtype)?;
+                    let drawn = key.draw(law, self.variance(shape.dims(), layout)?, shape.elem_count());
+                    let drawn = Values::F32(to_plain(drawn, shape.dims(), layout));
+                    return drawn.into_tensor(shape, dtype, device, kind);
+                }
                 #[cfg(feature = "cuda")]
                 if let Some(tensor) = source.draw_on_device(law, &shape, dtype, device)? {
                     return Ok(tensor);
@@ -131,6 +139,12 @@ impl Initializer {
                 values.into_tensor(shape, dtype, device, kind)
             }
         }
+    }
+
+    /// The variance of an initializer that is given by one, `scale/fan`.
+    fn variance(&self, shape: &[usize], layout: WeightLayout) -> Result<Option<f64>, Error> {
+        let Self::VarianceScaling { scale, mode, .. } = *self else { return Ok(None) };
+        Ok(Some(scale / mode.of(Fans::with_layout(shape, layout)?)))
     }
 
     /// Returns an error if a tensor of this shape cannot be filled.

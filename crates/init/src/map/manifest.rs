@@ -25,7 +25,7 @@ use crate::fans::Fans;
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Manifest {
-    /// `keyed_v1`, `torch` or `rand`, with the seed where there is one.
+    /// `keyed_v1`, `torch`, `jax` or `rand`, with the seed where there is one.
     pub stream: String,
     /// The tensors in the order of their names.
     pub tensors: Vec<ManifestEntry>,

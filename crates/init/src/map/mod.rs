@@ -25,6 +25,7 @@ use rand::Rng;
 use crate::error::Error;
 use crate::initializer::Initializer;
 use crate::rng::RngSource;
+use crate::rng::jax::JaxKey;
 use crate::rng::values::Kind;
 use files::Files;
 use rules::Rule;
@@ -148,6 +149,32 @@ impl InitMap {
     /// Draws from PyTorch's CPU generator after `torch.manual_seed(seed)`, in the order of construction.
     pub fn with_torch_rng(self, seed: u64) -> Self {
         self.with_source(RngSource::from_torch_seed(seed))
+    }
+
+    /// Draws what Flax's `linen` draws in `model.init(jax.random.key(seed), …)`, of a model whose modules have the
+    /// same names: each parameter has a [key by its name](JaxKey::of_name), so that the order of construction
+    /// changes nothing. With [`presets::flax_defaults`] the weights are Flax's own, on the CPU and in `f32` to
+    /// 2 units in the last place; a weight `[out, in, kernel…]` has the numbers of Flax's `[kernel…, in, out]`.
+    ///
+    /// ```
+    /// use candle_core::{DType, Device};
+    /// use wick_init::{InitMap, presets};
+    ///
+    /// // nn.Dense(2).init(jax.random.key(0), jnp.zeros((1, 3)))
+    /// let map = InitMap::new(0).with_jax_rng(0).with_rules(presets::flax_defaults()?);
+    /// let dense = candle_nn::linear(3, 2, map.var_builder(DType::F32, &Device::Cpu))?;
+    /// let kernel = dense.weight().t()?.flatten_all()?.to_vec1::<f32>()?;
+    /// let rounded: Vec<f32> = kernel.iter().map(|x| (1e4 * x).round() / 1e4).collect();
+    /// assert_eq!(rounded, [0.0477, -0.9523, -0.9857, 0.4428, 0.7022, 0.5302]);
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    pub fn with_jax_rng(self, seed: u64) -> Self {
+        self.with_jax_key(JaxKey::new(seed))
+    }
+
+    /// As [`with_jax_rng`](Self::with_jax_rng), with a key that was split or folded before.
+    pub fn with_jax_key(self, key: JaxKey) -> Self {
+        self.with_source(RngSource::Jax(key))
     }
 
     /// Draws from a generator of `rand`'s, in the order of construction.

@@ -109,11 +109,16 @@ impl InitMap {
     ) -> Result<Tensor, Error> {
         let draw = |source: RngSource| initializer.drawn(source, shape, layout, on, kind);
         let mut rng = self.lock_rng();
-        let drawn = match rng.key_of(name) {
-            // Keyed tensors can be drawn on several threads at once.
-            Some(key) => {
+        // A constant needs no key, and so no name that Flax has.
+        let source = match initializer {
+            Initializer::Constant(_) => rng.has_keys().then(|| RngSource::from_seed(0)),
+            _ => rng.of_tensor(name).map_err(|error| error.of_tensor(name))?,
+        };
+        let drawn = match source {
+            // Tensors with keys can be drawn on several threads at once.
+            Some(source) => {
                 drop(rng);
-                draw(key.into())
+                draw(source)
             }
             None => draw(rng.by_ref()),
         };

@@ -17,7 +17,7 @@ pub(crate) mod stft;
 pub(crate) mod structure;
 #[cfg(test)]
 mod tests;
-mod transpose;
+pub(crate) mod transpose;
 mod zer_o;
 
 use crate::initializer::parameters::Row;

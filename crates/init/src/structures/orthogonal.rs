@@ -16,6 +16,7 @@ use crate::initializer::parameters::Row;
 use crate::initializer::weight_law::WeightLaw;
 use crate::layout::WeightLayout;
 use crate::rng::RngSource;
+use crate::rng::jax::inputs_first;
 use crate::rng::law::Law;
 use crate::rng::values::Values;
 
@@ -78,20 +79,48 @@ impl Structure for Orthogonal {
         &self,
         source: &mut RngSource,
         shape: &[usize],
-        _layout: WeightLayout,
+        layout: WeightLayout,
         dtype: DType,
     ) -> Result<Values, Error> {
+        if source.jax_key().is_some() {
+            return Ok(Values::F64(as_in_jax(source, shape, layout, self.gain)));
+        }
         Ok(matrix(source, shape[0], shape[1..].iter().product(), self.gain, dtype))
     }
 }
 
+/// Draws as JAX's `orthogonal`, whose columns are the outputs, whatever the layout.
+fn as_in_jax(source: &mut RngSource, shape: &[usize], layout: WeightLayout, gain: f64) -> Vec<f64> {
+    let count: usize = shape.iter().product();
+    let outputs = match layout {
+        WeightLayout::InOut => shape[shape.len() - 1],
+        _ => shape[0],
+    };
+    let mut weight = matrix(source, outputs, count / outputs, gain, DType::F64).into_f64();
+    match layout {
+        WeightLayout::InOut => transposed(&weight, outputs, count / outputs, |x| x),
+        _ => {
+            inputs_first(&mut weight, shape[1], &shape[2..]);
+            weight
+        }
+    }
+}
+
 /// Draws `gain` times a Haar-random matrix of `rows × columns` with orthonormal rows or columns, row-major.
-/// From PyTorch's generator, it is the Q of a Gaussian matrix's QR decomposition, multiplied by the signs of
+/// From PyTorch's generator and JAX's keys, it is the Q of a Gaussian matrix's QR decomposition, multiplied by the signs of
 /// R's diagonal (Mezzadri 2007, *How to generate random matrices from the classical compact groups*); from
 /// other sources, a product of random reflections, which has the same law at half the work.
 pub(super) fn matrix(source: &mut RngSource, rows: usize, columns: usize, gain: f64, dtype: DType) -> Values {
     let gaussian = source.draw(Law::Normal { mean: 0.0, std: 1.0 }, rows * columns, dtype);
-    let is_torch = source.is_torch();
+    let is_jax = source.jax_key().is_some();
+    if is_jax && rows <= columns {
+        // JAX draws a tall matrix, and transposes its Q.
+        let lines = transposed(&gaussian.into_f64(), columns, rows, |x| x);
+        let mut q = qr::orthonormal_rows(SimdLevel::best(), lines, columns);
+        q.iter_mut().for_each(|x| *x *= gain);
+        return Values::F64(q);
+    }
+    let is_torch = source.is_torch() || is_jax;
     let orthonormal_rows = if is_torch { qr::orthonormal_rows } else { haar::orthonormal_rows };
     // The rows of a wide matrix are made orthonormal, or the columns of a tall one; of a square one, both
     // are.

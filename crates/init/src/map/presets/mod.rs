@@ -27,6 +27,7 @@
 //! [`InitMap::unmatched_essentials`](crate::InitMap::unmatched_essentials) says so.
 
 mod common;
+mod flax;
 
 use super::pattern::PatternError;
 use super::rules::{LearningRate, Rule};
@@ -35,11 +36,12 @@ use crate::initializer::Initializer;
 use crate::layout::WeightLayout;
 pub use common::buffers;
 use common::{OneRule, biases, embeddings, in_out, norms, statistics, to_heads, vectors, wide_norms};
+pub use flax::flax_defaults;
 
 type Rules = Result<Vec<Rule>, PatternError>;
 
 /// The names of all presets, for [`by_name`].
-pub const NAMES: [&str; 6] = ["torch", "keras", "gpt2", "llama", "t-fixup", "mup"];
+pub const NAMES: [&str; 7] = ["torch", "keras", "flax", "gpt2", "llama", "t-fixup", "mup"];
 
 /// Whether the preset of this name depends on the model's depth.
 pub fn needs_layers(name: &str) -> bool {
@@ -52,6 +54,7 @@ pub fn by_name(name: &str, layers: usize, base: f64) -> Option<Rules> {
     Some(match name {
         "torch" => torch_defaults(),
         "keras" => keras_defaults(),
+        "flax" => flax_defaults(),
         "gpt2" => gpt2(layers),
         "llama" => llama(layers),
         "t-fixup" => t_fixup(layers),
