@@ -62,6 +62,8 @@ pub use map::stream::WantedTensor;
 pub use rng::RngSource;
 pub use rng::keyed::{Key, KeyRng, KeyedV1};
 pub use structures::convolution::Centre;
+pub use structures::ramp::RampOver;
+pub use structures::shape_gain::ShapeGain;
 pub use structures::sparse::SparseBy;
 pub use structures::stft::{Scaling, Side, Window};
 pub use structures::structure::Structured;

@@ -3,6 +3,7 @@
 use candle_core::{DType, Device, Shape, Tensor};
 
 use super::Initializer;
+use super::distribution::Distribution;
 use super::plan::Plan;
 use super::weight_law::WeightLaw;
 use crate::error::Error;
@@ -143,7 +144,11 @@ impl Initializer {
 
     /// The variance of an initializer that is given by one, `scale/fan`.
     fn variance(&self, shape: &[usize], layout: WeightLayout) -> Result<Option<f64>, Error> {
-        let Self::VarianceScaling { scale, mode, .. } = *self else { return Ok(None) };
+        let Self::VarianceScaling { scale, mode, distribution } = *self else { return Ok(None) };
+        if distribution == Distribution::TruncatedNormal3 {
+            // JAX has none that is cut there.
+            return Ok(None);
+        }
         Ok(Some(scale / mode.of(Fans::with_layout(shape, layout)?)))
     }
 

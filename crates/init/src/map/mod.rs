@@ -1,5 +1,6 @@
 //! The backend of a `VarBuilder` that initializes the tensors that a model asks for.
 
+mod adapt;
 mod ahead;
 mod checkpoint;
 mod essentials;
@@ -27,6 +28,7 @@ use crate::initializer::Initializer;
 use crate::rng::RngSource;
 use crate::rng::jax::JaxKey;
 use crate::rng::values::Kind;
+use crate::tensor_file::stored::StoredTensor;
 use files::Files;
 use rules::Rule;
 
@@ -41,7 +43,8 @@ use rules::Rule;
 ///
 /// The first of these that applies gives a tensor its values:
 ///
-/// 1. The tensor of that name in a file of [`with_file`](Self::with_file).
+/// 1. The tensor of that name in a file of [`with_file`](Self::with_file), adapted to the model's shape if the rule
+///    says how ([`Rule::grow_rows`], [`Rule::group_heads`]); [`Rule::draw_anew`] draws instead.
 /// 2. The first rule of [`with_rules`](Self::with_rules) that matches the tensor. With
 ///    [`strict`](Self::strict), a tensor that no rule matches is an error.
 /// 3. A constant other than zero that the layer asks for ([`candle_nn::Init`]), such as the scale of a norm.
@@ -199,7 +202,7 @@ impl InitMap {
 
     /// Declares the shapes of tensors before they are requested. A rule for a bias that depends on the weight
     /// of the same layer ([`Action::TorchBias`](crate::Action::TorchBias)) then works before that weight is
-    /// made.
+    /// made, and so does a model that asks for the tensor without a shape (`VarBuilder::get_unchecked`).
     pub fn with_shapes(self, shapes: impl IntoIterator<Item = (String, Vec<usize>)>) -> Self {
         self.with(|s| s.shapes = shapes.into_iter().collect())
     }
@@ -291,7 +294,7 @@ impl SimpleBackend for InitMap {
             return same(name, &entry.var, Some(&shape), dtype, device);
         }
         let rule = self.rule(name, &shape);
-        let entry = match self.settings.files.load(name, &shape, dtype, device)? {
+        let entry = match self.loaded(rule, name, &shape, dtype, device)? {
             Some(tensor) => Entry { var: Var::from_tensor(&tensor)?, rule, drawn: None },
             None => {
                 let drawn = self.resolve(rule, name, &shape, hint)?;
@@ -310,8 +313,9 @@ impl SimpleBackend for InitMap {
         if let Some(entry) = self.lock().get(name) {
             return same(name, &entry.var, None, dtype, device);
         }
-        match self.settings.files.get(name) {
-            Some(tensor) => self.get(tensor.shape().into(), name, Init::default(), dtype, device),
+        let declared = self.settings.shapes.get(name).map(Vec::as_slice);
+        match self.settings.files.get(name).map(StoredTensor::shape).or(declared) {
+            Some(shape) => self.get(shape.into(), name, Init::default(), dtype, device),
             None => Err(Error::NoSuchTensor(name.to_owned()).into()),
         }
     }

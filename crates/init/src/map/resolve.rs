@@ -43,12 +43,20 @@ impl InitMap {
         if let Some(rule) = rule.map(|index| &settings.rules[index]) {
             rule.check_depth(name).map_err(|error| error.of_tensor(name))?;
             return match (&rule.action, hint) {
-                (Action::Draw(initializer), _) => draw("rule", initializer.clone()),
+                (Action::Draw(initializer) | Action::DrawAnew(initializer), _) => {
+                    draw("rule", initializer.clone())
+                }
                 (Action::TorchBias, _) => {
                     draw("rule", self.bias_beside_weight(name).map_err(|error| error.of_tensor(name))?)
                 }
-                (Action::Hint, Init::Const(0.0)) if is_weight => Err(missing()),
-                (Action::Hint, hint) => draw("rule", from_hint(hint, shape)),
+                (Action::Hint | Action::GrowRows | Action::GroupHeads { .. }, Init::Const(0.0))
+                    if is_weight =>
+                {
+                    Err(missing())
+                }
+                (Action::Hint | Action::GrowRows | Action::GroupHeads { .. }, hint) => {
+                    draw("rule", from_hint(hint, shape))
+                }
             };
         }
         match (&settings.default_init, hint) {

@@ -310,7 +310,7 @@ impl InitMap {
             return planned(entry.rule, Origin::Made(entry.clone()));
         }
         let rule = self.rule(name, &Shape::from(shape.as_slice()));
-        if self.settings.files.get(name).is_some() {
+        if self.is_loaded(rule, name) {
             return planned(rule, Origin::Loaded);
         }
         let drawn = self.resolve(rule, name, &Shape::from(shape.as_slice()), Init::default())?;
@@ -352,7 +352,7 @@ impl InitMap {
         match &planned.origin {
             Origin::Made(entry) => Ok(entry.var.as_tensor().clone()),
             Origin::Loaded => {
-                let loaded = self.settings.files.load(name, &shape, *dtype, cpu)?;
+                let loaded = self.loaded(planned.rule, name, &shape, *dtype, cpu)?;
                 loaded.ok_or_else(|| Error::NoSuchTensor(name.clone()))
             }
             Origin::Drawn { drawn, state } => {

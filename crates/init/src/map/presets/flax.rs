@@ -1,7 +1,6 @@
 //! Flax's defaults.
 
-use super::Rules;
-use super::common::{biases, embeddings, to_heads, vectors};
+use super::common::{Rules, biases, embeddings, to_heads, vectors};
 use crate::conventions::jax;
 use crate::fans::FanMode;
 use crate::initializer::distribution::Distribution;
@@ -14,7 +13,7 @@ use crate::map::rules::Rule;
 /// [`InitMap::with_jax_rng`](crate::InitMap::with_jax_rng) the numbers are Flax's own, where the modules have Flax's
 /// names (`Dense_0`, `Conv_0`, or those that the model gives them); of a kernel of attention with a dimension for
 /// heads (`query/kernel [in, heads, dim]`) the law is Flax's, and the numbers are for a weight `[out, in]` only.
-/// [Embeddings](self) are also those called `Embed_0` and tensors called `embedding`.
+/// [Embeddings](super) are also those called `Embed_0` and tensors called `embedding`.
 pub fn flax_defaults() -> Rules {
     let embedding = jax::variance_scaling(1.0, FanMode::FanOut, Distribution::Normal);
     let own = Rule::draw("**.Embed_*.weight [*, *] | **.embedding [*, *]", embedding.clone());

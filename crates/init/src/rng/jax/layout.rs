@@ -6,8 +6,8 @@ use crate::layout::WeightLayout;
 use crate::structures::transpose::transposed;
 
 /// Moves the axes of a weight that was drawn as JAX's `[kernel…, in, out]` to those of the layout: `[out, in,
-/// kernel…]`, or of a transposed convolution `[in, out, kernel…]`. Vectors, embeddings and weights in JAX's own order
-/// stay as they are.
+/// kernel…]`, or of a transposed convolution `[in, out, kernel…]`. Vectors, embeddings, batches of
+/// matrices and weights in JAX's own order stay as they are.
 pub(crate) fn to_plain<T: Copy + Default + Send + Sync>(
     drawn: Vec<T>,
     shape: &[usize],
@@ -15,7 +15,10 @@ pub(crate) fn to_plain<T: Copy + Default + Send + Sync>(
 ) -> Vec<T> {
     let [first, second, kernel @ ..] = shape else { return drawn };
     match layout {
-        WeightLayout::InOut | WeightLayout::Embedding => drawn,
+        WeightLayout::InOut
+        | WeightLayout::Embedding
+        | WeightLayout::Batched
+        | WeightLayout::BatchedInOut => drawn,
         WeightLayout::Transposed { .. } => {
             // [kernel…, in, out]
             let field: usize = kernel.iter().product();
