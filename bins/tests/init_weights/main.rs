@@ -104,6 +104,28 @@ fn with_the_torch_stream_the_file_is_what_pytorch_draws() {
     }
 }
 
+/// What `nn.Dense(30).init(jax.random.key(2024), …)` of Flax draws (`assets/reference/jax_init.py`), in JAX's layout;
+/// the order of the tensors and of a file changes nothing.
+#[test]
+fn with_the_jax_stream_the_file_is_what_flax_draws() {
+    let folder = tempfile::tempdir().unwrap();
+    let draw = |more: &[&str]| {
+        let flax = ["--preset", "flax", "--stream", "jax", "--seed", "2024", "--out", "w.safetensors"];
+        run(folder.path(), &[more, &flax].concat());
+        candle_core::safetensors::load(folder.path().join("w.safetensors"), &Device::Cpu).unwrap()
+    };
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/reference/jax_init.safetensors");
+    let golden = candle_core::safetensors::load(golden, &Device::Cpu).unwrap();
+    let first = draw(&["--shape", "kernel=20x30", "--shape", "bias=30"]);
+    for drawn in
+        [first, draw(&["--shape", "bias=30", "--shape", "kernel=20x30"]), draw(&["--like", "w.safetensors"])]
+    {
+        for (name, tensor) in drawn {
+            assert_eq!(bits(&tensor), bits(&golden[&format!("flax/dense/2024/{name}")]), "{name}");
+        }
+    }
+}
+
 #[test]
 fn like_another_file_and_the_same_bytes_twice() {
     let folder = tempfile::tempdir().unwrap();

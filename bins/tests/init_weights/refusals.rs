@@ -14,7 +14,7 @@ fn bad_input_is_one_line() {
     fails(&["--shape", "w", "--init", "ones"], 2, "NAME=800x750");
     fails(&["--shape", "w=3x-1", "--init", "ones"], 2, "NAME=800x750");
     fails(&[&w[..], &["--shape", "w=5", "--init", "ones"]].concat(), 2, "'w' is named twice");
-    fails(&[&w[..], &["--preset", "gpt7"]].concat(), 2, "known: torch, keras, gpt2, llama, t-fixup, mup");
+    fails(&[&w[..], &["--preset", "gpt7"]].concat(), 2, "known: torch, keras, flax, gpt2, llama, olmo");
     fails(&[&w[..], &["--preset", "mup", "--base-width", "nan"]].concat(), 2, "a finite number above 0");
     for preset in ["gpt2", "llama", "t-fixup"] {
         fails(
@@ -95,11 +95,7 @@ fn what_has_no_effect_or_two_meanings_is_refused() {
     let fails = |arguments: &[&str], code, part: &str| {
         crate::fails(folder.path(), &[&["--shape", "w=8x8"], arguments].concat(), code, part);
     };
-    fails(
-        &["--preset", "torch", "--layers", "3"],
-        2,
-        "--layers is the depth for --preset gpt2, llama or t-fixup",
-    );
+    fails(&["--preset", "torch", "--layers", "3"], 2, "--layers is the depth for --preset gpt2, llama, olmo");
     fails(&["--init", "ones", "--layers", "3"], 2, "--layers is the depth");
     fails(&["--init", "ones", "--metadata", "a=1", "--metadata", "a=2"], 2, "--metadata a= is given twice");
     fails(&["--init", "ones", "--metadata", "=1"], 2, "KEY=TEXT");

@@ -226,6 +226,13 @@ pub enum Error {
     /// A tensor was requested by name alone, and no tensor of that name has been made.
     #[error("no tensor {} has been made, and its shape is not known", quoted(.0))]
     NoSuchTensor(String),
+    /// The jax stream has a key for each parameter of Flax's layers, and this name is of none of them.
+    #[error(
+        "the jax stream has no key for {}: Flax's parameters end in kernel, weight, embedding, scale or bias; draw \
+         another one with JaxKey::of_param, which takes its number",
+        quoted(.0)
+    )]
+    JaxName(String),
     /// candle could not make or move a tensor.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

@@ -32,7 +32,7 @@ impl WeightLayout {
         let [first, _, kernel @ ..] = shape else { return Ok(()) };
         let divides = |count: usize| first.checked_rem(count) == Some(0);
         let (holds, needs) = match self {
-            Self::Plain | Self::InOut => return Ok(()),
+            Self::Plain | Self::InOut | Self::Batched | Self::BatchedInOut => return Ok(()),
             Self::Convolution { groups } | Self::Transposed { groups, stride: 1.. } => (
                 divides(groups),
                 "a first dimension that is a multiple of the groups, and one or more groups",
@@ -81,6 +81,14 @@ impl Fans {
             }
             WeightLayout::Embedding => (1.0, second),
             WeightLayout::Stacked { parts } => (second * field, first / parts as f64 * field),
+            WeightLayout::Batched | WeightLayout::BatchedInOut => {
+                let [outputs, inputs] =
+                    [shape[shape.len() - 2], shape[shape.len() - 1]].map(|side| side as f64);
+                match layout {
+                    WeightLayout::Batched => (inputs, outputs),
+                    _ => (outputs, inputs),
+                }
+            }
             WeightLayout::InOut => {
                 let side = |from_the_end: usize| shape[shape.len() - from_the_end] as f64;
                 let field: f64 = shape[..shape.len() - 2].iter().map(|&side| side as f64).product();
@@ -155,6 +163,10 @@ mod tests {
         assert_eq!(fans(&[192, 64], WeightLayout::Stacked { parts: 3 }), (64.0, 64.0));
         assert_eq!(fans(&[5, 3, 6, 8], WeightLayout::InOut), (90.0, 120.0));
         assert_eq!(fans(&[6, 8], WeightLayout::InOut), (6.0, 8.0));
+        // Eight experts; read as a convolution, the fan_in would be 6 · 4.
+        assert_eq!(fans(&[8, 6, 4], WeightLayout::Batched), (4.0, 6.0));
+        assert_eq!(fans(&[8, 4, 6], WeightLayout::BatchedInOut), (4.0, 6.0));
+        assert_ne!(fans(&[8, 6, 4], WeightLayout::Plain), (4.0, 6.0));
     }
 
     #[test]

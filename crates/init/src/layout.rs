@@ -30,6 +30,11 @@ pub enum WeightLayout {
         /// The number of projections; a divisor of the first dimension.
         parts: usize,
     },
+    /// `[…, out, in]`, a matrix for each expert, relation or head: the fans of one matrix.
+    Batched,
+    /// `[…, in, out]`, as [`Batched`](Self::Batched) with the inputs before the outputs: the experts of the hub's
+    /// models.
+    BatchedInOut,
     /// `[kernel…, in, out]`, the order of JAX, Keras and TensorFlow: `fan_in = in · Π kernel`,
     /// `fan_out = out · Π kernel`.
     InOut,
@@ -44,6 +49,8 @@ impl fmt::Display for WeightLayout {
             Self::Transposed { groups, stride } => write!(f, "transposed,groups={groups},stride={stride}"),
             Self::Embedding => f.write_str("embedding"),
             Self::Stacked { parts } => write!(f, "parts={parts}"),
+            Self::Batched => f.write_str("batched"),
+            Self::BatchedInOut => f.write_str("batched,in_out"),
             Self::InOut => f.write_str("in_out"),
         }
     }

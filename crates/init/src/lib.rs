@@ -7,7 +7,7 @@
 //! - [`KeyedV1`]: seeded streams of random numbers. The values of a tensor depend on the seed and its full
 //!   name only.
 //! - [`RngSource`]: where random numbers come from: a key, PyTorch's CPU generator to the bit
-//!   ([`torch::TorchRng`]), or any generator of `rand`'s.
+//!   ([`torch::TorchRng`]), JAX's keys ([`jax::JaxKey`]), or any generator of `rand`'s.
 //! - [`InitMap`]: the backend that gives any candle model its weights through a plain
 //!   [`VarBuilder`](candle_nn::VarBuilder), and keeps the variables to train.
 //! - [`Rule`]s choose the initializers of tensors by [`Pattern`]s on names and shapes; [`presets`] are the
@@ -62,6 +62,8 @@ pub use map::stream::WantedTensor;
 pub use rng::RngSource;
 pub use rng::keyed::{Key, KeyRng, KeyedV1};
 pub use structures::convolution::Centre;
+pub use structures::ramp::RampOver;
+pub use structures::shape_gain::ShapeGain;
 pub use structures::sparse::SparseBy;
 pub use structures::stft::{Scaling, Side, Window};
 pub use structures::structure::Structured;

@@ -4,6 +4,7 @@
 
 mod by_preset;
 mod models;
+mod named;
 mod transformers;
 
 use std::collections::BTreeMap;

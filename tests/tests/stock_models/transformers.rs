@@ -42,16 +42,22 @@ fn a_llama_by_its_preset() -> Result<()> {
     let logits = model.forward(&Tensor::new(&[[1u32, 5, 99]], &CPU)?, 0, &mut cache)?;
     assert_eq!(logits.dims(), [1, 100]);
     assert!(std(&logits) > 0.0);
-    // The std of each residual projection is smaller by √(2(l+1)); the cut at 3 std leaves .98658 of it.
+    // The std of each residual projection, and of the up projection, is smaller by √(2(l+1)); the cut at 3 std leaves .98658 of it.
     for tensor in map.manifest().unwrap().tensors {
         let expected = match tensor.name.split('.').collect::<Vec<_>>()[..] {
-            ["model", "layers", l, _, "o_proj" | "down_proj", "weight"] => {
+            ["model", "embed_tokens", _] => 1.0,
+            ["lm_head", _] => 0.98658 / 8.0,
+            ["model", "layers", l, _, "o_proj" | "down_proj" | "up_proj", "weight"] => {
                 0.02 * 0.98658 / (2.0 * (l.parse::<f64>().unwrap() + 1.0)).sqrt()
             }
             _ if tensor.shape.len() == 2 => 0.02 * 0.98658,
             _ => 0.0,
         };
-        assert!((tensor.expected_std.unwrap() - expected).abs() < 1e-6, "{}", tensor.name);
+        assert!(
+            (tensor.expected_std.unwrap() - expected).abs() < 1e-5 * expected.max(0.02),
+            "{}",
+            tensor.name
+        );
         let elements: usize = tensor.shape.iter().product();
         assert!(
             (tensor.std.unwrap() - expected).abs() <= expected * 4.0 * std_error(elements),
@@ -61,10 +67,20 @@ fn a_llama_by_its_preset() -> Result<()> {
     }
     // The rules without a tensor are those of further layers, of biases and of other norms.
     let unmatched = [
-        "**.bias",
-        "**.scale [1, 1, ..]",
         "**.layers.*.self_attn.o_proj.weight",
         "**.layers.*.mlp.down_proj.weight",
+        "**.layers.*.mlp.up_proj.weight",
+        "**.bias",
+        "**.scale [1, 1, ..]",
+        "**.emb.weight [*, *]",
+        "**.*_emb.weight [*, *]",
+        "**.emb_*.weight [*, *]",
+        "**.wte.weight [*, *]",
+        "**.wpe.weight [*, *]",
+        "**.shared.weight [*, *]",
+        "**.relative_attention_bias.weight [*, *]",
+        "**.ls1.gamma [*]",
+        "**.stages.*.blocks.*.gamma [*]",
         "**.gamma [*]",
         "**.beta [*]",
         "**.running_mean [*]",

@@ -32,7 +32,7 @@ use tensors::Wanted;
 /// by rules, or by a preset; writes them to a safetensors file, or to several with --shard-size, one tensor at a
 /// time, and prints what each tensor got. With
 /// --stream torch, and the tensors named in the order in which PyTorch constructs them, the file holds what PyTorch
-/// draws.
+/// draws; with --stream jax and Flax's names, what Flax draws.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLE)]
 struct Args {
@@ -48,13 +48,14 @@ struct Args {
     /// Rules by name and shape, as TOML
     #[arg(long, value_name = "FILE.toml", conflicts_with = "preset")]
     rules: Option<PathBuf>,
-    /// Rules of a library or a model: torch, keras, gpt2, llama, t-fixup or mup
+    /// Rules of a library or a model: torch, keras, flax, gpt2, llama, vit-timm, … (an unknown name lists them)
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
     /// Print the rules as a file that --rules reads, and draw nothing
     #[arg(long, conflicts_with_all = ["shape", "like", "out"])]
     print_rules: bool,
-    /// The model's depth, for gpt2, llama and t-fixup, which go by it
+    /// The model's depth, for gpt2, llama, olmo, neox, t-fixup, deepnorm, mamba and rwkv7, which go by it, and the
+    /// residual blocks for fixup
     #[arg(long, value_name = "N", value_parser = within(1, 10_000))]
     layers: Option<u16>,
     /// The width at which the learning rate was tuned, for mup
@@ -93,6 +94,7 @@ Examples:
   init-weights --like model.safetensors --preset llama --layers 32 --dtype bf16 --shard-size 5GB \
                --out fresh/model.safetensors
   init-weights --shape w=30x20 --init torch.linear --stream torch --seed 2024 --out w.safetensors
+  init-weights --shape Dense_0.kernel=20x30 --shape Dense_0.bias=30 --preset flax --stream jax --out w.safetensors
   init-weights --preset mup --base-width 128 --print-rules > rules.toml
 
 In a rules file, the first rule that matches a tensor holds; a tensor without one is an error:
@@ -104,7 +106,8 @@ In a rules file, the first rule that matches a tensor holds; a tensor without on
   init = \"xavier_uniform\"
   parts = 3                       # what the dimensions mean: parts = N, or groups = N, or
                                   # embedding = true, or transposed = true (and groups, stride),
-                                  # or in_out = true ([kernel…, in, out], as in JAX and Keras)
+                                  # or in_out = true ([kernel…, in, out], as in JAX and Keras),
+                                  # or batched = true ([experts, out, in]; with in_out, [experts, in, out])
   learning_rate = \"256/fan_in\"    # or a number, for the manifest
   layers = 12                     # a tensor of a layer beyond these is an error
 In a shape, > and < are a number above and below the one before it: [*, >].
@@ -118,6 +121,8 @@ enum Stream {
     Keyed,
     /// PyTorch's CPU generator, tensor after tensor
     Torch,
+    /// JAX's key for each tensor, by its name as Flax has it (Dense_0.kernel), whose low 32 bits the seed is
+    Jax,
 }
 
 #[global_allocator]
@@ -165,6 +170,7 @@ fn init_weights(args: Args) -> Result<()> {
     let map = match args.stream {
         Stream::Keyed => map,
         Stream::Torch => map.with_torch_rng(args.seed),
+        Stream::Jax => map.with_jax_rng(args.seed),
     };
     // Tensors are drawn one at a time, and none is kept.
     memory::check(map.memory_to_draw(&tensors), 1, "ask for smaller tensors")?;
@@ -219,7 +225,7 @@ fn warn_of_mismatches(args: &Args, map: &InitMap, wanted: &[Wanted]) {
     }
     let Some(preset) = &args.preset else { return };
     // The others scale by no fans.
-    if !matches!(preset.as_str(), "gpt2" | "llama") {
+    if !matches!(preset.as_str(), "gpt2" | "llama" | "gemma" | "convnext" | "lora" | "rwkv7") {
         tensors::warn_of_unknown_layouts(wanted);
     }
     for purpose in map.unmatched_essentials() {
@@ -244,9 +250,10 @@ fn warn_of_mismatches(args: &Args, map: &InitMap, wanted: &[Wanted]) {
 fn check_options(args: &Args) -> Result<()> {
     let goes_by_depth = |name: &String| presets::needs_layers(known_preset(name).unwrap_or(name));
     if args.layers.is_some() && !args.preset.as_ref().is_some_and(goes_by_depth) {
-        return Err(usage(
-            "--layers is the depth for --preset gpt2, llama or t-fixup, and nothing else goes by it: leave it out",
-        ));
+        return Err(usage(format!(
+            "--layers is the depth for --preset {}, and nothing else goes by it: leave it out",
+            presets::BY_DEPTH.join(", ")
+        )));
     }
     let mut keys = BTreeSet::new();
     if let Some((twice, _)) = args.metadata.iter().find(|(key, _)| !keys.insert(key)) {
@@ -293,7 +300,14 @@ fn rules_of(args: &Args) -> Result<Vec<Rule>> {
     };
     let rules = presets::by_name(name, layers.into(), args.base_width).ok_or_else(|| {
         // Models that start as the library's layers do.
-        let words = [("bert", "torch"), ("vit", "torch"), ("pytorch", "torch"), ("tensorflow", "keras")];
+        let words = [
+            ("bert", "torch"),
+            ("vit", "vit-timm"),
+            ("mitchell", "olmo"),
+            ("torchtitan", "llama"),
+            ("pytorch", "torch"),
+            ("tensorflow", "keras"),
+        ];
         let meant = did_you_mean_or(name, &words, presets::NAMES);
         usage(format!("unknown preset '{name}'{meant}; known: {}", presets::NAMES.join(", ")))
     })?;

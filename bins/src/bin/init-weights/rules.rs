@@ -35,6 +35,8 @@ struct Row {
     embedding: bool,
     #[serde(default)]
     in_out: bool,
+    #[serde(default)]
+    batched: bool,
     learning_rate: Option<Rate>,
     layers: Option<usize>,
     essential: Option<String>,
@@ -76,8 +78,11 @@ fn parse(text: &str) -> Result<Vec<Rule>> {
 pub(crate) fn printed(rules: &[Rule]) -> Result<String> {
     let mut text = String::new();
     for rule in rules {
-        if rule.action == Action::Hint {
-            bail!("the rule '{}' goes by its layer's hint, which a file cannot say", rule.pattern);
+        if !matches!(rule.action, Action::Draw(_) | Action::TorchBias) {
+            bail!(
+                "the rule '{}' goes by its layer's hint or a file's tensor, which rules cannot say",
+                rule.pattern
+            );
         }
         // What JSON writes between quotes, TOML reads.
         let quoted = |text: String| serde_json::to_string(&text);
@@ -91,6 +96,8 @@ pub(crate) fn printed(rules: &[Rule]) -> Result<String> {
             }
             WeightLayout::Embedding => "embedding = true\n".into(),
             WeightLayout::Stacked { parts } => format!("parts = {parts}\n"),
+            WeightLayout::Batched => "batched = true\n".into(),
+            WeightLayout::BatchedInOut => "batched = true\nin_out = true\n".into(),
             WeightLayout::InOut => "in_out = true\n".into(),
         };
         if rule.learning_rate != LearningRate::Base {
@@ -139,6 +146,9 @@ impl Row {
             }
         };
         let layout = match (self.transposed, self.embedding, self.groups, self.parts, self.stride) {
+            (false, false, None, None, None) if self.batched && self.in_out => WeightLayout::BatchedInOut,
+            (false, false, None, None, None) if self.batched => WeightLayout::Batched,
+            _ if self.batched => bail!("batched = true stands alone or with in_out"),
             (false, false, None, None, None) if self.in_out => WeightLayout::InOut,
             _ if self.in_out => {
                 bail!("in_out = true stands without groups, parts, embedding, transposed and stride")
@@ -184,6 +194,8 @@ mod tests {
         let rules = [
             rule().with_layout(WeightLayout::Convolution { groups: 4 }),
             rule().with_layout(WeightLayout::Transposed { groups: 2, stride: 3 }),
+            rule().with_layout(WeightLayout::Batched),
+            rule().with_layout(WeightLayout::BatchedInOut),
             rule().with_layout(WeightLayout::Embedding).with_learning_rate(LearningRate::Times(0.25)),
             rule().with_layout(WeightLayout::Stacked { parts: 3 }).with_layers(7),
             rule().with_layout(WeightLayout::InOut).with_essential("the \"projections\""),

@@ -1,5 +1,7 @@
 //! JAX's conventions (`jax.nn.initializers`): its normal initializers are cut off at two standard deviations
-//! and corrected, so that the elements have the intended standard deviation.
+//! and corrected, so that the elements have the intended standard deviation. JAX's random numbers ([`JaxKey`]).
+
+pub use crate::rng::jax::JaxKey;
 
 use crate::fans::FanMode;
 use crate::initializer::Initializer;
@@ -14,7 +16,7 @@ pub(crate) const ROWS: &[Row] = &[
         let std = p.or("stddev", 0.01)?;
         p.cut((0.0, std), "lower", "upper")
     }),
-    ("jax.variance_scaling", |p| p.library_variance_scaling(&Distribution::WORDS, None)),
+    ("jax.variance_scaling", |p| p.library_variance_scaling(&Distribution::OF_LIBRARIES, None)),
     ("jax.glorot_uniform", |p| p.scaled(Initializer::xavier_uniform())),
     ("jax.glorot_normal", |p| p.scaled(glorot_normal())),
     ("jax.he_uniform", |p| p.scaled(Initializer::kaiming_uniform())),

@@ -14,7 +14,7 @@ pub(crate) const ROWS: &[Row] = &[
         p.cut(centre, "a", "b")
     }),
     ("timm.variance_scaling", |p| {
-        p.library_variance_scaling(&Distribution::WORDS, Some(Distribution::Normal))
+        p.library_variance_scaling(&Distribution::OF_LIBRARIES, Some(Distribution::Normal))
     }),
     ("timm.lecun_normal", |p| p.scaled(lecun_normal())),
 ];

@@ -3,11 +3,14 @@
 use candle_core::{DType, Device, Shape, Tensor};
 
 use super::Initializer;
+use super::distribution::Distribution;
 use super::plan::Plan;
 use super::weight_law::WeightLaw;
 use crate::error::Error;
+use crate::fans::Fans;
 use crate::layout::WeightLayout;
 use crate::rng::RngSource;
+use crate::rng::jax::to_plain;
 use crate::rng::values::{Kind, Values};
 
 impl Initializer {
@@ -119,6 +122,12 @@ impl Initializer {
         }
         match self.plan(shape.dims(), layout)? {
             Plan::Independent(law) => {
+                if let Some(key) = source.jax_key() {
+                    law.check_type(dtype)?;
+                    let drawn = key.draw(law, self.variance(shape.dims(), layout)?, shape.elem_count());
+                    let drawn = Values::F32(to_plain(drawn, shape.dims(), layout));
+                    return drawn.into_tensor(shape, dtype, device, kind);
+                }
                 #[cfg(feature = "cuda")]
                 if let Some(tensor) = source.draw_on_device(law, &shape, dtype, device)? {
                     return Ok(tensor);
@@ -131,6 +140,16 @@ impl Initializer {
                 values.into_tensor(shape, dtype, device, kind)
             }
         }
+    }
+
+    /// The variance of an initializer that is given by one, `scale/fan`.
+    fn variance(&self, shape: &[usize], layout: WeightLayout) -> Result<Option<f64>, Error> {
+        let Self::VarianceScaling { scale, mode, distribution } = *self else { return Ok(None) };
+        if distribution == Distribution::TruncatedNormal3 {
+            // JAX has none that is cut there.
+            return Ok(None);
+        }
+        Ok(Some(scale / mode.of(Fans::with_layout(shape, layout)?)))
     }
 
     /// Returns an error if a tensor of this shape cannot be filled.

@@ -81,6 +81,15 @@ impl<'a> Parameters<'a> {
         Some(self.pairs.remove(place).1)
     }
 
+    /// Whether `key=` is this word; only then the pair is taken.
+    pub(crate) fn take_word(&mut self, key: &str, word: &str) -> bool {
+        let is_word = |(known, value): &(&str, &str)| {
+            known.eq_ignore_ascii_case(key) && value.eq_ignore_ascii_case(word)
+        };
+        let place = self.pairs.iter().position(is_word);
+        place.map(|place| self.pairs.remove(place)).is_some()
+    }
+
     pub(crate) fn number(&mut self, key: &str) -> Result<Option<f64>, Error> {
         let Some(text) = self.take(key) else { return Ok(None) };
         match read_number(text) {

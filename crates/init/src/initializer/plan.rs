@@ -5,7 +5,7 @@ use super::distribution::Distribution;
 use crate::error::{Error, check};
 use crate::fans::{FanMode, Fans};
 use crate::layout::WeightLayout;
-use crate::rng::law::{Law, TRUNCATED_STD};
+use crate::rng::law::{Law, TRUNCATED_STD, TRUNCATED_STD_3};
 use crate::structures::structure::Structured;
 
 /// An initializer applied to a shape.
@@ -68,6 +68,10 @@ impl Initializer {
                     Distribution::TruncatedNormal => {
                         let std = std / TRUNCATED_STD;
                         Law::TruncatedNormal { mean: 0.0, std, low: -2.0 * std, high: 2.0 * std }
+                    }
+                    Distribution::TruncatedNormal3 => {
+                        let std = std / TRUNCATED_STD_3;
+                        Law::TruncatedNormal { mean: 0.0, std, low: -3.0 * std, high: 3.0 * std }
                     }
                 }
             }

@@ -23,6 +23,14 @@ impl Files {
         self.tensors.get(name)?.get(name)
     }
 
+    /// Reads the numbers of a tensor of any shape; `None` if no file has it, or if it is of another type and is not to
+    /// be converted.
+    pub(super) fn numbers(&self, name: &str, dtype: DType) -> Result<Option<Vec<f64>>, Error> {
+        let Some(file) = self.tensors.get(name) else { return Ok(None) };
+        let is_same_type = file.get(name).and_then(StoredTensor::candle_dtype) == Some(dtype);
+        if is_same_type || self.cast { file.numbers(name).map(Some) } else { Ok(None) }
+    }
+
     /// Reads a tensor; `None` if no file has it.
     pub(super) fn load(
         &self,
@@ -56,7 +64,7 @@ impl Files {
 }
 
 /// Rounds numbers to a type.
-fn cast(numbers: Vec<f64>, shape: &Shape, dtype: DType) -> Result<Tensor, Error> {
+pub(super) fn cast(numbers: Vec<f64>, shape: &Shape, dtype: DType) -> Result<Tensor, Error> {
     let largest = numbers.iter().filter(|x| x.is_finite()).fold(0.0, |most: f64, x| most.max(x.abs()));
     let rounded = Tensor::new(largest, &Device::Cpu)?.to_dtype(dtype)?.to_dtype(DType::F64)?;
     if !rounded.to_scalar::<f64>()?.is_finite() {

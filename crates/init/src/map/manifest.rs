@@ -25,7 +25,7 @@ use crate::fans::Fans;
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Manifest {
-    /// `keyed_v1`, `torch` or `rand`, with the seed where there is one.
+    /// `keyed_v1`, `torch`, `jax` or `rand`, with the seed where there is one.
     pub stream: String,
     /// The tensors in the order of their names.
     pub tensors: Vec<ManifestEntry>,
@@ -40,13 +40,13 @@ pub struct ManifestEntry {
     pub shape: Vec<usize>,
     /// The type.
     pub dtype: &'static str,
-    /// Whether the tensor was drawn or loaded.
+    /// Whether the tensor was drawn, loaded or adapted.
     pub origin: Origin,
     /// The pattern of the first rule that matches (of patterns with ` | ` between them, the one that does), or
     /// `default` (the map's default initializer), or `hint`;
     /// empty for a loaded tensor that no rule matches.
     pub rule: String,
-    /// The initializer, as a SPEC; empty for a loaded tensor.
+    /// The initializer, as a SPEC; empty for a loaded tensor, and in words what was done to an adapted one.
     pub init: String,
     /// The fan_in; `None` if the shape has no fans.
     pub fan_in: Option<f64>,
@@ -72,6 +72,8 @@ pub enum Origin {
     Drawn,
     /// Loaded from a file.
     Loaded,
+    /// Loaded from a file and adapted to another shape by its rule.
+    Adapted,
 }
 
 impl fmt::Display for Origin {
@@ -79,6 +81,7 @@ impl fmt::Display for Origin {
         f.write_str(match self {
             Self::Drawn => "drawn",
             Self::Loaded => "loaded",
+            Self::Adapted => "adapted",
         })
     }
 }
@@ -188,12 +191,17 @@ impl InitMap {
     ) -> Result<ManifestEntry, Error> {
         let (shape, layout) = (tensor.dims(), self.layout(rule));
         let fans = Fans::with_layout(shape, layout).ok();
+        let adapted = drawn.is_none().then(|| self.adaptation_text(rule, name, shape)).flatten();
         let key = drawn.and_then(|_| self.lock_rng().key_of(name));
         Ok(ManifestEntry {
             name: name.to_owned(),
             shape: shape.to_vec(),
             dtype: tensor.dtype().as_str(),
-            origin: if drawn.is_some() { Origin::Drawn } else { Origin::Loaded },
+            origin: match (drawn, &adapted) {
+                (Some(_), _) => Origin::Drawn,
+                (None, Some(_)) => Origin::Adapted,
+                (None, None) => Origin::Loaded,
+            },
             rule: match (rule, drawn) {
                 (Some(index), _) => {
                     let pattern = &self.settings.rules[index].pattern;
@@ -202,7 +210,7 @@ impl InitMap {
                 (None, Some(drawn)) => drawn.source.to_owned(),
                 (None, None) => String::new(),
             },
-            init: drawn.map_or_else(String::new, |drawn| drawn.initializer.to_string()),
+            init: drawn.map(|drawn| drawn.initializer.to_string()).or(adapted).unwrap_or_default(),
             fan_in: fans.map(|fans| fans.fan_in),
             fan_out: fans.map(|fans| fans.fan_out),
             expected_std: match drawn {

@@ -1,5 +1,6 @@
 //! The backend of a `VarBuilder` that initializes the tensors that a model asks for.
 
+mod adapt;
 mod ahead;
 mod checkpoint;
 mod essentials;
@@ -25,7 +26,9 @@ use rand::Rng;
 use crate::error::Error;
 use crate::initializer::Initializer;
 use crate::rng::RngSource;
+use crate::rng::jax::JaxKey;
 use crate::rng::values::Kind;
+use crate::tensor_file::stored::StoredTensor;
 use files::Files;
 use rules::Rule;
 
@@ -40,7 +43,8 @@ use rules::Rule;
 ///
 /// The first of these that applies gives a tensor its values:
 ///
-/// 1. The tensor of that name in a file of [`with_file`](Self::with_file).
+/// 1. The tensor of that name in a file of [`with_file`](Self::with_file), adapted to the model's shape if the rule
+///    says how ([`Rule::grow_rows`], [`Rule::group_heads`]); [`Rule::draw_anew`] draws instead.
 /// 2. The first rule of [`with_rules`](Self::with_rules) that matches the tensor. With
 ///    [`strict`](Self::strict), a tensor that no rule matches is an error.
 /// 3. A constant other than zero that the layer asks for ([`candle_nn::Init`]), such as the scale of a norm.
@@ -150,6 +154,32 @@ impl InitMap {
         self.with_source(RngSource::from_torch_seed(seed))
     }
 
+    /// Draws what Flax's `linen` draws in `model.init(jax.random.key(seed), …)`, of a model whose modules have the
+    /// same names: each parameter has a [key by its name](JaxKey::of_name), so that the order of construction
+    /// changes nothing. With [`presets::flax_defaults`] the weights are Flax's own, on the CPU and in `f32` to
+    /// 2 units in the last place; a weight `[out, in, kernel…]` has the numbers of Flax's `[kernel…, in, out]`.
+    ///
+    /// ```
+    /// use candle_core::{DType, Device};
+    /// use wick_init::{InitMap, presets};
+    ///
+    /// // nn.Dense(2).init(jax.random.key(0), jnp.zeros((1, 3)))
+    /// let map = InitMap::new(0).with_jax_rng(0).with_rules(presets::flax_defaults()?);
+    /// let dense = candle_nn::linear(3, 2, map.var_builder(DType::F32, &Device::Cpu))?;
+    /// let kernel = dense.weight().t()?.flatten_all()?.to_vec1::<f32>()?;
+    /// let rounded: Vec<f32> = kernel.iter().map(|x| (1e4 * x).round() / 1e4).collect();
+    /// assert_eq!(rounded, [0.0477, -0.9523, -0.9857, 0.4428, 0.7022, 0.5302]);
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    pub fn with_jax_rng(self, seed: u64) -> Self {
+        self.with_jax_key(JaxKey::new(seed))
+    }
+
+    /// As [`with_jax_rng`](Self::with_jax_rng), with a key that was split or folded before.
+    pub fn with_jax_key(self, key: JaxKey) -> Self {
+        self.with_source(RngSource::Jax(key))
+    }
+
     /// Draws from a generator of `rand`'s, in the order of construction.
     pub fn with_rng(self, rng: impl Rng + Send + 'static) -> Self {
         self.with_source(RngSource::from_rng(rng))
@@ -172,7 +202,7 @@ impl InitMap {
 
     /// Declares the shapes of tensors before they are requested. A rule for a bias that depends on the weight
     /// of the same layer ([`Action::TorchBias`](crate::Action::TorchBias)) then works before that weight is
-    /// made.
+    /// made, and so does a model that asks for the tensor without a shape (`VarBuilder::get_unchecked`).
     pub fn with_shapes(self, shapes: impl IntoIterator<Item = (String, Vec<usize>)>) -> Self {
         self.with(|s| s.shapes = shapes.into_iter().collect())
     }
@@ -264,7 +294,7 @@ impl SimpleBackend for InitMap {
             return same(name, &entry.var, Some(&shape), dtype, device);
         }
         let rule = self.rule(name, &shape);
-        let entry = match self.settings.files.load(name, &shape, dtype, device)? {
+        let entry = match self.loaded(rule, name, &shape, dtype, device)? {
             Some(tensor) => Entry { var: Var::from_tensor(&tensor)?, rule, drawn: None },
             None => {
                 let drawn = self.resolve(rule, name, &shape, hint)?;
@@ -283,8 +313,9 @@ impl SimpleBackend for InitMap {
         if let Some(entry) = self.lock().get(name) {
             return same(name, &entry.var, None, dtype, device);
         }
-        match self.settings.files.get(name) {
-            Some(tensor) => self.get(tensor.shape().into(), name, Init::default(), dtype, device),
+        let declared = self.settings.shapes.get(name).map(Vec::as_slice);
+        match self.settings.files.get(name).map(StoredTensor::shape).or(declared) {
+            Some(shape) => self.get(shape.into(), name, Init::default(), dtype, device),
             None => Err(Error::NoSuchTensor(name.to_owned()).into()),
         }
     }

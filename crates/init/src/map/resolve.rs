@@ -43,12 +43,20 @@ impl InitMap {
         if let Some(rule) = rule.map(|index| &settings.rules[index]) {
             rule.check_depth(name).map_err(|error| error.of_tensor(name))?;
             return match (&rule.action, hint) {
-                (Action::Draw(initializer), _) => draw("rule", initializer.clone()),
+                (Action::Draw(initializer) | Action::DrawAnew(initializer), _) => {
+                    draw("rule", initializer.clone())
+                }
                 (Action::TorchBias, _) => {
                     draw("rule", self.bias_beside_weight(name).map_err(|error| error.of_tensor(name))?)
                 }
-                (Action::Hint, Init::Const(0.0)) if is_weight => Err(missing()),
-                (Action::Hint, hint) => draw("rule", from_hint(hint, shape)),
+                (Action::Hint | Action::GrowRows | Action::GroupHeads { .. }, Init::Const(0.0))
+                    if is_weight =>
+                {
+                    Err(missing())
+                }
+                (Action::Hint | Action::GrowRows | Action::GroupHeads { .. }, hint) => {
+                    draw("rule", from_hint(hint, shape))
+                }
             };
         }
         match (&settings.default_init, hint) {
@@ -109,11 +117,16 @@ impl InitMap {
     ) -> Result<Tensor, Error> {
         let draw = |source: RngSource| initializer.drawn(source, shape, layout, on, kind);
         let mut rng = self.lock_rng();
-        let drawn = match rng.key_of(name) {
-            // Keyed tensors can be drawn on several threads at once.
-            Some(key) => {
+        // A constant needs no key, and so no name that Flax has.
+        let source = match initializer {
+            Initializer::Constant(_) => rng.has_keys().then(|| RngSource::from_seed(0)),
+            _ => rng.of_tensor(name).map_err(|error| error.of_tensor(name))?,
+        };
+        let drawn = match source {
+            // Tensors with keys can be drawn on several threads at once.
+            Some(source) => {
                 drop(rng);
-                draw(key.into())
+                draw(source)
             }
             None => draw(rng.by_ref()),
         };

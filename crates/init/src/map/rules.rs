@@ -24,15 +24,33 @@ pub enum Action {
     /// [`InitMap::with_shapes`](crate::InitMap::with_shapes). If the weight has fewer than two dimensions,
     /// the layer is a norm, and its bias is 0.
     TorchBias,
+    /// Draws from an initializer, also where a file has the tensor, of whatever shape: a new head.
+    DrawAnew(Initializer),
+    /// Loads the tensor and adds the rows that the model has more of: a vocabulary that grows. Each new row is from
+    /// `N(m, 1e-9 Σ)` with the mean and the covariance of the old rows (Hewitt 2021, *Initializing new word embeddings
+    /// for pretrained language models*; `_init_added_embeddings_weights_with_mean` in Hugging Face's transformers).
+    /// Where no file has the tensor, it is drawn as the layer hints.
+    GrowRows,
+    /// Loads the keys or values of full attention, `[heads·dim, …]`, and takes the mean of neighbouring heads where the
+    /// model has fewer: grouped heads (Ainslie et al. 2023, arXiv 2305.13245, section 2.1). Where no file has the
+    /// tensor, it is drawn as the layer hints.
+    GroupHeads {
+        /// The heads in the file.
+        heads: usize,
+    },
 }
 
-/// Writes the `init` of a rules file: `hint`, `torch.bias`, or the initializer as a SPEC.
+/// Writes the `init` of a rules file: `hint`, `torch.bias`, or the initializer as a SPEC; in words, what is done to the
+/// tensors of a file, which a rules file cannot say.
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Hint => f.write_str("hint"),
             Self::TorchBias => f.write_str("torch.bias"),
             Self::Draw(initializer) => initializer.fmt(f),
+            Self::DrawAnew(initializer) => write!(f, "draw_anew, {initializer}"),
+            Self::GrowRows => f.write_str("grow_rows"),
+            Self::GroupHeads { heads } => write!(f, "group_heads of {heads}"),
         }
     }
 }
@@ -152,6 +170,48 @@ impl Rule {
     /// If the pattern cannot be read.
     pub fn torch_bias(pattern: &str) -> Result<Self, PatternError> {
         Self::new(pattern, Action::TorchBias)
+    }
+
+    /// Draws the tensors from an initializer, whatever a file has, see [`Action::DrawAnew`].
+    ///
+    /// # Errors
+    /// If the pattern cannot be read.
+    pub fn draw_anew(pattern: &str, initializer: Initializer) -> Result<Self, PatternError> {
+        Self::new(pattern, Action::DrawAnew(initializer))
+    }
+
+    /// Adds rows to the tensors of a file, see [`Action::GrowRows`].
+    ///
+    /// ```
+    /// use candle_core::{DType, Device};
+    /// use wick_init::{InitMap, Initializer, Rule};
+    ///
+    /// let path = std::env::temp_dir().join("wick-init-vocabulary.safetensors");
+    /// let map = InitMap::new(1).with_default_init(Initializer::normal(1.0));
+    /// map.var_builder(DType::F32, &Device::Cpu).get((100, 8), "wte.weight")?;
+    /// map.save(&path)?;
+    ///
+    /// let map = InitMap::new(2).with_file(&path)?.with_rules([Rule::grow_rows("wte.weight")?]);
+    /// let grown = map.var_builder(DType::F32, &Device::Cpu).get((103, 8), "wte.weight")?;
+    /// let far = (grown.get(102)? - grown.narrow(0, 0, 100)?.mean(0)?)?.abs()?.max_all()?;
+    /// assert!(far.to_scalar::<f32>()? < 2e-4);
+    /// assert_eq!(map.manifest()?.tensors[0].init, "grow_rows: 100 loaded, 3 drawn from their mean");
+    /// # std::fs::remove_file(path).ok();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the pattern cannot be read.
+    pub fn grow_rows(pattern: &str) -> Result<Self, PatternError> {
+        Self::new(pattern, Action::GrowRows)
+    }
+
+    /// Makes fewer heads of the `heads` in the tensors of a file, see [`Action::GroupHeads`].
+    ///
+    /// # Errors
+    /// If the pattern cannot be read.
+    pub fn group_heads(pattern: &str, heads: usize) -> Result<Self, PatternError> {
+        Self::new(pattern, Action::GroupHeads { heads })
     }
 
     fn new(pattern: &str, action: Action) -> Result<Self, PatternError> {

@@ -178,7 +178,7 @@ impl InitMap {
             Ok((tensor, entry))
         };
         // Of a keyed stream, the next tensor is drawn while one is written; others take more memory to draw.
-        let is_keyed = map.lock_rng().key_of("").is_some();
+        let is_keyed = map.lock_rng().has_keys();
         ahead(&order, is_keyed, draw, |next| {
             for ((head, shard), path) in heads.iter().zip(&paths) {
                 fallible(path, |failed| {
@@ -247,7 +247,7 @@ impl InitMap {
     pub fn memory_to_draw(&self, wanted: &[WantedTensor]) -> f64 {
         let map = self.knowing(wanted);
         let rng = map.lock_rng();
-        let (is_torch, is_keyed) = (rng.is_torch(), rng.key_of("").is_some());
+        let (is_torch, is_jax, is_keyed) = (rng.is_torch(), rng.jax_key().is_some(), rng.has_keys());
         drop(rng);
         let numbers = |wanted: &WantedTensor| wanted.shape.iter().map(|&size| size as f64).product::<f64>();
         let bytes = |wanted: &WantedTensor| numbers(wanted) * wanted.dtype.size_in_bytes() as f64;
@@ -259,6 +259,8 @@ impl InitMap {
                 // Up to four times the weight in f64.
                 Ok(Plan::Structured(_)) => 32.0,
                 Ok(Plan::Independent(law)) if is_torch && law.is_cut() => 32.0,
+                // Numbers in JAX's order, and in candle's.
+                Ok(Plan::Independent(_)) if is_jax => 8.0,
                 Ok(Plan::Independent(_)) if !is_keyed && wanted.dtype.size_in_bytes() < 4 => 4.0,
                 _ => 0.0,
             };
@@ -308,7 +310,7 @@ impl InitMap {
             return planned(entry.rule, Origin::Made(entry.clone()));
         }
         let rule = self.rule(name, &Shape::from(shape.as_slice()));
-        if self.settings.files.get(name).is_some() {
+        if self.is_loaded(rule, name) {
             return planned(rule, Origin::Loaded);
         }
         let drawn = self.resolve(rule, name, &Shape::from(shape.as_slice()), Init::default())?;
@@ -327,7 +329,7 @@ impl InitMap {
     /// before each tensor is found; from one that has no copies, all tensors are drawn now and returned.
     fn prepare(&self, planned: &mut [Planned], order: &[usize]) -> Result<BTreeMap<usize, Tensor>, Error> {
         let mut kept = BTreeMap::new();
-        if order.is_sorted() || self.lock_rng().key_of("").is_some() {
+        if order.is_sorted() || self.lock_rng().has_keys() {
             return Ok(kept);
         }
         for (index, planned) in planned.iter_mut().enumerate() {
@@ -350,7 +352,7 @@ impl InitMap {
         match &planned.origin {
             Origin::Made(entry) => Ok(entry.var.as_tensor().clone()),
             Origin::Loaded => {
-                let loaded = self.settings.files.load(name, &shape, *dtype, cpu)?;
+                let loaded = self.loaded(planned.rule, name, &shape, *dtype, cpu)?;
                 loaded.ok_or_else(|| Error::NoSuchTensor(name.clone()))
             }
             Origin::Drawn { drawn, state } => {

@@ -9,6 +9,9 @@ use crate::error::Error;
 /// The standard deviation of a standard normal cut off at ±2: `√(1 - 4φ(2)/(Φ(2) - Φ(-2)))`.
 pub(crate) const TRUNCATED_STD: f64 = 0.879_625_661_034_239_8;
 
+/// The standard deviation of a standard normal cut off at ±3: `√(1 - 6φ(3)/(Φ(3) - Φ(-3)))`.
+pub(crate) const TRUNCATED_STD_3: f64 = 0.986_578_392_558_108_6;
+
 /// The law that each element of a tensor is drawn from: an initializer applied to a shape.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Law {
@@ -132,6 +135,7 @@ mod tests {
         let density = (-2f64).exp() / (2.0 * PI).sqrt();
         let mass = normal_cdf(2.0) - normal_cdf(-2.0);
         assert!(((1.0 - 4.0 * density / mass).sqrt() - TRUNCATED_STD).abs() < 1e-15);
+        assert!((cut_std(-3.0, 3.0) - TRUNCATED_STD_3).abs() < 1e-14);
     }
 
     /// A narrow window is nearly uniform, `width/√12`; one far out nearly exponential, `1/a` (times `1 -

@@ -1,6 +1,7 @@
-//! Where random numbers come from: a keyed stream, PyTorch's generator, or any generator of `rand`'s.
+//! Where random numbers come from: a keyed stream, PyTorch's generator, JAX's keys, or any generator of `rand`'s.
 
 mod any;
+pub(crate) mod jax;
 pub(crate) mod keyed;
 pub(crate) mod law;
 pub(crate) mod torch;
@@ -13,6 +14,7 @@ use half::{bf16, f16};
 use rand::Rng;
 
 use crate::error::Error;
+use jax::JaxKey;
 use keyed::{Key, KeyRng, KeyedV1, fill};
 use law::Law;
 use torch::TorchRng;
@@ -20,8 +22,8 @@ use values::{Kind, Values};
 
 /// The source of the random numbers of a tensor, or of all tensors of an [`InitMap`](crate::InitMap).
 ///
-/// [`Initializer::tensor`](crate::Initializer::tensor) takes a [`Key`] or a `&mut TorchRng` as it is; any
-/// other generator is wrapped by [`RngSource::from_rng`].
+/// [`Initializer::tensor`](crate::Initializer::tensor) takes a [`Key`], a [`JaxKey`] or a `&mut TorchRng` as it is;
+/// any other generator is wrapped by [`RngSource::from_rng`].
 ///
 /// ```
 /// use candle_core::{DType, Device};
@@ -39,16 +41,19 @@ pub enum RngSource<'a> {
     Keyed(Key),
     /// PyTorch's CPU generator: the next numbers that `torch` would draw.
     Torch(Box<dyn DerefMut<Target = TorchRng> + Send + 'a>),
+    /// A key of JAX's: element `i` depends on the key and `i` alone.
+    Jax(JaxKey),
     /// Any generator of `rand`'s: its next numbers.
     Rand(Box<dyn Rng + Send + 'a>),
 }
 
-/// Writes the stream and its seed: `keyed_v1, seed 42`, `torch, seed 42` or `rand`.
+/// Writes the stream and its seed: `keyed_v1, seed 42`, `torch, seed 42`, `jax, seed 42` or `rand`.
 impl std::fmt::Display for RngSource<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Keyed(key) => write!(f, "keyed_v1, seed {}", key.seed()),
             Self::Torch(rng) => write!(f, "torch, seed {}", rng.initial_seed()),
+            Self::Jax(key) => write!(f, "jax, {key}"),
             Self::Rand(_) => f.write_str("rand"),
         }
     }
@@ -64,6 +69,12 @@ impl std::fmt::Debug for RngSource<'_> {
 impl From<Key> for RngSource<'_> {
     fn from(key: Key) -> Self {
         Self::Keyed(key)
+    }
+}
+
+impl From<JaxKey> for RngSource<'_> {
+    fn from(key: JaxKey) -> Self {
+        Self::Jax(key)
     }
 }
 
@@ -95,6 +106,7 @@ impl<'a> RngSource<'a> {
         match self {
             Self::Keyed(key) => Some(RngSource::Keyed(*key)),
             Self::Torch(rng) => Some(RngSource::from_torch_seed(rng.initial_seed())),
+            Self::Jax(key) => Some(RngSource::Jax(*key)),
             Self::Rand(_) => None,
         }
     }
@@ -107,11 +119,27 @@ impl<'a> RngSource<'a> {
         }
     }
 
+    /// The source of the tensor of this name, if that does not depend on the tensors before it; `None` for a
+    /// generator that goes on from tensor to tensor.
+    pub(crate) fn of_tensor(&self, name: &str) -> Result<Option<RngSource<'static>>, Error> {
+        Ok(match self {
+            Self::Keyed(_) => self.key_of(name).map(RngSource::Keyed),
+            Self::Jax(key) => Some(RngSource::Jax(key.of_name(name)?)),
+            Self::Torch(_) | Self::Rand(_) => None,
+        })
+    }
+
+    /// Whether each tensor has a key of its own, so that tensors can be drawn in any order.
+    pub(crate) fn has_keys(&self) -> bool {
+        matches!(self, Self::Keyed(_) | Self::Jax(_))
+    }
+
     /// Borrows the source for one tensor.
     pub(crate) fn by_ref(&mut self) -> RngSource<'_> {
         match self {
             Self::Keyed(key) => RngSource::Keyed(*key),
             Self::Torch(rng) => RngSource::from(&mut ***rng),
+            Self::Jax(key) => RngSource::Jax(*key),
             Self::Rand(rng) => RngSource::from_rng(&mut **rng),
         }
     }
@@ -129,12 +157,21 @@ impl<'a> RngSource<'a> {
         matches!(self, Self::Torch(_))
     }
 
+    /// The key, if this is one of JAX's.
+    pub(crate) fn jax_key(&self) -> Option<JaxKey> {
+        match self {
+            Self::Jax(key) => Some(*key),
+            _ => None,
+        }
+    }
+
     /// Draws `count` elements for a tensor of this type: `f64` in `f64`, all other types in `f32`.
     pub(crate) fn draw(&mut self, law: Law, count: usize, dtype: DType) -> Values {
         match (self, dtype) {
             (Self::Keyed(key), DType::F64) => Values::F64(fill::draw(*key, law, count)),
             (Self::Keyed(key), _) => Values::F32(fill::draw(*key, law, count)),
             (Self::Torch(rng), _) => rng.draw(law, count, dtype),
+            (Self::Jax(key), _) => Values::F32(key.draw(law, None, count)),
             (Self::Rand(rng), DType::F64) => Values::F64(any::draw_f64(&mut **rng, law, count)),
             (Self::Rand(rng), _) => Values::F32(any::draw_f32(&mut **rng, law, count)),
         }
@@ -186,13 +223,20 @@ impl<'a> RngSource<'a> {
     }
 
     /// Draws a random order of `0..count`: PyTorch's `randperm`, or a Fisher-Yates shuffle. `key_rng` holds
-    /// the generator of a keyed stream from one call to the next.
+    /// the generator of a keyed stream, or of one that a key of JAX's seeds, from one call to the next.
     pub(crate) fn permutation(&mut self, key_rng: &mut Option<KeyRng>, count: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..count).collect();
         for place in 0..count.saturating_sub(1) {
             let left = count - place;
             let step = match self {
                 Self::Keyed(key) => below(key_rng.get_or_insert_with(|| key.rng()), left),
+                Self::Jax(key) => {
+                    let [high, low] = key.words().map(u64::from);
+                    below(
+                        key_rng.get_or_insert_with(|| KeyedV1::new(high << 32 | low).key("jax").rng()),
+                        left,
+                    )
+                }
                 Self::Torch(rng) => rng.word() as usize % left,
                 Self::Rand(rng) => below(rng, left),
             };

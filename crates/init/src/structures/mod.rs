@@ -11,13 +11,17 @@ mod dirac;
 mod forget_gate;
 mod icnr;
 mod identity;
+mod inverse_softplus;
+mod log_arange;
 mod orthogonal;
+pub(crate) mod ramp;
+pub(crate) mod shape_gain;
 pub(crate) mod sparse;
 pub(crate) mod stft;
 pub(crate) mod structure;
 #[cfg(test)]
 mod tests;
-mod transpose;
+pub(crate) mod transpose;
 mod zer_o;
 
 use crate::initializer::parameters::Row;
@@ -33,4 +37,7 @@ pub(crate) const ROWS: &[Row] = &[
     icnr::ROW,
     zer_o::ROW,
     forget_gate::ROW,
+    ramp::ROW,
+    log_arange::ROW,
+    inverse_softplus::ROW,
 ];

@@ -8,28 +8,38 @@ use wick_kernels::qr;
 use wick_kernels::simd::SimdLevel;
 use wick_theory::write_number;
 
+use super::shape_gain::ShapeGain;
 use super::structure::{Structure, Structured};
 use super::transpose::transposed;
 use crate::error::{Error, check};
 use crate::initializer::Initializer;
-use crate::initializer::parameters::Row;
+use crate::initializer::parameters::{Row, word};
 use crate::initializer::weight_law::WeightLaw;
 use crate::layout::WeightLayout;
 use crate::rng::RngSource;
+use crate::rng::jax::inputs_first;
 use crate::rng::law::Law;
 use crate::rng::values::Values;
 
-pub(crate) const ROW: Row = ("orthogonal", |p| Ok(Initializer::orthogonal(p.gain()?.unwrap_or(1.0))));
+pub(crate) const ROW: Row = ("orthogonal", |p| {
+    if p.take_word("gain", "spectral") {
+        return Ok(Initializer::orthogonal(1.0).with_shape_gain(ShapeGain::Spectral));
+    }
+    let by = p.one_of("by", &ShapeGain::WORDS)?.unwrap_or_default();
+    Ok(Initializer::orthogonal(p.gain()?.unwrap_or(1.0)).with_shape_gain(by))
+});
 
 #[derive(Debug)]
 struct Orthogonal {
     gain: f64,
+    by: ShapeGain,
 }
 
 impl Initializer {
     /// `gain` times a matrix with orthonormal rows or columns, whichever are fewer, uniform among these
     /// (Haar): Saxe et al. 2013, arXiv 1312.6120. More than two dimensions are taken as `[out, the rest]`.
-    /// Any finite gain. In a SPEC, `orthogonal` with `gain` (1).
+    /// Any finite gain. In a SPEC, `orthogonal` with `gain` (1) and `by` (`none`, or the
+    /// [`ShapeGain`]s `spectral` and `tall`); `gain=spectral` is `by=spectral`.
     ///
     /// ```
     /// use wick_init::Initializer;
@@ -38,13 +48,38 @@ impl Initializer {
     /// # Ok::<(), wick_init::Error>(())
     /// ```
     pub fn orthogonal(gain: f64) -> Self {
-        Self::Structured(Structured::new(Orthogonal { gain }))
+        Self::Structured(Structured::new(Orthogonal { gain, by: ShapeGain::None }))
+    }
+
+    /// An [`orthogonal`](Self::orthogonal) weight whose gain is also multiplied by one that goes by its shape. All
+    /// other initializers stay as they are.
+    ///
+    /// ```
+    /// use wick_init::{Initializer, ShapeGain};
+    ///
+    /// let spectral = Initializer::orthogonal(1.0).with_shape_gain(ShapeGain::Spectral);
+    /// assert_eq!(spectral, "orthogonal:gain=spectral".parse()?);
+    /// assert_eq!(spectral.std(&[400, 100])?, Some(0.1)); // 2/√400
+    /// # Ok::<(), wick_init::Error>(())
+    /// ```
+    pub fn with_shape_gain(self, by: ShapeGain) -> Self {
+        match self {
+            Self::Structured(ref structured) => {
+                let made = structured.structure().with_shape_gain(by);
+                made.map_or(self.clone(), Self::Structured)
+            }
+            other => other,
+        }
     }
 }
 
 impl fmt::Display for Orthogonal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "orthogonal:gain={}", write_number(self.gain))
+        write!(f, "orthogonal:gain={}", write_number(self.gain))?;
+        match self.by {
+            ShapeGain::None => Ok(()),
+            by => write!(f, ",by={}", word(&ShapeGain::WORDS, &by)),
+        }
     }
 }
 
@@ -63,7 +98,8 @@ impl Structure for Orthogonal {
 
     fn variance(&self, shape: &[usize]) -> Option<f64> {
         let inputs = shape[1..].iter().map(|&side| side as f64).product::<f64>();
-        Some(self.gain * self.gain / (shape[0] as f64).max(inputs).max(1.0))
+        let gain = self.gain * self.by.of(shape);
+        Some(gain * gain / (shape[0] as f64).max(inputs).max(1.0))
     }
 
     fn weight_law(&self, shape: &[usize]) -> Option<WeightLaw> {
@@ -71,27 +107,60 @@ impl Structure for Orthogonal {
     }
 
     fn with_gain(&self, gain: f64) -> Option<Structured> {
-        Some(Structured::new(Self { gain }))
+        Some(Structured::new(Self { gain, ..*self }))
+    }
+
+    fn with_shape_gain(&self, by: ShapeGain) -> Option<Structured> {
+        Some(Structured::new(Self { by, ..*self }))
     }
 
     fn fill(
         &self,
         source: &mut RngSource,
         shape: &[usize],
-        _layout: WeightLayout,
+        layout: WeightLayout,
         dtype: DType,
     ) -> Result<Values, Error> {
-        Ok(matrix(source, shape[0], shape[1..].iter().product(), self.gain, dtype))
+        let gain = self.gain * self.by.of(shape);
+        if source.jax_key().is_some() {
+            return Ok(Values::F64(as_in_jax(source, shape, layout, gain)));
+        }
+        Ok(matrix(source, shape[0], shape[1..].iter().product(), gain, dtype))
+    }
+}
+
+/// Draws as JAX's `orthogonal`, whose columns are the outputs, whatever the layout.
+fn as_in_jax(source: &mut RngSource, shape: &[usize], layout: WeightLayout, gain: f64) -> Vec<f64> {
+    let count: usize = shape.iter().product();
+    let outputs = match layout {
+        WeightLayout::InOut => shape[shape.len() - 1],
+        _ => shape[0],
+    };
+    let mut weight = matrix(source, outputs, count / outputs, gain, DType::F64).into_f64();
+    match layout {
+        WeightLayout::InOut => transposed(&weight, outputs, count / outputs, |x| x),
+        _ => {
+            inputs_first(&mut weight, shape[1], &shape[2..]);
+            weight
+        }
     }
 }
 
 /// Draws `gain` times a Haar-random matrix of `rows × columns` with orthonormal rows or columns, row-major.
-/// From PyTorch's generator, it is the Q of a Gaussian matrix's QR decomposition, multiplied by the signs of
+/// From PyTorch's generator and JAX's keys, it is the Q of a Gaussian matrix's QR decomposition, multiplied by the signs of
 /// R's diagonal (Mezzadri 2007, *How to generate random matrices from the classical compact groups*); from
 /// other sources, a product of random reflections, which has the same law at half the work.
 pub(super) fn matrix(source: &mut RngSource, rows: usize, columns: usize, gain: f64, dtype: DType) -> Values {
     let gaussian = source.draw(Law::Normal { mean: 0.0, std: 1.0 }, rows * columns, dtype);
-    let is_torch = source.is_torch();
+    let is_jax = source.jax_key().is_some();
+    if is_jax && rows <= columns {
+        // JAX draws a tall matrix, and transposes its Q.
+        let lines = transposed(&gaussian.into_f64(), columns, rows, |x| x);
+        let mut q = qr::orthonormal_rows(SimdLevel::best(), lines, columns);
+        q.iter_mut().for_each(|x| *x *= gain);
+        return Values::F64(q);
+    }
+    let is_torch = source.is_torch() || is_jax;
     let orthonormal_rows = if is_torch { qr::orthonormal_rows } else { haar::orthonormal_rows };
     // The rows of a wide matrix are made orthonormal, or the columns of a tall one; of a square one, both
     // are.
@@ -136,6 +205,24 @@ mod tests {
         assert!(gram_error(&convolution, 27, 1.5) < 1e-13);
         // The twin: a Gaussian matrix is not orthogonal.
         assert!(gram_error(&filled(&Initializer::normal(0.1), &[40, 100]), 100, 1.0) > 1e-3);
+    }
+
+    /// The spectral norm is `gain·√(out/in)`, and for `tall` not below the gain. The twin is the gain alone.
+    #[test]
+    fn gains_by_the_shape() {
+        for (by, shape, expected) in [
+            (ShapeGain::Spectral, [40, 10], 4.0),
+            (ShapeGain::Spectral, [10, 40], 1.0),
+            (ShapeGain::Tall, [40, 10], 4.0),
+            (ShapeGain::Tall, [10, 40], 2.0),
+            (ShapeGain::None, [40, 10], 2.0),
+        ] {
+            let initializer = Initializer::orthogonal(2.0).with_shape_gain(by);
+            let square: f64 = filled(&initializer, &shape).iter().map(|x| x * x).sum();
+            // Ten orthogonal lines of length `expected`.
+            assert!((square / 10.0 - expected * expected).abs() < 1e-12, "{by:?} {shape:?}: {square}");
+            assert_eq!(initializer.to_string().parse::<Initializer>().unwrap(), initializer);
+        }
     }
 
     /// Haar: E W⁴ = 3/(n(n+2)). n = 6, 3000 draws, seed 11; the mean of W⁴ over the matrix is within 4 of its

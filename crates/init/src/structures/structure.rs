@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use candle_core::DType;
 
+use super::shape_gain::ShapeGain;
 use crate::error::Error;
 use crate::initializer::weight_law::WeightLaw;
 use crate::layout::WeightLayout;
@@ -37,6 +38,16 @@ pub(crate) trait Structure: fmt::Debug + fmt::Display + Send + Sync {
 
     /// The same initializer with another gain, if it has one.
     fn with_gain(&self, _gain: f64) -> Option<Structured> {
+        None
+    }
+
+    /// The same initializer with a gain by the shape, if it is an orthogonal one.
+    fn with_shape_gain(&self, _by: ShapeGain) -> Option<Structured> {
+        None
+    }
+
+    /// The same ramp with a zigzag in each head, if it is a ramp.
+    fn with_zigzag(&self, _zigzag: f64, _head: usize) -> Option<Structured> {
         None
     }
 

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 /// Transposes a row-major matrix and maps its elements. Each core takes strips of 16 columns, and in them as
 /// many rows as fit a cache line.
-pub(super) fn transposed<T: Copy + Sync, U: Copy + Default + Send>(
+pub(crate) fn transposed<T: Copy + Sync, U: Copy + Default + Send>(
     matrix: &[T],
     rows: usize,
     columns: usize,

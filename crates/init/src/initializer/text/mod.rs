@@ -90,7 +90,7 @@ impl Initializer {
 /// | `xavier_normal`, `xavier_uniform` (or `glorot_…`) | `gain` (1), `mode` (`fan_avg`) |
 /// | `kaiming_normal`, `kaiming_uniform` (or `he_…`) | `gain` (√2), `mode` (`fan_in`) |
 /// | `lecun_normal`, `lecun_uniform` | `gain` (1), `mode` (`fan_in`) |
-/// | `variance_scaling` | `scale` (1), `mode` (`fan_in`), `distribution` (`normal`, `truncated_normal` or `uniform`) |
+/// | `variance_scaling` | `scale` (1), `mode` (`fan_in`), `distribution` (`normal`, `truncated_normal`, `truncated_normal_3` or `uniform`) |
 /// | `truncated_normal` | `std` (before the cut); `mean` (0), `low` and `high` (±2 std around the mean) |
 /// | `siren_first`, `siren_hidden` | `omega` (30) for the second |
 /// | `recurrent` | `gates` (1) |

@@ -3,6 +3,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::fans::FanMode;
 use crate::structures::convolution::Centre;
+use crate::structures::ramp::RampOver;
+use crate::structures::shape_gain::ShapeGain;
 use crate::structures::sparse::SparseBy;
 use crate::structures::stft::{Scaling, Side, Window};
 
@@ -35,6 +37,11 @@ fn what_is_written_reads_back() {
         Initializer::icnr(2, Initializer::normal(0.02)),
         Initializer::icnr(3, Initializer::orthogonal(2.0)),
         Initializer::zer_o(),
+        Initializer::log_arange(),
+        Initializer::inverse_softplus(0.001, 0.1, 1e-4),
+        Initializer::ramp(1.0, -0.5, 0.3, RampOver::Count),
+        Initializer::ramp(1.0, -0.5, 1.0, RampOver::Ends).with_zigzag(0.3, 32),
+        Initializer::orthogonal(0.5).with_shape_gain(ShapeGain::Tall),
     ];
     for initializer in initializers {
         assert_eq!(initializer.to_string().parse::<Initializer>().unwrap(), initializer, "{initializer}");
@@ -235,7 +242,10 @@ fn an_error_says_why_a_spec_cannot_be_read() {
         ("xavier_normal:gain=swoosh", "gain= is a number or an activation"),
         ("xavier_normal:gain=-1", "gain = -1 is out of range"),
         ("kaiming_normal:mode=fan", "mode= is fan_in, fan_out, fan_avg, fan_geo_avg"),
-        ("variance_scaling:distribution=cauchy", "distribution= is normal, truncated_normal or uniform"),
+        (
+            "variance_scaling:distribution=cauchy",
+            "distribution= is normal, truncated_normal, truncated_normal_3 or uniform",
+        ),
         ("sparse", "it takes sparsity="),
         ("sparse:sparsity=2", "sparsity = 2 is out of range"),
         ("sparse:sparsity=0.5,by=diagonal", "by= is column or row"),

@@ -5,6 +5,7 @@ use crate::layout::WeightLayout;
 use crate::map::pattern::{Pattern, PatternError};
 use crate::map::rules::Rule;
 
+pub(super) type Rules = Result<Vec<Rule>, PatternError>;
 pub(super) type OneRule = Result<Rule, PatternError>;
 
 /// The tensors of releases that are no weights and have no initial values to draw: the masks of GPT-2 and
@@ -42,9 +43,36 @@ pub fn buffers() -> Result<Pattern, PatternError> {
     patterns.join(" | ").parse()
 }
 
-/// The scales of norms are 1, and their biases 0.
-pub(super) fn norms() -> [OneRule; 3] {
+/// The rules for tensors that go by the depth: `names` are patterns after `**.` with ` | ` between them and `#` for the
+/// number of the layer, from 0, and `initializer` is that of a layer. A tensor of a layer beyond `layers` is an error.
+/// An empty purpose is none.
+pub(super) fn by_layer(
+    layers: usize,
+    names: &'static str,
+    purpose: String,
+    initializer: impl Fn(usize) -> Initializer,
+) -> impl Iterator<Item = OneRule> {
+    let rule = move |layer: &str, initializer: Initializer| {
+        let patterns: Vec<String> =
+            names.split(" | ").map(|name| format!("**.{}", name.trim().replace('#', layer))).collect();
+        let rule = Rule::draw(&patterns.join(" | "), initializer)?;
+        Ok(if purpose.is_empty() { rule } else { rule.with_essential(purpose.as_str()) })
+    };
+    let beyond = rule("*", initializer(0)).map(|rule| rule.with_layers(layers));
+    let by_number: Vec<OneRule> =
+        (0..layers).map(|layer| rule(&layer.to_string(), initializer(layer))).chain([beyond]).collect();
+    by_number.into_iter()
+}
+
+/// The scales of norms are 1, and their biases 0. A `gamma` of a block or of a `ls1` is no norm's: it scales the block,
+/// by 1e-6 in ConvNeXt (Liu et al. 2022), 1e-5 in DINOv2 and DeiT III.
+pub(super) fn norms() -> [OneRule; 5] {
     [
+        Rule::draw("**.ls1.gamma [*] | **.ls2.gamma [*] | **.ls.gamma [*]", Initializer::Constant(1e-5)),
+        Rule::draw(
+            "**.stages.*.blocks.*.gamma [*] | **.layer_scale_parameter [*]",
+            Initializer::Constant(1e-6),
+        ),
         Rule::draw("**.weight [*] | **.scale [*] | **.g [*]", Initializer::ones()),
         Rule::draw("**.gamma [*]", Initializer::ones()),
         Rule::draw("**.beta [*]", Initializer::zeros()),

@@ -26,126 +26,97 @@
 //! original releases and of common trainers. If a model, or a layer of it, has none of them,
 //! [`InitMap::unmatched_essentials`](crate::InitMap::unmatched_essentials) says so.
 
+mod adapters;
 mod common;
+mod flax;
+mod language;
+mod libraries;
+mod state_space;
+mod vision;
 
-use super::pattern::PatternError;
 use super::rules::{LearningRate, Rule};
-use crate::conventions::torch;
 use crate::initializer::Initializer;
 use crate::layout::WeightLayout;
+pub use adapters::lora;
 pub use common::buffers;
-use common::{OneRule, biases, embeddings, in_out, norms, statistics, to_heads, vectors, wide_norms};
-
-type Rules = Result<Vec<Rule>, PatternError>;
+use common::{OneRule, Rules, biases, embeddings, in_out, to_heads, vectors};
+pub use flax::flax_defaults;
+pub use language::{deepnorm, deepnorm_encoder_decoder, gemma, llama, nanochat, neox, olmo};
+pub use libraries::{keras_defaults, torch_defaults};
+pub use state_space::{mamba, rwkv7};
+pub use vision::{convnext, dinov2, efficientnet, fixup, resnet, rezero, vit_jax, vit_moco, vit_timm};
 
 /// The names of all presets, for [`by_name`].
-pub const NAMES: [&str; 6] = ["torch", "keras", "gpt2", "llama", "t-fixup", "mup"];
+pub const NAMES: [&str; 26] = [
+    "torch",
+    "keras",
+    "flax",
+    "gpt2",
+    "llama",
+    "olmo",
+    "neox",
+    "nanochat",
+    "gemma",
+    "t-fixup",
+    "deepnorm",
+    "mup",
+    "vit-timm",
+    "vit-jax",
+    "vit-moco",
+    "dinov2",
+    "convnext",
+    "resnet",
+    "resnet-basic",
+    "efficientnet",
+    "fixup",
+    "fixup-basic",
+    "rezero",
+    "mamba",
+    "rwkv7",
+    "lora",
+];
+
+/// The presets that depend on the model's depth.
+pub const BY_DEPTH: [&str; 10] =
+    ["gpt2", "llama", "olmo", "neox", "t-fixup", "deepnorm", "fixup", "fixup-basic", "mamba", "rwkv7"];
 
 /// Whether the preset of this name depends on the model's depth.
 pub fn needs_layers(name: &str) -> bool {
-    matches!(name, "gpt2" | "llama" | "t-fixup")
+    BY_DEPTH.contains(&name)
 }
 
-/// Returns a preset by its name. `layers` is the model's depth and `base` the width at which the learning
-/// rate was tuned, for the presets that need them. `None` for an unknown name.
+/// Returns a preset by its name. `layers` is the model's depth (the number of residual blocks for `fixup`) and `base`
+/// the width at which the learning rate was tuned, for the presets that need them. `None` for an unknown name.
 pub fn by_name(name: &str, layers: usize, base: f64) -> Option<Rules> {
     Some(match name {
         "torch" => torch_defaults(),
         "keras" => keras_defaults(),
+        "flax" => flax_defaults(),
         "gpt2" => gpt2(layers),
         "llama" => llama(layers),
+        "olmo" => olmo(layers),
+        "neox" => neox(layers),
+        "nanochat" => nanochat(),
+        "gemma" => gemma(),
         "t-fixup" => t_fixup(layers),
+        "deepnorm" => deepnorm(layers),
         "mup" => mup(base),
+        "vit-timm" => vit_timm(),
+        "vit-jax" => vit_jax(0.0),
+        "vit-moco" => vit_moco(),
+        "dinov2" => dinov2(),
+        "convnext" => convnext(),
+        "resnet" => resnet(true),
+        "resnet-basic" => resnet(false),
+        "efficientnet" => efficientnet(),
+        "fixup" => fixup(layers, true),
+        "fixup-basic" => fixup(layers, false),
+        "rezero" => rezero(),
+        "mamba" => mamba(layers),
+        "rwkv7" => rwkv7(layers),
+        "lora" => lora(),
         _ => return None,
     })
-}
-
-/// PyTorch's defaults: `Linear` and `Conv` from `U(±1/√fan_in)` (in PyTorch's words
-/// `kaiming_uniform_(a=√5)`), and their biases too; `Embedding` from N(0, 1); norms, which are the layers
-/// with a weight of one dimension, 1 and 0. These are found by their names:
-///
-/// - the weights and biases of recurrent layers, with `lstm`, `gru` or `rnn` in their name, from
-///   `U(±1/√hidden)`; their shapes do not tell the number of gates;
-/// - [embeddings](self);
-/// - the weights of an attention with one matrix (`in_proj_weight`, or `q_proj_weight` and its like), Xavier
-///   uniform, and its `in_proj_bias`, 0 (its `out_proj.bias`, which PyTorch sets to 0, is taken for that of a
-///   linear layer);
-/// - PReLU's slope, with `prelu` in its name, 0.25;
-/// - `running_mean` and `num_batches_tracked`, 0, and `running_var`, 1.
-///
-/// Such a tensor with another name needs its own rule in front.
-///
-/// Of the releases of BERT for TensorFlow and of the Vision Transformer for JAX, `kernel` is a weight whose
-/// inputs come before its outputs, and `scale` and `gamma` are those of norms.
-pub fn torch_defaults() -> Rules {
-    let recurrent = [("lstm", 4), ("gru", 3), ("rnn", 1)].into_iter().flat_map(|(layer, gates)| {
-        ["weight", "bias"]
-            .map(|part| Rule::draw(&format!("**.*{layer}*.**.{part}_*_l*"), torch::recurrent_default(gates)))
-    });
-    let matrices = [
-        Rule::draw("**.*_proj_weight [*, *]", Initializer::xavier_uniform()),
-        Rule::draw(&to_heads("kernel [*, *, *]"), torch::linear_default()),
-        // Masks, and the bias of BART's logits.
-        Rule::draw("**.bias [1, 1, *, *] | **.*_bias [*, *, ..] | **.beta [1, 1, ..]", Initializer::zeros()),
-        Rule::torch_bias("**.bias [*, *, ..]"),
-        in_out(torch::linear_default()),
-        Rule::draw("[*, *, ..]", torch::linear_default()),
-    ];
-    let vectors = [
-        // The bias of a head whose weight is the embedding, and those that attention has for some matrices.
-        Rule::draw(
-            "**.predictions.bias [*] | **.predictions.output_bias [*] | **.q_bias [*] | **.v_bias [*]",
-            Initializer::zeros(),
-        ),
-        Rule::torch_bias("**.output_bias [*]"),
-        Rule::draw("**.*prelu*.weight [*]", Initializer::Constant(0.25)),
-        Rule::draw("**.in_proj_bias [*]", Initializer::zeros()),
-        Rule::draw("**.*norm*.bias [*] | **.*Norm*.bias [*]", Initializer::zeros()),
-        Rule::torch_bias("**.bias [*] | **.b [*]"),
-    ];
-    // Of an LSTM's projection [proj, hidden], 1/√hidden is given by the second dimension.
-    [Rule::draw("**.weight_hr_l*", torch::linear_default())]
-        .into_iter()
-        .chain(recurrent)
-        .chain(embeddings(Initializer::normal(1.0)))
-        .chain([wide_norms()])
-        .chain(matrices)
-        .chain(vectors)
-        .chain(norms())
-        .chain(statistics())
-        .collect()
-}
-
-/// Keras' defaults: kernels `glorot_uniform`, [embeddings](self) `U(±0.05)`, biases 0, norms 1; the recurrent
-/// kernels (`weight_hh`) of LSTM, GRU and simple recurrent layers orthogonal; the forget gate of an LSTM
-/// (with `lstm` in its name) 1, in the first of its two biases; `running_mean` of batch norms 0 and
-/// `running_var` 1; the slopes of PReLU 0. The names are PyTorch's or Keras' own (`kernel`, `depthwise_kernel`,
-/// `pointwise_kernel`, `recurrent_kernel`, `lstm_cell/bias`, `moving_mean`), where the inputs of a kernel come
-/// before its outputs. The fans are Keras' own: of `[…, in, out]`, also for a kernel with a dimension for heads.
-pub fn keras_defaults() -> Rules {
-    let recurrent = [
-        Rule::draw("**.weight_hh_* | **.recurrent_kernel [*, *]", Initializer::orthogonal(1.0)),
-        Rule::draw(
-            "**.*lstm*.**.bias_ih_* | **.lstm_cell.bias [*] | **.lstm_cell_*.bias [*]",
-            Initializer::forget_gate(1.0),
-        ),
-        Rule::draw("**.bias_ih_*", Initializer::zeros()),
-        Rule::draw("**.bias_hh_*", Initializer::zeros()),
-        Rule::draw("**.*re_lu*.alpha | **.*relu*.alpha", Initializer::zeros()),
-    ];
-    let separable = "**.depthwise_kernel [*, *, ..] | **.pointwise_kernel [*, *, ..]";
-    recurrent
-        .into_iter()
-        .chain(biases())
-        .chain(embeddings(Initializer::uniform(0.05)))
-        .chain([
-            in_out(Initializer::xavier_uniform()),
-            Rule::draw(separable, Initializer::xavier_uniform())
-                .map(|rule| rule.with_layout(WeightLayout::InOut)),
-            Rule::draw("[*, *, ..]", Initializer::xavier_uniform()),
-        ])
-        .chain(vectors())
-        .collect()
 }
 
 /// GPT-2 (Radford et al. 2019, section 2.3): N(0, 0.02²); the projections into the residual stream
@@ -168,46 +139,6 @@ pub fn gpt2(layers: usize) -> Rules {
         rule("**.c_proj.weight | **.c_proj.w | **.c_proj.kernel", projection("mlp.", "the feed-forward net")),
         Rule::draw("[*, *, ..]", Initializer::normal(0.02)),
     ];
-    biases().chain(weights).chain(vectors()).collect()
-}
-
-/// A Llama-style model, depth-scaled: truncated normals of std 0.02, cut at ±3 std; the projections into the
-/// residual stream (`self_attn.o_proj`, `mlp.down_proj`) of layer `l` (from 0) with `0.02/√(2(l + 1))` (Zhang
-/// et al. 2019, arXiv 1908.11365, in the form that Llama-style trainers use); norms 1. A projection of a
-/// layer beyond `layers` is an error. The projections are also known by the names of Meta's release
-/// (`attention.wo`, `feed_forward.w2`), of torchtune (`attn.output_proj`, `mlp.w2`) and of LitGPT
-/// (`h.0.attn.proj`, `h.0.mlp.proj`).
-pub fn llama(layers: usize) -> Rules {
-    let cut = |std: f64| Initializer::TruncatedNormal { mean: 0.0, std, low: -3.0 * std, high: 3.0 * std };
-    // The names of each projection: the hub's, Meta's, torchtune's and LitGPT's.
-    let projections = [
-        (
-            "attention",
-            [
-                "layers.#.self_attn.o_proj",
-                "layers.#.attention.wo",
-                "layers.#.attn.output_proj",
-                "h.#.attn.proj",
-            ],
-        ),
-        (
-            "the feed-forward net",
-            ["layers.#.mlp.down_proj", "layers.#.feed_forward.w2", "layers.#.mlp.w2", "h.#.mlp.proj"],
-        ),
-    ];
-    let rule = move |layer: &str, (part, names): (&str, [&str; 4]), std: f64| {
-        let patterns = names.map(|name| format!("**.{}.weight", name.replace('#', layer)));
-        let [hub, meta, ..] = names.map(|name| name.trim_start_matches("layers.#."));
-        let purpose = format!("the projections of {part} into the residual stream ({hub} or {meta})");
-        Rule::draw(&patterns.join(" | "), cut(std)).map(|rule| rule.with_essential(purpose))
-    };
-    let residual = (0..layers).flat_map(move |layer| {
-        let std = 0.02 / (2.0 * (layer as f64 + 1.0)).sqrt();
-        projections.map(|projection| rule(&layer.to_string(), projection, std))
-    });
-    let beyond =
-        projections.map(|projection| rule("*", projection, 0.02).map(|rule| rule.with_layers(layers)));
-    let weights = residual.chain(beyond).chain([Rule::draw("[*, *, ..]", cut(0.02))]);
     biases().chain(weights).chain(vectors()).collect()
 }
 

@@ -3,6 +3,7 @@ mod essentials;
 mod releases;
 
 use super::*;
+use crate::conventions::torch;
 
 /// The first rule that matches a tensor, as text.
 fn first(rules: &[Rule], name: &str, shape: &[usize]) -> String {
@@ -23,7 +24,17 @@ fn the_first_rule_of_each_tensor() {
     let llama = llama(4).unwrap();
     let last = first(&llama, "model.layers.3.mlp.down_proj.weight", &[8, 8]);
     assert!((std(&last) - 0.02 / 8f64.sqrt()).abs() < 1e-15, "{last}");
-    assert_eq!(std(&first(&llama, "model.layers.3.mlp.up_proj.weight", &[8, 8])), 0.02);
+    let up = first(&llama, "model.layers.3.mlp.up_proj.weight", &[8, 8]);
+    assert!((std(&up) - 0.02 / 8f64.sqrt()).abs() < 1e-15, "{up}");
+    assert_eq!(std(&first(&llama, "model.layers.3.mlp.gate_proj.weight", &[8, 8])), 0.02);
+    // The embedding, and the head: Meta's `output` and no output of a block.
+    assert_eq!(first(&llama, "tok_embeddings.weight", &[8, 8]), "normal:std=1");
+    let head = first(&llama, "output.weight", &[8, 64]);
+    assert!(
+        head.ends_with("truncated_normal_3") && first(&llama, "lm_head.weight", &[8, 64]) == head,
+        "{head}"
+    );
+    assert_eq!(std(&first(&llama, "layers.0.attention.output.weight", &[8, 8])), 0.02);
 
     let torch = torch_defaults().unwrap();
     assert_eq!(first(&torch, "fc.weight", &[8, 8]), torch::linear_default().to_string());

@@ -43,13 +43,14 @@ fn original_releases_are_known() {
         "llama of Meta",
         llama(4),
         &[
-            ("tok_embeddings.weight", &[9, 8], Some(0.02 * cut)),
+            ("tok_embeddings.weight", &[9, 8], Some(1.0)),
             ("layers.3.attention.wo.weight", &[8, 8], deep),
             ("layers.3.attention.wq.weight", &[8, 8], Some(0.02 * cut)),
             ("layers.3.feed_forward.w2.weight", &[8, 8], deep),
+            ("layers.3.feed_forward.w3.weight", &[8, 8], deep),
             ("layers.3.feed_forward.w1.weight", &[8, 8], Some(0.02 * cut)),
             ("layers.3.attention_norm.weight", &[8], Some(0.0)),
-            ("output.weight", &[9, 8], Some(0.02 * cut)),
+            ("output.weight", &[9, 8], Some(cut / 8f64.sqrt())),
         ],
     );
     check(
@@ -58,6 +59,7 @@ fn original_releases_are_known() {
         &[
             ("transformer.h.3.attn.proj.weight", &[8, 8], deep),
             ("transformer.h.3.mlp.proj.weight", &[8, 8], deep),
+            ("transformer.h.3.mlp.fc_2.weight", &[8, 8], deep),
         ],
     );
     for (what, names) in [
