@@ -27,7 +27,7 @@ const STEPS: usize = 160;
 /// Looks in mid-training are at these steps.
 const LOOKS: [usize; 2] = [30, 90];
 
-fn data(setting: &Setting) -> Result<Data> {
+pub(crate) fn data(setting: &Setting) -> Result<Data> {
     if setting.kind == Kind::OneOutput {
         one_output(setting.seed, setting.mean)
     } else {
@@ -62,7 +62,7 @@ fn score(net: &Net, data: &Data) -> Result<f64> {
     }
 }
 
-struct Training<'a> {
+pub(crate) struct Training<'a> {
     net: &'a Net,
     data: &'a Data,
     optimizer: Option<AdamW>,
@@ -70,7 +70,11 @@ struct Training<'a> {
     losses: Vec<f64>,
 }
 
-impl Training<'_> {
+impl<'a> Training<'a> {
+    pub(crate) fn new(net: &'a Net, data: &'a Data) -> Self {
+        Self { net, data, optimizer: None, step: 0, losses: Vec::new() }
+    }
+
     /// The learning rate and the weight decay, with their fault.
     fn parameters(&self) -> ParamsAdamW {
         let usual = if self.net.setting.kind == Kind::Recurrent { 5e-3 } else { 3e-3 };
@@ -92,7 +96,7 @@ impl Training<'_> {
     }
 
     /// One step, seen by the probe.
-    fn step(&mut self, probe: &Probe) -> Result<Tensor> {
+    pub(crate) fn step(&mut self, probe: &Probe) -> Result<Tensor> {
         let (xs, ys) = self.batch()?;
         let loss = loss(&self.net.setting, &self.net.forward(&xs, probe)?, &ys)?;
         self.losses.push(f64::from(loss.to_scalar::<f32>()?));
@@ -128,43 +132,13 @@ impl Training<'_> {
     }
 }
 
-/// The median milliseconds of a training step without a probe, with taps, with units, and with units and verdicts.
-pub(crate) fn costs(kind: Kind) -> Result<[f64; 4]> {
-    let mut setting = Setting::new(kind, 0, 1);
-    (setting.width, setting.batch, setting.told) = (32, 64, false);
-    let data = data(&setting)?;
-    let net = Net::new(setting);
-    let silent = Probe::new().every(u64::MAX);
-    silent.next_step();
-    let probes = [silent, Probe::new(), Probe::new().with_units(), Probe::new().with_units()];
-    let mut training = Training { net: &net, data: &data, optimizer: None, step: 0, losses: Vec::new() };
-    let mut times: [Vec<f64>; 4] = Default::default();
-    for _ in 0..60 {
-        for (index, probe) in probes.iter().enumerate() {
-            let since = std::time::Instant::now();
-            let xs = training.step(probe)?;
-            if index == 3 {
-                judge(&probe.layer_reports(), &Units::of(&xs)?.unwrap().batch);
-            }
-            if index > 0 {
-                probe.next_step();
-            }
-            times[index].push(since.elapsed().as_secs_f64() * 1e3);
-        }
-    }
-    Ok(times.map(|mut times| {
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
-    }))
-}
-
 /// Trains and looks.
 pub(crate) fn run(case: &Case, to_the_end: bool) -> Result<Found> {
     let setting = &case.setting;
     let data = data(setting)?;
     let net = Net::new(setting.clone());
     net.forward(&data.xs.narrow(0, 0, 2)?, &Probe::new())?;
-    let mut training = Training { net: &net, data: &data, optimizer: None, step: 0, losses: Vec::new() };
+    let mut training = Training::new(&net, &data);
     let mut probe = Probe::new().with_units();
     if setting.told && case.state == State::Start {
         probe = net.laws(64).into_iter().fold(probe, |probe, (name, law)| probe.with_law(name, law));
