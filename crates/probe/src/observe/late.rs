@@ -20,7 +20,7 @@ use crate::observe::units::{MAX_SAMPLES, Slopes, Units};
 pub(crate) const MOST_KEPT: usize = 128 << 20;
 
 /// Tensors of at most this many numbers are copied.
-const SMALL: usize = 1 << 14;
+const SMALL: usize = 1 << 16;
 
 /// A tensor of which something is left to measure.
 #[derive(Debug)]
