@@ -35,9 +35,12 @@ use crate::cpu::parallel;
 pub fn tap(xs: &Tensor, callback: impl Fn(&Tensor) -> Result<()> + Send + Sync + 'static) -> Result<Tensor> {
     // An op returns a contiguous tensor. A tensor that is dense but transposed is tapped in the order of its
     // memory, and permuted back, so that the next op gets the layout that it would have got without the tap.
+    if xs.is_contiguous() {
+        return xs.apply_op1(Tap { callback });
+    }
     let order = memory_order(xs);
     let laid_out = xs.permute(order.as_slice())?;
-    if xs.is_contiguous() || !laid_out.is_contiguous() {
+    if !laid_out.is_contiguous() {
         return xs.apply_op1(Tap { callback });
     }
     let mut inverse = vec![0; order.len()];

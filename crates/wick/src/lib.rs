@@ -67,8 +67,8 @@ pub use wick_kernels::{
 pub use wick_model::loss::{self, Loss};
 pub use wick_model::{Mlp, MlpConfig, Tape, fit, fit_with};
 pub use wick_probe::{
-    Fault, LayerReport, Parameters, Probe, Reach, Record, Trace, Units, Verdict, judge, judge_drift, judge_loss,
-    judge_updates, reach,
+    Fault, LayerReport, Parameters, Probe, Reach, Record, Trace, Units, Verdict, judge, judge_drift,
+    judge_loss, judge_updates, reach,
 };
 pub use wick_theory::{Activation, BatchGeometry, LayerLaw, MeanField, finite_width, predict};
 pub use wick_train::Trainer;

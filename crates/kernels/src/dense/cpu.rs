@@ -9,7 +9,6 @@ use crate::activation::cpu::{apply, apply_gradient};
 use crate::cpu::element::Number;
 use crate::cpu::parallel;
 use crate::cpu::simd::{self, SimdLevel};
-use crate::dense::saturation::saturation_thresholds;
 use crate::linalg::gemm;
 use crate::linalg::gemm::matrix::Matrix;
 use crate::linalg::gemm::product::{Finish, rows_of_block};
@@ -71,7 +70,7 @@ impl<T: Number> Layer<'_, T> {
             (0..samples.div_ceil(block_size)).map(|_| Mutex::new(BlockStats::default())).collect();
         let nothing = self.bins.map(|bins| BlockStats::new(self.activation, bins));
         let thresholds =
-            if self.bins.is_some() { saturation_thresholds(self.activation) } else { (0.0, 0.0) };
+            if self.bins.is_some() { self.activation.saturation_thresholds() } else { (0.0, 0.0) };
         let size_of_chunk = self.whole_rows(CHUNK);
         let finish = |first: usize, rows: &mut [T]| {
             let mut mine = nothing.clone();

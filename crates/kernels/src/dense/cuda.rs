@@ -12,7 +12,6 @@ use crate::cuda::launch::{
     persistent_kernel, ptx, tensor,
 };
 use crate::dense::observer::Observation;
-use crate::dense::saturation::saturation_thresholds;
 use crate::stats::cuda::{MAX_BINS, RecordArena, Request, Sink, summarize_now};
 use crate::stats::deferred::Callback;
 use crate::stats::partial::Summary;
@@ -100,7 +99,7 @@ fn forward_as<T: DeviceElement>(layer: &Layer) -> Result<Forward> {
             let (function, max_blocks) =
                 persistent_kernel::<T>(&device, "dense_forward_observed", "wick-dense", ptx::DENSE)?;
             let (bins, range) = (bins_of(observation)?, activation.range());
-            let (low, high) = saturation_thresholds(activation);
+            let (low, high) = activation.saturation_thresholds();
             let thresholds = (low.is_finite() || high.is_finite()).then_some((low, high));
             let request = Request { bins, range, thresholds, parts: max_blocks };
             let record = |arena: &mut RecordArena| {

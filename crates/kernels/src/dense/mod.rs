@@ -8,7 +8,6 @@ mod deferred;
 pub(crate) mod detached;
 pub(crate) mod observer;
 mod op;
-mod saturation;
 
 use std::sync::Arc;
 

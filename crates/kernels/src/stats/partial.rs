@@ -28,8 +28,14 @@ pub struct Summary {
 /// depend on the number of threads.
 pub(super) const BLOCK: usize = 1 << 13;
 
+/// Up to this many elements, the calling thread takes all blocks: it is done before another thread is awake.
+const ALONE: usize = 1 << 17;
+
 /// The results of `of` for each block of the values, in order.
 pub(super) fn by_blocks<T: Sync, R: Send>(values: &[T], of: impl Fn(&[T]) -> R + Sync) -> Vec<R> {
+    if values.len() <= ALONE {
+        return values.chunks(BLOCK).map(of).collect();
+    }
     parallel::map(values.len().div_ceil(BLOCK), |block| {
         of(&values[block * BLOCK..values.len().min((block + 1) * BLOCK)])
     })

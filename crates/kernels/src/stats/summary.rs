@@ -119,7 +119,9 @@ pub fn fraction_outside(xs: &Tensor, low: f64, high: f64) -> Result<f64> {
     if cuda::can_summarize(xs, 1) {
         return Ok(cuda::count_outside(xs, low, high)? as f64 / xs.elem_count() as f64);
     }
-    let outside = match slice::on_cpu(xs)? {
+    let is_plain = xs.dtype() == DType::F32 && xs.device().is_cpu() && xs.is_contiguous();
+    let (plain, dtype) = if is_plain { (xs.clone(), DType::F32) } else { slice::on_cpu(xs)? };
+    let outside = match (plain, dtype) {
         (xs, DType::F64) => slice::with::<f64, _>(&xs, |values| count(values, low, high)),
         (xs, _) => slice::with::<f32, _>(&xs, |values| count(values, low, high)),
     }?;

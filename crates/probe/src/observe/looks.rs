@@ -1,30 +1,27 @@
 //! What earlier looks at a name have shown.
 
-use crate::observe::units::Units;
-
 /// The looks at one name, over calls and steps.
 #[derive(Debug, Default)]
 pub(crate) struct Looks {
     pub(crate) count: u64,
-    /// The last value of each unit that had one value in each look so far.
-    only: Vec<Option<f64>>,
+    /// The number of units, and those that had one value in each look so far, rising.
+    units: usize,
+    constants: Vec<usize>,
 }
 
 impl Looks {
-    /// Adds a look, and returns the fraction of units that had one value in all of them.
-    pub(crate) fn add(&mut self, units: Option<&Units>) -> Option<f64> {
+    /// Adds a look, by the number of units and the constant ones, and returns the fraction of units that had one
+    /// value in each look.
+    pub(crate) fn add(&mut self, units: Option<(usize, Vec<usize>)>) -> Option<f64> {
         self.count += 1;
-        let units = units?;
-        if self.only.len() == units.count {
+        let (count, constants) = units?;
+        if self.units == count {
             // A unit whose value moves with its bias from look to look is as dead as it was.
-            for (before, now) in self.only.iter_mut().zip(&units.only) {
-                *before = before.and(*now);
-            }
+            self.constants.retain(|unit| constants.binary_search(unit).is_ok());
         } else {
-            self.only.clone_from(&units.only);
+            (self.units, self.constants) = (count, constants);
         }
-        let constant = self.only.iter().flatten().count();
-        Some(constant as f64 / units.count.max(1) as f64)
+        Some(self.constants.len() as f64 / count.max(1) as f64)
     }
 }
 
@@ -33,15 +30,19 @@ mod tests {
     use candle_core::{Device, Tensor};
 
     use super::*;
+    use crate::observe::units::Units;
 
     /// A unit is dead in all looks, and not in one alone.
     #[test]
     fn looks_add_up() {
-        let look = |values: [[f32; 3]; 2]| Units::of(&Tensor::new(&values, &Device::Cpu).unwrap()).unwrap();
+        let look = |values: [[f32; 3]; 2]| {
+            let units = Units::of(&Tensor::new(&values, &Device::Cpu).unwrap()).unwrap();
+            units.map(|units| (units.count, units.constants))
+        };
         let mut looks = Looks::default();
-        assert_eq!(looks.add(look([[0.0, 0.0, 1.0], [0.0, 0.0, 2.0]]).as_ref()), Some(2.0 / 3.0));
-        assert_eq!(looks.add(look([[0.0, 5.0, 1.0], [0.0, 0.0, 1.0]]).as_ref()), Some(1.0 / 3.0));
-        assert_eq!(looks.add(look([[0.1, 0.0, 1.0], [0.1, 0.0, 1.0]]).as_ref()), Some(1.0 / 3.0));
+        assert_eq!(looks.add(look([[0.0, 0.0, 1.0], [0.0, 0.0, 2.0]])), Some(2.0 / 3.0));
+        assert_eq!(looks.add(look([[0.0, 5.0, 1.0], [0.0, 0.0, 1.0]])), Some(1.0 / 3.0));
+        assert_eq!(looks.add(look([[0.1, 0.0, 1.0], [0.1, 0.0, 1.0]])), Some(1.0 / 3.0));
         assert_eq!(looks.count, 3);
     }
 }

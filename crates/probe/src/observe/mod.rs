@@ -2,12 +2,14 @@
 
 mod axis;
 pub(crate) mod bad;
+mod late;
 pub(crate) mod log;
 mod looks;
 pub(crate) mod observer;
 pub(crate) mod parameters;
 pub(crate) mod probe;
 pub(crate) mod record;
+mod rows;
 pub(crate) mod units;
 pub(crate) mod watch;
 

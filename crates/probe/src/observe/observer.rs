@@ -68,7 +68,10 @@ impl Observer for LayerObserver {
         )?;
         let value =
             self.probe.measure_output(&self.name, observed.summary, observed.dtype, observed.output)?;
-        Ok(self.probe.lock().open(&self.name, value, flatness))
+        let mut log = self.probe.lock();
+        let id = log.next_id();
+        log.open(id, &self.name, value, flatness);
+        Ok(id)
     }
 
     fn backward(&self, observed: ObservedGradient<'_>) -> Result<()> {

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{DType, Device, Result, Tensor};
-use wick_kernels::{Stats, Summary, fraction_outside, summarize, tap};
+use wick_kernels::{Stats, Summary, fraction_outside, tap};
 use wick_theory::{Activation, LayerLaw};
 
 use crate::observe::bad::{BadTensor, find_bad};
+use crate::observe::late::Look;
 use crate::observe::log::{Flatness, Log, Measurement};
 use crate::observe::record::{Record, Totals};
-use crate::observe::units::{Units, slope_square};
+use crate::observe::units::{Slopes, Units, slope_square};
 
 /// Records what passes through a model, by name. A probe is attached by a [`tap`](Self::tap) in the forward
 /// pass, by an [`observer`](Self::observer) of a fused dense layer, or by [`watch`](Self::watch)ing a module;
@@ -218,6 +219,11 @@ impl Probe {
     /// Records `xs`, and returns it with a tap that will record its gradient. Each call makes one record; the
     /// records add up until [`next_step`](Self::next_step) or [`clear`](Self::clear).
     ///
+    /// At once, a tap takes mean, std, rms, minimum, maximum and which units are constant. Histograms and the rest of
+    /// the units are computed when [`records`](Self::records) or [`layer_reports`](Self::layer_reports) asks for
+    /// them: until then, the probe keeps the values and gradients on the CPU, up to 128 MiB of them; those beyond,
+    /// and those on a GPU, are measured as a whole at once.
+    ///
     /// # Errors
     /// If the device cannot hand over the values.
     pub fn tap(&self, name: &str, xs: &Tensor) -> Result<Tensor> {
@@ -242,13 +248,26 @@ impl Probe {
         }
         let (low, high) = activation.saturation_thresholds();
         let saturated = fraction_outside(pre_activation, low, high)?;
-        let flatness = self.flatness(name, (activation, saturated), Some(pre_activation))?;
+        let axis = self.axis(name);
+        let slopes = Some(pre_activation)
+            .filter(|_| self.reads_pre_activations())
+            .and_then(|zs| Slopes::of(activation, zs, axis, self.lock().buffer()));
+        let flatness = match slopes {
+            Some(slopes) => Flatness {
+                activation: Some(activation),
+                saturated: Some(saturated),
+                slope_square: None,
+                slopes: Some(slopes),
+            },
+            None => self.flatness(name, (activation, saturated), Some(pre_activation))?,
+        };
         self.record(name, output, activation.range(), flatness)
     }
 
     /// The records so far, in the order of the calls.
     pub fn records(&self) -> Vec<Record> {
-        self.lock().records.iter().map(|(_, record)| record.clone()).collect()
+        self.measure_late(true);
+        self.lock().records().cloned().collect()
     }
 
     /// Drops the records, as [`next_step`](Self::next_step) does, within a step.
@@ -266,19 +285,19 @@ impl Probe {
         if !self.is_recording() {
             return Ok(xs.clone());
         }
-        let fetched = self.fetch(xs)?;
-        let summary = summarize(&fetched, range, self.bins)?;
-        let mut value = self.measure_output(name, summary, xs.dtype(), Some(&fetched))?;
-        value.tracked = Some(xs.track_op());
-        let id = self.lock().open(name, value, flatness);
-        let (probe, name) = (self.clone(), name.to_owned());
-        tap(xs, move |gradient| {
-            let fetched = probe.fetch(gradient)?;
-            let summary = summarize(&fetched, None, probe.bins)?;
-            let gradient = probe.measure_gradient(&name, summary, gradient.dtype(), Some(&fetched))?;
+        let axis = self.axis(name);
+        let (id, probe) = (self.lock().next_id(), self.clone());
+        let output = tap(xs, move |gradient| {
+            let with_units = probe.units == RecordedUnits::OutputsAndGradients;
+            let gradient = probe.look(gradient, Look { range: None, axis, with_units })?;
             probe.lock().close(id, gradient);
             Ok(())
-        })
+        })?;
+        let with_units = self.units != RecordedUnits::None;
+        let mut value = self.look(&output, Look { range, axis, with_units })?;
+        value.tracked = Some(xs.track_op());
+        self.lock().open(id, name, value, flatness);
+        Ok(output)
     }
 
     /// The number of bins of the histograms.
@@ -312,7 +331,8 @@ impl Probe {
             Some(zs) => slope_square(activation, zs, self.axis(name))?,
             None => None,
         };
-        Ok(Flatness { activation: Some(activation), saturated: Some(saturated), slope_square })
+        let (activation, saturated) = (Some(activation), Some(saturated));
+        Ok(Flatness { activation, saturated, slope_square, slopes: None })
     }
 
     /// Measures an output, given its statistics and, where it is at hand, the tensor.
@@ -323,7 +343,7 @@ impl Probe {
         dtype: DType,
         output: Option<&Tensor>,
     ) -> Result<Measurement> {
-        self.measure(name, summary, dtype, output, self.units != RecordedUnits::None)
+        self.measure(self.axis(name), summary, dtype, output, self.units != RecordedUnits::None)
     }
 
     /// Measures a gradient, given its statistics and, where it is at hand, the tensor.
@@ -334,32 +354,37 @@ impl Probe {
         dtype: DType,
         gradient: Option<&Tensor>,
     ) -> Result<Measurement> {
-        self.measure(name, summary, dtype, gradient, self.units == RecordedUnits::OutputsAndGradients)
+        let with_units = self.units == RecordedUnits::OutputsAndGradients;
+        self.measure(self.axis(name), summary, dtype, gradient, with_units)
     }
 
-    fn measure(
+    /// Measures all of a tensor at once.
+    pub(crate) fn measure(
         &self,
-        name: &str,
+        axis: Option<usize>,
         summary: Summary,
         dtype: DType,
         tensor: Option<&Tensor>,
         with_units: bool,
     ) -> Result<Measurement> {
         let bad = find_bad(&summary, dtype, tensor)?;
-        let mut measurement = Measurement { summary, dtype, tracked: None, units: None, stats: None, bad };
-        let Some(tensor) = tensor else { return Ok(measurement) };
-        let tensor = self.fetch(tensor)?;
-        if with_units {
-            measurement.units = Units::along(&tensor, self.axis(name))?;
+        let (mut units, mut stats) = (None, None);
+        if let Some(tensor) = tensor {
+            let tensor = self.fetch(tensor)?;
+            units = if with_units { Units::along(&tensor, axis)? } else { None };
+            stats = self.stats(&tensor)?;
         }
-        if self.totals {
-            measurement.stats = Some(Stats::of_tensor(&tensor)?);
-        }
-        Ok(measurement)
+        let constants = units.as_ref().map(|units| (units.count, units.constants.clone()));
+        Ok(Measurement { summary, dtype, tracked: None, units, constants, late: None, stats, bad })
+    }
+
+    /// What the totals need of a tensor.
+    pub(crate) fn stats(&self, tensor: &Tensor) -> Result<Option<Stats>> {
+        if self.totals { Stats::of_tensor(tensor).map(Some) } else { Ok(None) }
     }
 
     /// The tensor on the CPU, if every element is read there. Totals read all of them, units a few samples.
-    fn fetch(&self, tensor: &Tensor) -> Result<Tensor> {
+    pub(crate) fn fetch(&self, tensor: &Tensor) -> Result<Tensor> {
         if self.totals { tensor.detach().to_device(&Device::Cpu) } else { Ok(tensor.detach()) }
     }
 

@@ -2,7 +2,9 @@ use candle_core::{DType, Device, Tensor, Var};
 use wick_kernels::dense;
 use wick_theory::Activation;
 
+use crate::observe::late::MOST_KEPT;
 use crate::observe::probe::Probe;
+use crate::observe::units::{Units, slope_square};
 
 #[test]
 fn a_layer_used_twice_has_two_records() {
@@ -68,4 +70,84 @@ fn before_a_backward_pass_there_is_no_gradient() {
     probe.tap("x", &x).unwrap().sum_all().unwrap().backward().unwrap();
     assert_eq!(probe.records()[0].backward, None);
     assert_eq!(probe.records()[0].saturated, None);
+}
+
+/// Numbers of a wave, of which every seventh unit is constant.
+fn wave(shape: (usize, usize), dtype: DType) -> Tensor {
+    let number = |i: usize| if i % shape.1 % 7 == 3 { 0.25 } else { (i as f32 * 0.37).sin() };
+    let numbers: Vec<f32> = (0..shape.0 * shape.1).map(number).collect();
+    Tensor::from_vec(numbers, shape, &Device::Cpu).unwrap().to_dtype(dtype).unwrap()
+}
+
+/// What is measured when it is asked for equals what the whole tensor gives at once, for tensors that are copied
+/// and tensors that are kept (of more than 65536 numbers), also where they lie transposed. A number that is another makes another record.
+#[test]
+fn late_measurements_are_those_of_the_tensors() {
+    for (shape, dtype) in [(64, 32), (300, 40), (900, 90)]
+        .into_iter()
+        .flat_map(|shape| [DType::F32, DType::F64, DType::BF16].map(|dtype| (shape, dtype)))
+    {
+        let x = Var::from_tensor(&wave(shape, dtype)).unwrap();
+        for xs in [x.as_tensor().clone(), x.t().unwrap()] {
+            let gradient = (wave((xs.dims()[0], xs.dims()[1]), dtype) * 0.5).unwrap();
+            let probe = Probe::new().with_units();
+            let h = probe.tap_activation("h", Activation::Gelu, &xs, &xs).unwrap();
+            // A report in between leaves the rest to measure.
+            assert_eq!(probe.layer_reports()[0].gradients, None);
+            (&h * &gradient).unwrap().sum_all().unwrap().backward().unwrap();
+            let report = &probe.layer_reports()[0];
+            let record = &probe.records()[0];
+            let summary = |xs: &Tensor| wick_kernels::summarize(xs, None, 30).unwrap();
+            assert_eq!(record.forward, summary(&xs), "{shape:?} {dtype:?}");
+            assert_eq!(record.backward, Some(summary(&gradient)), "{shape:?} {dtype:?}");
+            let units = Units::of(&xs).unwrap();
+            assert_eq!(record.units, units);
+            assert_eq!(record.gradient_units, Units::of(&gradient).unwrap());
+            assert_eq!(record.constant_in_all, units.map(|units| units.constant));
+            assert_eq!(record.slope_square, slope_square(Activation::Gelu, &xs, None).unwrap());
+            assert_eq!((report.rms, report.slope_square), (record.forward.rms, record.slope_square));
+            assert_ne!(record.forward, summary(&(&xs * 1.01).unwrap()));
+            assert_ne!(record.units, Units::of(&(&xs * 1.01).unwrap()).unwrap());
+        }
+    }
+}
+
+/// A variable that changes after its tap, as by an optimizer's step, is recorded as it was.
+#[test]
+fn a_record_is_of_the_time_of_its_tap() {
+    for shape in [(4, 8), (900, 90)] {
+        let before = wave(shape, DType::F32);
+        let x = Var::from_tensor(&before).unwrap();
+        let probe = Probe::new().with_units();
+        probe.tap_activation("x", Activation::Tanh, &x, &x).unwrap();
+        x.set(&(&before * 3.0).unwrap()).unwrap();
+        let record = &probe.records()[0];
+        let range = Activation::Tanh.range();
+        assert_eq!(record.forward, wick_kernels::summarize(&before, range, 30).unwrap());
+        assert_ne!(record.forward, wick_kernels::summarize(&x, range, 30).unwrap());
+        assert_eq!(record.units, Units::of(&before).unwrap());
+        assert_eq!(record.slope_square, slope_square(Activation::Tanh, &before, None).unwrap());
+    }
+}
+
+/// A probe whose steps never end keeps no more than its limit, and records all the same.
+#[test]
+fn what_is_kept_has_a_limit() {
+    let xs = wave((1024, 1000), DType::F32);
+    let expected = wick_kernels::summarize(&xs, None, 30).unwrap();
+    let probe = Probe::new().with_units();
+    let taps = MOST_KEPT / (4 * 1024 * 1000) + 3;
+    for _ in 0..taps {
+        probe.tap("x", &xs).unwrap();
+    }
+    let kept = probe.lock().kept();
+    assert!(kept <= MOST_KEPT && kept + 4 * 1024 * 1000 > MOST_KEPT, "{kept} bytes");
+    let records = probe.records();
+    assert!(records.len() == taps && records.iter().all(|record| record.forward == expected));
+    assert!(records.iter().all(|record| record.units == records[0].units && record.units.is_some()));
+    assert_eq!(probe.lock().kept(), 0);
+    probe.tap("x", &xs).unwrap();
+    assert!(probe.lock().kept() > 0);
+    probe.next_step();
+    assert_eq!(probe.lock().kept(), 0);
 }

@@ -1,7 +1,13 @@
 //! The units of a layer: which are dead, which are copies, and how similar the samples are.
 
-use candle_core::{CpuStorage, DType, Device, Result, Storage, Tensor};
+use std::sync::LazyLock;
+
+use candle_core::{Result, Tensor};
+use wick_kernels::SimdLevel;
+use wick_kernels::simd;
 use wick_theory::{Activation, BatchGeometry};
+
+use crate::observe::rows::{rows, rows_of_f32};
 
 /// What the units of a layer do over the samples of a batch.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,8 +30,8 @@ pub struct Units {
     pub probabilities: bool,
     /// The samples: their lengths and cosines.
     pub batch: BatchGeometry,
-    /// The only value of each constant unit.
-    pub(crate) only: Vec<Option<f64>>,
+    /// The constant units, rising.
+    pub(crate) constants: Vec<usize>,
 }
 
 /// Larger batches are subsampled to this many samples.
@@ -89,19 +95,12 @@ impl Units {
     }
 
     fn of_rows(values: &[f64], count: usize) -> Self {
+        let units = simd::run(SimdLevel::best(), OfRows { values, count });
         let samples = (values.len() / count) as f64;
-        let largest = values.iter().fold(0.0f64, |largest, x| largest.max(x.abs()));
-        let smallest = values.iter().copied().fold(f64::INFINITY, f64::min);
-        let mut probabilities = smallest >= 0.0 && count > 1;
-        let mut units = vec![Unit::default(); count];
-        for (sample, row) in values.chunks_exact(count).enumerate() {
-            let index = sample as f64;
-            let factors = [(1.0 + index).sqrt().fract() + 0.5, (2.0 + index).cbrt().fract() - 1.5];
-            for ((&x, &first), unit) in row.iter().zip(values).zip(&mut units) {
-                unit.add(x, first, factors);
-            }
-            probabilities = probabilities && (row.iter().sum::<f64>() - 1.0).abs() < SUM_TOLERANCE;
-        }
+        let largest = units.iter().fold(0.0f64, |largest, unit| largest.max(unit.most));
+        let smallest = units.iter().fold(f64::INFINITY, |smallest, unit| smallest.min(unit.smallest));
+        let is_one = |row: &[f64]| (row.iter().sum::<f64>() - 1.0).abs() < SUM_TOLERANCE;
+        let probabilities = smallest >= 0.0 && count > 1 && values.chunks_exact(count).all(is_one);
         let is_living = |unit: &&Unit| unit.varies && unit.least < SATURATED_FRACTION * largest;
         let mut living: Vec<[f64; 3]> = units.iter().filter(is_living).map(|unit| unit.sums).collect();
         living.sort_by(|a, b| a[0].total_cmp(&b[0]));
@@ -114,106 +113,162 @@ impl Units {
         let within: f64 = units.iter().map(|unit| unit.variance(samples)).sum();
         let between: f64 = means().map(|of_unit| (of_unit - mean).powi(2)).sum();
         let always_on = fraction(units.iter().filter(|unit| unit.least > 0.0).count());
-        let only = units.iter().zip(values).map(|(unit, x)| (!unit.varies).then_some(*x));
+        let constants: Vec<usize> = (0..count).filter(|&unit| !units[unit].varies).collect();
         Self {
             count,
-            constant: fraction(units.iter().filter(|unit| !unit.varies).count()),
+            constant: fraction(constants.len()),
             always_on: if smallest >= 0.0 { always_on } else { 0.0 },
             copies: fraction(copies),
             spread: within / (within + between).max(f64::MIN_POSITIVE),
             probabilities,
-            batch: BatchGeometry::of(values, count),
-            only: only.collect(),
+            batch: simd::run(SimdLevel::best(), Geometry { values, count }),
+            constants,
         }
     }
 }
 
+/// The weights of the samples in the two sums that only copies have in common.
+static FACTORS: LazyLock<[[f64; 2]; MAX_SAMPLES]> = LazyLock::new(|| {
+    std::array::from_fn(|sample| {
+        let index = sample as f64;
+        [(1.0 + index).sqrt().fract() + 0.5, (2.0 + index).cbrt().fract() - 1.5]
+    })
+});
+
 /// One unit over the samples.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 struct Unit {
     varies: bool,
     /// The sum of the differences from the first value, and that of their squares.
     sum: f64,
     squares: f64,
-    /// The least magnitude.
+    /// The least and the largest magnitude, and the smallest value.
     least: f64,
+    most: f64,
+    smallest: f64,
     /// Two weighted sums and the sum of magnitudes. Only copies have equal weighted sums, up to rounding.
     sums: [f64; 3],
 }
 
-impl Default for Unit {
-    fn default() -> Self {
-        Self { varies: false, sum: 0.0, squares: 0.0, least: f64::INFINITY, sums: [0.0; 3] }
-    }
-}
-
 impl Unit {
-    fn add(&mut self, x: f64, first: f64, factors: [f64; 2]) {
-        let (size, difference) = (x.abs(), x - first);
-        // A NaN differs from itself.
-        self.varies |= x != first;
-        self.sum += difference;
-        self.squares += difference * difference;
-        self.least = self.least.min(size);
-        self.sums[0] += x * factors[0];
-        self.sums[1] += x * factors[1];
-        self.sums[2] += size;
-    }
-
     fn variance(&self, samples: f64) -> f64 {
         (self.squares / samples - (self.sum / samples).powi(2)).max(0.0)
     }
 }
 
-/// Samples of a tensor, row by row, at most `most` and [chosen by a hash](BatchGeometry::choose); how many units it
-/// has, and how many samples in all. The result is `None` for a tensor without units or with fewer than two
-/// samples.
-fn rows(xs: &Tensor, axis: Option<usize>, most: usize) -> Result<Option<(Vec<f64>, usize, usize)>> {
-    let rank = xs.rank();
-    if rank < 2 {
-        return Ok(None);
-    }
-    let axis = axis.filter(|axis| *axis < rank).unwrap_or(if rank == 4 || rank == 5 { 1 } else { rank - 1 });
-    let count = xs.dim(axis)?;
-    let samples = xs.elem_count() / count.max(1);
-    if samples < 2 {
-        return Ok(None);
-    }
-    let chosen = BatchGeometry::choose(samples, most);
-    if let Some(values) = gathered(xs, axis, &chosen) {
-        return Ok(Some((values, count, samples)));
-    }
-    let mut rows = xs.detach().transpose(axis, rank - 1)?.reshape((samples, count))?;
-    if samples > most {
-        let chosen = chosen.into_iter().map(|row| row as u32).collect();
-        rows = rows.index_select(&Tensor::from_vec(chosen, most, rows.device())?, 0)?;
-    }
-    let values = rows.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
-    Ok(Some((values, count, samples)))
+/// The units of rows of numbers, at most [`MAX_SAMPLES`]. No operation is fused, and each unit adds up its numbers
+/// in the order of the samples, so that the bits are the same with every vector unit.
+struct OfRows<'a> {
+    values: &'a [f64],
+    count: usize,
 }
 
-/// The chosen rows along an axis, read where they are, of a tensor of `f32` on the CPU; `None` for others.
-fn gathered(xs: &Tensor, axis: usize, chosen: &[usize]) -> Option<Vec<f64>> {
-    let (storage, layout) = xs.storage_and_layout();
-    let Storage::Cpu(CpuStorage::F32(numbers)) = &*storage else { return None };
-    let (mut dims, mut strides) = (layout.dims().to_vec(), layout.stride().to_vec());
-    // The order of the rows is that of a tensor with the axis and the last one exchanged.
-    let last = dims.len() - 1;
-    dims.swap(axis, last);
-    strides.swap(axis, last);
-    let (count, stride) = (dims[last], strides[last]);
-    let mut values = Vec::with_capacity(chosen.len() * count);
-    for row in chosen {
-        let (mut rest, mut from) = (*row, layout.start_offset());
-        for (dim, stride) in dims[..last].iter().zip(&strides[..last]).rev() {
-            from += rest % dim * stride;
-            rest /= dim;
+impl simd::Task for OfRows<'_> {
+    type Output = Vec<Unit>;
+
+    #[inline(always)]
+    fn run(self) -> Vec<Unit> {
+        const LANES: usize = 8;
+        let mut units = Vec::with_capacity(self.count);
+        let whole = self.count / LANES * LANES;
+        for first in (0..whole).step_by(LANES) {
+            self.some::<LANES>(first, &mut units);
         }
-        values.extend(
-            (0..count).map(|unit| numbers.get(from + unit * stride).map_or(f64::NAN, |x| f64::from(*x))),
-        );
+        for first in whole..self.count {
+            self.some::<1>(first, &mut units);
+        }
+        units
     }
-    Some(values)
+}
+
+impl OfRows<'_> {
+    /// Adds the units from `first` on, whose sums stay in the registers.
+    #[inline(always)]
+    fn some<const N: usize>(&self, first: usize, units: &mut Vec<Unit>) {
+        let mut firsts = [0.0; N];
+        firsts.copy_from_slice(&self.values[first..first + N]);
+        let mut varies = [0u64; N];
+        let [mut sum, mut squares, mut most, mut a, mut b, mut sizes] = [[0.0f64; N]; 6];
+        let [mut least, mut smallest] = [[f64::INFINITY; N]; 2];
+        for (row, factors) in self.values.chunks_exact(self.count).zip(FACTORS.iter()) {
+            let mut xs = [0.0; N];
+            xs.copy_from_slice(&row[first..first + N]);
+            for lane in 0..N {
+                let x = xs[lane];
+                let (size, difference) = (x.abs(), x - firsts[lane]);
+                // A NaN differs from itself, and is neither smaller nor larger.
+                varies[lane] |= u64::from(x != firsts[lane]);
+                sum[lane] += difference;
+                squares[lane] += difference * difference;
+                least[lane] = if size < least[lane] { size } else { least[lane] };
+                most[lane] = if size > most[lane] { size } else { most[lane] };
+                smallest[lane] = if x < smallest[lane] { x } else { smallest[lane] };
+                a[lane] += x * factors[0];
+                b[lane] += x * factors[1];
+                sizes[lane] += size;
+            }
+        }
+        for lane in 0..N {
+            units.push(Unit {
+                varies: varies[lane] != 0,
+                sum: sum[lane],
+                squares: squares[lane],
+                least: least[lane],
+                most: most[lane],
+                smallest: smallest[lane],
+                sums: [a[lane], b[lane], sizes[lane]],
+            });
+        }
+    }
+}
+
+/// The geometry of rows of numbers.
+struct Geometry<'a> {
+    values: &'a [f64],
+    count: usize,
+}
+
+impl simd::Task for Geometry<'_> {
+    type Output = BatchGeometry;
+
+    #[inline(always)]
+    fn run(self) -> BatchGeometry {
+        BatchGeometry::of_f64(self.values, self.count)
+    }
+}
+
+/// Pre-activations of at most 64 samples, and the activation behind them.
+#[derive(Debug, Clone)]
+pub(crate) struct Slopes {
+    activation: Activation,
+    values: Vec<f32>,
+}
+
+impl Slopes {
+    /// A copy of the pre-activations in the buffer; `None` if they are not of `f32` on the CPU, or have no samples.
+    pub(crate) fn of(
+        activation: Activation,
+        pre_activation: &Tensor,
+        axis: Option<usize>,
+        buffer: Vec<f32>,
+    ) -> Option<Self> {
+        let values = rows_of_f32(pre_activation, axis, MAX_SLOPE_SAMPLES, buffer)?;
+        Some(Self { activation, values })
+    }
+
+    pub(crate) fn into_buffer(self) -> Vec<f32> {
+        self.values
+    }
+
+    /// The mean of `φ'²`.
+    pub(crate) fn mean_square(&self) -> f64 {
+        mean_square(self.activation, self.values.iter().copied().map(f64::from))
+    }
+}
+
+fn mean_square(activation: Activation, values: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let count = values.len() as f64;
+    values.map(|x| activation.derivative(x).powi(2)).sum::<f64>() / count
 }
 
 /// The mean of `φ'²` over the pre-activations of at most 64 samples.
@@ -222,13 +277,14 @@ pub(crate) fn slope_square(
     pre_activation: &Tensor,
     axis: Option<usize>,
 ) -> Result<Option<f64>> {
-    Ok(rows(pre_activation, axis, MAX_SLOPE_SAMPLES)?.map(|(values, ..)| {
-        values.iter().map(|&x| activation.derivative(x).powi(2)).sum::<f64>() / values.len() as f64
-    }))
+    Ok(rows(pre_activation, axis, MAX_SLOPE_SAMPLES)?
+        .map(|(values, ..)| mean_square(activation, values.into_iter())))
 }
 
 #[cfg(test)]
 mod tests {
+    use candle_core::{DType, Device};
+
     use super::*;
 
     fn units(values: Vec<f32>, shape: impl Into<candle_core::Shape>) -> Units {
@@ -285,15 +341,35 @@ mod tests {
         assert!(!units(rows.iter().map(|x| x * 1.1).collect(), (40, 2)).probabilities);
     }
 
-    /// Rows that are read where they are equal those of a copy.
+    /// Units have the same bits at every SIMD level, and are those of plain loops, one unit after another.
     #[test]
-    fn rows_are_read_in_place() {
-        let xs = Tensor::arange(0f32, 720.0, &Device::Cpu).unwrap().reshape((4, 6, 5, 6)).unwrap();
-        for xs in [xs.clone(), xs.transpose(1, 2).unwrap(), xs.narrow(0, 1, 2).unwrap()] {
-            for axis in [1, 3] {
-                let wide = xs.to_dtype(DType::F64).unwrap();
-                assert_eq!(rows(&xs, Some(axis), 7).unwrap(), rows(&wide, Some(axis), 7).unwrap());
-            }
+    fn units_have_the_bits_of_plain_loops() {
+        let count = 21;
+        let mut values: Vec<f64> = (0..100 * count).map(|i| f64::from((i as f32 * 0.7).sin())).collect();
+        values[5] = f64::NAN;
+        (0..100).for_each(|sample| values[sample * count + 20] = -3.5);
+        let all: Vec<(Vec<Unit>, BatchGeometry)> = SimdLevel::available()
+            .map(|level| {
+                let rows = OfRows { values: &values, count };
+                (simd::run(level, rows), simd::run(level, Geometry { values: &values, count }))
+            })
+            .collect();
+        for (units, geometry) in &all {
+            // A NaN makes this text unequal to no other.
+            assert_eq!(format!("{units:?} {geometry:?}"), format!("{:?} {:?}", all[0].0, all[0].1));
+        }
+        for (index, unit) in all[0].0.iter().enumerate().filter(|(index, _)| *index != 5) {
+            let of_unit = || values.iter().skip(index).step_by(count);
+            let first = values[index];
+            let weighted = |which: usize| -> f64 {
+                of_unit().zip(FACTORS.iter()).fold(0.0, |sum, (x, factors)| sum + x * factors[which])
+            };
+            assert_eq!(unit.varies, index != 20);
+            assert_eq!(unit.sum, of_unit().fold(0.0, |sum, x| sum + (x - first)));
+            assert_eq!(unit.squares, of_unit().fold(0.0, |sum, x| sum + (x - first) * (x - first)));
+            assert_eq!(unit.sums[..2], [weighted(0), weighted(1)]);
+            assert_eq!(unit.most, of_unit().fold(0.0, |most: f64, x| most.max(x.abs())));
+            assert_eq!(unit.smallest, of_unit().fold(f64::INFINITY, |least, x| least.min(*x)));
         }
     }
 

@@ -48,7 +48,8 @@ impl Trace {
             let summary = summarize(&value, range, probe.bins())?;
             let mut measured = probe.measure_output(name, summary, value.dtype(), Some(&value))?;
             measured.tracked = Some(true);
-            let id = probe.lock().open(name, measured, flatness);
+            let id = probe.lock().next_id();
+            probe.lock().open(id, name, measured, flatness);
             if let Some((_, gradient)) = &layer.gradient {
                 let summary = summarize(gradient, None, probe.bins())?;
                 let measured = probe.measure_gradient(name, summary, gradient.dtype(), Some(gradient))?;

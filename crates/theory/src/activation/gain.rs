@@ -1,6 +1,8 @@
 //! What is computed from the value and the derivative of an activation: its gain and its saturation
 //! thresholds.
 
+use std::sync::{Mutex, PoisonError};
+
 use super::kind::Activation;
 use crate::gaussian;
 
@@ -34,7 +36,20 @@ impl Activation {
     /// assert_eq!(Activation::Sin.saturation_thresholds(), (f64::NEG_INFINITY, f64::INFINITY));
     /// ```
     pub fn saturation_thresholds(self) -> (f64, f64) {
-        (-self.saturated_from(-1.0), self.saturated_from(1.0))
+        // The search takes some thousand derivatives, and a training step asks once for each layer.
+        static KNOWN: Mutex<Vec<(Activation, (f64, f64))>> = Mutex::new(Vec::new());
+        /// The number of activations, with their parameters, that are kept: more than any program sweeps through.
+        const MAX: usize = 64;
+        let lock = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, thresholds)) = lock().iter().find(|(other, _)| *other == self) {
+            return *thresholds;
+        }
+        let thresholds = (-self.saturated_from(-1.0), self.saturated_from(1.0));
+        let mut known = lock();
+        if known.len() < MAX {
+            known.push((self, thresholds));
+        }
+        thresholds
     }
 
     /// The distance from zero at which the saturated tail on the side `sign` begins, or ∞.

@@ -49,14 +49,25 @@ impl BatchGeometry {
     /// assert!(chosen.iter().map(|row| row % 64).collect::<std::collections::HashSet<_>>().len() > 30);
     /// ```
     pub fn choose(rows: usize, most: usize) -> Vec<usize> {
-        if rows <= most {
-            return (0..rows).collect();
-        }
-        let part = |index: usize| {
+        Self::chosen(rows, most).collect()
+    }
+
+    /// The same rows, one after another.
+    ///
+    /// ```
+    /// use wick_theory::BatchGeometry;
+    ///
+    /// assert!(BatchGeometry::chosen(6400, 100).eq(BatchGeometry::choose(6400, 100)));
+    /// ```
+    pub fn chosen(rows: usize, most: usize) -> impl Iterator<Item = usize> {
+        let part = move |index: usize| {
+            if rows <= most {
+                return index;
+            }
             let (from, to) = (index * rows / most, (index + 1) * rows / most);
             from + (hash(index as u64) % (to - from) as u64) as usize
         };
-        (0..most).map(part).collect()
+        (0..rows.min(most)).map(part)
     }
 
     /// The batch as it is, from its vectors one after another; the cosines from at most 100 of them,
@@ -71,20 +82,32 @@ impl BatchGeometry {
         Self::of_f64(&values.iter().map(|&x| x.into()).collect::<Vec<f64>>(), features)
     }
 
-    fn of_f64(values: &[f64], features: usize) -> Self {
+    /// Does the same as [`of`](Self::of). It is inlined, with its loops, into a function that has a vector unit's
+    /// instructions; no operation is fused, so that the bits are the same with any.
+    ///
+    /// ```
+    /// use wick_theory::BatchGeometry;
+    ///
+    /// assert_eq!(BatchGeometry::of_f64(&[1.0, 0.0, 1.0, 1.0], 2), BatchGeometry::of(&[1.0f32, 0.0, 1.0, 1.0], 2));
+    /// ```
+    #[inline(always)]
+    pub fn of_f64(values: &[f64], features: usize) -> Self {
         const MAX_VECTORS: usize = 100;
         let features = features.max(1);
         let samples = values.len() / features;
-        let squares: Vec<f64> = values.chunks_exact(features).map(|row| dot(row, row)).collect();
+        let mut squares = Vec::with_capacity(samples);
+        for row in values.chunks_exact(features) {
+            squares.push(dot(row, row));
+        }
         let mean = squares.iter().sum::<f64>() / samples as f64;
         let chosen = Self::choose(samples, MAX_VECTORS);
-        let units: Vec<f64> = chosen
-            .iter()
-            .flat_map(|&sample| {
-                let scale = if squares[sample] > 0.0 { squares[sample].sqrt().recip() } else { 0.0 };
-                values[sample * features..(sample + 1) * features].iter().map(move |x| x * scale)
-            })
-            .collect();
+        let mut units = vec![0.0; chosen.len() * features];
+        for (unit, &sample) in units.chunks_exact_mut(features).zip(&chosen) {
+            let scale = if squares[sample] > 0.0 { squares[sample].sqrt().recip() } else { 0.0 };
+            for (unit, x) in unit.iter_mut().zip(&values[sample * features..(sample + 1) * features]) {
+                *unit = x * scale;
+            }
+        }
         let pairs = chosen.len() as f64 * (chosen.len() as f64 - 1.0) / 2.0;
         let [cosine, cosine_square] = if features < chosen.len() {
             sums_by_features(&units, features)
@@ -111,6 +134,7 @@ fn hash(number: u64) -> u64 {
 }
 
 /// The sum of the cosines of all pairs of vectors of length 1 or 0, and that of their squares.
+#[inline(always)]
 fn sums_by_pairs(units: &[f64], features: usize) -> [f64; 2] {
     let rows: Vec<&[f64]> = units.chunks_exact(features).collect();
     let mut sums = [0.0; 2];
@@ -126,14 +150,16 @@ fn sums_by_pairs(units: &[f64], features: usize) -> [f64; 2] {
 
 /// The same sums for few features: those over all pairs are the square of the sum of the vectors and the sum of the
 /// squares of `UᵀU`, and a vector with itself has its own length.
+#[inline(always)]
 fn sums_by_features(units: &[f64], features: usize) -> [f64; 2] {
     let (mut sum, mut products) = (vec![0.0; features], vec![0.0; features * features]);
     let mut own = [0.0; 2];
     for row in units.chunks_exact(features) {
-        for (index, (x, sum)) in row.iter().zip(&mut sum).enumerate() {
+        for ((x, sum), products) in row.iter().zip(&mut sum).zip(products.chunks_exact_mut(features)) {
             *sum += x;
-            let products = &mut products[index * features..(index + 1) * features];
-            products.iter_mut().zip(row).for_each(|(product, y)| *product += x * y);
+            for (product, y) in products.iter_mut().zip(row) {
+                *product += x * y;
+            }
         }
         let length = dot(row, row);
         own[0] += length;
@@ -143,6 +169,7 @@ fn sums_by_features(units: &[f64], features: usize) -> [f64; 2] {
 }
 
 /// The inner product, by 8 partial sums that a vector unit can keep.
+#[inline(always)]
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     const LANES: usize = 8;
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
@@ -152,8 +179,14 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
             lanes[lane] += a[lane] * b[lane];
         }
     }
-    let rest: f64 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    lanes.iter().sum::<f64>() + rest
+    let (mut rest, mut sum) = (0.0, 0.0);
+    for (a, b) in a_rest.iter().zip(b_rest) {
+        rest += a * b;
+    }
+    for lane in lanes {
+        sum += lane;
+    }
+    sum + rest
 }
 
 #[cfg(test)]

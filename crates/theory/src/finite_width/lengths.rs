@@ -32,7 +32,7 @@ impl Lengths {
         if mean <= 0.0 || squares.len() < 2 {
             return Self::default();
         }
-        squares.sort_by(f64::total_cmp);
+        squares.sort_unstable_by(f64::total_cmp);
         let groups = squares.len().min(GROUPS);
         let group = |g: usize| {
             let members = &squares[g * squares.len() / groups..(g + 1) * squares.len() / groups];

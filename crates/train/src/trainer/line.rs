@@ -92,13 +92,14 @@ impl Line<'_> {
 impl Layer {
     /// The layers that a probe recorded.
     pub(crate) fn all(probe: &Probe) -> Vec<Self> {
-        let layer = |record: &wick_probe::Record| Self {
-            name: record.name.clone(),
-            mean: record.forward.mean,
-            std: record.forward.std,
-            rms: record.forward.rms,
-            gradient_rms: record.backward.as_ref().map(|gradient| gradient.rms),
+        // Unlike records, reports have no histograms, which take time to count.
+        let layer = |report: wick_probe::LayerReport| Self {
+            name: report.name,
+            mean: report.mean.unwrap_or(f64::NAN),
+            std: report.std,
+            rms: report.rms,
+            gradient_rms: report.gradient_rms,
         };
-        probe.records().iter().map(layer).collect()
+        probe.layer_reports().into_iter().map(layer).collect()
     }
 }

@@ -2,6 +2,7 @@
 
 mod advice;
 mod case;
+mod cost;
 mod data;
 mod nets;
 mod run;
@@ -124,22 +125,6 @@ fn twenty_nets() {
         .filter(|case| all(case).iter().any(|verdict| case.names(verdict.fault, &verdict.layer)))
         .count();
     assert!(alarms <= 1 && named >= 8, "{alarms} alarms, {named} named");
-}
-
-/// What taps cost in nets of width 32, beside a step without them: medians of interleaved steps.
-#[test]
-#[ignore = "a benchmark"]
-fn the_cost_of_taps() {
-    for kind in [Kind::Mlp, Kind::Conv2d, Kind::Attention] {
-        let [bare, tapped, units, every] = run::costs(kind).unwrap();
-        let more = |ms: f64| 100.0 * (ms / bare - 1.0);
-        println!(
-            "{kind:?}: {bare:.2} ms a step, taps {:+.0} %, with units {:+.0} %, with units and judged {:+.0} %",
-            more(tapped),
-            more(units),
-            more(every)
-        );
-    }
 }
 
 /// The nets that may be looked at: seeds 1 to 3, or those of `WICK_BENCH_SEEDS`.

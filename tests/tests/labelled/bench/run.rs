@@ -52,7 +52,7 @@ pub(crate) const SPIKE: std::ops::Range<usize> = 60..63;
 /// Looks in mid-training are at these steps.
 const LOOKS: [usize; 2] = [30, 90];
 
-fn data(setting: &Setting) -> Result<Data> {
+pub(crate) fn data(setting: &Setting) -> Result<Data> {
     let mut data = match setting.kind {
         Kind::OneOutput => one_output(setting.seed, setting.mean)?,
         _ => images(setting.pixels)?,
@@ -219,35 +219,6 @@ impl<'a> Training<'a> {
         let [a, b, c] = Baseline::ALL.map(|baseline| baseline.judge(&reports, &gradients, &updates));
         Ok([judged, with_updates, with_loss, a, b, c])
     }
-}
-
-/// The median milliseconds of a training step without a probe, with taps, with units, and with units and verdicts.
-pub(crate) fn costs(kind: Kind) -> Result<[f64; 4]> {
-    let mut setting = Setting::new(kind, 0, 1);
-    (setting.width, setting.batch, setting.told) = (32, 64, false);
-    let data = data(&setting)?;
-    let net = Net::new(setting);
-    let probes = [silent(), Probe::new(), Probe::new().with_units(), Probe::new().with_units()];
-    let changes = Changes::default();
-    let mut training = Training::new(&net, &data, &changes)?;
-    let mut times: [Vec<f64>; 4] = Default::default();
-    for _ in 0..60 {
-        for (index, probe) in probes.iter().enumerate() {
-            let since = std::time::Instant::now();
-            let (xs, _) = training.step(probe)?;
-            if index == 3 {
-                judge(&probe.layer_reports(), &Units::of(&xs)?.unwrap().batch);
-            }
-            if index > 0 {
-                probe.next_step();
-            }
-            times[index].push(since.elapsed().as_secs_f64() * 1e3);
-        }
-    }
-    Ok(times.map(|mut times| {
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
-    }))
 }
 
 /// A probe that records nothing.

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use candle_core::{DType, Result, Tensor};
 use wick_theory::Activation;
 
-use crate::dense::saturation::saturation_thresholds;
 use crate::stats::deferred::DeferredStats;
 use crate::stats::partial::Summary;
 use crate::stats::summary::{fraction_outside, summarize};
@@ -165,7 +164,7 @@ impl Observation {
 
     /// The same, with the statistics taken from the tensors.
     pub(super) fn forward_of(&self, activation: Activation, zs: &Tensor, output: &Tensor) -> Result<()> {
-        let (low, high) = saturation_thresholds(activation);
+        let (low, high) = activation.saturation_thresholds();
         let summary = summarize(output, activation.range(), self.bins())?;
         let statistics = (summary, fraction_outside(zs, low, high)?);
         self.forward(activation, output.dtype(), statistics, Some((zs, output)))
