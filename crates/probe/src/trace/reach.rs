@@ -6,6 +6,7 @@ use std::fmt;
 use candle_core::{Result, Tensor, Var};
 
 use super::Trace;
+use crate::diagnose::fault::{Fault, Level, Verdict};
 use super::attribution::Call;
 use super::graph::{Graph, Mark, Role};
 use super::layer::{Kind, TracedLayer};
@@ -107,6 +108,14 @@ impl Reach {
             stale: stale.into_iter().map(|index| vars[index].0.clone()).collect(),
             is_marked: mark.is_some(),
         })
+    }
+
+    /// A verdict on the first parameter that no gradient, or no step, reaches.
+    pub fn verdict(&self) -> Option<Verdict> {
+        let name = self.unreached.first().or(self.stale.first())?;
+        let layer = name.rsplit_once('.').map_or(name.as_str(), |(layer, _)| layer);
+        let missing = (self.unreached.len() + self.stale.len()) as f64;
+        Some(Verdict::new(Fault::VanishingGradient, Level::Broken, layer, missing, self.to_string()))
     }
 
     /// Whether every parameter is reached by a whole gradient, and by a step.

@@ -220,6 +220,20 @@ impl Net {
         if self.setting.fault == Fault::Input { 1000.0 * self.input } else { self.input }
     }
 
+    /// The input as the first layers of each kind take it.
+    pub(crate) fn inputs(&self, x: &Tensor) -> Result<Vec<Tensor>> {
+        let (n, x) = (x.dim(0)?, (x * self.input_factor())?);
+        if x.elem_count() != n * 64 {
+            return Ok(vec![x]);
+        }
+        let rows = x.reshape((n, 8, 8))?;
+        let mut inputs = vec![x.reshape((n, 1, 8, 8))?, x, rows.clone()];
+        for step in 0..8 {
+            inputs.push(rows.narrow(1, step, 1)?.squeeze(1)?);
+        }
+        Ok(inputs)
+    }
+
     /// The forward pass.
     pub(crate) fn forward(&self, x: &Tensor, probe: &Probe) -> Result<Tensor> {
         let (phi, n) = (self.setting.phi, x.dim(0)?);

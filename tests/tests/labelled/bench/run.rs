@@ -5,7 +5,7 @@ use candle_core::{D, DType, Device, Result, Tensor, Var};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW};
 use wick_kernels::{ParamsSgd, Sgd};
 use wick_probe::{
-    Baseline, Level, ParameterGradient, Parameters, Probe, Units, Verdict, judge, judge_drift, judge_loss,
+    Baseline, Level, ParameterGradient, Parameters, Probe, Trace, Units, Verdict, judge, judge_drift, judge_loss,
     judge_updates,
 };
 
@@ -115,12 +115,14 @@ pub(crate) struct Training<'a> {
     optimizer: Option<AnyOptimizer>,
     step: usize,
     pub(crate) losses: Vec<f64>,
+    /// What a trace says of what the loss does not reach.
+    unreached: Option<Verdict>,
 }
 
 impl<'a> Training<'a> {
     pub(crate) fn new(net: &'a Net, data: &'a Data, changes: &'a Changes) -> Result<Self> {
         let first = Parameters::of(&net.vars())?;
-        Ok(Self { net, data, changes, first, optimizer: None, step: 0, losses: Vec::new() })
+        Ok(Self { net, data, changes, first, optimizer: None, step: 0, losses: Vec::new(), unreached: None })
     }
 
     /// The learning rate and the weight decay, with their fault and what advice changes.
@@ -187,9 +189,18 @@ impl<'a> Training<'a> {
     pub(crate) fn step(&mut self, probe: &Probe) -> Result<(Tensor, Vec<ParameterGradient>)> {
         let (xs, ys) = self.batch()?;
         self.net.step.set(Some(self.step));
-        let loss = loss(&self.net.setting, &self.net.forward(&xs, probe)?, &ys)?;
+        // Without taps: the graph behind the loss has the layers.
+        let by_trace = probe.is_recording() && std::env::var_os("WICK_BENCH_TRACE").is_some();
+        let taps = if by_trace { &silent() } else { probe };
+        let loss = loss(&self.net.setting, &self.net.forward(&xs, taps)?, &ys)?;
         self.losses.push(f64::from(loss.to_scalar::<f32>()?));
         let gradients = loss.backward()?;
+        if by_trace {
+            let mut trace = Trace::of(None, &loss, &self.net.vars())?;
+            trace.add_gradients(&gradients, &self.net.inputs(&xs)?.iter().collect::<Vec<_>>())?;
+            trace.record(probe)?;
+            self.unreached = trace.reach().verdict();
+        }
         let of_parameters = match probe.is_recording() {
             true => ParameterGradient::of(&self.net.vars(), &gradients)?,
             false => Vec::new(),
@@ -207,7 +218,8 @@ impl<'a> Training<'a> {
         let updates = before.updates(&self.net.vars())?;
         let xs = (xs * self.net.input_factor())?;
         let reports = probe.layer_reports();
-        let judged = judge(&reports, &Units::of(&xs)?.unwrap().batch);
+        let mut judged = judge(&reports, &Units::of(&xs)?.unwrap().batch);
+        judged.extend(self.unreached.take());
         probe.next_step();
         let with_updates: Vec<Verdict> = judged.iter().cloned().chain(judge_updates(&updates)).collect();
         // A loss that rises and weights that have gone off are causes; a loss that is NaN, or does not fall, is a consequence.
