@@ -18,6 +18,20 @@ pub trait Nonlinearity {
     fn tails(&self) -> Tails {
         Tails::Unknown
     }
+
+    /// What is equal for equal functions alone, so that their integrals are kept from call to call: a name and the
+    /// bits of its parameter. `None`, the default, keeps none.
+    ///
+    /// ```
+    /// use wick_theory::{Activation, Nonlinearity};
+    ///
+    /// let leaky = |slope| Activation::LeakyRelu { slope };
+    /// assert_eq!(leaky(0.1).identity(), leaky(0.1).identity());
+    /// assert_ne!(leaky(0.1).identity(), leaky(0.2).identity());
+    /// ```
+    fn identity(&self) -> Option<(&'static str, u64)> {
+        None
+    }
 }
 
 /// What the integrals of a function need to know of it.
@@ -40,6 +54,10 @@ impl Nonlinearity for Activation {
 
     fn tails(&self) -> Tails {
         Activation::tails(*self)
+    }
+
+    fn identity(&self) -> Option<(&'static str, u64)> {
+        Some((self.name(), self.coefficients().0.to_bits()))
     }
 }
 

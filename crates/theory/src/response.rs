@@ -19,6 +19,8 @@ pub(crate) struct Response {
     pub(crate) slope_square: f64,
     /// `τ = E[z² φ'²]/E φ'²`.
     pub(crate) slope_input_ratio: f64,
+    /// `r = (E[z φ φ'])²/(E φ² E φ'²)`: how much of a gradient along the outputs goes on along the inputs.
+    pub(crate) radial: f64,
     value: Series,
     square: Series,
     slope: Series,
@@ -44,26 +46,16 @@ fn heavy_nodes(phi: &dyn Nonlinearity, q: f64) -> impl Iterator<Item = Node> {
 }
 
 impl Response {
-    /// `E φ`, `E φ²` and `E φ'²` alone.
-    pub(crate) fn means(phi: &dyn Nonlinearity, q: f64) -> [f64; 3] {
-        let mut means = [0.0; 3];
-        for Node { x, weight, .. } in heavy_nodes(phi, q) {
-            let (value, slope) = (phi.value(x), phi.derivative(x));
-            for (mean, function) in means.iter_mut().zip([value, value * value, slope * slope]) {
-                *mean += weight * function;
-            }
-        }
-        means
-    }
-
     /// All integrals at the variance `q` of the pre-activation.
     pub(crate) fn new(phi: &dyn Nonlinearity, q: f64) -> Self {
         let mut series = [[0.0; TERMS]; 4];
-        let [mut input_slope, mut cube, mut fourth, mut slope_fourth, mut square_slope] = [0.0; 5];
+        let [mut input_slope, mut cube, mut fourth, mut slope_fourth, mut square_slope, mut radial] =
+            [0.0; 6];
         for Node { x, z, weight } in heavy_nodes(phi, q) {
             let (value, slope) = (phi.value(x), phi.derivative(x));
             add_node(&mut series, z, weight, [value, value * value, slope, slope * slope]);
             input_slope += weight * z * z * slope * slope;
+            radial += weight * z * value * slope;
             cube += weight * value.powi(3);
             fourth += weight * value.powi(4);
             slope_fourth += weight * slope.powi(4);
@@ -76,6 +68,11 @@ impl Response {
             mean_square,
             slope_square,
             slope_input_ratio: if slope_square > 0.0 { input_slope / slope_square } else { 1.0 },
+            radial: if slope_square > 0.0 && mean_square > 0.0 {
+                radial * radial / (mean_square * slope_square)
+            } else {
+                0.0
+            },
             value,
             square,
             slope,

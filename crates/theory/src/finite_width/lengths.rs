@@ -49,6 +49,29 @@ impl Lengths {
         self.0.iter().map(|&length| (length - 1.0).powi(2)).sum::<f64>() / self.0.len() as f64
     }
 
+    /// The lengths as `groups` equal groups, rising, of the same variance; all 1 where they are equal.
+    pub(super) fn resampled(&self, groups: usize) -> Vec<f64> {
+        let count = self.0.len();
+        if count == groups {
+            return self.0.clone();
+        }
+        if count == 0 || groups <= 1 {
+            return vec![1.0; groups];
+        }
+        // Group `g` has the part of the rising lengths from `g/groups` to `(g + 1)/groups`.
+        let group = |g: usize| {
+            let (from, to) = (g as f64 / groups as f64, (g + 1) as f64 / groups as f64);
+            let part = |i: usize| {
+                let (low, high) = (i as f64 / count as f64, (i + 1) as f64 / count as f64);
+                (high.min(to) - low.max(from)).max(0.0)
+            };
+            (0..count).map(|i| part(i) * self.0[i]).sum::<f64>() * groups as f64
+        };
+        let merged = Self((0..groups).map(group).collect()).map(|length| length);
+        let lost = (1.0 + self.variance()) / (1.0 + merged.variance()) - 1.0;
+        merged.spread(lost).0
+    }
+
     /// The lengths after `map`, with a mean of 1 again.
     pub(super) fn map(&self, map: impl Fn(f64) -> f64) -> Self {
         let mapped: Vec<f64> = self.0.iter().map(|&length| map(length)).collect();

@@ -19,6 +19,11 @@ impl Normals {
         Self(Xoshiro256PlusPlus::seed_from_u64(SEED))
     }
 
+    /// A whole number below `count`.
+    pub(super) fn below(&mut self, count: usize) -> usize {
+        (self.0.next_u64() % count as u64) as usize
+    }
+
     /// One number for each draw.
     pub(super) fn draws(&mut self) -> Vec<f64> {
         let mut numbers = vec![0.0; DRAWS];

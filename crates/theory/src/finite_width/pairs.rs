@@ -2,6 +2,7 @@
 
 use super::geometry::BatchGeometry;
 use super::lengths::Lengths;
+use super::samples::count;
 
 /// The cosines of pairs of different samples of a batch, and how much a pair of a sample with itself counts.
 #[derive(Debug, Clone, Copy)]
@@ -34,20 +35,11 @@ impl Pairs {
         (at(self.mean - deviation) + 4.0 * at(self.mean) + at(self.mean + deviation)) / 6.0
     }
 
-    /// `p`, the weight of the pairs of a sample with itself, equation (7), for lengths of this variance.
+    /// `p`, the weight of the pairs of a sample with itself, equation (7), for lengths of this variance. Where every
+    /// sample of the batch is simulated, they weigh themselves.
     pub(super) fn self_pair_fraction(&self, length_variance: f64) -> f64 {
-        ((1.0 + length_variance) / self.samples).min(1.0)
-    }
-
-    /// The mean of `f` over all pairs, equation (8).
-    pub(super) fn mean_over_all(&self, f: impl Fn(f64) -> f64) -> f64 {
-        let p = self.self_pair_fraction(self.length_variance);
-        (1.0 - p) * self.mean_of(&f) + p * f(1.0)
-    }
-
-    /// The part of `f(1)` that a sample does not have in common with the others: `max(f(1) - ⟨f(c)⟩, 0)`.
-    pub(super) fn own_part(&self, f: impl Fn(f64) -> f64) -> f64 {
-        (f(1.0) - self.mean_of(&f)).max(0.0)
+        let variance = if self.samples > count(self.samples) as f64 { length_variance } else { 0.0 };
+        ((1.0 + variance) / self.samples).min(1.0)
     }
 
     /// The mean square cosine.

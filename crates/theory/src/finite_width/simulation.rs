@@ -6,6 +6,7 @@ use super::forward::forward;
 use super::geometry::BatchGeometry;
 use super::layer::Layer;
 use super::noise::Normals;
+use super::samples::{OwnNoise, count};
 use crate::network::LayerLaw;
 use crate::nonlinearity::Nonlinearity;
 
@@ -27,10 +28,12 @@ pub struct LayerBands {
 /// - Given its input, a layer's mean square is a mean over `n` independent units, so its relative variance is
 ///   `v/n`. For a batch, `v` is the mean of `Cov(φ²(u_a), φ²(u_b))` over all pairs of samples, which depends
 ///   on their correlation; a pair of a sample with itself is one of `B`.
-/// - Lengths go on by the length map and correlations by the correlation map, which finite layers blur by
-///   `1/n`.
-/// - Backward is the same, with gates `φ'²` whose fluctuations are correlated with those of the forward pass.
-///   `W` is used in both directions, which adds a factor `1 + (E[z² φ'²]/E φ'² - 1)/fan_in`.
+/// - Up to 8 samples stand for the batch in each draw, each of which goes on by the length map with fluctuations of its
+///   own: where that map has a fixed point that is not stable, they go more than one way. Correlations go on by the
+///   correlation map, which finite layers blur by `1/n`.
+/// - Backward is the same, with gates `φ'²` whose fluctuations are correlated with those of the forward pass, in each
+///   draw and in each sample. `W` is used in both directions, which carries the gradient's component along the signal
+///   from layer to layer.
 /// - Orthogonal weights preserve norms, so the part of the variance that comes from the norm vanishes.
 ///
 /// For one sample of a ReLU net this is the law of Hanin and Rolnick (2018, arXiv 1803.01719), for one of a
@@ -76,8 +79,9 @@ pub fn finite_width<N: Nonlinearity>(
 /// [`finite_width`] without a type parameter, so that the simulation is compiled once and in this crate.
 fn simulate(layers: &[Layer], input: &BatchGeometry, gradient: &BatchGeometry) -> Vec<LayerBands> {
     let mut normals = Normals::new();
-    let forward = forward(layers, input, &mut normals);
-    let gradients = gradient_bands(layers, &forward, gradient, &mut normals);
+    let own = OwnNoise::new(count(input.samples as f64), &mut normals);
+    let forward = forward(layers, input, &own, &mut normals);
+    let gradients = gradient_bands(layers, &forward, [input, gradient], &own, &mut normals);
     forward
         .into_iter()
         .zip(gradients)
