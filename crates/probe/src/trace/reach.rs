@@ -6,11 +6,11 @@ use std::fmt;
 use candle_core::{Result, Tensor, Var};
 
 use super::Trace;
-use crate::diagnose::fault::{Fault, Level, Verdict};
 use super::attribution::Call;
 use super::graph::{Graph, Mark, Role};
 use super::layer::{Kind, TracedLayer};
 use super::product::{is_convolution, is_product};
+use crate::diagnose::fault::{Fault, Level, Verdict};
 
 /// A place where the graph ends although variables come before it: what is before gets no gradient along this way,
 /// and where another way goes round it, a wrong one.

@@ -5,8 +5,8 @@ use candle_core::{D, DType, Device, Result, Tensor, Var};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW};
 use wick_kernels::{ParamsSgd, Sgd};
 use wick_probe::{
-    Baseline, Level, ParameterGradient, Parameters, Probe, Trace, Units, Verdict, judge, judge_drift, judge_loss,
-    judge_updates,
+    Baseline, Level, ParameterGradient, Parameters, Probe, Trace, Units, Verdict, judge, judge_drift,
+    judge_loss, judge_updates,
 };
 
 use super::advice::{After, Changes};
