@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // A test fails by panicking.
 
 mod bands;
+mod cuts;
 mod kept;
 mod models;
 
