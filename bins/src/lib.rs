@@ -19,3 +19,4 @@ pub mod saved_model;
 pub mod threads;
 pub mod values;
 pub mod warning;
+pub mod weights;

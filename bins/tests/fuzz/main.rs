@@ -21,9 +21,6 @@ mod options;
 #[path = "../../src/bin/phase-diagram/plane.rs"]
 mod plane;
 #[allow(dead_code)]
-#[path = "../../src/bin/init-weights/rules.rs"]
-mod rules;
-#[allow(dead_code)]
 #[path = "../../src/bin/init-weights/tensors.rs"]
 mod tensors;
 
@@ -36,6 +33,7 @@ use std::time::{Duration, Instant};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use wick_bins::data::{Data, DataOptions};
 use wick_bins::device::DeviceChoice;
+use wick_bins::weights::rules;
 use wick_init::{InitMap, Initializer, LearningRate, Pattern, TensorFile};
 use wick_model::Activation;
 

@@ -39,21 +39,21 @@ const CACHE: Option<&str> = Some("candle-nn's KvCache");
 
 #[rustfmt::skip]
 const MODELS: [Expected; 15] = [
-    Expected { model: models::vit, reached: (24, 40), layers: 13, cuts: 4, by: LAYER_NORM },
+    Expected { model: || models::small("vit"), reached: (24, 40), layers: 13, cuts: 4, by: LAYER_NORM },
     Expected { model: || models::t5(false), reached: (36, 52), layers: 37, cuts: 6, by: SOFTMAX },
     Expected { model: || models::t5(true), reached: (31, 47), layers: 33, cuts: 6, by: SOFTMAX },
-    Expected { model: models::gemma, reached: (16, 20), layers: 17, cuts: 2, by: SOFTMAX },
-    Expected { model: models::gemma3, reached: (16, 28), layers: 17, cuts: 2, by: CACHE },
-    Expected { model: models::llama, reached: (1, 30), layers: 1, cuts: 1, by: RMS_NORM },
-    Expected { model: models::mistral, reached: (13, 21), layers: 13, cuts: 6, by: RMS_NORM },
-    Expected { model: models::qwen2, reached: (1, 26), layers: 1, cuts: 1, by: RMS_NORM },
-    Expected { model: models::phi, reached: (2, 33), layers: 1, cuts: 1, by: LAYER_NORM },
-    Expected { model: models::mamba, reached: (1, 22), layers: 1, cuts: 1, by: RMS_NORM },
-    Expected { model: models::bert, reached: (0, 37), layers: 0, cuts: 0, by: None },
-    Expected { model: models::convnext, reached: (2, 152), layers: 1, cuts: 1, by: LAYER_NORM },
-    Expected { model: models::efficientnet, reached: (213, 213), layers: 131, cuts: 0, by: None },
-    Expected { model: models::repvgg, reached: (290, 290), layers: 23, cuts: 0, by: None },
-    Expected { model: models::resnet18, reached: (62, 62), layers: 41, cuts: 0, by: None },
+    Expected { model: || models::small("gemma"), reached: (16, 20), layers: 17, cuts: 2, by: SOFTMAX },
+    Expected { model: || models::small("gemma3"), reached: (16, 28), layers: 17, cuts: 2, by: CACHE },
+    Expected { model: || models::small("llama"), reached: (1, 30), layers: 1, cuts: 1, by: RMS_NORM },
+    Expected { model: || models::small("mistral"), reached: (13, 21), layers: 13, cuts: 6, by: RMS_NORM },
+    Expected { model: || models::small("qwen2"), reached: (1, 26), layers: 1, cuts: 1, by: RMS_NORM },
+    Expected { model: || models::small("phi"), reached: (2, 33), layers: 1, cuts: 1, by: LAYER_NORM },
+    Expected { model: || models::small("mamba"), reached: (1, 22), layers: 1, cuts: 1, by: RMS_NORM },
+    Expected { model: || models::small("bert"), reached: (0, 37), layers: 0, cuts: 0, by: None },
+    Expected { model: || models::small("convnext"), reached: (2, 152), layers: 1, cuts: 1, by: LAYER_NORM },
+    Expected { model: || models::small("efficientnet-b0"), reached: (213, 213), layers: 131, cuts: 0, by: None },
+    Expected { model: || models::small("repvgg"), reached: (290, 290), layers: 23, cuts: 0, by: None },
+    Expected { model: || models::small("resnet18"), reached: (62, 62), layers: 41, cuts: 0, by: None },
 ];
 
 /// What a loss reaches, where and by what its graph is cut, and how many layers are seen. The parameters that are
@@ -88,13 +88,13 @@ fn what_stock_models_train() {
 /// The exact lists of two models, and the names of a third one's layers with their kinds and activations.
 #[test]
 fn names_of_what_is_seen() {
-    let (vars, trace) = models::llama().trace();
+    let (vars, trace) = models::small("llama").trace();
     let unreached: Vec<&String> =
         vars.iter().map(|(name, _)| name).filter(|name| *name != "lm_head.weight").collect();
     assert_eq!(trace.reach().unreached.iter().collect::<Vec<_>>(), unreached);
     assert!(trace.reach().to_string().contains("the graph is cut before lm_head, as by candle-nn's RmsNorm"));
 
-    let (_, trace) = models::gemma().trace();
+    let (_, trace) = models::small("gemma").trace();
     let of_query = ["0.self_attn.k_proj", "0.self_attn.q_proj", "1.self_attn.k_proj", "1.self_attn.q_proj"];
     let expected: Vec<String> = of_query.iter().map(|name| format!("model.layers.{name}.weight")).collect();
     assert_eq!(trace.reach().unreached, expected);
@@ -137,17 +137,17 @@ fn activations_of_convolutional_nets() {
             |layer: &&wick_probe::TracedLayer| layer.activation.as_ref().map(|(phi, _)| *phi) == activation;
         trace.layers().iter().filter(of).count()
     };
-    let (_, trace) = models::efficientnet().trace();
+    let (_, trace) = models::small("efficientnet-b0").trace();
     let found = [Some(Activation::Silu), Some(Activation::Sigmoid), None].map(|phi| count(&trace, phi));
     assert_eq!(found, [49, 16, 66]);
-    let (_, trace) = models::resnet18().trace();
+    let (_, trace) = models::small("resnet18").trace();
     assert_eq!([Some(Activation::Relu), None].map(|phi| count(&trace, phi)), [9, 32]);
 }
 
 /// The names of stale copies are those of the variables that change no bit of the output, each set alone.
 #[test]
 fn stale_copies_are_those_that_no_step_changes() {
-    let mut model = models::repvgg();
+    let mut model = models::small("repvgg");
     let (vars, trace) = model.trace();
     assert_eq!(trace.reach().stale.len(), 288);
     let bits = |loss: &Tensor| loss.to_scalar::<f32>().unwrap().to_bits();
@@ -167,10 +167,10 @@ fn stale_copies_are_those_that_no_step_changes() {
 #[test]
 fn partial_gradients() {
     for (mut model, behind) in [
-        (models::vit(), &["classifier", "vit.layernorm"][..]),
+        (models::small("vit"), &["classifier", "vit.layernorm"][..]),
         (models::t5(false), &["lm_head", "decoder.final_layer_norm"]),
-        (models::gemma(), &["model.norm"]),
-        (models::phi(), &["lm_head"]),
+        (models::small("gemma"), &["model.norm"]),
+        (models::small("phi"), &["lm_head"]),
     ] {
         let vars = model.map.named_vars();
         let checks = check_each_gradient(&vars, || (model.forward)()).unwrap();

@@ -1,7 +1,6 @@
 //! Draws the initial weights of a model into a safetensors file.
 
 mod report;
-mod rules;
 mod shard_size;
 mod stale;
 mod tensors;
@@ -14,15 +13,15 @@ use anyhow::{Context, Result};
 use candle_core::DType;
 use clap::{Parser, ValueEnum};
 use wick_bins::allocator::Allocator;
-use wick_bins::args::{Float, Spec};
+use wick_bins::args::Float;
 use wick_bins::cli::usage;
 use wick_bins::names::{on_one_line, shown};
 use wick_bins::output::Format;
-use wick_bins::values::{whole, within};
+use wick_bins::values::whole;
 use wick_bins::warning::warn;
+use wick_bins::weights::{WeightOptions, rules};
 use wick_bins::{cli, memory, output, progress};
 use wick_init::{InitMap, Manifest, Rule, TensorFile, WantedTensor, presets};
-use wick_theory::{did_you_mean_or, read_number};
 
 use report::InitWeights;
 use shard_size::ShardSize;
@@ -42,25 +41,11 @@ struct Args {
     /// Draw tensors of the names, shapes, types and order of those in this file, with its metadata
     #[arg(long, value_name = "FILE.safetensors")]
     like: Option<PathBuf>,
-    /// How every tensor starts, `name` or `name:key=value,…` (an unknown name lists them)
-    #[arg(long, value_name = "SPEC", conflicts_with_all = ["rules", "preset"])]
-    init: Option<Spec>,
-    /// Rules by name and shape, as TOML
-    #[arg(long, value_name = "FILE.toml", conflicts_with = "preset")]
-    rules: Option<PathBuf>,
-    /// Rules of a library or a model: torch, keras, flax, gpt2, llama, vit-timm, … (an unknown name lists them)
-    #[arg(long, value_name = "NAME")]
-    preset: Option<String>,
+    #[command(flatten)]
+    start: WeightOptions,
     /// Print the rules as a file that --rules reads, and draw nothing
     #[arg(long, conflicts_with_all = ["shape", "like", "out"])]
     print_rules: bool,
-    /// The model's depth, for gpt2, llama, olmo, neox, t-fixup, deepnorm, mamba and rwkv7, which go by it, and the
-    /// residual blocks for fixup
-    #[arg(long, value_name = "N", value_parser = within(1, 10_000))]
-    layers: Option<u16>,
-    /// The width at which the learning rate was tuned, for mup
-    #[arg(long, value_name = "N", default_value_t = 256.0, value_parser = width)]
-    base_width: f64,
     /// Where the numbers come from
     #[arg(long, value_name = "STREAM", default_value = "keyed", ignore_case = true)]
     stream: Stream,
@@ -134,7 +119,7 @@ fn main() -> ExitCode {
 
 fn init_weights(args: Args) -> Result<()> {
     if args.print_rules {
-        let text = rules::printed(&rules_of(&args)?)?;
+        let text = rules::printed(&args.start.all_rules()?)?;
         return output::on_stdout(|out| Ok(out.write_all(text.as_bytes())?))
             .context("cannot write the rules");
     }
@@ -156,9 +141,9 @@ fn init_weights(args: Args) -> Result<()> {
         _ => args.shape.clone(),
     };
     tensors::check(&wanted)?;
-    let wanted = if args.preset.is_some() { tensors::without_buffers(wanted)? } else { wanted };
-    let rules = rules_of(&args)?;
-    rules::check(&rules, &wanted)?;
+    let wanted = if args.start.preset.is_some() { tensors::without_buffers(wanted)? } else { wanted };
+    let rules = args.start.all_rules()?;
+    rules::check(&rules, wanted.iter().map(|wanted| (wanted.name.as_str(), wanted.shape.as_slice())))?;
     let asked = args.dtype.map(DType::from);
     let dtype = |wanted: &Wanted| asked.or(wanted.dtype).unwrap_or(DType::F32);
     let tensors: Vec<WantedTensor> = wanted
@@ -220,22 +205,14 @@ fn written(
 
 /// Says on stderr what the rules did not meet: all of the user's own, and what a preset needs.
 fn warn_of_mismatches(args: &Args, map: &InitMap, wanted: &[Wanted]) {
-    for pattern in map.unmatched_rules().into_iter().filter(|_| args.rules.is_some()) {
-        warn(&format!("no tensor met the rule '{pattern}' first"));
-    }
-    let Some(preset) = &args.preset else { return };
+    args.start.warn_of_unmatched(map);
+    let Some(preset) = &args.start.preset else { return };
     // The others scale by no fans.
     if !matches!(preset.as_str(), "gpt2" | "llama" | "gemma" | "convnext" | "lora" | "rwkv7") {
         tensors::warn_of_unknown_layouts(wanted);
     }
-    for purpose in map.unmatched_essentials() {
-        warn(&format!(
-            "no tensor met the rules of --preset {preset} for {purpose}; if the model has them under other \
-             names, name those in --rules (--print-rules prints the preset's)"
-        ));
-    }
     // A file is a whole model, so that its last layer tells the depth.
-    let (Some(layers), Some(_), true) = (args.layers, &args.like, presets::needs_layers(preset)) else {
+    let (Some(layers), Some(_), true) = (args.start.layers, &args.like, presets::needs_layers(preset)) else {
         return;
     };
     let last = wanted.iter().filter_map(|wanted| Rule::layer_of(&wanted.name)).max();
@@ -248,13 +225,7 @@ fn warn_of_mismatches(args: &Args, map: &InitMap, wanted: &[Wanted]) {
 
 /// Refuses what has no effect, or two meanings.
 fn check_options(args: &Args) -> Result<()> {
-    let goes_by_depth = |name: &String| presets::needs_layers(known_preset(name).unwrap_or(name));
-    if args.layers.is_some() && !args.preset.as_ref().is_some_and(goes_by_depth) {
-        return Err(usage(format!(
-            "--layers is the depth for --preset {}, and nothing else goes by it: leave it out",
-            presets::BY_DEPTH.join(", ")
-        )));
-    }
+    args.start.check()?;
     let mut keys = BTreeSet::new();
     if let Some((twice, _)) = args.metadata.iter().find(|(key, _)| !keys.insert(key)) {
         return Err(usage(format!("--metadata {}= is given twice", shown(twice))));
@@ -267,49 +238,4 @@ fn metadata(text: &str) -> Result<(String, String), &'static str> {
     let pair = text.split_once('=').filter(|(key, _)| !key.is_empty());
     let (key, text) = pair.ok_or("metadata are given as KEY=TEXT, as format=pt")?;
     Ok((key.to_owned(), text.to_owned()))
-}
-
-/// A width: finite and above 0.
-fn width(text: &str) -> Result<f64, &'static str> {
-    let width = read_number(text).filter(|width: &f64| width.is_finite() && *width > 0.0);
-    width.ok_or("a width is a finite number above 0")
-}
-
-/// The preset of this name in any case, with or without hyphens.
-fn known_preset(name: &str) -> Option<&'static str> {
-    let letters = |name: &str| name.replace(['_', '-'], "").to_ascii_lowercase();
-    presets::NAMES.into_iter().find(|known| letters(known) == letters(name))
-}
-
-/// What of `--init`, `--rules` and `--preset` there is, as rules.
-fn rules_of(args: &Args) -> Result<Vec<Rule>> {
-    if let Some(spec) = &args.init {
-        return Ok(vec![Rule::draw("**", spec.initializer.clone())?]);
-    }
-    if let Some(path) = &args.rules {
-        return rules::read(path);
-    }
-    let Some(name) = args.preset.as_ref().map(|name| known_preset(name).unwrap_or(name)) else {
-        return Err(usage("say how the tensors start: --init SPEC, --rules FILE or --preset NAME"));
-    };
-    let layers = match args.layers {
-        None if presets::needs_layers(name) => {
-            return Err(usage(format!("--preset {name} goes by the model's depth: give it as --layers N")));
-        }
-        layers => layers.unwrap_or_default(),
-    };
-    let rules = presets::by_name(name, layers.into(), args.base_width).ok_or_else(|| {
-        // Models that start as the library's layers do.
-        let words = [
-            ("bert", "torch"),
-            ("vit", "vit-timm"),
-            ("mitchell", "olmo"),
-            ("torchtitan", "llama"),
-            ("pytorch", "torch"),
-            ("tensorflow", "keras"),
-        ];
-        let meant = did_you_mean_or(name, &words, presets::NAMES);
-        usage(format!("unknown preset '{name}'{meant}; known: {}", presets::NAMES.join(", ")))
-    })?;
-    rules.context("a preset's own rules cannot be read")
 }

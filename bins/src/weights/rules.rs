@@ -4,11 +4,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
-use wick_bins::names::shown;
 use wick_init::{Action, Error, Initializer, LearningRate, Rule, WeightLayout};
 use wick_theory::did_you_mean;
 
-use crate::tensors::Wanted;
+use crate::names::shown;
 
 /// The file.
 #[derive(Debug, Deserialize)]
@@ -50,8 +49,11 @@ enum Rate {
     Text(String),
 }
 
-/// Reads the rules; an error names the file and the rule.
-pub(crate) fn read(path: &Path) -> Result<Vec<Rule>> {
+/// Reads the rules of a file.
+///
+/// # Errors
+/// Names the file and the rule.
+pub fn read(path: &Path) -> Result<Vec<Rule>> {
     let reading = || format!("cannot read '{}'", path.display());
     let text = std::fs::read_to_string(path).with_context(reading)?;
     parse(&text).with_context(reading)
@@ -75,7 +77,10 @@ fn parse(text: &str) -> Result<Vec<Rule>> {
 }
 
 /// The rules as a file that reads back as the same ones.
-pub(crate) fn printed(rules: &[Rule]) -> Result<String> {
+///
+/// # Errors
+/// If a rule goes by its layer's hint.
+pub fn printed(rules: &[Rule]) -> Result<String> {
     let mut text = String::new();
     for rule in rules {
         if !matches!(rule.action, Action::Draw(_) | Action::TorchBias) {
@@ -114,12 +119,15 @@ pub(crate) fn printed(rules: &[Rule]) -> Result<String> {
     Ok(text.trim_end().to_owned() + "\n")
 }
 
-/// An error that lists the tensors that no rule names.
-pub(crate) fn check(rules: &[Rule], wanted: &[Wanted]) -> Result<()> {
-    let named = |wanted: &&Wanted| rules.iter().any(|rule| rule.pattern.matches(&wanted.name, &wanted.shape));
-    let nameless = wanted.iter().filter(|wanted| !named(wanted));
-    let list: Vec<String> =
-        nameless.map(|wanted| format!("'{}' {:?}", shown(&wanted.name), wanted.shape)).collect();
+/// Refuses tensors, given by their names and shapes, that no rule matches.
+///
+/// # Errors
+/// Lists the tensors.
+pub fn check<'a>(rules: &[Rule], tensors: impl IntoIterator<Item = (&'a str, &'a [usize])>) -> Result<()> {
+    let is_named =
+        |(name, shape): &(&str, &[usize])| rules.iter().any(|rule| rule.pattern.matches(name, shape));
+    let nameless = tensors.into_iter().filter(|tensor| !is_named(tensor));
+    let list: Vec<String> = nameless.map(|(name, shape)| format!("'{}' {shape:?}", shown(name))).collect();
     if !list.is_empty() {
         bail!(
             "no rule for {}: add one that matches to --rules (--print-rules prints a preset's as a file)",
