@@ -38,6 +38,7 @@
 mod baselines;
 mod diagnose;
 mod jacobian;
+mod kept;
 mod limits;
 mod observe;
 mod preflight;

@@ -115,7 +115,7 @@ fn bands_hold_over_draws() {
     let images = images();
     let mut named = 0;
     for (mut model, inputs) in
-        [(models::t5(false), vec![]), (models::gemma(), vec![]), (convolutional(), vec![&images])]
+        [(models::t5(false), vec![]), (models::small("gemma"), vec![]), (convolutional(), vec![&images])]
     {
         let found = over_draws(&mut model, &inputs, 200);
         println!("{}: {found:?}", model.name);

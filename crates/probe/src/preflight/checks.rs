@@ -10,10 +10,11 @@ use super::start::{Classification, regression};
 use super::{Check, Finding, Preflight};
 use crate::diagnose::fault::Level;
 use crate::diagnose::judge;
+use crate::kept::Kept;
 use crate::limits::smallest_normal;
 use crate::observe::units::Units;
 use crate::text::significant;
-use crate::trace::{Mark, Reach, Trace};
+use crate::trace::{Kind, Mark, Reach, Trace};
 
 /// The batch is learnt by heart at most for this long.
 const LONGEST: Duration = Duration::from_secs(15);
@@ -32,6 +33,9 @@ impl Preflight<'_> {
         let value = number(&at_start)?;
         let trace = Trace::of(Some(&mark), &at_start, self.vars)?;
         findings.extend(reach(trace.reach()));
+        if self.inputs.elem_count() == 0 || outputs.elem_count() == 0 {
+            return Err(Error::Msg("the batch is empty: a preflight needs samples".into()));
+        }
         if !value.is_finite() {
             let text = format!(
                 "the loss of the first batch is {value}: look for the first layer that is not finite"
@@ -55,7 +59,7 @@ impl Preflight<'_> {
             }));
         }
         if value.is_finite() && trace.reach().unreached.len() < trace.reach().parameters {
-            findings.extend(self.precision(&at_start)?);
+            findings.extend(self.precision(&trace)?);
             if self.steps > 0 {
                 findings.extend(self.overfit(model, loss, value)?);
             }
@@ -67,7 +71,7 @@ impl Preflight<'_> {
     /// Another sample's input changes no output but its own.
     fn samples(&self, model: &mut Model, outputs: &Tensor) -> Result<Option<Finding>> {
         let (count, rows) = (self.inputs.dim(0)?, outputs.dims().first().copied().unwrap_or(0));
-        if count < 2 || rows % count != 0 {
+        if count < 2 || rows == 0 || rows % count != 0 {
             return Ok(None);
         }
         // The last sample gets the first one's input.
@@ -151,22 +155,32 @@ impl Preflight<'_> {
         if self.inputs.dtype().is_int() {
             return Ok(Some(wick_theory::BatchGeometry::normal(self.inputs.dim(0)?, 1, 1.0)));
         }
+        if self.inputs.rank() < 2 || self.inputs.elem_count() == 0 {
+            return Ok(None);
+        }
         let flat = self.inputs.flatten_from(1)?;
         Ok(Units::of(&flat)?.map(|units| units.batch))
     }
 
-    /// How many numbers of the gradient are below the smallest normal one of their type.
-    fn precision(&self, at_start: &Tensor) -> Result<Option<Finding>> {
+    /// How many numbers of the gradient are below the smallest normal one of their type, or are 0, which products of
+    /// half precision make of smaller ones. Rows of a table that no sample has do not count; where a weight is 0, as a
+    /// head may be at the start, nothing is said.
+    fn precision(&self, trace: &Trace) -> Result<Option<Finding>> {
         // An operation without a backward pass is told by the trainer; the other checks hold without gradients.
-        let Ok(gradients) = at_start.backward() else { return Ok(None) };
+        let Ok(gradients) = trace.loss().backward() else { return Ok(None) };
+        let tables = trace.layers().iter().filter(|layer| layer.kind == Kind::Embedding);
+        let tables: Vec<&String> = tables.flat_map(|layer| &layer.parameters).collect();
         let (mut small, mut count, mut dtype) = (0.0, 0.0, None);
-        for (_, var) in self.vars {
+        for (name, var) in self.vars.iter().filter(|(name, _)| !tables.contains(&name)) {
             let Some(gradient) = gradients.get(var.as_tensor()) else { continue };
             if !matches!(var.dtype(), DType::F16 | DType::BF16) {
                 continue;
             }
             let sizes = gradient.detach().to_dtype(DType::F64)?.abs()?;
             let smallest = smallest_normal(Some(var.dtype()));
+            if name.ends_with("weight") && largest(&var.to_dtype(DType::F64)?)? == 0.0 {
+                return Ok(None);
+            }
             small += number(&sizes.lt(smallest)?.to_dtype(DType::F64)?.sum_all()?)?;
             count += sizes.elem_count() as f64;
             dtype = Some(var.dtype());
@@ -184,29 +198,37 @@ impl Preflight<'_> {
 
     /// Learns the batch by heart, from the same start at several learning rates.
     fn overfit(&self, model: &mut Model, loss: &mut Loss, start: f64) -> Result<Option<Finding>> {
-        let copies: Vec<Tensor> =
-            self.vars.iter().map(|(_, var)| var.as_tensor().copy()).collect::<Result<_>>()?;
+        let outputs = model(self.inputs)?;
+        let is_classified = Classification::of(&outputs, self.targets)?.is_some();
+        // What the targets themselves cost, where they can be outputs.
+        let floor = match self.targets.dims() == outputs.dims() && self.targets.dtype() == outputs.dtype() {
+            true => loss(&self.targets.clone(), self.targets).and_then(|loss| number(&loss)).unwrap_or(0.0),
+            false => 0.0,
+        };
+        let floor = if floor.is_finite() { floor.clamp(0.0, start.max(0.0)) } else { 0.0 };
+        let kept = Kept::of(self.vars.iter().map(|(_, var)| var))?;
         let begin = Instant::now();
         let (mut best, mut accuracy, mut steps) = (start, None, 0);
+        let mut meant = 0;
         for (index, lr) in RATES.into_iter().enumerate() {
-            for ((_, var), copy) in self.vars.iter().zip(&copies) {
-                var.set(copy)?;
-            }
+            kept.set()?;
             let vars: Vec<Var> = self.vars.iter().map(|(_, var)| var.clone()).collect();
             let mut optimizer =
                 AdamW::new(vars, ParamsAdamW { lr, weight_decay: 0.0, ..Default::default() })?;
             let most = if index == 0 { self.steps / 2 } else { self.steps / 4 };
+            meant += most;
             for _ in 0..most {
                 let outputs = model(self.inputs)?;
                 let now = loss(&outputs, self.targets)?;
                 let value = number(&now)?;
                 if value < best {
                     best = value;
-                    if Classification::of(&outputs, self.targets)?.is_some() {
+                    if is_classified {
                         accuracy = Some(Classification::accuracy(&outputs, self.targets)?);
                     }
                 }
-                let is_learnt = best < 0.1 * start || accuracy.is_some_and(|right| right > 0.99);
+                let is_learnt =
+                    best < 0.1 * (start - floor) + floor || accuracy.is_some_and(|right| right > 0.99);
                 if is_learnt {
                     return Ok(None);
                 }
@@ -219,8 +241,8 @@ impl Preflight<'_> {
                 steps += 1;
             }
         }
-        let enough = steps >= self.steps.min(40);
-        let is_stuck = best > 0.5 * start && accuracy.is_none_or(|right| right < 0.9);
+        let enough = steps >= meant.min(40);
+        let is_stuck = best > 0.5 * (start - floor) + floor && accuracy.is_none_or(|right| right < 0.9);
         Ok((enough && is_stuck).then(|| {
             let of = accuracy.map(|right| format!(", with {} % right", significant(100.0 * right, 2)));
             let text = format!(
@@ -238,12 +260,7 @@ impl Preflight<'_> {
 
 /// Findings on what the loss does not train.
 fn reach(reach: &Reach) -> Option<Finding> {
-    let level =
-        if reach.unreached.is_empty() && reach.stale.is_empty() { Level::Faulty } else { Level::Broken };
-    (!reach.is_complete()).then(|| {
-        let missing = (reach.unreached.len() + reach.stale.len()) as f64;
-        Finding::new(Check::Reach, level, missing, reach.to_string())
-    })
+    reach.verdict().map(|verdict| Finding::new(Check::Reach, verdict.level, verdict.figure, verdict.text))
 }
 
 /// The largest difference over the largest magnitude, if it is more than the rounding of another order of summation.

@@ -9,6 +9,7 @@ use candle_core::{Result, Tensor, Var};
 use serde::Serialize;
 
 use crate::diagnose::fault::Level;
+use crate::kept::Kept;
 
 /// What a finding is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -64,7 +65,7 @@ impl fmt::Display for Finding {
 /// dead or out of scale, gradients too small for their type, and whether the batch can be learnt by heart in at most
 /// 200 steps of AdamW.
 ///
-/// The variables have the same bits after it. The first dimension of inputs, targets and outputs is that of the
+/// The variables have the same bits after it, also if the model panics. The first dimension of inputs, targets and outputs is that of the
 /// samples. Dropout has to be off, and statistics of a batch norm count as a leak between samples, so give the model as
 /// it is evaluated.
 ///
@@ -126,12 +127,9 @@ impl<'a> Preflight<'a> {
         mut model: impl FnMut(&Tensor) -> Result<Tensor>,
         mut loss: impl FnMut(&Tensor, &Tensor) -> Result<Tensor>,
     ) -> Result<Vec<Finding>> {
-        let copies: Vec<Tensor> =
-            self.vars.iter().map(|(_, var)| var.as_tensor().copy()).collect::<Result<_>>()?;
+        let kept = Kept::of(self.vars.iter().map(|(_, var)| var))?;
         let findings = self.checks(&mut model, &mut loss);
-        for ((_, var), copy) in self.vars.iter().zip(&copies) {
-            var.set(copy)?;
-        }
+        kept.restore()?;
         findings
     }
 }

@@ -47,11 +47,6 @@ impl Classification {
             .logits
             .iter()
             .all(|row| row.iter().all(|z| *z >= 0.0) && (row.iter().sum::<f64>() - 1.0).abs() < 0.02);
-        if is_probabilities {
-            let text = "the outputs are probabilities, each row adds up to 1: give the loss the logits before the \
-                        softmax, which it takes itself";
-            return finding(1.0, text.into());
-        }
         let mut frequencies = vec![0.0; count];
         self.classes.iter().for_each(|class| frequencies[*class] += 1.0 / rows);
         let (mut cross_entropy, mut deviations) = (0.0, Vec::with_capacity(self.logits.len()));
@@ -61,6 +56,12 @@ impl Classification {
             let expected = log_sum - row.iter().zip(&frequencies).map(|(z, p)| z * p).sum::<f64>();
             cross_entropy += (log_sum - row[*class]) / rows;
             deviations.push(log_sum - row[*class] - expected);
+        }
+        // A loss that takes probabilities costs something else.
+        if is_probabilities && (loss - cross_entropy).abs() <= 1e-3 * loss.abs() {
+            let text = "the outputs are probabilities, each row adds up to 1: give the loss the logits before the \
+                        softmax, which it takes itself";
+            return finding(1.0, text.into());
         }
         let mean = deviations.iter().sum::<f64>() / rows;
         let variance = deviations.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (rows - 1.0).max(1.0);
@@ -88,7 +89,7 @@ impl Classification {
         if mean < -chance.max(0.1 * uniform) && rows >= 8.0 {
             let text = format!(
                 "the cross entropy of the outputs starts at {own}, below {} for logits that do not know the classes: \
-                 the input has the answer in it",
+                 the model is trained, or the input has the answer in it",
                 significant_digits(cross_entropy - mean)
             );
             return finding(mean, text);
@@ -111,12 +112,13 @@ pub(super) fn regression(outputs: &Tensor, targets: &Tensor) -> Result<Option<Fi
     }
     if outputs.dims() != targets.dims() {
         let text = format!(
-            "the outputs are {:?} and the targets {:?}: a loss that broadcasts compares each output with every \
+            "the outputs are {:?} and the targets {:?}: if the loss broadcasts, it compares each output with every \
              target; give both the same shape",
             outputs.dims(),
             targets.dims()
         );
-        return Ok(Some(Finding::new(Check::Loss, Level::Faulty, f64::NAN, text)));
+        let ratio = outputs.elem_count() as f64 / targets.elem_count().max(1) as f64;
+        return Ok(Some(Finding::new(Check::Loss, Level::Unusual, ratio, text)));
     }
     let of = |xs: &Tensor| crate::summarize(&xs.detach(), None, 1);
     let (made, meant) = (of(outputs)?, of(targets)?);

@@ -3,7 +3,8 @@
 use candle_core::Result;
 use wick_theory::Activation;
 
-use super::graph::{Graph, Role};
+use super::graph::Graph;
+use super::node::Role;
 use super::sample::{elements, places, rounding};
 
 /// Elements that are compared.

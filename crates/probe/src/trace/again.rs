@@ -3,12 +3,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use candle_core::{Result, Tensor, Var};
+use candle_core::{Result, Var};
 
-use super::attribution::Entry;
-use super::graph::{Graph, Role};
+use super::entry::Entry;
+use super::graph::Graph;
+use super::node::Role;
 use super::product::{is_convolution, is_product};
-use super::sample::elements;
+use super::table::Table;
 
 /// Steps along the graph that the search for weights that are first arguments may take.
 const MOST_STEPS: usize = 50_000;
@@ -105,52 +106,6 @@ impl Unknown {
 
     fn with_channels(&self, channels: usize) -> &[usize] {
         self.by_channels.get(&channels).map_or(&[], Vec::as_slice)
-    }
-}
-
-/// A table whose rows are looked up.
-struct Table {
-    var: Var,
-    width: usize,
-    /// The rows by the bits of their first number.
-    rows: HashMap<u64, Vec<usize>>,
-}
-
-impl Table {
-    /// The table, if the tensor has rows of it.
-    fn of(var: &Var, made: &Tensor) -> Result<Option<Self>> {
-        let (count, width) = var.dims2()?;
-        let starts = elements(var, &(0..count).map(|row| row * width).collect::<Vec<_>>())?;
-        let mut rows: HashMap<u64, Vec<usize>> = HashMap::new();
-        for (row, start) in starts.iter().enumerate() {
-            rows.entry(start.to_bits()).or_default().push(row);
-        }
-        let table = Self { var: var.clone(), width, rows };
-        Ok(if table.makes(made)? { Some(table) } else { None })
-    }
-
-    /// Whether the first and the last row of a tensor are rows of the table.
-    fn makes(&self, tensor: &Tensor) -> Result<bool> {
-        let width = self.width;
-        if tensor.dims().last() != Some(&width) || tensor.elem_count() < width || width < 2 {
-            return Ok(false);
-        }
-        let row_at = |tensor: &Tensor, row: usize| {
-            elements(tensor, &(0..width).map(|i| row * width + i).collect::<Vec<_>>())
-        };
-        for row in [0, tensor.elem_count() / width - 1] {
-            let start = elements(tensor, &[row * width])?[0];
-            let Some(rows) = self.rows.get(&start.to_bits()) else { return Ok(false) };
-            let made = row_at(tensor, row)?;
-            let mut is_row = false;
-            for row in rows.iter().take(64) {
-                is_row = is_row || row_at(&self.var, *row)? == made;
-            }
-            if !is_row {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 }
 

@@ -4,21 +4,13 @@ use std::collections::HashMap;
 
 use candle_core::{Result, Var};
 
-use super::graph::{Graph, Role};
+use super::entry::Entry;
+use super::graph::Graph;
 use super::layer::Kind;
 use super::{again, kind};
 
-/// A tensor where a parameter enters the pass.
-#[derive(Debug, Clone)]
-pub(super) struct Entry {
-    /// The tensor that is made with the parameter, among the graph's nodes.
-    pub(super) node: usize,
-    /// The weight that makes it, and the parameters behind that.
-    pub(super) weight: usize,
-    pub(super) parameters: Vec<usize>,
-    /// Where the weight starts in the parameter's storage: slices of one matrix differ in it.
-    pub(super) offset: usize,
-}
+/// Entries are confirmed up to this many steps along the graph.
+const MOST_STEPS: usize = 500_000;
 
 /// One call of a layer.
 #[derive(Debug)]
@@ -46,6 +38,10 @@ impl Call {
 pub(super) fn calls(graph: &Graph, order: &[usize], vars: &[(String, Var)]) -> Result<Vec<Call>> {
     let mut entries: Vec<Entry> =
         (1..graph.nodes.len()).filter_map(|node| Entry::of(graph, node, node - 1)).collect();
+    // A tensor of which all arguments were met before comes right after whatever was met last.
+    if entries.len() * graph.nodes.len() <= MOST_STEPS {
+        entries.retain(|entry| graph.below(entry.node).last() == Some(&entry.weight));
+    }
     again::add(graph, order, vars, &mut entries)?;
     entries.sort_by_key(|entry| graph.nodes[entry.node].number);
     let mut open: HashMap<String, usize> = HashMap::new();
@@ -72,21 +68,6 @@ pub(super) fn calls(graph: &Graph, order: &[usize], vars: &[(String, Var)]) -> R
         *count += 1;
     }
     Ok(calls)
-}
-
-impl Entry {
-    /// The entry at a node, if the weight makes it. In the graph's order a tensor comes right after its last
-    /// argument, and layers have their weight there.
-    pub(super) fn of(graph: &Graph, node: usize, weight: usize) -> Option<Self> {
-        let source = &graph.nodes[weight];
-        let is_entry = graph.nodes[node].role == Role::Activation && source.is_weight();
-        (is_entry && !source.parameters.is_empty()).then(|| Self {
-            node,
-            weight,
-            parameters: source.parameters.clone(),
-            offset: source.tensor.layout().start_offset(),
-        })
-    }
 }
 
 /// Whether an entry belongs to the call of a layer that is open: not if the call has it already, nor if it is another

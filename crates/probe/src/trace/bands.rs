@@ -9,10 +9,11 @@ use candle_core::{DType, Device, Result, Tensor};
 use wick_kernels::Stats;
 use wick_theory::{Band, BatchGeometry};
 
-use super::Trace;
 use super::layer::{Kind, TracedLayer};
+use super::node::Role;
 use super::product::{Filter, filter, indices, is_product};
 use super::sample::elements;
+use super::traced::Trace;
 use crate::diagnose::fault::{Fault, Level, MAX_BAND_HALF_WIDTHS, Verdict};
 use crate::text::{distinct, significant, times};
 
@@ -107,7 +108,7 @@ impl Trace {
             }
             let law = Law { weight: weight_std * weight_std, bias: bias_std * bias_std };
             if let Some(band) = self.band(layer, law, inputs)? {
-                let rms = mean(&layer.output.sqr()?)?.sqrt();
+                let rms = mean(&wide(&layer.output)?.sqr()?)?.sqrt();
                 bands.push(LayerBand { layer: layer.name.clone(), call: layer.call, rms, band });
             }
         }
@@ -118,6 +119,10 @@ impl Trace {
         let step = layer.uses.len().div_ceil(GROUPS);
         let (mut means, mut variance, mut groups) = (0.0, 0.0, 0.0);
         for &(node, weight) in layer.uses.iter().step_by(step) {
+            // The law is that of the parameter, not of what is made of it.
+            if !matches!(self.graph.nodes[weight].role, Role::Parameter | Role::View) {
+                return Ok(None);
+            }
             let visible = self.input_of(layer.kind, (node, weight))?;
             let [made, weight] = [node, weight].map(|node| &self.graph.nodes[node].tensor);
             let mut found = None;
@@ -192,6 +197,9 @@ impl Rows {
 
 /// The rows of an input, if its product with the weight is what was made.
 fn rows(kind: Kind, input: &Tensor, weight: &Tensor, made: &Tensor) -> Result<Option<Rows>> {
+    if made.elem_count() == 0 {
+        return Ok(None);
+    }
     let input = input.detach();
     match kind {
         Kind::Linear => {
@@ -207,7 +215,7 @@ fn rows(kind: Kind, input: &Tensor, weight: &Tensor, made: &Tensor) -> Result<Op
             let count = input.elem_count() / width;
             let chosen = BatchGeometry::choose(count, ROWS);
             let row = |row: &usize| elements(&input, &(row * width..(row + 1) * width).collect::<Vec<_>>());
-            let square = mean(&input.sqr()?)? * width as f64;
+            let square = mean(&wide(&input)?.sqr()?)? * width as f64;
             Ok(Some(Rows { square, chosen: chosen.iter().map(row).collect::<Result<_>>()?, count }))
         }
         Kind::Conv => {
@@ -222,8 +230,8 @@ fn rows(kind: Kind, input: &Tensor, weight: &Tensor, made: &Tensor) -> Result<Op
 fn patches(input: &Tensor, weight: &Tensor, made: &Tensor, filter: Filter) -> Result<Rows> {
     let (kernel, sizes, output) = (&weight.dims()[2..], &input.dims()[2..], &made.dims()[2..]);
     let Filter { stride, dilation, padding } = filter;
-    let squares = input.sqr()?.sum_keepdim(1)?.contiguous()?;
-    let ones = Tensor::ones([&[1, 1], kernel].concat(), input.dtype(), input.device())?;
+    let squares = wide(input)?.sqr()?.sum_keepdim(1)?.contiguous()?;
+    let ones = Tensor::ones([&[1, 1], kernel].concat(), squares.dtype(), input.device())?;
     let squares = match kernel.len() {
         1 => squares.conv1d(&ones, padding, stride, dilation, 1)?,
         _ => squares.conv2d(&ones, padding, stride, dilation, 1)?,
@@ -253,6 +261,14 @@ fn patches(input: &Tensor, weight: &Tensor, made: &Tensor, filter: Filter) -> Re
         chosen.push(patch);
     }
     Ok(Rows { square: mean(&squares)?, chosen, count })
+}
+
+/// A tensor in whose type squares are finite.
+fn wide(xs: &Tensor) -> Result<Tensor> {
+    match xs.dtype() {
+        DType::F16 | DType::BF16 => xs.detach().to_dtype(DType::F32),
+        _ => Ok(xs.detach()),
+    }
 }
 
 fn mean(xs: &Tensor) -> Result<f64> {

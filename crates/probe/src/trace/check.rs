@@ -3,6 +3,8 @@
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Error, Result, Tensor, Var};
 
+use crate::kept::Kept;
+
 /// How a loss changes along its gradient, beside what the gradient says.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
@@ -46,14 +48,7 @@ pub fn check_gradient(
     vars: &[(String, Var)],
     mut forward: impl FnMut() -> Result<Tensor>,
 ) -> Result<GradientCheck> {
-    let loss = forward()?;
-    let (first, second) = (number(&loss)?, number(&forward()?)?);
-    if first.to_bits() != second.to_bits() || !first.is_finite() {
-        return Err(Error::Msg(format!(
-            "the loss is {first} and then {second}: a gradient can be checked where the loss is finite and the same \
-             twice; turn dropout off, and give the same batch"
-        )));
-    }
+    let (loss, first) = same_twice(&mut forward)?;
     let gradients = loss.backward()?;
     let moved: Vec<(&Var, Tensor)> = vars
         .iter()
@@ -70,7 +65,20 @@ pub fn check_gradient(
             moved.len()
         )));
     }
-    check_along(&moved, norm, (first, loss.dtype()), &mut forward)
+    check_along(&moved, norm, (first, coarsest(&loss, &moved)), &mut forward)
+}
+
+/// The loss, if it is finite and the same twice.
+fn same_twice(forward: &mut impl FnMut() -> Result<Tensor>) -> Result<(Tensor, f64)> {
+    let loss = forward()?;
+    let (first, second) = (number(&loss)?, number(&forward()?)?);
+    if first.to_bits() != second.to_bits() || !first.is_finite() {
+        return Err(Error::Msg(format!(
+            "the loss is {first} and then {second}: a gradient can be checked where the loss is finite and the same \
+             twice; turn dropout off, and give the same batch"
+        )));
+    }
+    Ok((loss, first))
 }
 
 /// Compares with differences along the gradient of some variables.
@@ -80,14 +88,18 @@ fn check_along(
     (value, dtype): (f64, DType),
     forward: &mut impl FnMut() -> Result<Tensor>,
 ) -> Result<GradientCheck> {
-    let copies: Vec<Tensor> = moved.iter().map(|(var, _)| var.as_tensor().copy()).collect::<Result<_>>()?;
+    let kept = Kept::of(moved.iter().map(|(var, _)| *var))?;
     let change = change(value, dtype);
-    let quotients = slopes(moved, &copies, norm, change, forward);
-    for ((var, _), copy) in moved.iter().zip(&copies) {
-        var.set(copy)?;
-    }
+    let quotients = slopes(moved, &kept.copies, norm, change, forward);
+    kept.restore()?;
     let rounding = 9.0 * epsilon(dtype) * (1.0 + value.abs()) / change;
     Ok(GradientCheck { norm, quotients: quotients?, rounding })
+}
+
+/// The type with the fewest digits of a loss and the variables that are moved.
+fn coarsest(loss: &Tensor, moved: &[(&Var, Tensor)]) -> DType {
+    let all = std::iter::once(loss.dtype()).chain(moved.iter().map(|(var, _)| var.dtype()));
+    all.max_by(|a, b| epsilon(*a).total_cmp(&epsilon(*b))).unwrap_or(DType::F32)
 }
 
 /// A change of a loss that is far above its rounding.
@@ -113,17 +125,18 @@ pub fn check_each_gradient(
     vars: &[(String, Var)],
     mut forward: impl FnMut() -> Result<Tensor>,
 ) -> Result<Vec<(String, GradientCheck)>> {
-    let loss = forward()?;
-    let (value, gradients) = (number(&loss)?, loss.backward()?);
+    let (loss, value) = same_twice(&mut forward)?;
+    let gradients = loss.backward()?;
     let mut checks = Vec::new();
     for (name, var) in vars {
         let Some(gradient) = gradient(&gradients, var) else { continue };
         let norm = number(&gradient.to_dtype(DType::F64)?.sqr()?.sum_all()?)?.sqrt();
-        let check = check_along(&[(var, gradient)], norm, (value, loss.dtype()), &mut forward);
+        let moved = [(var, gradient)];
+        let dtype = coarsest(&loss, &moved);
         // A step that changes the loss would change the variable out of scale.
         let scale = number(&var.to_dtype(DType::F64)?.sqr()?.sum_all()?)?.sqrt();
-        if norm > 0.0 && change(value, loss.dtype()) / norm < 0.3 * scale {
-            checks.push((name.clone(), check?));
+        if norm > 0.0 && norm.is_finite() && change(value, dtype) / norm < 0.3 * scale {
+            checks.push((name.clone(), check_along(&moved, norm, (value, dtype), &mut forward)?));
         }
     }
     Ok(checks)

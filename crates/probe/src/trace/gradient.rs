@@ -4,21 +4,12 @@ use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Result, Tensor};
 use nalgebra::{Cholesky, DMatrix};
 
-use super::Trace;
-use super::graph::{Node, Role, address, number};
-use super::layer::{Kind, TracedLayer};
+use super::graph::{address, number};
+use super::layer::{GradientBy, Kind, TracedLayer};
+use super::node::{Node, Role};
 use super::product::{Filter, filter, indices, is_product};
 use super::sample::{elements, places};
-
-/// Where the gradient of an activation is from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum GradientBy {
-    /// candle kept the graph of the gradients: the numbers are its own, to the bit.
-    KeptGraph,
-    /// Least squares from the gradient of the weight and its input, in `f64`.
-    LeastSquares,
-}
+use super::traced::Trace;
 
 /// Elements by which a gradient is known behind an activation.
 const PLACES: usize = 64;
@@ -54,6 +45,7 @@ impl Trace {
     /// # Errors
     /// If the device cannot hand over the values.
     pub fn add_gradients(&mut self, gradients: &GradStore, inputs: &[&Tensor]) -> Result<()> {
+        self.has_gradients = true;
         let mut found = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
             found.push(self.of_output(layer, gradients, inputs)?);
@@ -80,9 +72,19 @@ impl Trace {
     ) -> Result<Option<(GradientBy, Tensor)>> {
         let [(node, weight)] = layer.uses[..] else { return Ok(None) };
         let parameter = &self.graph.nodes[weight].parameters;
+        // What is made of the parameter, a part of it, and one that is used elsewhere too have no gradient of their own.
+        let is_whole = matches!(self.graph.nodes[weight].role, Role::Parameter | Role::View);
+        let uses = self.layers.iter().flat_map(|layer| &layer.uses);
+        let uses = uses.filter(|(_, weight)| self.graph.nodes[*weight].parameters == *parameter).count();
+        if !is_whole || uses != 1 {
+            return Ok(None);
+        }
         let is_parameter = |node: &&Node| node.role == Role::Parameter && node.parameters == *parameter;
         let Some(parameter) = self.graph.nodes.iter().find(is_parameter) else { return Ok(None) };
         let Some(of_weight) = gradients.get(&parameter.tensor) else { return Ok(None) };
+        if of_weight.elem_count() != self.graph.nodes[weight].tensor.elem_count() {
+            return Ok(None);
+        }
         let visible = self.input_of(layer.kind, (node, weight))?;
         let [made, weight] = [node, weight].map(|node| &self.graph.nodes[node]);
         for input in visible.iter().chain(inputs.iter().copied()) {
@@ -91,7 +93,10 @@ impl Trace {
                 Kind::Linear
                     if weight.tensor.rank() == 2 && is_product(&weight.tensor, &input, &made.tensor)? =>
                 {
-                    Product::Matrix { is_transposed: weight.role != Role::Parameter }
+                    Product::Matrix {
+                        is_transposed: of_weight.dims() != weight.tensor.dims()
+                            || !weight.tensor.is_contiguous(),
+                    }
                 }
                 Kind::Conv => match filter(&weight.tensor, &input, &made.tensor)? {
                     Some(filter) => Product::Filter(filter),
@@ -249,5 +254,9 @@ fn least_squares(
     let columns = solved.ncols();
     let numbers: Vec<f64> =
         (0..rows).flat_map(|row| solved.row(row).iter().copied().collect::<Vec<_>>()).collect();
-    Ok(Some(Tensor::from_vec(numbers, (rows, columns), &Device::Cpu)?.reshape(dims)?))
+    let solved = Tensor::from_vec(numbers, (rows, columns), &Device::Cpu)?;
+    // A penalty of the weights, or another path to them, is no gradient of outputs.
+    let rest = (x.t()?.matmul(&solved)? - &of_weight)?.sqr()?.sum_all()?.to_scalar::<f64>()?;
+    let whole = of_weight.sqr()?.sum_all()?.to_scalar::<f64>()?;
+    if rest > 1e-6 * whole { Ok(None) } else { Ok(Some(solved.reshape(dims)?)) }
 }

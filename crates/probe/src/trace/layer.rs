@@ -3,7 +3,15 @@
 use candle_core::Tensor;
 use wick_theory::Activation;
 
-use super::gradient::GradientBy;
+/// Where the gradient of an activation is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum GradientBy {
+    /// candle kept the graph of the gradients: the numbers are its own, to the bit.
+    KeptGraph,
+    /// Least squares from the gradient of the weight and its input, in `f64`.
+    LeastSquares,
+}
 
 /// What a layer does, by the shape of its weight and by what it makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -21,7 +29,7 @@ pub enum Kind {
     Other,
 }
 
-/// One call of a layer, found by [`Trace`](super::Trace).
+/// One call of a layer, found by [`Trace`](super::traced::Trace).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct TracedLayer {
@@ -39,7 +47,7 @@ pub struct TracedLayer {
     /// The activation that follows, and what it makes.
     pub activation: Option<(Activation, Tensor)>,
     /// The gradient of the loss behind the activation, or of the output where there is none, once it was
-    /// [added](super::Trace::add_gradients), with where it is from.
+    /// [added](super::traced::Trace::add_gradients), with where it is from.
     pub gradient: Option<(GradientBy, Tensor)>,
     /// The axis of the units, where it is known.
     pub axis: Option<usize>,

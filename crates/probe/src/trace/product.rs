@@ -11,7 +11,11 @@ const MOST_PADDING: usize = 16;
 pub(super) fn is_product(weight: &Tensor, before: &Tensor, made: &Tensor) -> Result<bool> {
     let Ok((inner, columns)) = weight.dims2() else { return Ok(false) };
     let fits = made.dims().last() == Some(&columns) && before.dims().last() == Some(&inner);
-    if !fits || columns == 0 || inner == 0 || made.elem_count() / columns != before.elem_count() / inner {
+    if !fits
+        || made.elem_count() == 0
+        || inner == 0
+        || made.elem_count() / columns != before.elem_count() / inner
+    {
         return Ok(false);
     }
     let rows = made.elem_count() / columns;

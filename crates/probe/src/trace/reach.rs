@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use candle_core::{Result, Tensor, Var};
+use candle_core::{Result, Var};
 
-use super::Trace;
 use super::attribution::Call;
-use super::graph::{Graph, Mark, Role};
+use super::graph::{Graph, Mark};
 use super::layer::{Kind, TracedLayer};
+use super::node::Role;
 use super::product::{is_convolution, is_product};
 use crate::diagnose::fault::{Fault, Level, Verdict};
 
@@ -42,33 +42,6 @@ pub struct Reach {
     pub is_marked: bool,
 }
 
-/// Which parameters the loss of a forward pass can train.
-///
-/// ```
-/// use candle_core::{DType, Device, Tensor};
-/// use candle_nn::{Module, VarBuilder, VarMap, layer_norm, linear, seq};
-/// use wick_probe::reach;
-///
-/// let map = VarMap::new();
-/// let vb = VarBuilder::from_varmap(&map, DType::F32, &Device::Cpu);
-/// let model = seq()
-///     .add(linear(4, 8, vb.pp("first"))?)
-///     .add(layer_norm(8, 1e-5, vb.pp("norm"))?) // candle's fused layer norm has no backward pass
-///     .add(linear(8, 2, vb.pp("second"))?);
-/// let mut vars: Vec<_> = map.data().lock().unwrap().iter().map(|(name, var)| (name.clone(), var.clone())).collect();
-/// vars.sort_by(|a, b| a.0.cmp(&b.0));
-/// let reach = reach(&vars, || model.forward(&Tensor::ones((3, 4), DType::F32, &Device::Cpu)?)?.sum_all())?;
-/// assert_eq!(reach.unreached, ["first.bias", "first.weight", "norm.bias", "norm.weight"]);
-/// assert!(reach.to_string().starts_with("the loss reaches 2 of 6 parameters"));
-/// # Ok::<(), candle_core::Error>(())
-/// ```
-///
-/// # Errors
-/// Those of [`Trace::run`].
-pub fn reach(vars: &[(String, Var)], forward: impl FnOnce() -> Result<Tensor>) -> Result<Reach> {
-    Ok(Trace::run(vars, forward)?.reach)
-}
-
 impl Reach {
     pub(super) fn of(
         mark: Option<&Mark>,
@@ -92,8 +65,12 @@ impl Reach {
             .collect();
         let widths: HashSet<usize> = vars
             .iter()
-            .filter(|(name, var)| var.rank() >= 2 && unreached.contains(name))
-            .flat_map(|(_, var)| var.dims().to_vec())
+            .filter(|(name, _)| unreached.contains(name))
+            .flat_map(|(name, var)| {
+                // A table is as wide as its rows.
+                let is_table = var.rank() == 2 && name.to_lowercase().contains("emb");
+                var.dims().get(usize::from(is_table)).copied()
+            })
             .collect();
         let cuts = cuts(graph, layers, &unreached, &widths)?;
         let used = live(graph, calls);
@@ -110,12 +87,16 @@ impl Reach {
         })
     }
 
-    /// A verdict on the first parameter that no gradient, or no step, reaches.
+    /// A verdict on what no whole gradient, or no step, reaches: of the first parameter, or of the first cut. It is
+    /// broken if nothing is reached, or behind a cut.
     pub fn verdict(&self) -> Option<Verdict> {
-        let name = self.unreached.first().or(self.stale.first())?;
-        let layer = name.rsplit_once('.').map_or(name.as_str(), |(layer, _)| layer);
-        let missing = (self.unreached.len() + self.stale.len()) as f64;
-        Some(Verdict::new(Fault::VanishingGradient, Level::Broken, layer, missing, self.to_string()))
+        let of_parameter = self.unreached.first().or(self.stale.first());
+        let layer = of_parameter.map(|name| name.rsplit_once('.').map_or(name.as_str(), |(layer, _)| layer));
+        let layer = layer.or(self.cuts.first().map(|cut| cut.at.as_str()))?;
+        let missing = self.unreached.len() + self.stale.len();
+        let is_broken = !self.cuts.is_empty() || missing == self.parameters || !self.stale.is_empty();
+        let level = if is_broken { Level::Broken } else { Level::Faulty };
+        Some(Verdict::new(Fault::VanishingGradient, level, layer, missing as f64, self.to_string()))
     }
 
     /// Whether every parameter is reached by a whole gradient, and by a step.
@@ -152,19 +133,25 @@ fn cuts(
     unreached: &[String],
     unreached_widths: &HashSet<usize>,
 ) -> Result<Vec<Cut>> {
-    let takes_input = |layer: &TracedLayer| matches!(layer.kind, Kind::Linear | Kind::Conv | Kind::Norm);
     let mut cuts = Vec::new();
-    let mut widths: HashSet<usize> = HashSet::new();
+    let mut widths = unreached_widths.clone();
     for (index, layer) in layers.iter().enumerate() {
-        if takes_input(layer) && !has_input(graph, layer, layers.len())? {
-            // The first layer has the data for its input; so has another one that is as wide as no output before.
-            let fits = || graph.nodes[layer.uses[0].1].tensor.dims().iter().any(|dim| widths.contains(dim));
-            if index > 0 && (!unreached.is_empty() || fits()) {
+        // A layer has the data for its input if nothing before it, and nothing that is not reached, is as wide; so has
+        // a recurrent one whose state starts as zeros, or whose input comes from outside in each call.
+        let fits = input_width(graph, layer).is_some_and(|width| widths.contains(&width));
+        let calls = || layers.iter().filter(|other| other.name == layer.name);
+        if index > 0 && layer.call == 0 && fits && !has_input(graph, layer, layers.len())? {
+            let mut has_any = false;
+            for call in calls() {
+                has_any = has_any || has_input(graph, call, layers.len())?;
+            }
+            if !has_any {
                 let by = suspect(&layer.name, unreached);
                 cuts.push(Cut { at: layer.name.clone(), is_within: false, by });
             }
         }
-        widths.extend(layer.output.dims().last());
+        let axis = layer.axis.unwrap_or_default();
+        widths.extend(layer.output.dims().get(axis));
     }
     let mut modules: Vec<&str> = Vec::new();
     for name in unreached {
@@ -179,18 +166,26 @@ fn cuts(
     let is_explained = |module: &str| cuts.iter().any(|cut| cut.at.starts_with(module));
     let softmax: Vec<Cut> = modules.iter().filter(|module| !is_explained(module)).map(within).collect();
     cuts.extend(softmax);
-    // The first layer that is seen may have the data for its input, or what a weight that is not reached makes.
-    let may_be_cut = |layer: &&TracedLayer| {
-        graph.nodes[layer.uses[0].1].tensor.dims().iter().any(|dim| unreached_widths.contains(dim))
-    };
-    if let ([], Some(first)) = (&cuts[..], layers.first().filter(may_be_cut))
-        && takes_input(first)
-        && !has_input(graph, first, layers.len())?
-    {
-        let by = suspect(&first.name, unreached);
-        cuts.push(Cut { at: first.name.clone(), is_within: false, by });
+    // Where nothing else tells why parameters are not reached, what is seen first may be behind a cut.
+    if let ([], Some(first)) = (&cuts[..], layers.first()) {
+        let fits = input_width(graph, first).is_some_and(|width| unreached_widths.contains(&width));
+        if fits && !has_input(graph, first, layers.len())? {
+            let by = suspect(&first.name, unreached);
+            cuts.push(Cut { at: first.name.clone(), is_within: false, by });
+        }
     }
     Ok(cuts)
+}
+
+/// The number of units of a layer's input, of layers that have one.
+fn input_width(graph: &Graph, layer: &TracedLayer) -> Option<usize> {
+    let dims = graph.nodes[layer.uses[0].1].tensor.dims();
+    match layer.kind {
+        Kind::Linear => dims.len().checked_sub(2).map(|axis| dims[axis]),
+        Kind::Conv => dims.get(1).map(|channels| channels * layer.uses.len()),
+        Kind::Norm => layer.axis.and_then(|axis| layer.output.dims().get(axis)).copied(),
+        _ => None,
+    }
 }
 
 /// Whether the input of a layer depends on a variable. In a large graph it is taken to, if the tensor that comes before
@@ -280,7 +275,11 @@ impl fmt::Display for Reach {
         if !self.stale.is_empty() {
             write!(f, "; the model works with copies of ")?;
             names(f, &self.stale)?;
-            write!(f, " from when it was built, and no step changes what it does")?;
+            write!(
+                f,
+                " from before this pass: if they were made when it was built, no step changes what it does; a state \
+                 that is carried over has to be detached"
+            )?;
         }
         Ok(())
     }

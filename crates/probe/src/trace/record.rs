@@ -2,7 +2,7 @@
 
 use candle_core::Result;
 
-use super::Trace;
+use super::traced::Trace;
 use crate::diagnose::layer_report::LayerReport;
 use crate::observe::log::Flatness;
 use crate::observe::probe::Probe;
@@ -47,7 +47,9 @@ impl Trace {
             };
             let summary = summarize(&value, range, probe.bins())?;
             let mut measured = probe.measure_output(name, summary, value.dtype(), Some(&value))?;
-            measured.tracked = Some(true);
+            // Where gradients were added, and none was found here, nothing is known of it: `Reach` tells of cuts.
+            let is_unknown = self.has_gradients && layer.gradient.is_none();
+            measured.tracked = (!is_unknown).then_some(true);
             let id = probe.lock().next_id();
             probe.lock().open(id, name, measured, flatness);
             if let Some((_, gradient)) = &layer.gradient {

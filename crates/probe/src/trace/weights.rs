@@ -3,7 +3,7 @@
 
 use candle_core::{Result, Tensor};
 
-use super::graph::{Node, Role};
+use super::node::{Node, Role};
 use super::product::{indices, position};
 use super::sample::{are_close, elements, places, rounding};
 
@@ -25,7 +25,7 @@ pub(super) fn made_of(
         if sources.iter().all(|node| node.role == Role::Stale) { Role::Stale } else { Role::Derived }
     };
     let near: Vec<&Node> = before.iter().rev().take_while(|node| node.is_weight()).take(NEAR).collect();
-    let Some(last) = near.first() else { return Ok(None) };
+    let Some(last) = near.first().filter(|_| tensor.elem_count() > 0) else { return Ok(None) };
     // A view of a tensor of weights.
     if let Some(node) = near.iter().find(|node| node.address == address) {
         return Ok(Some((role(&[node]), node.parameters.clone())));
@@ -51,7 +51,7 @@ pub(super) fn made_of(
             if is_made {
                 return Ok(Some((role(&[node]), node.parameters.clone())));
             }
-        } else if let Some(sizes) = reduced(weight.dims(), tensor.dims())
+        } else if let Some(sizes) = reduced(weight.dims(), tensor.dims()).filter(|_| weight.is_contiguous())
             && is_reduction(weight, tensor, &sizes, tolerance)?
         {
             return Ok(Some((role(&[node]), node.parameters.clone())));
@@ -87,6 +87,10 @@ fn is_affine(from: &[f64], to: &[f64], tolerance: f64) -> bool {
     let high = (0..from.len()).max_by(|a, b| from[*a].total_cmp(&from[*b]));
     let (Some(low), Some(high)) = (low, high) else { return false };
     let slope = if from[high] > from[low] { (to[high] - to[low]) / (from[high] - from[low]) } else { 0.0 };
+    // Few points are on a line by chance: of such, a shift and a copy count.
+    if from.len() < 4 && (slope - 1.0).abs() > tolerance {
+        return false;
+    }
     let line: Vec<f64> = from.iter().map(|x| to[low] + slope * (x - from[low])).collect();
     are_close(to, &line, tolerance)
 }

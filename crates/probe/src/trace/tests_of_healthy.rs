@@ -1,0 +1,173 @@
+//! Of nets that are healthy, a trace says nothing, whatever their shapes.
+
+use candle_core::{DType, Device, Module, Result, Tensor, Var};
+use candle_nn::{RNN, VarBuilder, VarMap, linear};
+
+use super::*;
+use crate::{BatchGeometry, judge};
+
+const CPU: Device = Device::Cpu;
+
+fn normal(shape: impl Into<candle_core::Shape>) -> Tensor {
+    Tensor::randn(0f32, 0.5, shape, &CPU).expect("memory")
+}
+
+fn vars_of(map: &VarMap) -> Vec<(String, Var)> {
+    let data = map.data().lock().expect("no panic");
+    let mut vars: Vec<(String, Var)> = data.iter().map(|(name, var)| (name.clone(), var.clone())).collect();
+    vars.sort_by(|a, b| a.0.cmp(&b.0));
+    vars
+}
+
+/// Two towers over one input, and an LSTM over data: none of their layers is behind a cut. A head that is not used is
+/// not reached, and cuts nothing.
+#[test]
+fn layers_that_take_the_data() -> Result<()> {
+    let map = VarMap::new();
+    let vb = VarBuilder::from_varmap(&map, DType::F32, &CPU);
+    let tower = |name: &str, outputs: usize| -> Result<_> {
+        Ok((linear(8, 32, vb.pp(format!("{name}.0")))?, linear(32, outputs, vb.pp(format!("{name}.1")))?))
+    };
+    let (actor, critic) = (tower("actor", 4)?, tower("critic", 1)?);
+    let x = normal((6, 8));
+    let both = || {
+        let of = |(a, b): &(candle_nn::Linear, candle_nn::Linear)| {
+            b.forward(&a.forward(&x)?.tanh()?)?.sqr()?.mean_all()
+        };
+        of(&actor)? + of(&critic)?
+    };
+    assert!(reach(&vars_of(&map), both)?.is_complete());
+
+    let map = VarMap::new();
+    let vb = VarBuilder::from_varmap(&map, DType::F32, &CPU);
+    let (lstm, head) =
+        (candle_nn::lstm(8, 8, Default::default(), vb.pp("lstm"))?, linear(8, 2, vb.pp("head"))?);
+    let series = normal((4, 5, 8));
+    let last = || {
+        let states = lstm.seq(&series)?;
+        head.forward(states[4].h())?.sqr()?.mean_all()
+    };
+    let found = reach(&vars_of(&map), last)?;
+    assert!(found.is_complete(), "{found}");
+
+    let map = VarMap::new();
+    let vb = VarBuilder::from_varmap(&map, DType::F32, &CPU);
+    let (a, b, _unused) =
+        (linear(16, 32, vb.pp("fc0"))?, linear(32, 3, vb.pp("fc1"))?, linear(32, 7, vb.pp("aux"))?);
+    let x = normal((6, 16));
+    let found = reach(&vars_of(&map), || b.forward(&a.forward(&x)?.relu()?)?.sqr()?.mean_all())?;
+    assert_eq!((found.unreached.len(), found.cuts.len()), (2, 0), "{found}");
+    Ok(())
+}
+
+/// Layers of which no gradient is found, as norms and embeddings, are not taken for cut off.
+#[test]
+fn gradients_that_are_not_found_are_no_cut() -> Result<()> {
+    let map = VarMap::new();
+    let vb = VarBuilder::from_varmap(&map, DType::F32, &CPU);
+    let table = candle_nn::embedding(30, 32, vb.pp("table"))?;
+    let gains = vb.get_with_hints(32, "norm.weight", candle_nn::Init::Const(1.0))?;
+    let (fc, head) = (linear(32, 32, vb.pp("fc"))?, linear(32, 4, vb.pp("head"))?);
+    let ids = Tensor::from_vec((0..12u32).collect(), 12, &CPU)?;
+    let mut trace = Trace::run(&vars_of(&map), || {
+        let x = table.forward(&ids)?.broadcast_mul(&gains)?;
+        head.forward(&fc.forward(&x)?.relu()?)?.sqr()?.mean_all()
+    })?;
+    trace.add_gradients(&trace.loss().backward()?, &[])?;
+    assert!(trace.layers().iter().any(|layer| layer.gradient.is_some()));
+    let verdicts = judge(&trace.layer_reports()?, &BatchGeometry::normal(12, 32, 1.0));
+    assert!(verdicts.iter().all(|verdict| verdict.fault != crate::Fault::VanishingGradient), "{verdicts:?}");
+    Ok(())
+}
+
+/// One output, a batch of one with two units, a head of zeros: linear layers as others.
+#[test]
+fn small_layers_are_linear() -> Result<()> {
+    let map = VarMap::new();
+    let vb = VarBuilder::from_varmap(&map, DType::F32, &CPU);
+    let sizes = [(8, 16), (16, 2), (2, 5), (5, 1)];
+    let layers: Vec<_> = sizes
+        .iter()
+        .enumerate()
+        .map(|(i, (inputs, outputs))| linear(*inputs, *outputs, vb.pp(format!("fc{i}"))))
+        .collect::<Result<_>>()?;
+    for batch in [1, 6] {
+        let x = normal((batch, 8));
+        let net =
+            || layers.iter().try_fold(x.clone(), |x, layer| layer.forward(&x)?.tanh())?.sqr()?.sum_all();
+        let trace = Trace::run(&vars_of(&map), net)?;
+        let found: Vec<(&str, Kind, usize)> = trace
+            .layers()
+            .iter()
+            .map(|layer| (layer.name.as_str(), layer.kind, layer.parameters.len()))
+            .collect();
+        let expected = ["fc0", "fc1", "fc2", "fc3"].map(|name| (name, Kind::Linear, 2));
+        assert_eq!(found, expected);
+    }
+    let head = Var::zeros((3, 16), DType::F32, &CPU)?;
+    let x = normal((4, 16));
+    let vars = [("head.weight".to_owned(), head.clone())];
+    let trace = Trace::run(&vars, || x.matmul(&head.t()?)?.sum_all())?;
+    assert_eq!(trace.layers()[0].kind, Kind::Linear);
+    Ok(())
+}
+
+/// Least squares gives no gradient where the weight's has another part: a weight that is used twice or scaled, a
+/// penalty; and slices of one weight are no error. Bands leave out weights that are scaled.
+#[test]
+fn least_squares_says_nothing_wrong() -> Result<()> {
+    let w = Var::from_tensor(&normal((16, 16)))?;
+    let qkv = Var::from_tensor(&normal((48, 16)))?;
+    let x = normal((4, 16));
+    let vars = [("qkv.weight".to_owned(), qkv.clone()), ("w".to_owned(), w.clone())];
+    let product = |x: &Tensor, w: &Tensor| x.matmul(&w.t()?);
+    type Loss<'l> = &'l dyn Fn() -> Result<Tensor>;
+    let losses: [Loss; 4] = [
+        &|| product(&(product(&x, &w)? * 1.5)?, &w)?.sqr()?.sum_all(),
+        &|| product(&x, &(w.as_tensor() * 0.1)?)?.sqr()?.sum_all(),
+        &|| product(&x, &w)?.sqr()?.sum_all()? + (w.sqr()?.sum_all()? * 0.5)?,
+        &|| {
+            let part = |i: usize| product(&x, &qkv.narrow(0, 16 * i, 16)?);
+            ((part(0)? * part(1)?)? + part(2)?)?.sqr()?.sum_all()
+        },
+    ];
+    for (index, loss) in losses.iter().enumerate() {
+        let mut trace = Trace::run(&vars, loss)?;
+        trace.add_gradients(&trace.loss().backward()?, &[&x])?;
+        assert!(trace.layers().iter().all(|layer| layer.gradient.is_none()), "loss {index}");
+    }
+    let trace = Trace::run(&vars, losses[1])?;
+    assert!(trace.bands(&[("w".to_owned(), 0.5)], &[&x])?.is_empty());
+    Ok(())
+}
+
+/// A batch without samples has no layers that are told, and is no panic.
+#[test]
+fn an_empty_batch() -> Result<()> {
+    let w = Var::from_tensor(&normal((4, 4)))?;
+    let x = Tensor::zeros((0, 4), DType::F32, &CPU)?;
+    let vars = [("w".to_owned(), w.clone())];
+    let mut trace = Trace::run(&vars, || x.matmul(&w.t()?)?.tanh()?.matmul(&w.t()?)?.sum_all())?;
+    trace.bands(&[("w".to_owned(), 0.5)], &[&x])?;
+    trace.add_gradients(&trace.loss().backward()?, &[&x])?;
+    Ok(())
+}
+
+/// Variables are what they were after a model that panics.
+#[test]
+fn variables_survive_a_panic() -> Result<()> {
+    let w = Var::from_tensor(&normal((4, 4)))?;
+    let before = w.flatten_all()?.to_vec1::<f32>()?;
+    let vars = [("w".to_owned(), w.clone())];
+    let mut calls = 0;
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        check_gradient(&vars, || {
+            calls += 1;
+            assert!(calls < 4, "a model's own panic");
+            w.sqr()?.sum_all()
+        })
+    }));
+    assert!(caught.is_err());
+    assert_eq!(w.flatten_all()?.to_vec1::<f32>()?, before);
+    Ok(())
+}
