@@ -14,7 +14,7 @@ use crate::kept::Kept;
 use crate::limits::smallest_normal;
 use crate::observe::units::Units;
 use crate::text::significant;
-use crate::trace::{Kind, Mark, Reach, Trace};
+use crate::trace::{Kind, Mark, Reach, Trace, check_gradient};
 
 /// The batch is learnt by heart at most for this long.
 const LONGEST: Duration = Duration::from_secs(15);
@@ -60,7 +60,11 @@ impl Preflight<'_> {
         }
         if value.is_finite() && trace.reach().unreached.len() < trace.reach().parameters {
             findings.extend(self.precision(&trace)?);
-            if self.steps > 0 {
+            if trace.reach().is_complete() {
+                findings.extend(self.gradient(model, loss));
+            }
+            // Half precision takes a loss scale.
+            if self.steps > 0 && self.vars.iter().all(|(_, var)| var.dtype() != DType::F16) {
                 findings.extend(self.overfit(model, loss, value)?);
             }
         }
@@ -160,6 +164,20 @@ impl Preflight<'_> {
         }
         let flat = self.inputs.flatten_from(1)?;
         Ok(Units::of(&flat)?.map(|units| units.batch))
+    }
+
+    /// Whether the gradient is that of the loss, up to kinks. A loss that is not the same twice is not checked.
+    fn gradient(&self, model: &mut Model, loss: &mut Loss) -> Option<Finding> {
+        let check = check_gradient(self.vars, || loss(&model(self.inputs)?, self.targets)).ok()?;
+        let is_off = check.quotients.iter().all(|quotient| (quotient - 1.0).abs() > 0.25 + check.rounding);
+        is_off.then(|| {
+            let text = format!(
+                "the loss changes {} times as much along its gradient as the gradient says: an operation has a wrong \
+                 backward pass, as candle's conv1d on a CPU (batches above one) and its max-pool have, or a part is cut",
+                significant(check.quotients[1], 3)
+            );
+            Finding::new(Check::Gradient, Level::Faulty, check.quotients[1], text)
+        })
     }
 
     /// How many numbers of the gradient are below the smallest normal one of their type, or are 0, which products of

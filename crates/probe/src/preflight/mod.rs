@@ -28,6 +28,8 @@ pub enum Check {
     Input,
     /// What [`judge`](crate::judge()) says of the layers.
     Layers,
+    /// A gradient that is not that of the loss.
+    Gradient,
     /// Gradients that are too small for their type.
     Precision,
     /// One batch that cannot be learnt by heart.
@@ -62,7 +64,7 @@ impl fmt::Display for Finding {
 
 /// Checks a model, its loss and one batch before the training starts: what the loss cannot train, where it starts,
 /// samples that leak into each other, a future that leaks into the past, an input that does not matter, layers that are
-/// dead or out of scale, gradients too small for their type, and whether the batch can be learnt by heart in at most
+/// dead or out of scale, a gradient that is wrong or too small for its type, and whether the batch can be learnt by heart in at most
 /// 200 steps of AdamW.
 ///
 /// The variables have the same bits after it, also if the model panics. The first dimension of inputs, targets and outputs is that of the

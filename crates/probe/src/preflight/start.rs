@@ -75,6 +75,13 @@ impl Classification {
             );
             return finding(ratio, text);
         }
+        if loss < -1e-6 {
+            let text = format!(
+                "the loss is {shown}, and no cross entropy is below 0: nll takes log-probabilities, and a loss is to \
+                 fall, so that nothing is negated"
+            );
+            return finding(loss, text);
+        }
         if cross_entropy - uniform > 2.0 {
             let std = self.std();
             let text = format!(
@@ -84,7 +91,9 @@ impl Classification {
                 significant_digits(std),
                 significant_digits(std)
             );
-            return finding(cross_entropy, text);
+            // A few times what knowing nothing costs is unlearnt in some steps.
+            let level = if cross_entropy > 5.0 * uniform { Level::Faulty } else { Level::Unusual };
+            return Some(Finding::new(Check::Loss, level, cross_entropy, text));
         }
         if mean < -chance.max(0.1 * uniform) && rows >= 8.0 {
             let text = format!(

@@ -18,7 +18,8 @@ pub(super) enum Following {
     None,
     /// An activation, and the tensor that it makes.
     Known(Activation, usize),
-    /// A new tensor with the same numbers up to rounding: of small pre-activations, a tanh makes such. The places have
+    /// A new tensor with the same numbers up to rounding, as a tanh makes of small pre-activations, or with one number,
+    /// as a relu makes of negative ones. The places have
     /// the numbers before and after.
     Unclear { node: usize, before: Vec<f64>, after: Vec<f64>, tolerance: f64 },
 }
@@ -58,8 +59,7 @@ pub(super) fn following(graph: &Graph, order: &[usize], output: usize, end: usiz
             if let Some(activation) = between(&before, &after, tolerance) {
                 found = Following::Known(activation, index);
             } else if matches!(found, Following::None)
-                && varies(&after)
-                && error(Activation::Identity, &before, &after) <= tolerance
+                && (!varies(&after) || error(Activation::Identity, &before, &after) <= tolerance)
             {
                 found = Following::Unclear { node: index, before: before.clone(), after, tolerance };
             }

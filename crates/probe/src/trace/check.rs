@@ -52,6 +52,10 @@ pub fn check_gradient(
     let gradients = loss.backward()?;
     let moved: Vec<(&Var, Tensor)> = vars
         .iter()
+        .enumerate()
+        // A variable of two names is moved once.
+        .filter(|(index, (_, var))| vars[..*index].iter().all(|(_, other)| other.id() != var.id()))
+        .map(|(_, named)| named)
         .filter_map(|(_, var)| gradient(&gradients, var).map(|gradient| (var, gradient)))
         .collect();
     let mut square = 0.0;
@@ -170,5 +174,11 @@ fn gradient(gradients: &GradStore, var: &Var) -> Option<Tensor> {
 }
 
 fn number(xs: &Tensor) -> Result<f64> {
+    if xs.elem_count() != 1 {
+        return Err(Error::Msg(format!(
+            "the loss has the shape {:?}: a gradient is checked of one number",
+            xs.dims()
+        )));
+    }
     xs.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.reshape(())?.to_scalar::<f64>()
 }

@@ -47,10 +47,12 @@ pub(super) struct Graph {
 impl Graph {
     pub(super) fn of(mark: Option<&Mark>, loss: &Tensor, vars: &[(String, Var)]) -> Result<Self> {
         let mut graph = Self { nodes: Vec::new(), by_number: HashMap::new() };
+        // Of several names of one variable, the first counts.
+        let all = || vars.iter().enumerate().rev();
         let by_number: HashMap<usize, usize> =
-            vars.iter().enumerate().map(|(index, (_, var))| (number(var.id()), index)).collect();
+            all().map(|(index, (_, var))| (number(var.id()), index)).collect();
         let by_address: HashMap<usize, usize> =
-            vars.iter().enumerate().map(|(index, (_, var))| (address(var), index)).collect();
+            all().map(|(index, (_, var))| (address(var), index)).collect();
         for tensor in loss.sorted_nodes().into_iter().rev() {
             let (number, address) = (number(tensor.id()), address(tensor));
             let is_before = mark.is_some_and(|mark| number < mark.0);

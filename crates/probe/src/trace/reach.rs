@@ -1,14 +1,14 @@
 //! Which parameters a loss can train.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use candle_core::{Result, Var};
+use candle_core::{Result, Tensor, Var};
 
 use super::attribution::Call;
-use super::graph::{Graph, Mark};
+use super::graph::{Graph, Mark, number};
 use super::layer::{Kind, TracedLayer};
-use super::node::Role;
+use super::node::{Node, Role};
 use super::product::{is_convolution, is_product};
 use crate::diagnose::fault::{Fault, Level, Verdict};
 
@@ -56,6 +56,13 @@ impl Reach {
             .filter(|node| node.role == Role::Parameter)
             .flat_map(|node| node.parameters.iter().copied())
             .collect();
+        // One variable may have several names.
+        let mut first: HashMap<usize, usize> = HashMap::new();
+        for (index, (_, var)) in vars.iter().enumerate() {
+            first.entry(number(var.id())).or_insert(index);
+        }
+        let reached: HashSet<usize> =
+            (0..vars.len()).filter(|index| reached.contains(&first[&number(vars[*index].1.id())])).collect();
         let is_counted = |name: &str, index: usize| reached.contains(&index) || !is_statistic(name);
         let counted = vars.iter().enumerate().filter(|(index, (name, _))| is_counted(name, *index));
         let unreached: Vec<String> = counted
@@ -134,24 +141,24 @@ fn cuts(
     unreached_widths: &HashSet<usize>,
 ) -> Result<Vec<Cut>> {
     let mut cuts = Vec::new();
-    let mut widths = unreached_widths.clone();
     for (index, layer) in layers.iter().enumerate() {
-        // A layer has the data for its input if nothing before it, and nothing that is not reached, is as wide; so has
-        // a recurrent one whose state starts as zeros, or whose input comes from outside in each call.
-        let fits = input_width(graph, layer).is_some_and(|width| widths.contains(&width));
+        // A layer has the data for its input, if no parameter that is not reached has outputs as wide, and no tensor
+        // before it has these numbers; so has a recurrent one whose state starts as zeros, or whose input comes from
+        // outside in each call.
+        let width = input_width(graph, layer);
         let calls = || layers.iter().filter(|other| other.name == layer.name);
-        if index > 0 && layer.call == 0 && fits && !has_input(graph, layer, layers.len())? {
+        let may_be_cut = index > 0 && layer.call == 0 && width.is_some();
+        if may_be_cut && !has_input(graph, layer, layers.len())? {
             let mut has_any = false;
             for call in calls() {
                 has_any = has_any || has_input(graph, call, layers.len())?;
             }
-            if !has_any {
+            let fits = width.is_some_and(|width| unreached_widths.contains(&width));
+            if !has_any && (fits || has_numbers_from_before(graph, layer)?) {
                 let by = suspect(&layer.name, unreached);
                 cuts.push(Cut { at: layer.name.clone(), is_within: false, by });
             }
         }
-        let axis = layer.axis.unwrap_or_default();
-        widths.extend(layer.output.dims().get(axis));
     }
     let mut modules: Vec<&str> = Vec::new();
     for name in unreached {
@@ -175,6 +182,47 @@ fn cuts(
         }
     }
     Ok(cuts)
+}
+
+/// Whether a layer's input has the numbers of a tensor before it, or of what an operation without parameters and
+/// without a backward pass makes of one: then the graph was cut between them.
+fn has_numbers_from_before(graph: &Graph, layer: &TracedLayer) -> Result<bool> {
+    const NEAR: usize = 64;
+    let (node, weight) = layer.uses[0];
+    let number = graph.nodes[node].number;
+    let [made, weight] = [node, weight].map(|node| &graph.nodes[node].tensor);
+    let is_before = |other: &&Node| other.role == Role::Activation && other.number < number;
+    let mut before: Vec<&Node> = graph.nodes.iter().filter(is_before).collect();
+    before.sort_by_key(|node| std::cmp::Reverse(node.number));
+    for node in before.into_iter().take(NEAR) {
+        let tensor = node.tensor.detach();
+        let could_be = match layer.kind {
+            Kind::Linear => tensor.dims().last() == weight.dims().first() && tensor.rank() > 0,
+            Kind::Conv => tensor.rank() == weight.rank() && tensor.dims()[1] == weight.dims()[1],
+            _ => false,
+        };
+        if !could_be || !tensor.dtype().is_float() {
+            continue;
+        }
+        let last = tensor.rank() - 1;
+        let softmax = || {
+            let powers = tensor.broadcast_sub(&tensor.max_keepdim(last)?)?.exp()?;
+            powers.broadcast_div(&powers.sum_keepdim(last)?)
+        };
+        type Made<'m> = &'m dyn Fn() -> Result<Tensor>;
+        let all: [Made; 5] =
+            [&|| Ok(tensor.clone()), &softmax, &|| tensor.round(), &|| tensor.floor(), &|| tensor.sign()];
+        for input in all {
+            let is_it = match layer.kind {
+                Kind::Linear => is_product(weight, &input()?, made)?,
+                _ => is_convolution(weight, &input()?, made)?,
+            };
+            if is_it {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// The number of units of a layer's input, of layers that have one.
@@ -288,6 +336,13 @@ impl fmt::Display for Reach {
 /// Some names, and how many more there are.
 fn names(f: &mut fmt::Formatter<'_>, names: &[String]) -> fmt::Result {
     const MOST: usize = 4;
+    let mut different: Vec<String> = Vec::new();
+    for name in names {
+        if !different.contains(name) {
+            different.push(name.clone());
+        }
+    }
+    let names = different;
     let shown = names.iter().take(MOST).map(String::as_str).collect::<Vec<_>>().join(", ");
     match names.len().checked_sub(MOST + 1) {
         Some(more) => write!(f, "{shown} and {} more", more + 1),

@@ -171,3 +171,46 @@ fn variables_survive_a_panic() -> Result<()> {
     assert_eq!(w.flatten_all()?.to_vec1::<f32>()?, before);
     Ok(())
 }
+
+/// Two towers over data that are as wide as a layer before: nothing is cut, for nothing is not reached, and the data
+/// are none of the tensors before. A variable of two names is reached under both.
+#[test]
+fn data_as_wide_as_a_layer() -> Result<()> {
+    let map = VarMap::new();
+    let vb = VarBuilder::from_varmap(&map, DType::F32, &CPU);
+    let (a, b, head) =
+        (linear(16, 16, vb.pp("a"))?, linear(16, 16, vb.pp("b"))?, linear(32, 2, vb.pp("head"))?);
+    let x = normal((6, 16));
+    let net = || {
+        let both = Tensor::cat(&[&a.forward(&x)?.tanh()?, &b.forward(&x)?.tanh()?], 1)?;
+        head.forward(&both)?.sqr()?.mean_all()
+    };
+    let mut vars = vars_of(&map);
+    assert!(reach(&vars, net)?.is_complete());
+    vars.push(("alias".to_owned(), vars[0].1.clone()));
+    assert!(reach(&vars, net)?.is_complete());
+    assert!(check_gradient(&vars, net)?.is_whole());
+    Ok(())
+}
+
+/// A layer that is dead as a whole has the activation of the others, and is the one that is named.
+#[test]
+fn a_dead_layer_has_its_activation() -> Result<()> {
+    let map = VarMap::new();
+    let vb = VarBuilder::from_varmap(&map, DType::F32, &CPU);
+    let layers: Vec<_> = (0..4).map(|i| linear(16, 16, vb.pp(format!("fc{i}")))).collect::<Result<_>>()?;
+    let vars = vars_of(&map);
+    for (name, var) in &vars {
+        if name == "fc1.bias" {
+            var.set(&(var.as_tensor() - 40.0)?)?;
+        }
+    }
+    let x = normal((32, 16));
+    let trace =
+        Trace::run(&vars, || layers.iter().try_fold(x.clone(), |x, l| l.forward(&x)?.relu())?.sum_all())?;
+    let dead = &trace.layers()[1];
+    assert_eq!(dead.activation.as_ref().map(|(phi, _)| *phi), Some(wick_theory::Activation::Relu));
+    let verdicts = judge(&trace.layer_reports()?, &BatchGeometry::normal(32, 16, 0.5));
+    assert_eq!(verdicts[0].layer, "fc1");
+    Ok(())
+}
