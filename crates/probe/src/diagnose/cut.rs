@@ -13,7 +13,9 @@ pub(crate) fn cut(layers: &[LayerReport]) -> Option<Verdict> {
         let index = layers[..behind].iter().rposition(|layer| layer.tracked == Some(true) && !came(layer));
         if let Some(index) = index {
             let name = &layers[index].name;
-            let (next, is_branch) = (&layers[index + 1].name, layers[..index].iter().any(came));
+            // The layer behind may have no gradient either; the last one with a gradient is further back at most.
+            let next = layers[index + 1..].iter().find(|layer| came(layer)).unwrap_or(&layers[behind]);
+            let (next, is_branch) = (&next.name, layers[..index].iter().any(came));
             let why = if is_branch { "and to layers before it" } else { "and to none before it" };
             let text = format!("no gradient comes to {name}, though one comes to {next}, {why}");
             let remedy =
@@ -101,6 +103,18 @@ mod tests {
         assert_eq!(first(&layers([true, false, false], none, false)).as_deref(), Some("layer_1"));
         let cut = layers([true; 3], [None, Some(1.0), Some(1.0)], false);
         assert_eq!(first(&cut).as_deref(), Some("layer_0"));
+    }
+
+    /// The layer named beside a cut one got a gradient: the next one that did, and not a value without variables.
+    #[test]
+    fn a_cut_is_told_by_a_layer_with_a_gradient() {
+        let gradients = [None, None, Some(1.0)];
+        for (tracked, cut_off) in [([true, false, true], "layer_0"), ([true; 3], "layer_1")] {
+            let verdict = cut(&layers(tracked, gradients, false)).expect("the graph is cut");
+            let text =
+                format!("no gradient comes to {cut_off}, though one comes to layer_2, and to none before it");
+            assert_eq!((verdict.layer.as_str(), verdict.text), (cut_off, text));
+        }
     }
 
     /// Units that a spike made dead are told although the outputs grew from the first layer to the last, too.

@@ -152,6 +152,11 @@ impl LayerReport {
         self.activation.or(self.law.map(|law| law.phi))
     }
 
+    /// Whether there is no output, as of an expert to which no token went.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.numbers == Some(0)
+    }
+
     /// Whether all outputs are one number.
     pub(crate) fn is_constant(&self) -> bool {
         self.std <= MIN_STD_FRACTION * self.rms

@@ -46,7 +46,8 @@ use units::{dead_by_chance, dead_units, symmetric_units};
 /// another one, and has no band. After the first step no law holds; [`Probe::layer_reports`](crate::Probe) leaves it
 /// out.
 ///
-/// Too few samples or outputs get no verdict that rests on many; [`notes`](crate::notes()) tells, and what else was
+/// A layer without outputs, as of an expert to which no token went, is left out. Too few samples or outputs get no
+/// verdict that rests on many; [`notes`](crate::notes()) tells, and what else was
 /// not looked at. The verdicts are in the order of the layers: the first is a cause, and those behind it may follow
 /// from it.
 ///
@@ -60,6 +61,10 @@ use units::{dead_by_chance, dead_units, symmetric_units};
 /// assert!(verdicts[0].text.starts_with("dies out: the outputs' std shrinks ×0.27 a layer"));
 /// ```
 pub fn judge(layers: &[LayerReport], input: &BatchGeometry) -> Vec<Verdict> {
+    if layers.iter().any(LayerReport::is_empty) {
+        let others: Vec<_> = layers.iter().filter(|layer| !layer.is_empty()).cloned().collect();
+        return judge(&others, input);
+    }
     if let Some(verdict) = non_finite(layers).or_else(|| too_small(layers)) {
         let remedy =
             if verdict.remedy.is_empty() { of_fault(&verdict, layers) } else { verdict.remedy.clone() };

@@ -1,26 +1,37 @@
-//! What is measured only when somebody asks for it: histograms, units and slopes.
+//! What was measured of a tensor, and what of it is kept for what is measured only when somebody asks for it:
+//! histograms, units and slopes.
 //!
 //! A tap keeps its own output, and the gradient that comes back to it, and neither changes any more: the output is
 //! the tap's copy, and candle adds gradients into new tensors. So what is read later is what passed. Of small
 //! tensors, the probe keeps copies, in buffers that it fills again in the next step: the memory of the tensors
 //! themselves then goes to the next op, where it is in the cache.
 
-use std::sync::LazyLock;
-
 use candle_core::{CpuStorage, DType, Device, Result, Shape, Storage, Tensor};
-use wick_kernels::{Histogram, Moments, Summary, moments, summarize};
+use wick_kernels::{Histogram, Stats, Summary};
 
-use crate::observe::bad::{Side, find_bad};
-use crate::observe::log::Measurement;
-use crate::observe::probe::Probe;
-use crate::observe::rows::constants;
-use crate::observe::units::{MAX_SAMPLES, Slopes, Units};
+use crate::observe::bad::{Bad, Side};
+use crate::observe::units::{Slopes, Units};
 
 /// The most bytes of tensors that a probe keeps. Tensors beyond are measured at once.
 pub(crate) const MOST_KEPT: usize = 128 << 20;
 
 /// Tensors of at most this many numbers are copied.
-const SMALL: usize = 1 << 16;
+pub(crate) const SMALL: usize = 1 << 16;
+
+/// What was measured of one tensor.
+#[derive(Debug)]
+pub(crate) struct Measurement {
+    pub(crate) summary: Summary,
+    pub(crate) dtype: DType,
+    pub(crate) tracked: Option<bool>,
+    pub(crate) units: Option<Units>,
+    /// The number of units and the constant ones, if units are recorded.
+    pub(crate) constants: Option<(usize, Vec<usize>)>,
+    /// The tensor, if something is left to measure.
+    pub(crate) late: Option<Late>,
+    pub(crate) stats: Option<Stats>,
+    pub(crate) bad: Option<Bad>,
+}
 
 /// A tensor of which something is left to measure.
 #[derive(Debug)]
@@ -48,6 +59,16 @@ enum Kept {
 }
 
 impl Late {
+    /// Keeps a contiguous tensor on the CPU, of which a histogram and, where an axis is given, units are left.
+    pub(crate) fn new(
+        tensor: Tensor,
+        buffer: Vec<f32>,
+        histogram: (Option<(f64, f64)>, usize),
+        units: Option<Option<usize>>,
+    ) -> Self {
+        Self { kept: keep(tensor, buffer), histogram: Some(histogram), units }
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         match &self.kept {
             Kept::Whole(tensor) => bytes(tensor),
@@ -55,7 +76,7 @@ impl Late {
         }
     }
 
-    fn tensor(&self) -> Result<Tensor> {
+    pub(crate) fn tensor(&self) -> Result<Tensor> {
         match &self.kept {
             Kept::Whole(tensor) => Ok(tensor.clone()),
             Kept::Copy(numbers, shape) => Tensor::from_slice(numbers, shape.clone(), &Device::Cpu),
@@ -75,7 +96,8 @@ impl Late {
     }
 }
 
-fn bytes(tensor: &Tensor) -> usize {
+/// The bytes of a tensor's numbers.
+pub(crate) fn bytes(tensor: &Tensor) -> usize {
     tensor.elem_count() * tensor.dtype().size_in_bytes()
 }
 
@@ -103,99 +125,10 @@ pub(crate) struct Left {
 }
 
 impl Left {
-    fn side(&self, side: Side) -> Option<&Late> {
+    pub(crate) fn side(&self, side: Side) -> Option<&Late> {
         match side {
             Side::Forward => self.value.as_ref(),
             Side::Backward => self.gradient.as_ref(),
-        }
-    }
-}
-
-/// A summary without a histogram.
-fn without_histogram(moments: &Moments) -> Summary {
-    static NONE: LazyLock<Histogram> = LazyLock::new(|| Histogram::new(0.0, 1.0, 1));
-    Summary {
-        count: moments.count(),
-        mean: moments.mean(),
-        std: moments.std(),
-        rms: moments.rms(),
-        min: moments.min(),
-        max: moments.max(),
-        histogram: NONE.clone(),
-    }
-}
-
-/// How a tensor is looked at.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Look {
-    pub(crate) range: Option<(f64, f64)>,
-    pub(crate) axis: Option<usize>,
-    pub(crate) with_units: bool,
-}
-
-impl Probe {
-    /// Looks at a tensor that does not change any more. A floating point tensor on the CPU is kept, and measured
-    /// as far as the next steps need it; others are measured as a whole.
-    pub(crate) fn look(&self, tensor: &Tensor, look: Look) -> Result<Measurement> {
-        let Look { range, axis, with_units } = look;
-        let dtype = tensor.dtype();
-        let is_float = matches!(dtype, DType::F32 | DType::F64 | DType::BF16 | DType::F16);
-        let buffer = if is_float && tensor.device().is_cpu() {
-            self.lock().room(bytes(tensor), tensor.elem_count() <= SMALL)
-        } else {
-            None
-        };
-        let Some(buffer) = buffer else {
-            let fetched = self.fetch(tensor)?;
-            let summary = summarize(&fetched, range, self.bins())?;
-            return self.measure(axis, summary, dtype, Some(&fetched), with_units);
-        };
-        let tensor = tensor.detach().contiguous()?;
-        let summary = without_histogram(&moments(&tensor)?);
-        let constants = if with_units { constants(&tensor, axis, MAX_SAMPLES) } else { None };
-        Ok(Measurement {
-            bad: find_bad(&summary, dtype, Some(&tensor))?,
-            stats: self.stats(&tensor)?,
-            summary,
-            dtype,
-            tracked: None,
-            units: None,
-            constants,
-            late: Some(Late {
-                kept: keep(tensor, buffer),
-                histogram: Some((range, self.bins())),
-                units: with_units.then_some(axis),
-            }),
-        })
-    }
-
-    /// Measures what is left of the records: units and slopes, and the histograms if they are wanted. The probe is
-    /// not locked meanwhile: loops on every core may run other work of their thread pool, which may tap.
-    pub(crate) fn measure_late(&self, with_histograms: bool) {
-        let ids: Vec<u64> = self.lock().ids().collect();
-        for id in ids {
-            for side in [Side::Forward, Side::Backward] {
-                let wanted = |late: &Late| {
-                    let histogram = late.histogram.filter(|_| with_histograms);
-                    let is_wanted = histogram.is_some() || late.units.is_some();
-                    is_wanted.then(|| (late.tensor(), histogram, late.units))
-                };
-                let late = self.lock().left(id).and_then(|left| left.side(side).and_then(wanted));
-                // Nothing that is done here can fail with a floating point tensor on the CPU.
-                let Some((Ok(tensor), histogram, units)) = late else { continue };
-                if let Some(axis) = units {
-                    self.lock().fill(id, Found::Units(side, Units::along(&tensor, axis).ok().flatten()));
-                }
-                if let Some((range, bins)) = histogram
-                    && let Ok(summary) = summarize(&tensor, range, bins)
-                {
-                    self.lock().fill(id, Found::Histogram(side, summary.histogram));
-                }
-            }
-            let slopes = self.lock().left(id).and_then(|left| left.slopes.clone());
-            if let Some(slopes) = slopes {
-                self.lock().fill(id, Found::SlopeSquare(slopes.mean_square()));
-            }
         }
     }
 }

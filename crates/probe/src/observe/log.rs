@@ -2,15 +2,13 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use candle_core::DType;
-use wick_kernels::{Stats, Summary};
 use wick_theory::Activation;
 
-use crate::observe::bad::{Bad, BadTensor, Past, Side};
-use crate::observe::late::{Found, Late, Left, MOST_KEPT};
+use crate::observe::bad::{BadTensor, Past, Side};
+use crate::observe::late::{Found, Late, Left, MOST_KEPT, Measurement};
 use crate::observe::looks::Looks;
 use crate::observe::record::{Record, Totals};
-use crate::observe::units::{Slopes, Units};
+use crate::observe::units::Slopes;
 
 /// The records of the current step, and what is kept of earlier steps. Each record has an id that is never
 /// given again, so that a late gradient finds its own record or none.
@@ -59,21 +57,6 @@ pub(crate) struct Flatness {
     pub(crate) slope_square: Option<f64>,
     /// What the slope is left to be measured from.
     pub(crate) slopes: Option<Slopes>,
-}
-
-/// What was measured of one tensor.
-#[derive(Debug)]
-pub(crate) struct Measurement {
-    pub(crate) summary: Summary,
-    pub(crate) dtype: DType,
-    pub(crate) tracked: Option<bool>,
-    pub(crate) units: Option<Units>,
-    /// The number of units and the constant ones, if units are recorded.
-    pub(crate) constants: Option<(usize, Vec<usize>)>,
-    /// The tensor, if something is left to measure.
-    pub(crate) late: Option<Late>,
-    pub(crate) stats: Option<Stats>,
-    pub(crate) bad: Option<Bad>,
 }
 
 impl Log {

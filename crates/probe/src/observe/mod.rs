@@ -5,6 +5,7 @@ pub(crate) mod bad;
 mod late;
 pub(crate) mod log;
 mod looks;
+mod measure;
 pub(crate) mod observer;
 pub(crate) mod parameters;
 pub(crate) mod probe;

@@ -1,17 +1,18 @@
 //! The probe and its taps.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use candle_core::{DType, Device, Result, Tensor};
-use wick_kernels::{Stats, Summary, fraction_outside, tap};
+use candle_core::{DType, Result, Tensor};
+use wick_kernels::{Summary, fraction_outside, tap};
 use wick_theory::{Activation, LayerLaw};
 
-use crate::observe::bad::{BadTensor, find_bad};
-use crate::observe::late::Look;
-use crate::observe::log::{Flatness, Log, Measurement};
+use crate::observe::bad::BadTensor;
+use crate::observe::late::Measurement;
+use crate::observe::log::{Flatness, Log};
+use crate::observe::measure::{Look, locked, measure_late};
 use crate::observe::record::{Record, Totals};
-use crate::observe::units::{Slopes, Units, slope_square};
+use crate::observe::units::{Slopes, slope_square};
 
 /// Records what passes through a model, by name. A probe is attached by a [`tap`](Self::tap) in the forward
 /// pass, by an [`observer`](Self::observer) of a fused dense layer, or by [`watch`](Self::watch)ing a module;
@@ -288,13 +289,11 @@ impl Probe {
         let axis = self.axis(name);
         let (id, probe) = (self.lock().next_id(), self.clone());
         let output = tap(xs, move |gradient| {
-            let with_units = probe.units == RecordedUnits::OutputsAndGradients;
-            let gradient = probe.look(gradient, Look { range: None, axis, with_units })?;
+            let gradient = probe.look_at_gradient(axis).take(gradient, &probe.log)?;
             probe.lock().close(id, gradient);
             Ok(())
         })?;
-        let with_units = self.units != RecordedUnits::None;
-        let mut value = self.look(&output, Look { range, axis, with_units })?;
+        let mut value = self.look_at_output(axis, range).take(&output, &self.log)?;
         value.tracked = Some(xs.track_op());
         self.lock().open(id, name, value, flatness);
         Ok(output)
@@ -343,7 +342,7 @@ impl Probe {
         dtype: DType,
         output: Option<&Tensor>,
     ) -> Result<Measurement> {
-        self.measure(self.axis(name), summary, dtype, output, self.units != RecordedUnits::None)
+        self.look_at_output(self.axis(name), None).take_all(summary, dtype, output)
     }
 
     /// Measures a gradient, given its statistics and, where it is at hand, the tensor.
@@ -354,41 +353,25 @@ impl Probe {
         dtype: DType,
         gradient: Option<&Tensor>,
     ) -> Result<Measurement> {
+        self.look_at_gradient(self.axis(name)).take_all(summary, dtype, gradient)
+    }
+
+    fn look_at_output(&self, axis: Option<usize>, range: Option<(f64, f64)>) -> Look {
+        let with_units = self.units != RecordedUnits::None;
+        Look { axis, with_units, with_stats: self.totals, range, bins: self.bins }
+    }
+
+    fn look_at_gradient(&self, axis: Option<usize>) -> Look {
         let with_units = self.units == RecordedUnits::OutputsAndGradients;
-        self.measure(self.axis(name), summary, dtype, gradient, with_units)
+        Look { axis, with_units, with_stats: self.totals, range: None, bins: self.bins }
     }
 
-    /// Measures all of a tensor at once.
-    pub(crate) fn measure(
-        &self,
-        axis: Option<usize>,
-        summary: Summary,
-        dtype: DType,
-        tensor: Option<&Tensor>,
-        with_units: bool,
-    ) -> Result<Measurement> {
-        let bad = find_bad(&summary, dtype, tensor)?;
-        let (mut units, mut stats) = (None, None);
-        if let Some(tensor) = tensor {
-            let tensor = self.fetch(tensor)?;
-            units = if with_units { Units::along(&tensor, axis)? } else { None };
-            stats = self.stats(&tensor)?;
-        }
-        let constants = units.as_ref().map(|units| (units.count, units.constants.clone()));
-        Ok(Measurement { summary, dtype, tracked: None, units, constants, late: None, stats, bad })
-    }
-
-    /// What the totals need of a tensor.
-    pub(crate) fn stats(&self, tensor: &Tensor) -> Result<Option<Stats>> {
-        if self.totals { Stats::of_tensor(tensor).map(Some) } else { Ok(None) }
-    }
-
-    /// The tensor on the CPU, if every element is read there. Totals read all of them, units a few samples.
-    pub(crate) fn fetch(&self, tensor: &Tensor) -> Result<Tensor> {
-        if self.totals { tensor.detach().to_device(&Device::Cpu) } else { Ok(tensor.detach()) }
+    /// Measures what is left of the records, the histograms if they are wanted.
+    pub(crate) fn measure_late(&self, with_histograms: bool) {
+        measure_late(&self.log, with_histograms);
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Log> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.log)
     }
 }

@@ -132,10 +132,11 @@ impl Places {
         values.reserve(samples.min(most) * self.count);
         for row in BatchGeometry::chosen(samples, most) {
             let row = numbers.get(self.start(row)..)?;
-            if self.stride == 1 {
-                values.extend(row.get(..self.count)?.iter().map(|x| convert(*x)));
-            } else {
-                values.extend(row.iter().step_by(self.stride.max(1)).take(self.count).map(|x| convert(*x)));
+            match self.stride {
+                // A view that sees one number again and again.
+                0 => values.extend((0..self.count).filter_map(|_| row.first()).map(|x| convert(*x))),
+                1 => values.extend(row.get(..self.count)?.iter().map(|x| convert(*x))),
+                stride => values.extend(row.iter().step_by(stride).take(self.count).map(|x| convert(*x))),
             }
         }
         (values.len() == samples.min(most) * self.count).then_some(values)
@@ -173,7 +174,11 @@ mod tests {
     #[test]
     fn rows_are_read_in_place() {
         let xs = Tensor::arange(0f32, 720.0, &Device::Cpu).unwrap().reshape((4, 6, 5, 6)).unwrap();
-        for xs in [xs.clone(), xs.transpose(1, 2).unwrap(), xs.narrow(0, 1, 2).unwrap()] {
+        // A view of a number, or of six, seen again and again: a stride of 0 along one axis or the other.
+        let again = |axis: usize| xs.narrow(axis, 2, 1).unwrap().broadcast_as((4, 6, 5, 6)).unwrap();
+        let views =
+            [xs.clone(), xs.transpose(1, 2).unwrap(), xs.narrow(0, 1, 2).unwrap(), again(1), again(3)];
+        for xs in views {
             for axis in [1, 3] {
                 // Integers are read from a copy.
                 let integers = xs.to_dtype(DType::I64).unwrap();

@@ -2,6 +2,8 @@ use candle_core::{DType, Device, Tensor, Var};
 use wick_kernels::dense;
 use wick_theory::Activation;
 
+use crate::diagnose::fault::Fault;
+use crate::diagnose::judge;
 use crate::observe::late::MOST_KEPT;
 use crate::observe::probe::Probe;
 use crate::observe::units::{Units, slope_square};
@@ -150,4 +152,48 @@ fn what_is_kept_has_a_limit() {
     assert!(probe.lock().kept() > 0);
     probe.next_step();
     assert_eq!(probe.lock().kept(), 0);
+}
+
+/// An expert to which no token went has nothing to judge, and NaN in another one is named still.
+#[test]
+fn an_empty_tensor_has_no_verdict() {
+    let values: Vec<f32> = (0..64).map(|i| (i as f32 * 0.7).sin()).collect();
+    let input = wick_theory::BatchGeometry::of(&values, 4);
+    let w = Var::new(
+        &[[0.5f32, -0.3, 0.8, 0.1], [0.2, 0.9, -0.4, 0.6], [-0.7, 0.3, 0.5, 0.4], [0.6, 0.1, 0.2, -0.8]],
+        &Device::Cpu,
+    )
+    .unwrap();
+    let x = Tensor::from_vec(values, (16, 4), &Device::Cpu).unwrap();
+    let verdicts = |factor: f64| {
+        let probe = Probe::new().with_units().with_totals();
+        let router = probe.tap("router", &x.matmul(&w).unwrap()).unwrap();
+        let nobody = router.narrow(0, 0, 0).unwrap();
+        let idle = probe.tap_activation("idle", Activation::Tanh, &nobody, &nobody.tanh().unwrap()).unwrap();
+        let busy = probe.tap("busy", &router.affine(factor, 0.0).unwrap().tanh().unwrap()).unwrap();
+        (busy.sum_all().unwrap() + idle.sum_all().unwrap()).unwrap().backward().unwrap();
+        assert_eq!(probe.records()[1].forward.count, 0);
+        (judge(&probe.layer_reports(), &input), probe.first_bad().map(|bad| bad.name))
+    };
+    assert_eq!(verdicts(1.0), (vec![], None));
+    let (found, bad) = verdicts(f64::NAN);
+    assert_eq!(
+        (found[0].fault, found[0].layer.as_str(), bad.as_deref()),
+        (Fault::NonFinite, "busy", Some("busy"))
+    );
+    let idle = crate::LayerReport { numbers: Some(0), ..crate::LayerReport::new("idle", f64::NAN, f64::NAN) };
+    assert_eq!(judge(&[idle], &input), []);
+}
+
+/// One column, seen four times without a copy, is one unit and three copies.
+#[test]
+fn units_of_a_broadcast_view_are_copies() {
+    let xs = Tensor::arange(0f32, 24.0, &Device::Cpu).unwrap().reshape((6, 4)).unwrap();
+    // Numbers follow behind those of the view.
+    let view = xs.narrow(0, 0, 5).unwrap().narrow(1, 1, 1).unwrap().broadcast_as((5, 4)).unwrap();
+    assert_eq!(view.layout().stride(), [4, 0]);
+    for xs in [view.contiguous().unwrap(), view] {
+        let units = Units::of(&xs).unwrap().unwrap();
+        assert_eq!((units.count, units.copies, units.constant), (4, 0.75, 0.0));
+    }
 }

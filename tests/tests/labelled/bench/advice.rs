@@ -108,6 +108,15 @@ struct Search {
 const SMALLER: &[i32] = &[-1, -2, -3, -4];
 const LARGER: &[i32] = &[1, 2, 3, 4, 5, 6, 7];
 
+/// The kinds of advice by which a fault is looked for, and nothing is changed.
+const LOOKS: [&str; 5] = [
+    "apply the activation",
+    "look for detach",
+    "look at what the layer computes (NaN)",
+    "frozen, not in the optimizer, or cut",
+    "look at the step of a jump of the loss",
+];
+
 /// What a verdict advises, by kind, as changes or as a search.
 fn read(verdict: &Verdict, case: &Case) -> Option<(&'static str, Changes, Option<Search>)> {
     let (remedy, setting) = (verdict.remedy.as_str(), &case.setting);
@@ -137,28 +146,24 @@ fn read(verdict: &Verdict, case: &Case) -> Option<(&'static str, Changes, Option
     } else if let Some(variance) = number("Var W = ") {
         ("weights of Var W = …/fan_in", weight(Weight::Law(variance)), None)
     } else if remedy.starts_with("apply the activation") {
-        ("apply the activation", found(Fault::NoActivation), None)
+        (LOOKS[0], found(Fault::NoActivation), None)
     } else if remedy.starts_with("draw its weights independently") {
         ("draw the weights independently at random", weight(Weight::Drawn { zero_bias: false }), None)
     } else if remedy.starts_with("draw its weights at random, with") {
         ("draw the weights at random, biases of 0", weight(Weight::Drawn { zero_bias: true }), None)
     } else if remedy.starts_with("look for detach") {
-        ("look for detach", found(Fault::Detach), None)
+        (LOOKS[1], found(Fault::Detach), None)
     } else if remedy.starts_with("look at what this layer") || remedy.starts_with("find the first NaN") {
-        ("look at what the layer computes (NaN)", found(Fault::Nan), None)
+        (LOOKS[2], found(Fault::Nan), None)
     } else if remedy.starts_with("it is frozen") {
-        (
-            "frozen, not in the optimizer, or cut",
-            found(setting.fault).only(&[Fault::Frozen, Fault::Detach]),
-            None,
-        )
+        (LOOKS[3], found(setting.fault).only(&[Fault::Frozen, Fault::Detach]), None)
     } else if remedy.starts_with("the samples of the input are alike") {
         ("shift and scale the columns of the input", Changes { standardizes: true, ..none() }, None)
     } else if let Some(step) = number("the batch of step ") {
         // Who looks at the steps of the spike finds it.
         let at = |fault: &Fault| *fault == Fault::Spike && SPIKE.contains(&(step as usize).saturating_sub(1));
         let fixed = Some(setting.fault).filter(at);
-        ("look at the step of a jump of the loss", Changes { fixed, ..none() }, None)
+        (LOOKS[4], Changes { fixed, ..none() }, None)
     } else if remedy.contains("smaller learning rate or less weight decay") {
         ("a smaller learning rate or less weight decay", none(), search(SMALLER, SMALLER))
     } else if remedy.contains("other learning rates") {
@@ -290,17 +295,38 @@ impl Tried {
         self.0.entry(kind).or_default()[after as usize] += 1;
     }
 
+    /// The counts of all kinds together, or of those that change something.
+    fn sum(&self, without_looks: bool) -> [u32; 4] {
+        let kinds = self.0.iter().filter(|(kind, _)| !(without_looks && LOOKS.contains(*kind)));
+        kinds.fold([0; 4], |sum, (_, counts)| std::array::from_fn(|after| sum[after] + counts[after]))
+    }
+
     pub(crate) fn print(&self) {
         println!(
             "| advice | tried | as good as the twin | better | no change | worse |\n|---|---|---|---|---|---|"
         );
-        let mut sum = [0; 4];
-        for (kind, counts) in &self.0 {
-            row(kind, *counts);
-            sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
-        }
-        row("all", sum);
+        self.0.iter().for_each(|(kind, counts)| row(kind, *counts));
+        row("all", self.sum(false));
+        row("all that look for nothing", self.sum(true));
     }
+}
+
+/// A sum without the kinds that look for a fault counts the others: those of the table in `docs/verdicts.md`.
+#[test]
+fn advice_that_looks_for_nothing_is_summed() {
+    let page = include_str!("../../../../docs/verdicts.md");
+    let table = page.split_once("| advice | tried |").unwrap().1.split_once("\n\n").unwrap().0;
+    let (mut tried, mut sums) = (Tried::default(), BTreeMap::new());
+    for line in table.lines().skip(2) {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let first = |cell: &str| cell.split(' ').next().unwrap().parse::<u32>().unwrap();
+        let counts: [u32; 4] = std::array::from_fn(|after| first(cells[3 + after]));
+        assert_eq!(first(cells[2]), counts.iter().sum::<u32>(), "{line}");
+        if cells[1].starts_with("all") { &mut sums } else { &mut tried.0 }.insert(cells[1], counts);
+    }
+    assert!(LOOKS.iter().all(|kind| tried.0.contains_key(kind)));
+    assert_eq!(sums["all"], tried.sum(false));
+    assert_eq!(sums["all that look for nothing"], tried.sum(true));
 }
 
 fn row(kind: &str, [good, better, same, worse]: [u32; 4]) {
