@@ -99,7 +99,8 @@ fn gelu_with_the_gain_of_relu() {
 
 /// The whole table: 200 nets of each activation (seeds 0 to 199), or those of the environment variable
 /// `WICK_CALIBRATION_SEEDS` (`1000..1800`). The layers of one net deviate together, so nets are resampled for the
-/// interval. Each interval must reach into 93 to 97 %, and all nets together must be in 94 to 96 %.
+/// interval. Of 150 nets or more, each interval must reach into
+/// 93 to 97 %; all nets together must be in 94 to 96 %.
 #[test]
 #[ignore = "a quarter of an hour on two cores"]
 fn every_activation_over_the_range() {
@@ -132,7 +133,8 @@ fn every_activation_over_the_range() {
     let all = fractions(&nets.concat());
     println!("| all | {:.1} | {:.1} |", 100.0 * all[0], 100.0 * all[1]);
     assert!(all.iter().all(|fraction| (0.94..=0.96).contains(fraction)), "{all:?}");
-    for [low, high] in intervals.concat() {
+    // The interval of few nets is too narrow: they are all that nets are drawn from.
+    for [low, high] in intervals.concat().into_iter().filter(|_| seeds.clone().count() >= 150) {
         assert!(low <= 0.97 && high >= 0.93, "an interval of {low} to {high}");
     }
 }
