@@ -2,10 +2,9 @@
 
 use candle_core::{DType, Device, Shape, Tensor};
 use rayon::prelude::*;
-use wick_kernels::gemm::{Accumulate, Matrix, gemm, gemm_part};
-use wick_kernels::simd::SimdLevel;
 
 use super::InitMap;
+use super::factor::{factor, multiply};
 use super::files::cast;
 use super::rules::Action;
 use crate::error::Error;
@@ -139,69 +138,6 @@ impl InitMap {
         }
         Ok(rows)
     }
-}
-
-/// Sets `c`, `m × n`, to the product of `a`, `m × k`, and `b`, `k × n`.
-fn multiply(a: &[f64], b: &[f64], (m, k, n): (usize, usize, usize), c: &mut [f64]) {
-    if let (Some(a), Some(b)) = (Matrix::new(a, m, k), Matrix::new(b, k, n)) {
-        gemm(SimdLevel::best(), a, b, c, Accumulate::Set);
-    }
-}
-
-/// A matrix `F` with `FᵀF = Σ (x - m)(x - m)ᵀ` over the rows `x`, of `m.len()` columns: the centred rows if they are no
-/// more than columns, and else the upper triangle of Cholesky's decomposition. It takes no more memory than the rows.
-fn factor(rows: &[f64], mean: &[f64]) -> Vec<f64> {
-    /// The rows that are centred at a time.
-    const BLOCK: usize = 256;
-    let width = mean.len();
-    let centred = |rows: &[f64]| -> Vec<f64> {
-        rows.chunks_exact(width).flat_map(|row| row.iter().zip(mean).map(|(x, mean)| x - mean)).collect()
-    };
-    if rows.len() / width <= width {
-        return centred(rows);
-    }
-    let mut products = vec![0.0; width * width];
-    for block in rows.chunks(BLOCK * width) {
-        let block = centred(block);
-        if let Some(block) = Matrix::new(&block, block.len() / width, width) {
-            gemm(SimdLevel::best(), block.t(), block, &mut products, Accumulate::Add);
-        }
-    }
-    cholesky(products, width)
-}
-
-/// The upper triangle `R` with `RᵀR` equal to a symmetric matrix without negative eigenvalues, in blocks of rows. A column
-/// that depends on those before it, but for rounding, gets a row of 0 (Higham 2002, Accuracy and Stability of Numerical
-/// Algorithms, section 10.3).
-fn cholesky(mut a: Vec<f64>, n: usize) -> Vec<f64> {
-    const BLOCK: usize = 64;
-    let least: Vec<f64> = (0..n).map(|i| n as f64 * f64::EPSILON * a[i * n + i]).collect();
-    for first in (0..n).step_by(BLOCK) {
-        let end = (first + BLOCK).min(n);
-        for i in first..end {
-            let (done, rest) = a.split_at_mut((i + 1) * n);
-            let row = &mut done[i * n..];
-            let pivot = row[i];
-            row[..i].fill(0.0);
-            if pivot.is_nan() || pivot <= least[i] {
-                row.fill(0.0);
-                continue;
-            }
-            let root = pivot.sqrt();
-            row[i..].iter_mut().for_each(|x| *x /= root);
-            for (later, target) in (i + 1..end).zip(rest.chunks_exact_mut(n)) {
-                let factor = row[later];
-                target[later..].iter_mut().zip(&row[later..]).for_each(|(x, y)| *x -= factor * y);
-            }
-        }
-        let left = n - end;
-        let (done, rest) = a.split_at_mut(end * n);
-        let block: Vec<f64> = done[first * n..].chunks_exact(n).flat_map(|row| row[end..].to_vec()).collect();
-        if let Some(block) = Matrix::new(&block, end - first, left).filter(|_| left > 0) {
-            gemm_part(SimdLevel::best(), block.t(), block, &mut rest[end..], n, Accumulate::Subtract);
-        }
-    }
-    a
 }
 
 /// The mean of each group of neighbouring heads (Ainslie et al. 2023, arXiv 2305.13245, section 2.1).

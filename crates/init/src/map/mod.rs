@@ -4,6 +4,7 @@ mod adapt;
 mod ahead;
 mod checkpoint;
 mod essentials;
+mod factor;
 mod files;
 pub(crate) mod manifest;
 pub(crate) mod pattern;
