@@ -110,7 +110,7 @@ impl Probe {
         Self { units: RecordedUnits::Outputs, ..self }
     }
 
-    /// Adds up [`Stats`] over all steps, for each name.
+    /// Adds up [`Stats`](wick_kernels::Stats) over all steps, for each name.
     ///
     /// ```
     /// use candle_core::{Device, Tensor};
