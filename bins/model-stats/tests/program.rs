@@ -363,7 +363,10 @@ fn inputs_and_options() {
     refused(&["--model", "vit", "--images", "2x24"], "--images has size 24, and vit takes 16 alone");
     refused(
         &["--model", "llama", "--layers", "3"],
-        "--layers is the depth for --preset gpt2, llama or t-fixup, and nothing else goes by it: leave it out",
+        &format!(
+            "--layers is the depth for --preset {}, and nothing else goes by it: leave it out",
+            wick_init::presets::BY_DEPTH.join(", ")
+        ),
     );
     // An image that is too small for the pools and strides.
     let output =
