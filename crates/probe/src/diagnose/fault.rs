@@ -117,7 +117,7 @@ pub(crate) const MIN_UNITS: usize = 8;
 
 /// The rms of an input outside of this range is too large or too small for weights and learning rates as they
 /// are usual.
-pub(crate) const INPUT_RANGE: std::ops::RangeInclusive<f64> = 0.01..=200.0;
+pub(crate) const INPUT_RANGE: std::ops::RangeInclusive<f64> = 0.01..=50.0;
 
 /// At the start, outputs that are this many times larger than 1 and than the input leave nothing to a softmax.
 pub(crate) const MAX_START: f64 = 50.0;

@@ -29,7 +29,7 @@ use gradient::vanishing_or_exploding;
 use layer_report::LayerReport;
 use normed::without_laws_behind_norms;
 use remedy::of_fault;
-use scale::{input_scale, large_start, missing_activation, odd_layer};
+use scale::{bad_input, input_scale, large_start, missing_activation, odd_layer};
 use signal::{dying_or_growing, non_finite, rank_collapse, saturated, too_small};
 use units::{dead_by_chance, dead_units, symmetric_units};
 
@@ -64,6 +64,9 @@ pub fn judge(layers: &[LayerReport], input: &BatchGeometry) -> Vec<Verdict> {
     if layers.iter().any(LayerReport::is_empty) {
         let others: Vec<_> = layers.iter().filter(|layer| !layer.is_empty()).cloned().collect();
         return judge(&others, input);
+    }
+    if let Some(verdict) = bad_input(layers, input) {
+        return vec![verdict];
     }
     if let Some(verdict) = non_finite(layers).or_else(|| too_small(layers)) {
         let remedy =

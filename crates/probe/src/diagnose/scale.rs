@@ -59,17 +59,47 @@ fn smallest_value(phi: Activation) -> f64 {
     (-2000..=0).map(|x| phi.value(f64::from(x) / 100.0)).fold(f64::INFINITY, f64::min)
 }
 
-/// Outputs that are far larger than 1 and than the input before the first step, by one layer: its name.
+/// An input with NaN or infinite numbers, which an activation may hide: candle's relu makes 0 of NaN.
+pub(crate) fn bad_input(layers: &[LayerReport], input: &BatchGeometry) -> Option<Verdict> {
+    let is_bad = !input.mean_square.is_finite() && !layers.is_empty();
+    is_bad.then(|| {
+        let text = "the input: it has numbers that are NaN, infinite or too large to square".to_owned();
+        Verdict::new(Fault::NonFinite, Level::Broken, "input", f64::NAN, text)
+            .with_remedy("look for missing values and for divisions by 0 in the data")
+    })
+}
+
+/// Outputs that are far larger than 1 and than the input before the first step: by one layer, which is named, or by
+/// all of them a little.
 pub(crate) fn large_start(layers: &[LayerReport], input: &BatchGeometry) -> Option<Verdict> {
     /// A layer that makes its input larger by this factor is the one that does it.
     const MIN_JUMP: f64 = 10.0;
+    /// Layers that make their input larger by this factor on the mean do it together.
+    const MIN_GROWTH: f64 = 2.0;
     let last = layers.iter().rfind(|layer| layer.has_a_scale())?;
     let bound = MAX_START * input.mean_square.sqrt().max(1.0);
     if last.after_start || last.rms <= bound {
         return None;
     }
-    // Growth from layer to layer has a rule of its own.
-    let pair = layers.windows(2).find(|pair| pair[1].rms > MIN_JUMP * pair[0].rms && pair[0].rms > 0.0)?;
+    // Growth from layer to layer by more than a thousand has a rule of its own.
+    let one = layers.windows(2).find(|pair| pair[1].rms > MIN_JUMP * pair[0].rms && pair[0].rms > 0.0);
+    let Some(pair) = one else {
+        let count = layers.iter().filter(|layer| !layer.is_input()).count() as f64;
+        let growth = (last.rms / input.mean_square.sqrt().max(f64::MIN_POSITIVE)).powf(1.0 / count.max(1.0));
+        if growth < MIN_GROWTH || !growth.is_finite() {
+            return None;
+        }
+        let text = format!(
+            "blows up: the outputs of {} have an rms of {} before the first step, by {} a layer on the mean",
+            last.name,
+            short(last.rms),
+            times(growth)
+        );
+        let verdict = Verdict::new(Fault::BlowsUp, Level::Faulty, &last.name, last.rms, text);
+        let remedy =
+            format!("multiply the weights of each layer by {}, or check their std", short(1.0 / growth));
+        return Some(verdict.with_remedy(remedy));
+    };
     let name = &pair[1].name;
     let text = format!(
         "blows up: the outputs of {} have an rms of {} before the first step, and {name} makes {} of its input",
@@ -125,4 +155,36 @@ pub(crate) fn odd_layer(layers: &[LayerReport], input: &BatchGeometry) -> Option
     let is_dead = layers[index].is_same() && !layers[index].after_start;
     let remedy = if is_dead { NEW_WEIGHTS } else { "" };
     Some(Verdict::new(Fault::OutsideBand, Level::Faulty, name, factor, text).with_remedy(remedy))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge;
+
+    fn layers(stds: [f64; 4]) -> Vec<LayerReport> {
+        stds.iter().enumerate().map(|(i, std)| LayerReport::new(format!("fc{i}"), *std, *std)).collect()
+    }
+
+    /// Layers that grow by 6 each have no one that does it; a net whose outputs start at 10 is left alone, and so is a
+    /// large one after training.
+    #[test]
+    fn growth_of_all_layers() {
+        let input = BatchGeometry::normal(64, 64, 1.0);
+        let verdicts = judge(&layers([6.0, 36.0, 216.0, 900.0]), &input);
+        let found = verdicts.iter().find(|verdict| verdict.fault == Fault::BlowsUp);
+        assert!(found.is_some_and(|verdict| verdict.layer == "fc3"), "{verdicts:?}");
+        assert!(judge(&layers([2.0, 4.0, 7.0, 10.0]), &input).is_empty());
+        let trained: Vec<LayerReport> = layers([6.0, 36.0, 216.0, 900.0])
+            .into_iter()
+            .map(|layer| LayerReport { after_start: true, ..layer })
+            .collect();
+        assert!(judge(&trained, &input).is_empty());
+    }
+
+    #[test]
+    fn an_input_with_nan_is_named() {
+        let input = BatchGeometry { mean_square: f64::NAN, ..BatchGeometry::normal(64, 64, 1.0) };
+        assert_eq!(judge(&layers([1.0; 4]), &input)[0].layer, "input");
+    }
 }
