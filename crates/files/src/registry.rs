@@ -3,9 +3,9 @@
 use std::sync::atomic::AtomicI32;
 
 #[cfg(not(unix))]
-pub(crate) use elsewhere::Registered;
+pub(crate) use elsewhere::{Opening, Registered};
 #[cfg(unix)]
-pub(crate) use unix::Registered;
+pub(crate) use unix::{Opening, Registered};
 
 /// Removes the temporary files of unfinished writes when a signal ends the process: `SIGINT`, `SIGTERM`,
 /// `SIGHUP`, `SIGQUIT`, `SIGABRT`, `SIGALRM`, `SIGVTALRM`, `SIGPROF`, `SIGXCPU`, `SIGUSR1` or `SIGUSR2`. The
@@ -53,7 +53,7 @@ mod unix {
     use std::os::unix::ffi::OsStrExt;
     use std::path::Path;
     use std::ptr;
-    use std::sync::atomic::{AtomicPtr, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
     /// The paths of the temporary files, each made by `CString::into_raw` and owned by the code that swaps it
     /// out: a signal handler can take no lock and free no memory.
@@ -74,6 +74,45 @@ mod unix {
         libc::SIGUSR1,
         libc::SIGUSR2,
     ];
+
+    /// Whether a signal ends the process.
+    static ENDS: AtomicBool = AtomicBool::new(false);
+    /// How many threads are between the entry of a file and the file.
+    static OPENING: AtomicUsize = AtomicUsize::new(0);
+
+    /// A thread that is about to enter a file and to make it. A signal that ends the process in another thread waits for
+    /// it, so that no file is made behind the removal of all.
+    #[derive(Debug)]
+    pub(crate) struct Opening;
+
+    impl Opening {
+        /// Announces a file; `None` if the process ends.
+        pub(crate) fn new() -> Option<Self> {
+            OPENING.fetch_add(1, Ordering::SeqCst);
+            let opening = Self;
+            (!ENDS.load(Ordering::SeqCst)).then_some(opening)
+        }
+    }
+
+    impl Drop for Opening {
+        fn drop(&mut self) {
+            OPENING.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Waits until no other thread makes a file, for a tenth of a second at most: the thread that the handler
+    /// interrupted may be one, and goes on no more.
+    fn wait_for_opening() {
+        ENDS.store(true, Ordering::SeqCst);
+        let millisecond = libc::timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+        for _ in 0..100 {
+            if OPENING.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            // SAFETY: `nanosleep` may be called in a handler; the pointers are to a value of this function, and null.
+            unsafe { libc::nanosleep(&raw const millisecond, ptr::null_mut()) };
+        }
+    }
 
     /// The entry of one temporary file; the drop removes the entry.
     #[derive(Debug)]
@@ -177,6 +216,7 @@ mod unix {
 
     /// Removes the temporary files and ends the process by the signal.
     extern "C" fn remove_and_end(signal: c_int) {
+        wait_for_opening();
         remove_all();
         // SAFETY: `raise` may be called in a handler. The signal is blocked until the handler returns, and
         // then does what it does by default: it ends the process.
@@ -193,6 +233,16 @@ mod elsewhere {
     impl Registered {
         pub(crate) fn new(_: &std::path::Path) -> Self {
             Self
+        }
+    }
+
+    /// Nothing, for the same reason.
+    #[derive(Debug)]
+    pub(crate) struct Opening;
+
+    impl Opening {
+        pub(crate) fn new() -> Option<Self> {
+            Some(Self)
         }
     }
 }

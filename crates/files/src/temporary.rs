@@ -7,7 +7,7 @@ use std::path::Path;
 use tempfile::{NamedTempFile, TempPath};
 
 use crate::faults::{self, Operation};
-use crate::registry::Registered;
+use crate::registry::{Opening, Registered};
 
 /// A temporary file, removed on drop and by a signal.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ impl Temporary {
         let file = tempfile::Builder::new().prefix(&format!(".wick-{}-", std::process::id())).make_in(
             folder,
             |path| {
+                let ends = || io::Error::new(io::ErrorKind::Interrupted, "a signal ends the process");
+                let _opening = Opening::new().ok_or_else(ends)?;
                 entry = Some(Registered::new(path));
                 create(path, old)
             },
