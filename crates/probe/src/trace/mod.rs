@@ -17,6 +17,8 @@ mod record;
 mod sample;
 mod table;
 #[cfg(test)]
+mod test_numbers;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod tests_of_healthy;

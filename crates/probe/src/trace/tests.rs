@@ -2,19 +2,13 @@ use candle_core::{DType, Device, Module, Result, Tensor, Var};
 use candle_nn::{VarBuilder, VarMap};
 use wick_theory::Activation;
 
+use super::test_numbers::vars_of;
 use super::*;
 
 const CPU: Device = Device::Cpu;
 
 fn normal(shape: impl Into<candle_core::Shape>) -> Tensor {
-    Tensor::randn(0f32, 0.3, shape, &CPU).expect("memory")
-}
-
-fn vars_of(map: &VarMap) -> Vec<(String, Var)> {
-    let data = map.data().lock().expect("no panic");
-    let mut vars: Vec<(String, Var)> = data.iter().map(|(name, var)| (name.clone(), var.clone())).collect();
-    vars.sort_by(|a, b| a.0.cmp(&b.0));
-    vars
+    test_numbers::normal(0.3, shape)
 }
 
 fn named<const N: usize>(vars: [(&str, &Var); N]) -> Vec<(String, Var)> {

@@ -3,20 +3,14 @@
 use candle_core::{DType, Device, Module, Result, Tensor, Var};
 use candle_nn::{RNN, VarBuilder, VarMap, linear};
 
+use super::test_numbers::vars_of;
 use super::*;
 use crate::{BatchGeometry, judge};
 
 const CPU: Device = Device::Cpu;
 
 fn normal(shape: impl Into<candle_core::Shape>) -> Tensor {
-    Tensor::randn(0f32, 0.5, shape, &CPU).expect("memory")
-}
-
-fn vars_of(map: &VarMap) -> Vec<(String, Var)> {
-    let data = map.data().lock().expect("no panic");
-    let mut vars: Vec<(String, Var)> = data.iter().map(|(name, var)| (name.clone(), var.clone())).collect();
-    vars.sort_by(|a, b| a.0.cmp(&b.0));
-    vars
+    test_numbers::normal(0.5, shape)
 }
 
 /// Two towers over one input, and an LSTM over data: none of their layers is behind a cut. A head that is not used is
