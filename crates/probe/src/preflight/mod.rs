@@ -80,7 +80,7 @@ impl fmt::Display for Finding {
 /// let vb = VarBuilder::from_varmap(&map, DType::F32, &Device::Cpu);
 /// let (hidden, head) = (linear(6, 32, vb.pp("hidden"))?, linear(32, 3, vb.pp("head"))?);
 /// let vars: Vec<_> = map.data().lock().unwrap().iter().map(|(name, var)| (name.clone(), var.clone())).collect();
-/// let xs = Tensor::randn(0f32, 1.0, (30, 6), &Device::Cpu)?;
+/// let xs = Tensor::arange(0f32, 180.0, &Device::Cpu)?.sqr()?.sin()?.reshape((30, 6))?;
 /// let classes = Tensor::from_vec((0..30u32).map(|i| i % 3).collect(), 30, &Device::Cpu)?;
 ///
 /// let preflight = Preflight::new(&vars, &xs, &classes);

@@ -74,11 +74,14 @@ impl Trace {
     /// input. Laws hold before the first step.
     ///
     /// ```
-    /// use candle_core::{DType, Device, Tensor, Var};
+    /// use candle_core::{Device, Tensor, Var};
     /// use wick_probe::Trace;
     ///
-    /// let xs = Tensor::randn(0f32, 1.0, (50, 20), &Device::Cpu)?;
-    /// let vars = [("w".to_owned(), Var::randn(0f32, 0.3, (40, 20), &Device::Cpu)?)];
+    /// let numbers = |from: f32, to: f32| Tensor::arange(from, to, &Device::Cpu)?.sqr()?.sin();
+    /// let xs = numbers(0.0, 1000.0)?.reshape((50, 20))?;
+    /// // Sines have a standard deviation of √½.
+    /// let w = (numbers(1000.0, 1800.0)?.reshape((40, 20))? * (0.3 * 2f64.sqrt()))?;
+    /// let vars = [("w".to_owned(), Var::from_tensor(&w)?)];
     /// let trace = Trace::run(&vars, || xs.matmul(&vars[0].1.t()?)?.sum_all())?;
     /// let stated = |std: f64| [("w".to_owned(), std)];
     /// assert!(trace.bands(&stated(0.3), &[&xs])?[0].verdict().is_none());

@@ -31,8 +31,9 @@ impl Trace {
     /// use candle_core::{DType, Device, Tensor, Var};
     /// use wick_probe::{GradientBy, Trace};
     ///
-    /// let xs = Tensor::randn(0f32, 1.0, (4, 16), &Device::Cpu)?;
-    /// let vars = [("w".to_owned(), Var::randn(0f32, 0.3, (8, 16), &Device::Cpu)?)];
+    /// let numbers = |from: f32, to: f32| Tensor::arange(from, to, &Device::Cpu)?.sqr()?.sin();
+    /// let xs = numbers(0.0, 64.0)?.reshape((4, 16))?;
+    /// let vars = [("w".to_owned(), Var::from_tensor(&numbers(64.0, 192.0)?.reshape((8, 16))?)?)];
     /// let mut trace = Trace::run(&vars, || xs.matmul(&vars[0].1.t()?)?.sum_all())?;
     /// trace.add_gradients(&trace.loss().backward()?, &[&xs])?;
     /// let (by, gradient) = trace.layers()[0].gradient.as_ref().expect("four rows of sixteen");

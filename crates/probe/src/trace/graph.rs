@@ -157,8 +157,9 @@ mod tests {
     /// The arguments of `a·b` and of `(a·b + c)`, by the graph alone.
     #[test]
     fn arguments_are_found() -> Result<()> {
-        let [a, b, c] = [1.0, 2.0, 3.0]
-            .map(|x| Var::rand_f64(x, x + 1.0, (2, 2), DType::F32, &Device::Cpu).expect("memory"));
+        let [a, b, c] = [1.0, 2.0, 3.0].map(|x| {
+            Var::from_tensor(&Tensor::full(x as f32, (2, 2), &Device::Cpu).expect("memory")).expect("memory")
+        });
         let product = a.matmul(&b)?;
         let sum = (&product + c.as_tensor())?;
         let graph = Graph::of(None, &sum, &[])?;

@@ -33,7 +33,7 @@ use super::reach::Reach;
 ///     .add(linear(16, 4, vb.pp("second"))?);
 /// let vars: Vec<_> = map.data().lock().unwrap().iter().map(|(name, var)| (name.clone(), var.clone())).collect();
 ///
-/// let xs = Tensor::randn(0f32, 1.0, (32, 8), &Device::Cpu)?;
+/// let xs = Tensor::arange(0f32, 256.0, &Device::Cpu)?.sqr()?.sin()?.reshape((32, 8))?;
 /// let trace = Trace::run(&vars, || model.forward(&xs)?.sqr()?.mean_all())?;
 /// let names: Vec<_> = trace.layers().iter().map(|layer| layer.name.as_str()).collect();
 /// assert_eq!(names, ["first", "second"]);
