@@ -40,6 +40,7 @@ mod diagnose;
 mod jacobian;
 mod kept;
 mod limits;
+mod number;
 mod observe;
 mod preflight;
 pub mod text;

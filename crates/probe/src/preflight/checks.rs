@@ -12,6 +12,7 @@ use crate::diagnose::fault::Level;
 use crate::diagnose::judge;
 use crate::kept::Kept;
 use crate::limits::smallest_normal;
+use crate::number::number;
 use crate::observe::units::Units;
 use crate::text::significant;
 use crate::trace::{Kind, Mark, Reach, Trace, check_gradient};
@@ -291,14 +292,4 @@ fn largest_difference(before: &Tensor, after: &Tensor) -> Result<Option<f64>> {
 
 fn largest(xs: &Tensor) -> Result<f64> {
     xs.abs()?.flatten_all()?.max(0)?.to_device(&Device::Cpu)?.to_scalar::<f64>()
-}
-
-fn number(loss: &Tensor) -> Result<f64> {
-    if loss.elem_count() != 1 {
-        return Err(Error::Msg(format!(
-            "the loss has the shape {:?}: a preflight needs one number",
-            loss.dims()
-        )));
-    }
-    loss.detach().to_device(&Device::Cpu)?.to_dtype(DType::F64)?.reshape(())?.to_scalar::<f64>()
 }

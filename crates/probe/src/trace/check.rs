@@ -1,9 +1,10 @@
 //! Whether a gradient is that of the loss.
 
 use candle_core::backprop::GradStore;
-use candle_core::{DType, Device, Error, Result, Tensor, Var};
+use candle_core::{DType, Error, Result, Tensor, Var};
 
 use crate::kept::Kept;
+use crate::number::number;
 
 /// How a loss changes along its gradient, beside what the gradient says.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -171,14 +172,4 @@ fn slopes(
 
 fn gradient(gradients: &GradStore, var: &Var) -> Option<Tensor> {
     gradients.get(var.as_tensor()).filter(|gradient| gradient.dims() == var.dims()).cloned()
-}
-
-fn number(xs: &Tensor) -> Result<f64> {
-    if xs.elem_count() != 1 {
-        return Err(Error::Msg(format!(
-            "the loss has the shape {:?}: a gradient is checked of one number",
-            xs.dims()
-        )));
-    }
-    xs.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.reshape(())?.to_scalar::<f64>()
 }
