@@ -51,6 +51,7 @@
 
 pub use wick_init as init;
 pub use wick_kernels as kernels;
+pub use wick_layers as layers;
 pub use wick_model as model;
 pub use wick_probe as probe;
 pub use wick_theory as theory;
