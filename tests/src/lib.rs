@@ -4,12 +4,14 @@
 
 #![allow(clippy::unwrap_used)] // A test fails by panicking.
 
+mod differences;
 #[cfg(any(test, doctest))]
 mod documents;
 mod random;
 mod statistics;
 mod tensors;
 
+pub use differences::gradient_errors;
 pub use random::{choose, choose_index, log_uniform, normal, uniform};
 pub use statistics::{has_std, kolmogorov_smirnov, mean_and_variance, std, std_error};
 pub use tensors::{bits, numbers};
