@@ -22,10 +22,12 @@
 
 pub mod compare;
 pub mod data;
+pub mod data_dependent;
 mod error;
 pub mod metrics;
 mod optimizer;
 mod order;
+mod rate_finder;
 mod run;
 mod schedule;
 mod text;
@@ -34,6 +36,7 @@ mod trainer;
 pub use error::Error;
 pub use optimizer::OptimizerSpec;
 pub use order::{Epoch, LastBatch, Order, PermutationV1, Position};
+pub use rate_finder::{RateFinder, RatePoint, RateTest};
 pub use run::RunFolder;
 pub use run::weights::check_weights;
 pub use schedule::{Closure, Curve, Schedule, Warmup};

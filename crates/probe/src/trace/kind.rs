@@ -6,6 +6,7 @@ use super::entry::Entry;
 use super::graph::Graph;
 use super::layer::Kind;
 use super::node::Role;
+use super::product::is_convolution;
 use super::table::Table;
 
 /// The kind of a layer and the axis of its units.
@@ -41,12 +42,26 @@ pub(super) fn of(
         2 if made.rank() >= 2 && made.dims().last() == weight.dims().last() => (Kind::Linear, last),
         2 => (Kind::Other, last),
         3.. if graph.nodes[first.weight].role != Role::View || is_filter(weight, var) => {
-            // A parameter that is added has the shape of what it is added to, up to the samples.
-            let is_added = made.rank() == var.rank() && made.dims()[1..] == var.dims()[1..];
+            // A parameter that is added has the shape of what it is added to and is the same for all samples; so has a
+            // filter of one channel whose outputs are as wide as it is.
+            let is_like_added =
+                made.rank() == var.rank() && var.dims()[0] == 1 && made.dims()[1..] == var.dims()[1..];
+            let is_added = is_like_added && !is_convolution_of_any(graph, weight, first.node)?;
             if is_added { (Kind::Other, last) } else { (Kind::Conv, Some(1)) }
         }
         _ => (Kind::Linear, last),
     })
+}
+
+/// Whether a tensor is a convolution, with this weight, of an activation below it.
+fn is_convolution_of_any(graph: &Graph, weight: &Tensor, made: usize) -> Result<bool> {
+    for below in graph.below(made) {
+        let node = &graph.nodes[below];
+        if !node.is_weight() && is_convolution(weight, &node.tensor, &graph.nodes[made].tensor)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whether a view has the filters of a parameter, or a part of them, and is not transposed for a matrix product.

@@ -208,3 +208,25 @@ fn a_dead_layer_has_its_activation() -> Result<()> {
     assert_eq!(verdicts[0].layer, "fc1");
     Ok(())
 }
+
+#[test]
+fn a_convolution_whose_outputs_are_as_wide_as_its_filters() -> Result<()> {
+    let map = VarMap::new();
+    let vb = VarBuilder::from_varmap(&map, DType::F32, &Device::Cpu);
+    let strided = candle_nn::Conv2dConfig { stride: 2, ..Default::default() };
+    let first = candle_nn::conv2d(2, 8, 3, Default::default(), vb.pp("first"))?;
+    let second = candle_nn::conv2d(8, 8, 3, strided, vb.pp("second"))?;
+    let single = candle_nn::conv2d(1, 1, 3, Default::default(), vb.pp("single"))?;
+    let (xs, position) = (normal((5, 2, 10, 10)), Var::from_tensor(&normal((1, 8, 3, 3)))?);
+    let mut vars = vars_of(&map);
+    vars.push(("position".to_owned(), position.clone()));
+    let trace = Trace::run(&vars, || {
+        let ys = second.forward(&first.forward(&xs)?.relu()?)?.broadcast_add(&position)?;
+        single.forward(&ys.mean_keepdim(1)?.pad_with_zeros(2, 1, 1)?.pad_with_zeros(3, 1, 1)?)?.sum_all()
+    })?;
+    let kinds: Vec<_> = trace.layers().iter().map(|layer| (layer.name.as_str(), layer.kind)).collect();
+    let meant =
+        [("first", Kind::Conv), ("second", Kind::Conv), ("position", Kind::Other), ("single", Kind::Conv)];
+    assert_eq!(kinds, meant);
+    Ok(())
+}

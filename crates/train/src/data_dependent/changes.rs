@@ -1,0 +1,67 @@
+//! What a data-dependent start changed.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// What a data-dependent start changed, and what it left as it was.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Changes {
+    /// The method, with its settings.
+    pub method: String,
+    /// The layers in the order of execution, unchanged ones too.
+    pub layers: Vec<Change>,
+    /// What was left out.
+    pub skipped: Vec<Skipped>,
+    /// Forward passes in all.
+    pub forwards: usize,
+}
+
+/// What happened to one layer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Change {
+    /// The layer's name.
+    pub layer: String,
+    /// The name of its weight.
+    pub weight: String,
+    /// What the weight was multiplied by; the geometric mean where each channel has its own factor. 1 if the layer
+    /// had what it should.
+    pub factor: f64,
+    /// The standard deviation of all elements of the signal before.
+    pub std_before: f64,
+    /// The same when the layer was left.
+    pub std_after: f64,
+    /// Whether the signal is as close to its aim as was asked for.
+    pub is_reached: bool,
+}
+
+/// A layer or a parameter that was left as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Skipped {
+    /// Its name.
+    pub name: String,
+    /// Why, as the end of a sentence that begins with the name.
+    pub reason: String,
+}
+
+impl Changes {
+    /// Whether every layer that was not left out has what was asked for.
+    pub fn are_reached(&self) -> bool {
+        self.layers.iter().all(|change| change.is_reached)
+    }
+}
+
+/// A line for the method, for each layer and for what was left out.
+impl fmt::Display for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}: {} layers by {} forward passes", self.method, self.layers.len(), self.forwards)?;
+        for Change { layer, weight, factor, std_before, std_after, is_reached } in &self.layers {
+            let missed = if *is_reached { "" } else { ", which is not what was asked for" };
+            writeln!(f, "{layer}: std {std_before:.4} -> {std_after:.4}, {weight} × {factor:.4}{missed}")?;
+        }
+        for Skipped { name, reason } in &self.skipped {
+            writeln!(f, "{name} {reason}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,28 @@
+//! Starts that look at the data: initial weights that are corrected by what a batch does in the model.
+//!
+//! - [`Lsuv`]: each layer's output has a standard deviation of one (Mishkin and Matas 2015), before or behind its
+//!   activation.
+//! - [`AutoInit`]: each layer's *expected* output has, from the moments of its measured input (after Bingham and
+//!   Miikkulainen 2023).
+//! - [`PerChannel`]: each channel of each output has mean 0 and standard deviation 1 (Salimans and Kingma 2016).
+//! - [`prior_bias`]: the last bias says how frequent each class is.
+//!
+//! The first three go through any candle model by [`Trace`](wick_probe::Trace), without a change of the model: they
+//! take the variables by name and a closure that passes one batch forward. They draw nothing, so that the seed of the
+//! start before them is theirs too, and they return a list of what they changed ([`Changes`]). After an error every
+//! variable has the values that it had.
+
+mod auto_init;
+mod changes;
+mod layers;
+mod lsuv;
+mod per_channel;
+mod prior;
+#[cfg(test)]
+mod tests;
+
+pub use auto_init::AutoInit;
+pub use changes::{Change, Changes, Skipped};
+pub use lsuv::{Lsuv, Signal};
+pub use per_channel::PerChannel;
+pub use prior::prior_bias;

@@ -1,0 +1,93 @@
+use candle_core::{DType, Device, Tensor, Var, bail};
+use candle_nn::{Module, Sequential, linear, loss::mse, seq};
+use wick_init::{InitMap, Initializer, KeyedV1};
+
+use super::RateFinder;
+use crate::Error;
+
+const CPU: Device = Device::Cpu;
+
+fn batch(name: &str, columns: usize) -> Tensor {
+    let key = KeyedV1::new(3).key(name);
+    Initializer::normal(1.0).tensor(key, (64, columns), DType::F32, &CPU).unwrap()
+}
+
+fn model() -> (InitMap, Sequential) {
+    let map = InitMap::new(5);
+    let vb = map.var_builder(DType::F32, &CPU);
+    let model = seq()
+        .add(linear(8, 32, vb.pp("a")).unwrap())
+        .add(candle_nn::Activation::Relu)
+        .add(linear(32, 1, vb.pp("b")).unwrap());
+    (map, model)
+}
+
+fn bits(vars: &[(String, Var)]) -> Vec<u32> {
+    let of = |var: &Var| var.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    vars.iter().flat_map(|(_, var)| of(var)).map(f32::to_bits).collect()
+}
+
+/// A bowl of curvature `c`, on which gradient descent diverges from the rate `2 / c` on.
+fn bowl(curvature: f64) -> super::RateTest {
+    let w = Var::new(&[1.0f64, -2.0], &CPU).unwrap();
+    let vars = [("w".to_owned(), w.clone())];
+    let finder = RateFinder::new("sgd:momentum=0".parse().unwrap())
+        .with_range(1e-6 / curvature, 1e3 / curvature)
+        .with_steps(400);
+    let found = finder.run(&vars, |_| (w.sqr()?.sum_all()? * (curvature / 2.0))?.affine(1.0, 1e-3)).unwrap();
+    assert_eq!(w.to_vec1::<f64>().unwrap(), [1.0, -2.0]);
+    found
+}
+
+#[test]
+fn rates_follow_the_curvature_and_end_behind_the_one_that_diverges() {
+    for curvature in [0.01, 1.0, 100.0] {
+        let found = bowl(curvature);
+        let (best, limit) = (found.suggestion().unwrap() * curvature, found.limit.unwrap() * curvature);
+        // The average lags behind: the loss has to come back from almost nothing.
+        assert!((0.01..1.0).contains(&best), "{curvature}: {best}");
+        assert!((2.0..20.0).contains(&limit), "{curvature}: {limit}");
+        assert!(
+            found.points.iter().all(|point| point.loss.is_finite() && point.rate <= found.limit.unwrap())
+        );
+    }
+}
+
+#[test]
+fn every_variable_has_its_bits_again_after_an_error_too() {
+    let (map, model) = model();
+    let (xs, targets) = (batch("xs", 8), batch("ys", 1));
+    let (vars, finder) = (map.named_vars(), RateFinder::new("adamw".parse().unwrap()));
+    let before = bits(&vars);
+    let mut moved = 0;
+    let found = finder
+        .run(&vars, |_| {
+            moved += usize::from(bits(&vars) != before);
+            mse(&model.forward(&xs)?, &targets)
+        })
+        .unwrap();
+    assert_eq!((bits(&vars), moved), (before.clone(), found.points.len().max(moved + 1) - 1));
+    assert!(found.points[0].rate == 1e-6 && found.points[0].loss == found.points[0].smoothed);
+    let failing = |step| if step < 20 { mse(&model.forward(&xs)?, &targets) } else { bail!("no more data") };
+    assert!(finder.run(&vars, failing).unwrap_err().to_string().contains("no more data"));
+    assert_eq!(bits(&vars), before);
+}
+
+#[test]
+fn a_loss_that_never_falls_has_no_suggestion_and_settings_are_checked() {
+    let w = Var::new(&[1f32], &CPU).unwrap();
+    let vars = [("w".to_owned(), w.clone())];
+    let finder = RateFinder::new("sgd".parse().unwrap());
+    let flat = finder.run(&vars, |_| (w.sum_all()? * 0.0)?.affine(1.0, 1.0)).unwrap();
+    assert_eq!((flat.suggestion(), flat.limit, flat.points.len()), (None, None, 150));
+    let error = finder.run(&vars, |_| w.sum_all()? * f64::NAN).unwrap_err().to_string();
+    assert_eq!(error, "the loss is NaN before any step: check the batch and the start");
+    for wrong in [
+        finder.clone().with_range(0.0, 1.0),
+        finder.clone().with_range(1.0, 1.0),
+        finder.clone().with_range(1.0, f64::INFINITY),
+        finder.with_steps(9),
+    ] {
+        assert!(matches!(wrong.run(&vars, |_| w.sum_all()), Err(Error::Parameter { .. })));
+    }
+}
