@@ -36,7 +36,7 @@ mod trainer;
 pub use error::Error;
 pub use optimizer::OptimizerSpec;
 pub use order::{Epoch, LastBatch, Order, PermutationV1, Position};
-pub use rate_finder::{RateFinder, RatePoint, RateTest};
+pub use rate_finder::{RateFinder, RatePoint, RateTest, RateTrial};
 pub use run::RunFolder;
 pub use run::weights::check_weights;
 pub use schedule::{Closure, Curve, Schedule, Warmup};

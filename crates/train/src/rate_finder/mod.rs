@@ -11,8 +11,10 @@ use crate::Error;
 use crate::optimizer::{AnyOptimizer, OptimizerSpec};
 use crate::schedule::{Curve, Schedule};
 
-/// The learning-rate finder: some steps at rates that rise geometrically, on a copy of the variables in effect, since
-/// all of them are put back to the bit (Smith 2017, arXiv 1506.01186).
+/// The learning-rate finder. First some steps at rates that rise geometrically (Smith 2017, arXiv 1506.01186): between
+/// the rates at which the loss begins to fall and at which it blows up, it finds the one by which three quarters of the
+/// fall are done. Then short trainings at rates about that one, each from the start and with the same batches: the rate
+/// with the lowest loss at their end is suggested, or the highest of those that are as good. Every variable is put back to the bit.
 ///
 /// ```
 /// use candle_core::{DType, Device};
@@ -42,6 +44,7 @@ pub struct RateFinder {
     low: f64,
     high: f64,
     steps: u64,
+    trial: u64,
 }
 
 /// One step of the finder.
@@ -55,6 +58,15 @@ pub struct RatePoint {
     pub smoothed: f64,
 }
 
+/// A short training at one rate.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct RateTrial {
+    /// The learning rate.
+    pub rate: f64,
+    /// The mean loss of the last fifth of the steps; infinite if the loss blew up.
+    pub loss: f64,
+}
+
 /// What the finder saw.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RateTest {
@@ -62,17 +74,25 @@ pub struct RateTest {
     pub points: Vec<RatePoint>,
     /// The rate at which the loss left all that came before, or became NaN; none if it did not up to the last.
     pub limit: Option<f64>,
+    /// The short trainings, by rising rate; none if the loss never falls, or none were asked for.
+    pub trials: Vec<RateTrial>,
 }
 
 /// The loss blew up if its average is this many times the lowest one.
 const BLOW_UP: f64 = 4.0;
 /// What the average keeps at each step.
 const KEEP: f64 = 0.9;
+/// The part of the fall of the loss by which a rate is found.
+const FALLEN: f64 = 0.75;
+/// Losses of trials that are as close as this part of them are taken for equal.
+const TIE: f64 = 0.04;
+/// The rates of the trials, as multiples of that rate.
+const TRIALS: [f64; 6] = [0.25, 0.5, 1.0, 2.0, 4.0, 8.0];
 
 impl RateFinder {
-    /// 150 steps from 1e-6 to 10 by this optimizer, whose own rate is not used.
+    /// 150 steps from 1e-6 to 10 by this optimizer, whose own rate is not used, and six trials of 100 steps.
     pub fn new(optimizer: OptimizerSpec) -> Self {
-        Self { optimizer, low: 1e-6, high: 10.0, steps: 150 }
+        Self { optimizer, low: 1e-6, high: 10.0, steps: 150, trial: 100 }
     }
 
     /// The first and the last rate, above 0 and rising.
@@ -83,6 +103,11 @@ impl RateFinder {
     /// The number of steps, at least 10.
     pub fn with_steps(self, steps: u64) -> Self {
         Self { steps, ..self }
+    }
+
+    /// The number of steps of a trial; 0 for none.
+    pub fn with_trial_steps(self, trial: u64) -> Self {
+        Self { trial, ..self }
     }
 
     /// Takes the steps, and puts every variable back. `loss` makes the scalar loss of a step's batch.
@@ -102,26 +127,61 @@ impl RateFinder {
         check("high", self.high, self.high > self.low && self.high.is_finite(), "above the lowest rate")?;
         check("steps", self.steps as f64, self.steps >= 10, "at least 10")?;
         let before = vars.iter().map(|(_, var)| Ok(var.copy()?.detach())).collect::<Result<Vec<_>>>()?;
-        let found = self.steps(vars, &mut loss);
-        for ((_, var), before) in vars.iter().zip(&before) {
-            var.set(before)?;
+        let restore = || vars.iter().zip(&before).try_for_each(|((_, var), before)| var.set(before));
+        let found = self.rising(vars, &mut loss);
+        restore()?;
+        let mut found = found?;
+        if let (Some(middle), true) = (found.fallen(), self.trial > 0) {
+            for factor in TRIALS {
+                let rate = factor * middle;
+                let losses = self.constant(vars, rate, &mut loss);
+                restore()?;
+                found.trials.push(RateTrial { rate, loss: last_mean(&losses?) });
+            }
         }
-        found
+        Ok(found)
     }
 
-    fn steps(
+    fn optimizer(&self, vars: &[(String, Var)]) -> Result<AnyOptimizer> {
+        AnyOptimizer::new(
+            &self.optimizer,
+            vars.iter().map(|(name, var)| Named::new(name, var.clone())).collect(),
+        )
+    }
+
+    /// The losses at a constant rate, up to one that is not finite.
+    fn constant(
+        &self,
+        vars: &[(String, Var)],
+        rate: f64,
+        loss: &mut impl FnMut(u64) -> Result<Tensor>,
+    ) -> std::result::Result<Vec<f64>, Error> {
+        let mut optimizer = self.optimizer(vars)?;
+        let mut losses = Vec::new();
+        for step in 0..self.trial {
+            let tensor = loss(step)?;
+            losses.push(number(&tensor)?);
+            if !losses[losses.len() - 1].is_finite() {
+                break;
+            }
+            optimizer.step(&tensor.backward()?, rate)?;
+        }
+        Ok(losses)
+    }
+
+    /// The steps at rising rates.
+    fn rising(
         &self,
         vars: &[(String, Var)],
         loss: &mut impl FnMut(u64) -> Result<Tensor>,
     ) -> std::result::Result<RateTest, Error> {
-        let named = vars.iter().map(|(name, var)| Named::new(name, var.clone())).collect();
-        let mut optimizer = AnyOptimizer::new(&self.optimizer, named)?;
+        let mut optimizer = self.optimizer(vars)?;
         let mut points: Vec<RatePoint> = Vec::new();
         let (mut average, mut lowest) = (0.0, f64::INFINITY);
         for step in 0..self.steps {
             let rate = self.low * (self.high / self.low).powf(step as f64 / (self.steps - 1) as f64);
             let tensor = loss(step)?;
-            let value = tensor.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+            let value = number(&tensor)?;
             if step == 0 && !value.is_finite() {
                 return Err(Error::Settings(format!(
                     "the loss is {value} before any step: check the batch and the start"
@@ -133,41 +193,55 @@ impl RateFinder {
             // The rate that did it is that of the step before.
             let is_lost = !value.is_finite() || smoothed > BLOW_UP * lowest.abs().max(f64::MIN_POSITIVE);
             if is_lost && step > 0 {
-                return Ok(RateTest { limit: points.last().map(|point| point.rate), points });
+                return Ok(RateTest {
+                    limit: points.last().map(|point| point.rate),
+                    points,
+                    trials: Vec::new(),
+                });
             }
             points.push(RatePoint { rate, loss: value, smoothed });
             optimizer.step(&tensor.backward()?, rate)?;
         }
-        Ok(RateTest { points, limit: None })
+        Ok(RateTest { points, limit: None, trials: Vec::new() })
     }
 }
 
+/// The loss as a number.
+fn number(loss: &Tensor) -> Result<f64> {
+    loss.to_dtype(DType::F64)?.to_scalar()
+}
+
+/// The mean of the last fifth, infinite if a loss is not finite.
+fn last_mean(losses: &[f64]) -> f64 {
+    let last = &losses[losses.len() - losses.len().div_ceil(5)..];
+    let mean = last.iter().sum::<f64>() / last.len() as f64;
+    if mean.is_finite() { mean } else { f64::INFINITY }
+}
+
 impl RateTest {
-    /// The rate at which the average loss falls fastest for each factor of the rate; none if it never falls by a
+    /// The first rate by which three quarters of the fall of the average loss are done; none if it never falls by a
     /// thousandth.
-    pub fn steepest(&self) -> Option<f64> {
+    pub fn fallen(&self) -> Option<f64> {
         let first = self.points.first()?.smoothed;
         let lowest = self.points.iter().map(|point| point.smoothed).fold(f64::INFINITY, f64::min);
         if first - lowest <= 1e-3 * first.abs() {
             return None;
         }
-        let slope =
-            |pair: &[RatePoint]| (pair[1].smoothed - pair[0].smoothed) / (pair[1].rate / pair[0].rate).ln();
-        let slopes = self.points.windows(2).map(|pair| (slope(pair), pair[0].rate));
-        slopes.filter(|(slope, _)| *slope < 0.0).min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, rate)| rate)
+        let is_fallen = |point: &&RatePoint| point.smoothed <= first + FALLEN * (lowest - first);
+        self.points.iter().find(is_fallen).map(|point| point.rate)
     }
 
-    /// The rate with the lowest average loss.
-    pub fn lowest(&self) -> Option<f64> {
-        self.points.iter().min_by(|a, b| a.smoothed.total_cmp(&b.smoothed)).map(|point| point.rate)
-    }
-
-    /// A constant rate to train with; none if the loss never falls.
+    /// A constant rate to train with: the highest of the trials whose loss is within 4 % of the lowest, since where the
+    /// loss cannot tell in a short time a lower rate is the one that takes longer; [`fallen`](Self::fallen) without
+    /// trials; none if the loss never falls.
     pub fn suggestion(&self) -> Option<f64> {
-        self.steepest()
+        let lowest = self.trials.iter().map(|trial| trial.loss).fold(f64::INFINITY, f64::min);
+        let is_as_good = |trial: &&RateTrial| trial.loss <= lowest + TIE * lowest.abs();
+        self.trials.iter().rfind(is_as_good).map(|trial| trial.rate).or(self.fallen())
     }
 
-    /// The one-cycle schedule over `steps` steps whose highest rate is the suggestion: a factor for it.
+    /// The suggestion, with the one-cycle schedule over `steps` steps whose highest rate it is (Smith and Topin 2018,
+    /// arXiv 1708.07120; the settings are PyTorch's).
     pub fn one_cycle(&self, steps: u64) -> Option<(f64, Schedule)> {
         let schedule =
             Schedule::OneCycle { steps, rise: 0.3, div: 25.0, final_div: 1e4, curve: Curve::Cosine };
