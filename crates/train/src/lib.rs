@@ -21,6 +21,7 @@
 //! ```
 
 pub mod compare;
+mod coordinate_check;
 pub mod data;
 pub mod data_dependent;
 mod error;
@@ -33,6 +34,7 @@ mod schedule;
 mod text;
 mod trainer;
 
+pub use coordinate_check::{CoordinateCheck, CoordinatePoint, CoordinateTable, Coordinates, Power, Subject};
 pub use error::Error;
 pub use optimizer::OptimizerSpec;
 pub use order::{Epoch, LastBatch, Order, PermutationV1, Position};
