@@ -3,7 +3,7 @@
 
 use wick_theory::{Activation, BatchGeometry};
 
-use crate::diagnose::fault::{Fault, INPUT_RANGE, Level, MAX_ODD, MAX_START, Verdict};
+use crate::diagnose::fault::{Fault, INPUT_RANGE, Level, MAX_ODD, MAX_SHIFT, MAX_START, MIN_UNITS, Verdict};
 use crate::diagnose::layer_report::LayerReport;
 use crate::diagnose::remedy::NEW_WEIGHTS;
 use crate::text::{short, times};
@@ -27,6 +27,44 @@ pub(crate) fn input_scale(layers: &[LayerReport], input: &BatchGeometry) -> Opti
     );
     let verdict = Verdict::new(Fault::OutsideBand, Level::Faulty, "input", rms, text);
     Some(verdict.with_remedy(format!("multiply it by {}", short(1.0 / rms))))
+}
+
+/// The first layer's outputs have at least this part of the input's shift where no norm stands before it.
+const MIN_PASSED: f64 = 0.5;
+
+/// An input whose samples have nearly all in common, if the first layer's outputs show it: its mean sample is far larger
+/// than what the samples deviate from it. With the mean square `q` of its numbers and the mean cosine `c` of two samples,
+/// the mean sample has the rms `√(c q)` and the deviations `√((1 - c) q)`. A norm before the first layer takes it away.
+pub(crate) fn shifted_input(layers: &[LayerReport], input: &BatchGeometry) -> Option<Verdict> {
+    let of = |batch: &BatchGeometry| {
+        let common = batch.cosine.clamp(0.0, 1.0);
+        ((common * batch.mean_square).sqrt(), ((1.0 - common) * batch.mean_square).sqrt())
+    };
+    let is_shifted = |batch: &BatchGeometry| {
+        let (mean, deviation) = of(batch);
+        mean > MAX_SHIFT * deviation
+    };
+    // An activation takes some of the common part away, and a norm all of it.
+    let passes_on = |batch: &BatchGeometry| {
+        let (mean, deviation) = of(batch);
+        mean > MIN_PASSED * MAX_SHIFT * deviation
+    };
+    let first = layers.iter().find(|layer| !layer.is_input())?;
+    if !is_shifted(input) || input.samples < MIN_UNITS || !first.batch.as_ref().is_some_and(passes_on) {
+        return None;
+    }
+    let (mean, deviation) = of(input);
+    let text = format!(
+        "the input: its samples have a mean of rms {} and deviate from it by {}: they look alike to the first layer",
+        short(mean),
+        short(deviation)
+    );
+    let verdict = Verdict::new(Fault::RankCollapse, Level::Faulty, "input", input.cosine, text);
+    Some(
+        verdict.with_remedy(
+            "subtract each column's mean over the training samples, and divide by its deviation",
+        ),
+    )
 }
 
 /// The first layer with an output that its activation cannot make.

@@ -1,11 +1,13 @@
-//! Nets of fourteen kinds, at the start and trained, half of them faulty: how often the verdicts are right.
+//! Nets of sixteen kinds, at the start and trained, half of them faulty: how often the verdicts are right.
 
 mod advice;
 mod case;
+mod collapse;
 mod cost;
 mod data;
 mod nets;
 mod run;
+mod shift;
 mod tables;
 
 use std::collections::HashMap;
