@@ -6,7 +6,7 @@ use crate::diagnose::cut::meant_zeros;
 use crate::diagnose::fault::{Fault, Level, MAX_COSINE, MAX_TOTAL_CHANGE, MIN_UNITS, Verdict};
 use crate::diagnose::layer_report::LayerReport;
 use crate::diagnose::remedy::weights_that_keep;
-use crate::text::{distinct, percent, significant};
+use crate::text::{distinct, percent, significant, times};
 
 /// The last layer alone, behind others that tell the samples apart, has to be this much more alike.
 const LAST_ALONE: f64 = 0.1;
@@ -123,15 +123,28 @@ pub(crate) fn is_made_good(total: f64, layers: &[LayerReport]) -> bool {
 /// What is told of samples that look alike at the start, or of gradients that shrink, where it does no harm to a net
 /// that Adam trains.
 pub(crate) fn slow_start(layers: &[LayerReport]) -> Option<String> {
-    let found = collapse(layers).filter(|found| !found.layer.after_start && is_mild(found, layers))?;
-    let (layer, phi) = (found.layer, layers.iter().find_map(LayerReport::phi));
+    if layers.iter().any(|layer| layer.after_start) {
+        return None;
+    }
+    let phi = layers.iter().find_map(LayerReport::phi);
     let weights = phi.and_then(weights_that_keep).map_or_else(String::new, |weights| format!("; {weights}"));
-    Some(format!(
-        "{}: samples look alike at the start, {} of the variation is over them: Adam pulls them apart in some ten steps, \
-         gradient descent takes long{weights}",
-        layer.name,
-        percent(found.spread, 2)
-    ))
+    if let Some(found) = collapse(layers).filter(|found| is_mild(found, layers)) {
+        let (name, part) = (&found.layer.name, percent(found.spread, 2));
+        return Some(format!(
+            "{name}: samples look alike at the start, {part} of the variation is over them: Adam pulls them apart in some \
+             ten steps, gradient descent takes long{weights}"
+        ));
+    }
+    let mut gradients = layers.iter().filter_map(|layer| layer.gradient_rms);
+    let total = gradients.next()? / gradients.next_back()?;
+    let is_small = total > 0.0 && total < 1.0 / MAX_TOTAL_CHANGE && is_made_good(total, layers);
+    is_small.then(|| {
+        format!(
+            "the gradients shrink {} from the last layer to the first at the start: Adam makes it good, gradient descent \
+             takes long{weights}",
+            times(total)
+        )
+    })
 }
 
 #[cfg(test)]

@@ -39,8 +39,11 @@ impl Diagnosis {
     /// ```
     /// use wick_probe::{BatchGeometry, Diagnosis, Fault, LayerReport, Update};
     ///
-    /// let layer = |name: &str, std| LayerReport { gradient_rms: Some(0.0), ..LayerReport::new(name, std, std) };
-    /// let layers = [layer("fc0", 1.0), layer("fc1", 0.0), layer("out", 0.0)];
+    /// let layers = [("fc0", 1.0), ("fc1", 0.0), ("out", 0.0)].map(|(name, std)| {
+    ///     let mut layer = LayerReport::new(name, std, std);
+    ///     layer.gradient_rms = Some(0.0);
+    ///     layer
+    /// });
     /// let update = |name: &str| Update {
     ///     name: name.into(),
     ///     rank: 2,

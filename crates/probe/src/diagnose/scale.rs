@@ -33,11 +33,15 @@ pub(crate) fn input_scale(layers: &[LayerReport], input: &BatchGeometry) -> Opti
 const MIN_PASSED: f64 = 0.5;
 
 /// An input whose samples have nearly all in common, if the first layer's outputs show it: its mean sample is far larger
-/// than what the samples deviate from it. With the mean square `q` of its numbers and the mean cosine `c` of two samples,
-/// the mean sample has the rms `√(c q)` and the deviations `√((1 - c) q)`. A norm before the first layer takes it away.
+/// than what the samples deviate from it. With the mean square `q` of its numbers, the mean cosine `c` of two samples and
+/// the mean `l` of the samples' lengths over the root of their mean square, the mean sample has the rms `√(c l² q)`, and the
+/// deviations from it `√((1 - c l²) q)`. A norm before the first layer takes it away.
 pub(crate) fn shifted_input(layers: &[LayerReport], input: &BatchGeometry) -> Option<Verdict> {
     let of = |batch: &BatchGeometry| {
-        let common = batch.cosine.clamp(0.0, 1.0);
+        let n = batch.lengths.len().max(1) as f64;
+        let roots: f64 = batch.lengths.iter().map(|length| length.sqrt()).sum();
+        let mean_length = if batch.lengths.is_empty() { 1.0 } else { roots / n };
+        let common = (batch.cosine.max(0.0) * mean_length * mean_length).min(1.0);
         ((common * batch.mean_square).sqrt(), ((1.0 - common) * batch.mean_square).sqrt())
     };
     let is_shifted = |batch: &BatchGeometry| {
@@ -224,5 +228,23 @@ mod tests {
     fn an_input_with_nan_is_named() {
         let input = BatchGeometry { mean_square: f64::NAN, ..BatchGeometry::normal(64, 64, 1.0) };
         assert_eq!(judge(&layers([1.0; 4]), &input)[0].layer, "input");
+    }
+
+    /// Numbers around 10 with a deviation of 1 are shifted; numbers of one feature from 0 to 1 are not, though each has
+    /// the direction of the others.
+    #[test]
+    fn a_shift_is_no_direction() {
+        let judged = |values: &[f32], features: usize| {
+            let input = BatchGeometry::of(values, features);
+            let batch = Some(input.clone());
+            let layer = LayerReport { batch, spread: Some(0.5), ..LayerReport::new("fc0", 1.0, 1.0) };
+            shifted_input(&[layer], &input).map(|verdict| verdict.layer)
+        };
+        let waves: Vec<f32> = (0..800u16).map(|i| 10.0 + 1.4 * (f32::from(i) * 1.7).sin()).collect();
+        assert_eq!(judged(&waves, 8).as_deref(), Some("input"));
+        assert_eq!(judged(&waves.iter().map(|x| x - 9.0).collect::<Vec<_>>(), 8), None);
+        let line: Vec<f32> = (0..100u8).map(|i| f32::from(i) / 100.0).collect();
+        assert_eq!(judged(&line, 1), None);
+        assert_eq!(judged(&line.iter().map(|x| x + 5.0).collect::<Vec<_>>(), 1).as_deref(), Some("input"));
     }
 }

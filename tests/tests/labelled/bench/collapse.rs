@@ -2,9 +2,12 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use candle_core::Result;
-use wick_model::Activation;
-use wick_probe::{Probe, Units, judge, notes};
+use candle_core::{DType, Result, Tensor};
+use wick_init::{InitMap, presets};
+use wick_model::loss::Loss;
+use wick_model::{Activation, Mlp, MlpConfig};
+use wick_probe::{Fault as Found, Level, Probe, Units, Verdict, judge, notes};
+use wick_tests::{CPU, normal};
 
 use super::advice::Changes;
 use super::case::{Kind, Setting};
@@ -40,7 +43,7 @@ fn start(setting: &Setting) -> Result<(f64, f64, String)> {
     let verdicts = judge(&reports, &input);
     let mut said: Vec<String> =
         verdicts.iter().map(|verdict| format!("{:?} ({:?})", verdict.fault, verdict.level)).collect();
-    if notes(&reports, &input).iter().any(|note| note.contains("alike")) {
+    if notes(&reports, &input).iter().any(|note| note.contains("gradient descent")) {
         said.push("a note".to_owned());
     }
     let gradient = |index: usize| reports[index].gradient_rms.unwrap_or(f64::NAN);
@@ -144,44 +147,38 @@ fn how_collapses_end() {
     }
 }
 
-/// What is said of Wick's own perceptrons with PyTorch's default start.
+/// What is said of one of Wick's perceptrons with PyTorch's default start, on normal numbers.
+fn said_of_default(phi: Activation, hidden: usize, width: usize, outputs: u32, seed: u64) -> Vec<Verdict> {
+    let x = normal(seed, "x", (128, 64), DType::F32);
+    let classes: Vec<u32> = (0..128).map(|index| index % outputs).collect();
+    let y = Tensor::from_vec(classes, 128, &CPU).unwrap();
+    let config =
+        MlpConfig::new(64, [vec![width; hidden], vec![outputs as usize]].concat(), phi).with_bias(true);
+    let map = InitMap::new(seed).with_rules(presets::torch_defaults().unwrap());
+    let mlp = Mlp::new(&config, map.var_builder(DType::F32, &CPU)).unwrap();
+    let probe = Probe::new().with_units();
+    let out = mlp.forward_observed(&x, |layer| Some(probe.observer(layer))).unwrap();
+    Loss::CrossEntropy.forward(&out, &y).unwrap().backward().unwrap();
+    judge(&probe.layer_reports(), &Units::of(&x).unwrap().unwrap().batch)
+}
+
+/// PyTorch's default start of four and five layers of 64 to 256 units learns, and has no verdict in any of 30 seeds. Of
+/// 30 layers it does not learn, and each of them is named.
 #[test]
-#[ignore = "a look"]
-fn default_perceptrons() {
-    use candle_core::DType;
-    use wick_init::{InitMap, presets};
-    use wick_model::{Mlp, MlpConfig, loss::Loss};
+fn default_starts_are_named_where_they_harm() {
     for phi in [Activation::Gelu, Activation::Silu, Activation::Mish] {
-        for (hidden, width, outputs) in [(4, 64, 10), (5, 64, 5), (5, 256, 10), (6, 64, 10)] {
-            for seed in 0..3u64 {
-                let x = wick_tests::normal(seed, "x", (128, 64), DType::F32);
-                let y = candle_core::Tensor::from_vec(
-                    (0..128u32).map(|i| i % outputs).collect::<Vec<_>>(),
-                    128,
-                    &wick_tests::CPU,
-                )
-                .unwrap();
-                let widths = [vec![width; hidden], vec![outputs as usize]].concat();
-                let config = MlpConfig::new(64, widths, phi).with_bias(true);
-                let map = InitMap::new(seed).with_rules(presets::torch_defaults().unwrap());
-                let mlp = Mlp::new(&config, map.var_builder(DType::F32, &wick_tests::CPU)).unwrap();
-                let probe = Probe::new().with_units();
-                let out = mlp.forward_observed(&x, |layer| Some(probe.observer(layer))).unwrap();
-                Loss::CrossEntropy.forward(&out, &y).unwrap().backward().unwrap();
-                let reports = probe.layer_reports();
-                let said: Vec<String> = judge(&reports, &Units::of(&x).unwrap().unwrap().batch)
-                    .iter()
-                    .map(|v| format!("{:?} {:?} {}", v.fault, v.level, v.layer))
-                    .collect();
-                println!(
-                    "{phi} {hidden} x {width}, {outputs}: {} {said:?}",
-                    reports
-                        .iter()
-                        .filter_map(|l| Some(format!("{}:{:.0e}", l.name, l.spread?)))
-                        .collect::<Vec<_>>()
-                        .join(" ")
-                );
-            }
+        for seed in 0..30 {
+            let (hidden, width) = ([4, 5][seed as usize % 2], [64, 128, 256][seed as usize % 3]);
+            let outputs = 5 + seed as u32 % 6;
+            let found = said_of_default(phi, hidden, width, outputs, seed);
+            assert!(found.is_empty(), "{phi}, {hidden} layers of {width}, seed {seed}: {found:?}");
+        }
+        for seed in 0..3 {
+            let found = said_of_default(phi, 30, 64, 10, seed);
+            let is_named = found
+                .iter()
+                .any(|verdict| (verdict.fault, verdict.level) == (Found::RankCollapse, Level::Faulty));
+            assert!(is_named, "{phi}, seed {seed}: {found:?}");
         }
     }
 }

@@ -45,7 +45,8 @@ impl Twins {
     }
 }
 
-/// What was found in a case, and whether its fault does harm. What is advised on a harmful fault is carried out.
+/// What was found in a case, and whether its fault does harm. What is advised on a harmful fault is carried out, which
+/// takes most of the time, unless `WICK_BENCH_NO_ADVICE` is set.
 fn run_one(case: &Case, twins: &Twins) -> (Found, bool) {
     let mut found = run(case, !case.is_healthy(), &Changes::default()).unwrap();
     if case.is_healthy() {
@@ -53,7 +54,7 @@ fn run_one(case: &Case, twins: &Twins) -> (Found, bool) {
     }
     let twin = twins.of(case);
     let does_harm = harms(case, &found, &twin);
-    if does_harm {
+    if does_harm && std::env::var_os("WICK_BENCH_NO_ADVICE").is_none() {
         found.advice = carry_out(case, &found, &twin, !case.is_set_aside()).unwrap();
     }
     (found, does_harm)
