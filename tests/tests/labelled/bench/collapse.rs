@@ -65,7 +65,8 @@ fn row((pixels, phi, depth, seed): (Pixels, Activation, usize, u64)) -> Result<S
     let of = |is_twin| setting(phi, depth, pixels, seed, is_twin);
     let (spread, gradient, said) = start(&of(false))?;
     let mut row = format!("| {pixels:?} | {phi} | {depth} | {spread:.0e} | {gradient:.0e} | {said} |");
-    for kind in [Kind::Mlp, Kind::Momentum] {
+    let is_quick = std::env::var_os("WICK_BENCH_QUICK").is_some();
+    for kind in [Kind::Mlp, Kind::Momentum].into_iter().filter(|_| !is_quick) {
         let [mine, twin] = [false, true].map(|is_twin| course(&Setting { kind, ..of(is_twin) }).unwrap());
         let cells = (mine[0] / twin[0], mine[1], twin[1], mine[2], twin[2]);
         row +=
@@ -75,7 +76,7 @@ fn row((pixels, phi, depth, seed): (Pixels, Activation, usize, u64)) -> Result<S
 }
 
 /// Perceptrons with PyTorch's default start beside twins whose weights keep the signals, by activation and depth:
-/// what is said, and whether they learn worse, by Adam and by gradient descent with momentum.
+/// what is said, and whether they learn worse, by Adam and by gradient descent with momentum. `WICK_BENCH_QUICK` leaves the training out.
 #[test]
 #[ignore = "some minutes"]
 fn which_collapses_harm() {

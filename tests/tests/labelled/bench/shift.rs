@@ -27,7 +27,8 @@ fn row((phi, depth, shift): (Activation, usize, f64)) -> Result<String> {
     let verdicts = judge(&probe.layer_reports(), &input);
     let said: Vec<String> = verdicts.iter().map(|v| format!("{:?} {}", v.fault, v.layer)).collect();
     let mut row = format!("| {phi} | {depth} | {shift} | {:.4} | {} |", input.cosine, said.join(", "));
-    for kind in [Kind::Mlp, Kind::Momentum] {
+    let is_quick = std::env::var_os("WICK_BENCH_QUICK").is_some();
+    for kind in [Kind::Mlp, Kind::Momentum].into_iter().filter(|_| !is_quick) {
         let [mine, twin] = [&shifted, &setting].map(|of| course(&Setting { kind, ..of.clone() }).unwrap());
         let cells = (mine[0] / twin[0], mine[1], twin[1], mine[2], twin[2]);
         row +=
@@ -36,7 +37,8 @@ fn row((phi, depth, shift): (Activation, usize, f64)) -> Result<String> {
     Ok(row)
 }
 
-/// Perceptrons on standardised digits to which a number is added, beside those without.
+/// Perceptrons on standardised digits to which a number is added, beside those without. `WICK_BENCH_QUICK` leaves the
+/// training out.
 #[test]
 #[ignore = "a minute"]
 fn which_shifts_harm() {
