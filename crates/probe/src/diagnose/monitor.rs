@@ -141,9 +141,9 @@ mod tests {
             let var = &self.vars.iter().find(|(known, _)| known == name).unwrap().1;
             let mut values = var.flatten_all()?.to_vec1::<f32>()?;
             if at == usize::MAX {
-                values.fill(x)
+                values.fill(x);
             } else {
-                values[at] = x
+                values[at] = x;
             }
             var.set(&Tensor::from_vec(values, var.dims(), &Device::Cpu)?)
         }

@@ -131,12 +131,15 @@ fn twenty_nets() {
     assert!(alarms <= 1 && named >= 8, "{alarms} alarms, {named} named");
 }
 
-/// The nets that may be looked at: seeds 1 to 3, or those of `WICK_BENCH_SEEDS`.
+/// The nets that may be looked at: seeds 1 to 3, or those of `WICK_BENCH_SEEDS`, all or those with `WICK_BENCH_ONLY` in
+/// their name.
 #[test]
 #[ignore = "some minutes"]
 fn nets_to_look_at() {
     for seed in seeds() {
-        let cases: Vec<Case> = Case::all(seed).into_iter().filter(|case| !case.is_set_aside()).collect();
+        let only = std::env::var("WICK_BENCH_ONLY").unwrap_or_default();
+        let is_wanted = |case: &Case| !case.is_set_aside() && case.name().contains(&only);
+        let cases: Vec<Case> = Case::all(seed).into_iter().filter(is_wanted).collect();
         let mut report = Report::default();
         add(&mut report, &cases, true);
         report.print(&format!("seed {seed}, nets to look at"));

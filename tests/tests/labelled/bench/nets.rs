@@ -257,18 +257,16 @@ impl Net {
                     h = self.dense(probe, &format!("fc{layer}"), &h, self.setting.width, Some(phi))?;
                 }
                 let units = if self.setting.kind == Kind::OneOutput { 1 } else { 10 };
-                // Before the head that is used, or behind it.
-                let second = self.setting.kind == Kind::TwoHeads;
-                let is_first = self.setting.seed % 20 < 10;
-                if second && is_first {
+                // A second head before the one that is used, or behind it.
+                let second = (self.setting.kind == Kind::TwoHeads).then_some(self.setting.seed % 20 < 10);
+                if second == Some(true) {
                     self.dense(probe, "aux", &h, 5, None)?;
-                    return self.head(probe, &h, units);
                 }
                 let output = self.head(probe, &h, units)?;
-                if second {
+                if second == Some(false) {
                     self.dense(probe, "aux", &h, 10, None)?;
                 }
-                return Ok(output);
+                Ok(output)
             }
             Kind::Autoencoder => {
                 let mut h = x;
