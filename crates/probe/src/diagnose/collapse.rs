@@ -107,7 +107,10 @@ pub(crate) fn rank_collapse(layers: &[LayerReport]) -> Option<Verdict> {
         }
     };
     let verdict = Verdict::new(Fault::RankCollapse, Level::Faulty, &layer.name, 1.0 - part, text);
-    Some(verdict)
+    // Where laws are stated, `remedy` compares them.
+    let is_untold = !layer.after_start && layers.iter().all(|layer| layer.law.is_none());
+    let phi = layers.iter().find_map(LayerReport::phi).filter(|_| is_untold);
+    Some(verdict.with_remedy(phi.and_then(weights_that_keep).unwrap_or_default()))
 }
 
 /// Whether a gradient that shrinks by `total` does no harm: at the start of a net of unbounded activations a factor of
@@ -116,7 +119,10 @@ pub(crate) fn is_made_good(total: f64, layers: &[LayerReport]) -> bool {
     let is_small = total >= 1.0 / MILD_GRADIENT && is_unbounded(layers);
     let is_start = !layers.iter().any(|layer| layer.after_start);
     let is_faulty = collapse(layers).is_some_and(|found| !is_mild(&found, layers));
-    let apart = layers.iter().any(comes_apart);
+    // Once they are apart, gradients have to come back.
+    let is_on_its_way =
+        |layer: &LayerReport| comes_apart(layer) && layer.spread.is_some_and(|spread| spread < 0.5);
+    let apart = layers.iter().any(is_on_its_way);
     !is_faulty && ((is_start && is_small) || apart)
 }
 

@@ -68,7 +68,7 @@ pub(crate) enum Fault {
     SoftmaxTwice,
     /// Gradient descent with a learning rate of 5.
     SgdHigh,
-    /// Inputs with so many of their deviations added to all features.
+    /// Inputs to which a multiple of their deviation is added.
     Shift(f64),
 }
 
