@@ -4,6 +4,7 @@
 //!   any forward pass, by an observer of a fused dense layer, or around a module ([`Probe::watch`]). It
 //!   changes neither outputs nor parameter gradients by a bit, as long as all that follows uses the tensor
 //!   that the tap returns.
+//! - [`Monitor`] asks all that follows once a step, and gives one [`Diagnosis`].
 //! - [`Probe::layer_reports`] and [`judge`] tell what is wrong, in which layer first, and how to fix it.
 //! - [`Probe::first_bad`] tells where NaN came from, and [`Probe::totals`] has [`Stats`] over all steps.
 //! - [`Trace`] finds the layers of any candle model in the graph behind its loss, without a tap; [`reach`] tells
@@ -47,12 +48,14 @@ pub mod text;
 mod trace;
 
 pub use baselines::Baseline;
+pub use diagnose::diagnosis::Diagnosis;
 pub use diagnose::drift::judge_drift;
 pub use diagnose::fault::{Fault, Level, Verdict};
 pub use diagnose::few::not_judged;
 pub use diagnose::judge;
 pub use diagnose::layer_report::LayerReport;
 pub use diagnose::loss::judge_loss;
+pub use diagnose::monitor::Monitor;
 pub use diagnose::notes::notes;
 pub use diagnose::trend::describe_trend;
 pub use diagnose::updates::judge_updates;

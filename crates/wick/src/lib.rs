@@ -15,7 +15,7 @@
 //! | statistics of a layer in any forward pass | [`Probe::tap`], [`Probe::watch`], [`Probe::observer`] for fused layers |
 //! | the layers of a model without a tap; what its loss cannot train | [`Trace`], [`reach`] |
 //! | the sizes of weights and of their updates | [`Parameters`] |
-//! | to know which layer is wrong, and why | [`judge`] with [`Probe::layer_reports`], [`judge_updates`], [`judge_loss`], [`judge_drift`] |
+//! | to know which layer is wrong, and why | [`Monitor`]; [`judge`] with [`Probe::layer_reports`], [`judge_updates`], [`judge_loss`], [`judge_drift`] |
 //! | what theory predicts for a layer | [`MeanField`] (infinite width), [`finite_width()`], [`predict`] |
 //! | a multilayer perceptron | [`Mlp`] with [`MlpConfig`] and [`Activation`] |
 //! | to train any candle model: validation, checkpoints, a log | [`Trainer`] with what is in [`train`] |
@@ -68,8 +68,8 @@ pub use wick_kernels::{
 pub use wick_model::loss::{self, Loss};
 pub use wick_model::{Mlp, MlpConfig, Tape, fit, fit_with};
 pub use wick_probe::{
-    Fault, LayerReport, Parameters, Probe, Reach, Record, Trace, Units, Verdict, judge, judge_drift,
-    judge_loss, judge_updates, reach,
+    Diagnosis, Fault, LayerReport, Monitor, Parameters, Probe, Reach, Record, Trace, Units, Verdict, judge,
+    judge_drift, judge_loss, judge_updates, reach,
 };
 pub use wick_theory::{Activation, BatchGeometry, LayerLaw, MeanField, finite_width, predict};
 pub use wick_train::Trainer;

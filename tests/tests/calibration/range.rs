@@ -139,6 +139,56 @@ fn every_activation_over_the_range() {
     }
 }
 
+/// Where the layers outside their bands are: by relative gain and depth, of 200 nets of GELU and sigmoid (seeds 0 to
+/// 199), and the nets that have most of them.
+#[test]
+#[ignore = "some minutes"]
+fn outside_by_gain_and_depth() {
+    for (phi, direction) in [(Activation::Gelu, 0), (Activation::Sigmoid, 1)] {
+        let nets: Vec<(Case, [Coverage; 2])> = (0..200)
+            .map(|seed| {
+                let case = Case::over_the_range(phi, seed);
+                let coverage = coverages(std::iter::once(Case::over_the_range(phi, seed)), by_theory)[0];
+                (case, coverage)
+            })
+            .collect();
+        let gain = |case: &Case| {
+            let law = case.layers()[0];
+            (law.weight_variance * law.fan_in as f64).sqrt() / phi.gain()
+        };
+        println!("{phi}, {}: gain over its own, depth: inside, nets", ["forward", "backward"][direction]);
+        for gains in [(0.0, 0.8), (0.8, 0.99), (0.99, 1.01), (1.01, 1.3), (1.3, 9.0)] {
+            for depths in [(5, 20), (20, 50), (50, 101)] {
+                let of: Vec<[Coverage; 2]> = nets
+                    .iter()
+                    .filter(|(case, _)| (gains.0..gains.1).contains(&gain(case)))
+                    .filter(|(case, _)| (depths.0..depths.1).contains(&case.config.widths.len()))
+                    .map(|(_, coverage)| *coverage)
+                    .collect();
+                println!("{gains:?} {depths:?}: {:.3}, {}", fractions(&of)[direction], of.len());
+            }
+        }
+        let mut worst: Vec<(u32, &Case)> = nets
+            .iter()
+            .map(|(case, coverage)| (coverage[direction].total - coverage[direction].inside, case))
+            .collect();
+        worst.sort_by_key(|(outside, _)| std::cmp::Reverse(*outside));
+        println!("outside in all: {}", worst.iter().map(|(outside, _)| outside).sum::<u32>());
+        for (outside, case) in worst.iter().take(8) {
+            println!(
+                "{outside} layers outside: gain {:.2}, {} layers of {}, {} samples of correlation {}, bias {}, {}",
+                gain(case),
+                case.config.widths.len(),
+                case.config.widths[0],
+                case.samples,
+                case.shared,
+                case.bias_std,
+                case.initializer
+            );
+        }
+    }
+}
+
 fn seeds(text: &str) -> Range<u64> {
     let (from, to) = text.split_once("..").unwrap();
     from.parse().unwrap()..to.parse().unwrap()

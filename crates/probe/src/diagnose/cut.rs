@@ -45,6 +45,23 @@ pub(crate) fn cut(layers: &[LayerReport]) -> Option<Verdict> {
     verdict(name, text, remedy)
 }
 
+/// Whether the loss does not depend on a layer: no gradient comes to it, or one of 0, although one comes to a layer
+/// before it, and it is a head: a linear layer behind the last activation, of another size than the layers up to there.
+/// A branch that is cut has the size of what it is added to.
+pub(crate) fn is_unused(layers: &[LayerReport], index: usize) -> bool {
+    let layer = &layers[index];
+    let is_linear =
+        |layer: &LayerReport| layer.phi().is_none_or(|phi| phi == wick_theory::Activation::Identity);
+    let gets_none = layer.gradient_rms.is_none_or(|rms| rms == 0.0) && layer.tracked == Some(true);
+    let body = layers.iter().rposition(|layer| !is_linear(layer)).map_or(0, |last| last + 1);
+    // The stem and what is behind it, up to the last activation.
+    let stem = &layers[..body.clamp(1, layers.len())];
+    let is_of_stem = |layer: &LayerReport| stem.iter().any(|other| other.numbers == layer.numbers);
+    let is_head = index >= body.max(1) && layer.numbers.is_some() && !layers[index..].iter().any(is_of_stem);
+    let before_gets_one = layers[..index].iter().any(|other| other.gradient_rms.is_some_and(|rms| rms > 0.0));
+    gets_none && is_head && before_gets_one
+}
+
 /// Whether no value depends on a variable, as in a pass without training, or behind an operation that cuts the graph.
 pub(crate) fn nothing_is_tracked(layers: &[LayerReport]) -> bool {
     !layers.is_empty() && layers.iter().all(LayerReport::is_input)

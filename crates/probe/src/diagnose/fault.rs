@@ -119,6 +119,10 @@ pub(crate) const MIN_UNITS: usize = 8;
 /// are usual.
 pub(crate) const INPUT_RANGE: std::ops::RangeInclusive<f64> = 0.01..=50.0;
 
+/// An input whose mean sample is more than this many times as large as the samples' deviations from it is shifted:
+/// perceptrons learn worse from 3 on, by Adam and by gradient descent, and not at all from 50 on.
+pub(crate) const MAX_SHIFT: f64 = 3.0;
+
 /// At the start, outputs that are this many times larger than 1 and than the input leave nothing to a softmax.
 pub(crate) const MAX_START: f64 = 50.0;
 

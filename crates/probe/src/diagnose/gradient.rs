@@ -2,6 +2,7 @@
 
 use wick_theory::{Activation, BatchGeometry, LayerLaw, predict};
 
+use crate::diagnose::collapse::is_made_good;
 use crate::diagnose::cut::meant_zeros;
 use crate::diagnose::fault::{Fault, Level, MAX_TOTAL_CHANGE, Verdict};
 use crate::diagnose::layer_report::LayerReport;
@@ -34,6 +35,9 @@ pub(crate) fn vanishing_or_exploding(layers: &[LayerReport], input: &BatchGeomet
         return None;
     }
     let total = first_rms / last_rms;
+    if total < 1.0 && is_made_good(total, layers) {
+        return None;
+    }
     let (fault, word, far) = if total < 1.0 / MAX_TOTAL_CHANGE {
         (Fault::VanishingGradient, "vanish", 0.1)
     } else if total > MAX_TOTAL_CHANGE {

@@ -72,6 +72,11 @@ pub struct LayerReport {
     pub after_start: bool,
     /// How many calls of the same name came before, in the same step.
     pub call: usize,
+    /// The [spread](Self::spread) of the probe's first look at this name; `None` where it is not known.
+    pub first_spread: Option<f64>,
+    /// Whether a pre-activation is NaN behind which the activation makes a number, as candle's relu makes 0. It is
+    /// known of the pre-activations that a probe [with units](Probe::with_units) reads.
+    pub hides_nan: bool,
 }
 
 impl LayerReport {
@@ -104,6 +109,8 @@ impl LayerReport {
             looks: 1,
             after_start: false,
             call: 0,
+            first_spread: None,
+            hides_nan: false,
         }
     }
 
@@ -118,7 +125,8 @@ impl LayerReport {
             activation: record.activation,
             dtype: Some(record.dtype),
             saturated: record.saturated,
-            slope_square: record.slope_square,
+            slope_square: record.slope_square.filter(|slope| !slope.is_nan()),
+            hides_nan: record.slope_square.is_some_and(f64::is_nan),
             constant: record.constant_in_all,
             copies: record.units.as_ref().map(|units| units.copies),
             units: record.units.as_ref().map(|units| units.count),
@@ -208,6 +216,8 @@ impl Probe {
         };
         // No verdict needs a histogram.
         self.measure_late(false);
-        self.lock().records().map(report).collect()
+        let log = self.lock();
+        let with_first = |record| LayerReport { first_spread: log.first_spread(record), ..report(record) };
+        log.records().map(with_first).collect()
     }
 }

@@ -1,13 +1,16 @@
 //! What is wrong with a net, in which layer first, and how to fix it.
 
 mod bands;
+mod collapse;
 mod cut;
+pub(crate) mod diagnosis;
 pub(crate) mod drift;
 pub(crate) mod fault;
 pub(crate) mod few;
 mod gradient;
 pub(crate) mod layer_report;
 pub(crate) mod loss;
+pub(crate) mod monitor;
 mod normed;
 pub(crate) mod notes;
 mod remedy;
@@ -23,14 +26,15 @@ mod tests;
 use wick_theory::BatchGeometry;
 
 use bands::outside_band;
-use cut::cut;
+use collapse::rank_collapse;
+use cut::{cut, is_unused};
 use fault::{Fault, Verdict};
 use gradient::vanishing_or_exploding;
 use layer_report::LayerReport;
 use normed::without_laws_behind_norms;
 use remedy::of_fault;
-use scale::{bad_input, input_scale, large_start, missing_activation, odd_layer};
-use signal::{dying_or_growing, non_finite, rank_collapse, saturated, too_small};
+use scale::{bad_input, input_scale, large_start, missing_activation, odd_layer, shifted_input};
+use signal::{dying_or_growing, non_finite, saturated, too_small};
 use units::{dead_by_chance, dead_units, symmetric_units};
 
 /// Finds the faults of a net, given its layers from first to last and its input. A healthy net has none. No
@@ -46,7 +50,8 @@ use units::{dead_by_chance, dead_units, symmetric_units};
 /// another one, and has no band. After the first step no law holds; [`Probe::layer_reports`](crate::Probe) leaves it
 /// out.
 ///
-/// A layer without outputs, as of an expert to which no token went, is left out. Too few samples or outputs get no
+/// A layer without outputs, as of an expert to which no token went, is left out, and so is a head on which the loss
+/// does not depend. Too few samples or outputs get no
 /// verdict that rests on many; [`notes`](crate::notes()) tells, and what else was
 /// not looked at. The verdicts are in the order of the layers: the first is a cause, and those behind it may follow
 /// from it.
@@ -61,8 +66,12 @@ use units::{dead_by_chance, dead_units, symmetric_units};
 /// assert!(verdicts[0].text.starts_with("dies out: the outputs' std shrinks ×0.27 a layer"));
 /// ```
 pub fn judge(layers: &[LayerReport], input: &BatchGeometry) -> Vec<Verdict> {
-    if layers.iter().any(LayerReport::is_empty) {
-        let others: Vec<_> = layers.iter().filter(|layer| !layer.is_empty()).cloned().collect();
+    let is_left_out = |index: usize| layers[index].is_empty() || is_unused(layers, index);
+    if (0..layers.len()).any(is_left_out) {
+        let others: Vec<_> = (0..layers.len())
+            .filter(|index| !is_left_out(*index))
+            .map(|index| layers[index].clone())
+            .collect();
         return judge(&others, input);
     }
     if let Some(verdict) = bad_input(layers, input) {
@@ -74,7 +83,7 @@ pub fn judge(layers: &[LayerReport], input: &BatchGeometry) -> Vec<Verdict> {
         return vec![verdict.with_remedy(remedy)];
     }
     let mut found = Vec::new();
-    let of_input = input_scale(layers, input);
+    let of_input = input_scale(layers, input).or_else(|| shifted_input(layers, input));
     found.extend(missing_activation(layers));
     let known = without_laws_behind_norms(layers, input);
     found.extend(outside_band(&known, input).or_else(|| odd_layer(layers, input)));
@@ -86,9 +95,11 @@ pub fn judge(layers: &[LayerReport], input: &BatchGeometry) -> Vec<Verdict> {
         let growing = dying_or_growing(layers);
         found.extend(growing.or_else(|| large_start(layers, input).filter(|_| of_input.is_none())));
     }
+    // Samples that have nearly all in common look alike in all layers.
+    let is_shifted = of_input.as_ref().is_some_and(|verdict| verdict.fault == Fault::RankCollapse);
+    let collapsed = rank_collapse(layers).filter(|_| !is_shifted);
     found.extend(of_input);
     found.extend(saturated);
-    let collapsed = rank_collapse(layers, input);
     found.extend(dead_units(layers, input, collapsed.as_ref()));
     // No gradient gets past dead units.
     let gradient = gradient.filter(|_| dead.is_none());

@@ -2,7 +2,8 @@
 
 use wick_theory::BatchGeometry;
 
-use crate::diagnose::cut::{meant_zeros, nothing_is_tracked};
+use crate::diagnose::collapse::slow_start;
+use crate::diagnose::cut::{is_unused, meant_zeros, nothing_is_tracked};
 use crate::diagnose::few::not_judged;
 use crate::diagnose::layer_report::LayerReport;
 use crate::diagnose::normed::behind_a_norm;
@@ -26,6 +27,13 @@ pub fn notes(layers: &[LayerReport], input: &BatchGeometry) -> Vec<String> {
         let what = if layer.rms == 0.0 { "0" } else { "the same for every sample" };
         notes.push(format!(
             "{}: all outputs are {what} at the start: its weights must move first",
+            layer.name
+        ));
+    }
+    notes.extend(slow_start(layers));
+    for (_, layer) in layers.iter().enumerate().filter(|(index, _)| is_unused(layers, *index)) {
+        notes.push(format!(
+            "{}: the loss does not depend on it, or not on the tensor that its tap returned: it is not judged",
             layer.name
         ));
     }

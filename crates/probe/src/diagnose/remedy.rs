@@ -30,6 +30,13 @@ pub(crate) fn remedy(layers: &[LayerReport]) -> String {
     format!("{phi} keeps its signals with Var W = {variance}/fan_in, here σ = {}{bias}", short(sigma))
 }
 
+/// The weights by which an activation keeps its signals, in words; `None` if there are none.
+pub(crate) fn weights_that_keep(phi: Activation) -> Option<String> {
+    let critical = critical_point(phi)?;
+    let variance = without_trailing_zeros(&short(critical.weight_variance));
+    Some(format!("{phi} keeps its signals with Var W = {variance}/fan_in"))
+}
+
 /// What helps a layer that is dead as a whole at the start.
 pub(crate) const NEW_WEIGHTS: &str = "draw its weights at random, with biases of 0";
 

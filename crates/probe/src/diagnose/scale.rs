@@ -3,7 +3,7 @@
 
 use wick_theory::{Activation, BatchGeometry};
 
-use crate::diagnose::fault::{Fault, INPUT_RANGE, Level, MAX_ODD, MAX_START, Verdict};
+use crate::diagnose::fault::{Fault, INPUT_RANGE, Level, MAX_ODD, MAX_SHIFT, MAX_START, MIN_UNITS, Verdict};
 use crate::diagnose::layer_report::LayerReport;
 use crate::diagnose::remedy::NEW_WEIGHTS;
 use crate::text::{short, times};
@@ -27,6 +27,48 @@ pub(crate) fn input_scale(layers: &[LayerReport], input: &BatchGeometry) -> Opti
     );
     let verdict = Verdict::new(Fault::OutsideBand, Level::Faulty, "input", rms, text);
     Some(verdict.with_remedy(format!("multiply it by {}", short(1.0 / rms))))
+}
+
+/// The first layer's outputs have at least this part of the input's shift where no norm stands before it.
+const MIN_PASSED: f64 = 0.5;
+
+/// An input whose samples have nearly all in common, if the first layer's outputs show it: its mean sample is far larger
+/// than what the samples deviate from it. With the mean square `q` of its numbers, the mean cosine `c` of two samples and
+/// the mean `l` of the samples' lengths over the root of their mean square, the mean sample has the rms `√(c l² q)`, and the
+/// deviations from it `√((1 - c l²) q)`. A norm before the first layer takes it away.
+pub(crate) fn shifted_input(layers: &[LayerReport], input: &BatchGeometry) -> Option<Verdict> {
+    let of = |batch: &BatchGeometry| {
+        let n = batch.lengths.len().max(1) as f64;
+        let roots: f64 = batch.lengths.iter().map(|length| length.sqrt()).sum();
+        let mean_length = if batch.lengths.is_empty() { 1.0 } else { roots / n };
+        let common = (batch.cosine.max(0.0) * mean_length * mean_length).min(1.0);
+        ((common * batch.mean_square).sqrt(), ((1.0 - common) * batch.mean_square).sqrt())
+    };
+    let is_shifted = |batch: &BatchGeometry| {
+        let (mean, deviation) = of(batch);
+        mean > MAX_SHIFT * deviation
+    };
+    // An activation takes some of the common part away, and a norm all of it.
+    let passes_on = |batch: &BatchGeometry| {
+        let (mean, deviation) = of(batch);
+        mean > MIN_PASSED * MAX_SHIFT * deviation
+    };
+    let first = layers.iter().find(|layer| !layer.is_input())?;
+    if !is_shifted(input) || input.samples < MIN_UNITS || !first.batch.as_ref().is_some_and(passes_on) {
+        return None;
+    }
+    let (mean, deviation) = of(input);
+    let text = format!(
+        "the input: its samples have a mean of rms {} and deviate from it by {}: they look alike to the first layer",
+        short(mean),
+        short(deviation)
+    );
+    let verdict = Verdict::new(Fault::RankCollapse, Level::Faulty, "input", input.cosine, text);
+    Some(
+        verdict.with_remedy(
+            "subtract each column's mean over the training samples, and divide by its deviation",
+        ),
+    )
 }
 
 /// The first layer with an output that its activation cannot make.
@@ -186,5 +228,23 @@ mod tests {
     fn an_input_with_nan_is_named() {
         let input = BatchGeometry { mean_square: f64::NAN, ..BatchGeometry::normal(64, 64, 1.0) };
         assert_eq!(judge(&layers([1.0; 4]), &input)[0].layer, "input");
+    }
+
+    /// Numbers around 10 with a deviation of 1 are shifted; numbers of one feature from 0 to 1 are not, though each has
+    /// the direction of the others.
+    #[test]
+    fn a_shift_is_no_direction() {
+        let judged = |values: &[f32], features: usize| {
+            let input = BatchGeometry::of(values, features);
+            let batch = Some(input.clone());
+            let layer = LayerReport { batch, spread: Some(0.5), ..LayerReport::new("fc0", 1.0, 1.0) };
+            shifted_input(&[layer], &input).map(|verdict| verdict.layer)
+        };
+        let waves: Vec<f32> = (0..800u16).map(|i| 10.0 + 1.4 * (f32::from(i) * 1.7).sin()).collect();
+        assert_eq!(judged(&waves, 8).as_deref(), Some("input"));
+        assert_eq!(judged(&waves.iter().map(|x| x - 9.0).collect::<Vec<_>>(), 8), None);
+        let line: Vec<f32> = (0..100u8).map(|i| f32::from(i) / 100.0).collect();
+        assert_eq!(judged(&line, 1), None);
+        assert_eq!(judged(&line.iter().map(|x| x + 5.0).collect::<Vec<_>>(), 1).as_deref(), Some("input"));
     }
 }

@@ -4,18 +4,27 @@ use wick_theory::BatchGeometry;
 
 use crate::diagnose::cut::meant_zeros;
 use crate::diagnose::fault::{
-    Fault, Level, MAX_COSINE, MAX_SATURATED, MAX_TOTAL_CHANGE, MIN_SLOPE_FRACTION, MIN_SLOPE_TRAINED,
-    MIN_UNITS, Verdict,
+    Fault, Level, MAX_SATURATED, MAX_TOTAL_CHANGE, MIN_SLOPE_FRACTION, MIN_SLOPE_TRAINED, Verdict,
 };
 use crate::diagnose::layer_report::LayerReport;
 use crate::diagnose::remedy::{max_slope, remedy};
 use crate::diagnose::trend::Trend;
-use crate::text::{distinct, percent, short, significant};
+use crate::text::{percent, short};
 
 /// The first layer with outputs, or else the last one with gradients, that are NaN or infinite, or whose
 /// squares are beyond the largest `f64`.
 pub(crate) fn non_finite(layers: &[LayerReport]) -> Option<Verdict> {
-    let forward = layers.iter().position(|layer| !layer.rms.is_finite());
+    let forward = layers.iter().position(|layer| !layer.rms.is_finite() || layer.hides_nan);
+    if let Some(layer) =
+        forward.map(|index| &layers[index]).filter(|layer| layer.hides_nan && layer.rms.is_finite())
+    {
+        let phi = layer.phi().map_or_else(|| "the activation".to_owned(), |phi| phi.to_string());
+        let text = format!(
+            "{}: pre-activations are NaN, in this layer first, and {phi} makes numbers of them",
+            layer.name
+        );
+        return Some(Verdict::new(Fault::NonFinite, Level::Broken, &layer.name, f64::NAN, text));
+    }
     let backward = || {
         let is_bad = |layer: &LayerReport| layer.gradient_rms.is_some_and(|rms| !rms.is_finite());
         layers.iter().rposition(is_bad)
@@ -55,6 +64,8 @@ pub(crate) fn non_finite(layers: &[LayerReport]) -> Option<Verdict> {
     let infinite = layer.range.is_some_and(|(low, high)| low.is_infinite() || high.is_infinite());
     let (reason, remedy) = if grew || (forward.is_some() && infinite) {
         (": they have outgrown the type", remedy(layers))
+    } else if forward.is_none() && layers[..=index].iter().any(may_hide_nan) {
+        (", or before it, where relu makes 0 of NaN: tap the pre-activations too", String::new())
     } else {
         ("", String::new())
     };
@@ -66,6 +77,11 @@ pub(crate) fn non_finite(layers: &[LayerReport]) -> Option<Verdict> {
         text: format!("{}: {what} are NaN or infinite, in this layer first{reason}", layer.name),
         remedy,
     })
+}
+
+/// Whether the layer's activation may be one that makes a number of NaN, and its pre-activations were not read.
+fn may_hide_nan(layer: &LayerReport) -> bool {
+    layer.phi().is_none_or(|phi| phi == wick_theory::Activation::Relu) && layer.slope_square.is_none()
 }
 
 /// The first layer with outputs, or else the last one with gradients, that are not 0 and whose squares are below the
@@ -166,53 +182,4 @@ pub(crate) fn saturated(layers: &[LayerReport], input: &BatchGeometry, explodes:
     let text = format!("saturates: in {}, {what}: {effect}", layer.name);
     let verdict = Verdict::new(Fault::Saturated, Level::Faulty, &layer.name, figure, text);
     Some(verdict.with_remedy(remedy(layers)))
-}
-
-/// The first layer whose samples are all alike, in it and in all layers behind it: their deviations from the mean
-/// of the samples are a small part of the variation in the layer. Where the spread is not known, the cosines of the
-/// samples tell. A layer of few units may be all of one sign, and probabilities have their sum in common.
-pub(crate) fn rank_collapse(layers: &[LayerReport], input: &BatchGeometry) -> Option<Verdict> {
-    /// The last layer alone, behind others that tell the samples apart, has to be this much more alike.
-    const LAST_ALONE: f64 = 0.1;
-    let spread = |layer: &LayerReport| {
-        let has_units = layer.units.is_none_or(|units| units >= MIN_UNITS) && layer.has_samples();
-        let is_probability = layer.probabilities || layer.phi() == Some(wick_theory::Activation::Sigmoid);
-        let is_judged = has_units && !is_probability && !layer.is_constant() && !layer.is_input();
-        let batch = layer.batch.as_ref().filter(|batch| batch.samples > 1 && is_judged)?;
-        Some(layer.spread.unwrap_or(1.0 - batch.cosine))
-    };
-    let is_alike = |spread: f64| spread < 1.0 - MAX_COSINE;
-    let meant = meant_zeros(layers).is_some();
-    let known: Vec<(&LayerReport, f64)> = layers
-        .iter()
-        .filter(|layer| !(meant && layer.is_same()))
-        .filter_map(|layer| Some((layer, spread(layer)?)))
-        .collect();
-    let (layer, part) = known
-        .iter()
-        .enumerate()
-        .find(|(index, (_, spread))| {
-            let behind = &known[*index + 1..];
-            let last = if behind.is_empty() && known.len() > 1 { LAST_ALONE } else { 1.0 };
-            is_alike(*spread / last) && behind.iter().all(|(_, spread)| is_alike(*spread))
-        })
-        .map(|(_, found)| *found)?;
-    let text = match layer.spread {
-        Some(_) => format!(
-            "{}: all samples look alike, and in all layers behind it: {} of the variation is over the samples",
-            layer.name,
-            percent(part, 2)
-        ),
-        None => {
-            let [cosine, _] = distinct([1.0 - part, 1.0], 5, significant);
-            format!("{}: all samples look alike, their cosine is {cosine}", layer.name)
-        }
-    };
-    let verdict = Verdict::new(Fault::RankCollapse, Level::Faulty, &layer.name, 1.0 - part, text);
-    if input.cosine > MAX_COSINE {
-        // No weights can tell the samples apart.
-        let remedy = "the samples of the input are alike already: shift and scale its columns to mean 0 and standard deviation 1";
-        return Some(verdict.with_remedy(remedy));
-    }
-    Some(verdict)
 }

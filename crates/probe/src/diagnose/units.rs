@@ -122,3 +122,39 @@ pub(crate) fn symmetric_units(layers: &[LayerReport]) -> Option<Verdict> {
     let verdict = Verdict::new(Fault::SymmetricUnits, Level::Faulty, name, fraction, text);
     Some(verdict.with_remedy("draw its weights independently at random"))
 }
+
+#[cfg(test)]
+mod tests {
+    use wick_theory::LayerLaw;
+
+    use super::*;
+    use crate::diagnose::judge;
+    use crate::diagnose::tests::healthy;
+
+    /// One ReLU that no sample turns on says nothing of the weights' scale; a whole layer of them does.
+    #[test]
+    fn a_few_units_may_be_dead_by_chance() {
+        let found = |units: usize, variance: Option<f64>| {
+            let mut layers = healthy(4);
+            let input = BatchGeometry { cosine: 0.9, ..BatchGeometry::normal(500, 16, 1.0) };
+            for layer in &mut layers {
+                (layer.law, layer.activation) = (None, Some(Activation::Relu));
+                (layer.batch, layer.units, layer.numbers) = (Some(input.clone()), Some(16), Some(8000));
+            }
+            let last = layers.last_mut().unwrap();
+            (last.std, last.rms, last.units, last.gradient_rms) = (0.0, 0.0, Some(units), Some(1.0));
+            last.law = variance.map(|weight_variance| LayerLaw {
+                phi: Activation::Relu,
+                weight_variance,
+                ..healthy(1)[0].law.unwrap()
+            });
+            let found = judge(&layers, &input);
+            // The samples of this input have much in common.
+            let of_layers = found.iter().filter(|verdict| verdict.layer != "input");
+            of_layers.map(|verdict| verdict.fault).collect::<Vec<_>>()
+        };
+        assert_eq!(found(1, None), [Fault::DeadUnits]);
+        assert_eq!(found(16, None), [Fault::DiesOut]);
+        assert!(found(1, Some(0.0)).contains(&Fault::DiesOut));
+    }
+}

@@ -35,6 +35,8 @@ struct Seen {
     /// The calls in this step.
     calls: usize,
     looks: Looks,
+    /// The spread over the samples in the first look of which it is known.
+    first_spread: Option<f64>,
     past: VecDeque<Past>,
 }
 
@@ -69,6 +71,9 @@ impl Log {
     /// Adds the record of a value.
     pub(crate) fn open(&mut self, id: u64, name: &str, mut value: Measurement, flatness: Flatness) {
         let index = self.seen_index(name);
+        if let Some(units) = &value.units {
+            self.seen[index].first_spread.get_or_insert(units.spread);
+        }
         let call = self.seen[index].calls;
         self.seen[index].calls += 1;
         self.note(name, call, Side::Forward, &value);
@@ -172,8 +177,14 @@ impl Log {
             Side::Backward => (&mut left.gradient, record.backward.as_mut(), &mut record.gradient_units),
         };
         let Some(left) = late else { return };
+        let mut first_spread = None;
         match found {
-            Found::Units(_, found) => (*units, left.units) = (found, None),
+            Found::Units(_, found) => {
+                if let (Side::Forward, Some(found)) = (side, &found) {
+                    first_spread = Some((record.name.clone(), found.spread));
+                }
+                (*units, left.units) = (found, None);
+            }
             Found::Histogram(_, histogram) => {
                 summary.into_iter().for_each(|summary| summary.histogram = histogram.clone());
                 left.histogram = None;
@@ -184,6 +195,15 @@ impl Log {
             let value = late.take();
             self.let_go(Left { value, ..Left::default() });
         }
+        if let Some((name, spread)) = first_spread {
+            let index = self.seen_index(&name);
+            self.seen[index].first_spread.get_or_insert(spread);
+        }
+    }
+
+    /// The spread of the first look at a record's name.
+    pub(crate) fn first_spread(&self, record: &Record) -> Option<f64> {
+        self.names.get(&record.name).and_then(|index| self.seen[*index].first_spread)
     }
 
     fn index(&self, id: u64) -> Option<usize> {

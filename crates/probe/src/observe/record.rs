@@ -27,7 +27,7 @@ pub struct Record {
     /// the value contains NaN or infinities.
     pub saturated: Option<f64>,
     /// The mean of `φ'²` over the pre-activations, where they are known and the probe
-    /// [records units](crate::Probe::with_units).
+    /// [records units](crate::Probe::with_units); NaN if one of those that are read, of 64 samples, is NaN.
     pub slope_square: Option<f64>,
     /// The gradient that came back in the latest backward pass. It is `None` before that pass, and where no
     /// gradient comes back.

@@ -268,7 +268,9 @@ impl Slopes {
 
 fn mean_square(activation: Activation, values: impl ExactSizeIterator<Item = f64>) -> f64 {
     let count = values.len() as f64;
-    values.map(|x| activation.derivative(x).powi(2)).sum::<f64>() / count
+    // A ReLU has a slope at NaN, and hides it.
+    let square = |x: f64| if x.is_nan() { x } else { activation.derivative(x).powi(2) };
+    values.map(square).sum::<f64>() / count
 }
 
 /// The mean of `φ'²` over the pre-activations of at most 64 samples.

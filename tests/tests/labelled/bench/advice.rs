@@ -157,7 +157,7 @@ fn read(verdict: &Verdict, case: &Case) -> Option<(&'static str, Changes, Option
         (LOOKS[2], found(Fault::Nan), None)
     } else if remedy.starts_with("it is frozen") {
         (LOOKS[3], found(setting.fault).only(&[Fault::Frozen, Fault::Detach]), None)
-    } else if remedy.starts_with("the samples of the input are alike") {
+    } else if remedy.starts_with("subtract each column") {
         ("shift and scale the columns of the input", Changes { standardizes: true, ..none() }, None)
     } else if let Some(step) = number("the batch of step ") {
         // Who looks at the steps of the spike finds it.

@@ -29,6 +29,10 @@ pub(crate) enum Kind {
     Momentum,
     /// A perceptron whose outputs are rounded to `bf16`.
     Half,
+    /// A perceptron of five layers with PyTorch's default start.
+    TorchStart,
+    /// A perceptron with a second head, on which the loss does not depend.
+    TwoHeads,
 }
 
 /// When a net is looked at.
@@ -64,6 +68,8 @@ pub(crate) enum Fault {
     SoftmaxTwice,
     /// Gradient descent with a learning rate of 5.
     SgdHigh,
+    /// Inputs to which a multiple of their deviation is added.
+    Shift(f64),
 }
 
 /// A net and what it learns, drawn from a seed.
@@ -78,6 +84,8 @@ pub(crate) struct Setting {
     pub(crate) pixels: Pixels,
     pub(crate) mean: f64,
     pub(crate) torch_biases: bool,
+    /// Whether the weights are drawn as PyTorch draws them if nothing is said: uniform, with a gain of 1/√3.
+    pub(crate) torch_weights: bool,
     pub(crate) zero_init: bool,
     pub(crate) told: bool,
     pub(crate) fault: Fault,
@@ -108,8 +116,14 @@ const KINDS: [Kind; 9] = [
 const LATER_KINDS: [Kind; 5] =
     [Kind::BatchNorm, Kind::Dropout, Kind::SharedWeights, Kind::Momentum, Kind::Half];
 
+/// The kinds that came last, in the part that may be looked at.
+const LAST_KINDS: [Kind; 2] = [Kind::TorchStart, Kind::TwoHeads];
+
 /// The variants of each later kind.
 const LATER_VARIANTS: u64 = 4;
+
+/// How many deviations a shifted input is off.
+const SHIFT: f64 = 20.0;
 
 /// Nine variants of each kind, at the start and trained, are healthy: 162 cases. MLPs are told in every second
 /// variant.
@@ -126,8 +140,16 @@ impl Setting {
             _ => Activation::Relu,
         };
         let normed = matches!(kind, Kind::ResidualNorm | Kind::Attention);
+        let is_default = kind == Kind::TorchStart;
+        let phi = match variant % 3 {
+            0 if is_default => Activation::Gelu,
+            1 if is_default => Activation::Silu,
+            _ if is_default => Activation::Mish,
+            _ => phi,
+        };
         let has_head = !matches!(kind, Kind::Autoencoder | Kind::SharedWeights);
         let pixels = match choose_index(key, "pixels", 3) {
+            _ if is_default => Pixels::Standardized,
             0 if normed || kind == Kind::Mlp => Pixels::Raw,
             1 => Pixels::Standardized,
             _ => Pixels::Unit,
@@ -136,13 +158,20 @@ impl Setting {
             kind,
             seed: key,
             phi,
-            depth: if sigmoid { 2 } else { 2 + choose_index(key, "depth", 3) },
-            width: choose(key, "width", &[32, 48, 64]),
+            depth: if is_default {
+                4 + choose_index(key, "depth", 2)
+            } else if sigmoid {
+                2
+            } else {
+                2 + choose_index(key, "depth", 3)
+            },
+            width: choose(key, "width", if is_default { &[64, 128, 256] } else { &[32, 48, 64] }),
             batch: choose(key, "batch", &[32, 50, 64, 100, 128]),
             pixels,
             mean: choose(key, "mean", &[0.0, 2.0, 5.0]),
-            torch_biases: choose_index(key, "biases", 2) == 0,
-            zero_init: variant % 3 == 2 && has_head,
+            torch_biases: is_default || choose_index(key, "biases", 2) == 0,
+            torch_weights: is_default,
+            zero_init: variant % 3 == 2 && has_head && !is_default,
             told: kind == Kind::Mlp && variant.is_multiple_of(2),
             fault: Fault::Nothing,
             layer: String::new(),
@@ -152,12 +181,11 @@ impl Setting {
     /// A layer in the middle, and one with an activation.
     fn middle(&self) -> &'static str {
         match self.kind {
-            Kind::Mlp | Kind::OneOutput | Kind::Autoencoder => "fc1",
-            Kind::Dropout | Kind::SharedWeights | Kind::Momentum | Kind::Half => "fc1",
             Kind::Conv1d | Kind::Conv2d | Kind::BatchNorm => "conv1",
             Kind::Residual | Kind::ResidualNorm => "block1.fc1",
             Kind::Attention => "block1.fc1",
             Kind::Recurrent => "recurrence",
+            _ => "fc1",
         }
     }
 
@@ -237,6 +265,27 @@ impl Case {
             }
         }
         cases.extend(Self::later(seed));
+        cases.extend(Self::last(seed));
+        cases
+    }
+
+    /// The cases that came last.
+    fn last(seed: u64) -> Vec<Self> {
+        let mut cases = Vec::new();
+        for kind in LAST_KINDS {
+            for variant in 0..LATER_VARIANTS {
+                for state in [State::Start, State::Trained] {
+                    cases.push(Self { setting: Setting::new(kind, variant, seed), state });
+                }
+            }
+        }
+        for kind in [Kind::Mlp, Kind::OneOutput, Kind::Conv1d, Kind::Conv2d] {
+            for variant in [0, 1] {
+                let mut setting = Setting::new(kind, variant, seed);
+                (setting.fault, setting.told) = (Fault::Shift(SHIFT), false);
+                cases.push(Self { setting, state: State::Start });
+            }
+        }
         cases
     }
 
@@ -300,12 +349,15 @@ impl Case {
         format!("{kind:?}/{seed}/{fault:?}/{:?}", self.state)
     }
 
-    /// Whether the case is run once, at the end: half of the names are, by the parity of FNV-1a's hash.
+    /// Whether the case is run once, at the end: half of the names are, by the parity of FNV-1a's hash. None of those that
+    /// came last is.
     pub(crate) fn is_set_aside(&self) -> bool {
+        let came_last =
+            LAST_KINDS.contains(&self.setting.kind) || matches!(self.setting.fault, Fault::Shift(_));
         let hash = self.name().bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
-        (hash >> 32) % 2 == 1
+        (hash >> 32) % 2 == 1 && !came_last
     }
 
     pub(crate) fn is_healthy(&self) -> bool {
@@ -333,7 +385,7 @@ impl Case {
             // The layer that is cut off, or one before it.
             Fault::Detach => matches!(fault, VanishingGradient | UpdateRatio) && !layer.starts_with("out"),
             Fault::Nan => at(layer) && fault == NonFinite,
-            Fault::Input => matches!(layer, "input" | "fc0" | "conv0"),
+            Fault::Input | Fault::Shift(_) => matches!(layer, "input" | "fc0" | "conv0"),
             Fault::Frozen => at(layer) && fault == UpdateRatio,
             Fault::RateLow => fault == UpdateRatio,
             Fault::RateHigh | Fault::SgdHigh | Fault::Spike => !matches!(fault, OutsideBand | SymmetricUnits),

@@ -13,8 +13,10 @@ use super::case::{Kind, Setting};
 use super::nets::Net;
 use super::run::{Training, data};
 
-/// Steps of each way, in turn with those of the others.
-const STEPS: usize = 200;
+/// Steps of each way, in turn with those of the others: 200, or `WICK_BENCH_STEPS`.
+fn steps() -> usize {
+    std::env::var("WICK_BENCH_STEPS").map_or(200, |steps| steps.parse().unwrap())
+}
 
 /// A way to take a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +67,7 @@ fn costs(kind: Kind, width: usize) -> Result<([f64; 5], usize)> {
     let mut training = Training::new(&net, &data, &changes)?;
     let mut times: [Vec<f64>; 5] = Default::default();
     let mut taps = 0;
-    for step in 0..STEPS {
+    for step in 0..steps() {
         // A step is slower behind one that left memory to give back, so that the order is another each time.
         let mut order = [0, 1, 2, 3, 4];
         order.sort_by_key(|way| choose_index(step as u64, &format!("{way}"), usize::MAX));
@@ -111,7 +113,7 @@ fn floor(rows: usize, width: usize) -> Result<f64> {
         Ok((now() - since) * 1e3 / OPS as f64)
     };
     let (mut without, mut with) = (Vec::new(), Vec::new());
-    for _ in 0..STEPS / 5 {
+    for _ in 0..steps() / 5 {
         without.push(run(false)?);
         with.push(run(true)?);
     }

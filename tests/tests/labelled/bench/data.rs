@@ -35,16 +35,21 @@ pub(crate) enum Pixels {
     Raw,
     Unit,
     Standardized,
+    /// No pixels: normal numbers, and the classes that a perceptron of 32 units gives them.
+    Teacher,
 }
 
 const TRAINING: usize = 1400;
 
 /// The digits, `[n, 64]`, with classes.
 pub(crate) fn images(pixels: Pixels) -> Result<Data> {
+    if pixels == Pixels::Teacher {
+        return teacher();
+    }
     let (values, classes) = digits();
     let xs = Tensor::from_slice(values, (classes.len(), 64), &CPU)?;
     let xs = match pixels {
-        Pixels::Raw => xs,
+        Pixels::Raw | Pixels::Teacher => xs,
         Pixels::Unit => (xs / 16.0)?,
         Pixels::Standardized => {
             let centred = xs.broadcast_sub(&xs.mean_keepdim(0)?)?;
@@ -59,6 +64,19 @@ pub(crate) fn images(pixels: Pixels) -> Result<Data> {
         ys: ys.narrow(0, 0, n)?,
         test_xs: xs.narrow(0, n, rest)?,
         test_ys: ys.narrow(0, n, rest)?,
+    })
+}
+
+/// 64 features, and the ten classes that a fixed perceptron makes of them.
+fn teacher() -> Result<Data> {
+    let xs = normal(1, "features", (2000, 64), DType::F32);
+    let (a, b) = (normal(1, "a", (64, 32), DType::F32), normal(1, "b", (32, 10), DType::F32));
+    let ys = (xs.matmul(&a)? / 8.0)?.tanh()?.matmul(&b)?.argmax(1)?;
+    Ok(Data {
+        xs: xs.narrow(0, 0, TRAINING)?,
+        ys: ys.narrow(0, 0, TRAINING)?,
+        test_xs: xs.narrow(0, TRAINING, 600)?,
+        test_ys: ys.narrow(0, TRAINING, 600)?,
     })
 }
 

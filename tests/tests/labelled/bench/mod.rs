@@ -1,11 +1,13 @@
-//! Nets of fourteen kinds, at the start and trained, half of them faulty: how often the verdicts are right.
+//! Nets of sixteen kinds, at the start and trained, half of them faulty: how often the verdicts are right.
 
 mod advice;
 mod case;
+mod collapse;
 mod cost;
 mod data;
 mod nets;
 mod run;
+mod shift;
 mod tables;
 
 use std::collections::HashMap;
@@ -43,11 +45,13 @@ impl Twins {
     }
 }
 
-/// What was found in a case, and whether its fault does harm. What is advised on a harmful fault is carried out.
+/// What was found in a case, and whether its fault does harm. What is advised on a harmful fault is carried out. Twins and
+/// advice take most of the time: with `WICK_BENCH_QUICK` they are left out, and every fault counts as harmful.
 fn run_one(case: &Case, twins: &Twins) -> (Found, bool) {
-    let mut found = run(case, !case.is_healthy(), &Changes::default()).unwrap();
-    if case.is_healthy() {
-        return (found, false);
+    let is_quick = std::env::var_os("WICK_BENCH_QUICK").is_some();
+    let mut found = run(case, !case.is_healthy() && !is_quick, &Changes::default()).unwrap();
+    if case.is_healthy() || is_quick {
+        return (found, is_quick && !case.is_healthy());
     }
     let twin = twins.of(case);
     let does_harm = harms(case, &found, &twin);
@@ -127,12 +131,15 @@ fn twenty_nets() {
     assert!(alarms <= 1 && named >= 8, "{alarms} alarms, {named} named");
 }
 
-/// The nets that may be looked at: seeds 1 to 3, or those of `WICK_BENCH_SEEDS`.
+/// The nets that may be looked at: seeds 1 to 3, or those of `WICK_BENCH_SEEDS`, all or those with `WICK_BENCH_ONLY` in
+/// their name.
 #[test]
 #[ignore = "some minutes"]
 fn nets_to_look_at() {
     for seed in seeds() {
-        let cases: Vec<Case> = Case::all(seed).into_iter().filter(|case| !case.is_set_aside()).collect();
+        let only = std::env::var("WICK_BENCH_ONLY").unwrap_or_default();
+        let is_wanted = |case: &Case| !case.is_set_aside() && case.name().contains(&only);
+        let cases: Vec<Case> = Case::all(seed).into_iter().filter(is_wanted).collect();
         let mut report = Report::default();
         add(&mut report, &cases, true);
         report.print(&format!("seed {seed}, nets to look at"));

@@ -59,6 +59,11 @@ impl Net {
             };
             let key = KeyedV1::new(self.setting.seed).key(&name);
             let weight = match std > 0.0 {
+                true if self.setting.torch_weights => {
+                    let bound = std * 3f64.sqrt();
+                    let uniform = Initializer::Uniform { low: -bound, high: bound };
+                    uniform.tensor(key, shape, DType::F32, &CPU).unwrap()
+                }
                 true => Initializer::normal(std).tensor(key, shape, DType::F32, &CPU).unwrap(),
                 false => Tensor::zeros(shape, DType::F32, &CPU)?,
             };
@@ -133,7 +138,7 @@ impl Net {
 
     fn gain(phi: Option<Activation>) -> f64 {
         match phi {
-            Some(Activation::Relu | Activation::Gelu) => 2f64.sqrt(),
+            Some(Activation::Relu | Activation::Gelu | Activation::Silu | Activation::Mish) => 2f64.sqrt(),
             _ => 1.0,
         }
     }
@@ -160,7 +165,8 @@ impl Net {
         scale: f64,
     ) -> Result<Tensor> {
         let fan_in = x.dim(x.rank() - 1)?;
-        let std = scale * Self::gain(phi) / (fan_in as f64).sqrt();
+        let gain = if self.setting.torch_weights { 1.0 / 3f64.sqrt() } else { Self::gain(phi) };
+        let std = scale * gain / (fan_in as f64).sqrt();
         let w = self.weight(name, &[units, fan_in], std)?;
         let b = self.bias(name, units, fan_in)?;
         let z = candle_nn::Linear::new(w, Some(b)).forward(x)?;
@@ -239,13 +245,28 @@ impl Net {
         let (phi, n) = (self.setting.phi, x.dim(0)?);
         let x = (x * self.input_factor())?;
         match self.setting.kind {
-            Kind::Mlp | Kind::OneOutput | Kind::Dropout | Kind::Momentum | Kind::Half => {
+            Kind::Mlp
+            | Kind::OneOutput
+            | Kind::Dropout
+            | Kind::Momentum
+            | Kind::Half
+            | Kind::TorchStart
+            | Kind::TwoHeads => {
                 let mut h = x;
                 for layer in 0..self.setting.depth {
                     h = self.dense(probe, &format!("fc{layer}"), &h, self.setting.width, Some(phi))?;
                 }
                 let units = if self.setting.kind == Kind::OneOutput { 1 } else { 10 };
-                self.head(probe, &h, units)
+                // A second head before the one that is used, or behind it.
+                let second = (self.setting.kind == Kind::TwoHeads).then_some(self.setting.seed % 20 < 10);
+                if second == Some(true) {
+                    self.dense(probe, "aux", &h, 5, None)?;
+                }
+                let output = self.head(probe, &h, units)?;
+                if second == Some(false) {
+                    self.dense(probe, "aux", &h, 10, None)?;
+                }
+                Ok(output)
             }
             Kind::Autoencoder => {
                 let mut h = x;

@@ -5,8 +5,7 @@ use candle_core::{D, DType, Device, Result, Tensor, Var};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW};
 use wick_kernels::{ParamsSgd, Sgd};
 use wick_probe::{
-    Baseline, Level, ParameterGradient, Parameters, Probe, Trace, Units, Verdict, judge, judge_drift,
-    judge_loss, judge_updates,
+    Baseline, Diagnosis, ParameterGradient, Parameters, Probe, Trace, Units, Verdict, judge, judge_updates,
 };
 
 use super::advice::{After, Changes};
@@ -14,17 +13,18 @@ use super::case::{Case, Fault, Kind, Setting, State};
 use super::data::{Data, images, one_output};
 use super::nets::Net;
 
-/// The ways to judge a case: `judge`, `judge_updates` behind it, `judge_loss` and `judge_drift` with both; the rules of other tools.
+/// The ways to judge a case: `judge`, `judge_updates` behind it, and `Diagnosis`, which has `judge_loss` and `judge_drift`
+/// too; the rules of other tools.
 pub(crate) const WAYS: [&str; 6] = [
     "`judge`",
     "and `judge_updates`",
-    "and `judge_loss`, `judge_drift`",
+    "`Diagnosis`: all four",
     "SageMaker Debugger",
     "AutoTrainer",
     "DeepChecker",
 ];
 
-/// The way that the README shows, with the course of the loss.
+/// The way that the README shows.
 pub(crate) const ALL: usize = 2;
 
 /// The verdicts of each way.
@@ -62,6 +62,12 @@ pub(crate) fn data(setting: &Setting) -> Result<Data> {
         let rows: Vec<u32> = (0..n).map(|row| (row * 769 + 331) % n).collect();
         data.ys = data.ys.index_select(&Tensor::from_vec(rows, n as usize, &Device::Cpu)?, 0)?;
     }
+    if let Fault::Shift(by) = setting.fault {
+        let centred = data.xs.broadcast_sub(&data.xs.mean_keepdim(0)?)?;
+        let deviation = centred.sqr()?.mean_all()?.to_scalar::<f32>()?.sqrt();
+        let by = by * f64::from(deviation);
+        (data.xs, data.test_xs) = ((&data.xs + by)?, (&data.test_xs + by)?);
+    }
     Ok(data)
 }
 
@@ -84,7 +90,7 @@ fn loss(setting: &Setting, output: &Tensor, target: &Tensor) -> Result<Tensor> {
 }
 
 /// The accuracy, or the fraction of the variance that is explained.
-fn score(net: &Net, data: &Data) -> Result<f64> {
+pub(crate) fn score(net: &Net, data: &Data) -> Result<f64> {
     let silent = Probe::new();
     let step = net.step.replace(None);
     let output = net.forward(&data.test_xs, &silent)?;
@@ -218,18 +224,18 @@ impl<'a> Training<'a> {
         let updates = before.updates(&self.net.vars())?;
         let xs = (xs * self.net.input_factor())?;
         let reports = probe.layer_reports();
-        let mut judged = judge(&reports, &Units::of(&xs)?.unwrap().batch);
-        judged.extend(self.unreached.take());
+        let input = Units::of(&xs)?.unwrap().batch;
+        let mut judged = judge(&reports, &input);
+        let since_start = self.first.updates(&self.net.vars())?;
+        let mut all = Diagnosis::of(&reports, &input, &updates, &since_start, &self.losses).verdicts;
+        if let Some(unreached) = self.unreached.take() {
+            judged.push(unreached.clone());
+            all.push(unreached);
+        }
         probe.next_step();
         let with_updates: Vec<Verdict> = judged.iter().cloned().chain(judge_updates(&updates)).collect();
-        // A loss that rises and weights that have gone off are causes; a loss that is NaN, or does not fall, is a consequence.
-        let (rises, flat): (Vec<Verdict>, Vec<Verdict>) =
-            judge_loss(&self.losses).into_iter().partition(|verdict| verdict.level == Level::Faulty);
-        let drift = judge_drift(&self.first.updates(&self.net.vars())?);
-        let with_loss =
-            rises.into_iter().chain(drift).chain(with_updates.iter().cloned()).chain(flat).collect();
         let [a, b, c] = Baseline::ALL.map(|baseline| baseline.judge(&reports, &gradients, &updates));
-        Ok([judged, with_updates, with_loss, a, b, c])
+        Ok([judged, with_updates, all, a, b, c])
     }
 }
 
