@@ -14,7 +14,7 @@ mod node;
 mod product;
 mod reach;
 mod record;
-mod sample;
+pub(crate) mod sample;
 mod table;
 #[cfg(test)]
 mod test_numbers;
