@@ -127,3 +127,52 @@ fn bands_hold_over_draws() {
     }
     assert!(named >= 594, "{named}");
 }
+
+/// The same of a whole convolutional net: EfficientNet-B0 on two images of 64 pixels, 82 linear layers and convolutions,
+/// n = 200 draws (seeds 100 to 299) or `WICK_DRAWS`. 50 healthy draws and more have no verdict.
+#[test]
+#[ignore = "half an hour"]
+fn bands_of_efficientnet() {
+    let draws = std::env::var("WICK_DRAWS").ok().and_then(|draws| draws.parse().ok()).unwrap_or(200);
+    let (mut model, images) = (models::small("efficientnet-b0"), models::images(2, 3, 64));
+    let found = over_draws(&mut model, &[&images], draws);
+    println!("efficientnet-b0: {found:?} of {draws} draws");
+    let fraction = |inside: usize| inside as f64 / found.layers as f64;
+    assert!((0.93..0.97).contains(&fraction(found.inside)), "{found:?}");
+    assert!(fraction(found.of_other_law) < 0.85, "{found:?}");
+    assert_eq!(found.alarms, 0);
+    assert!(found.named as f64 >= 0.99 * draws as f64, "{found:?}");
+}
+
+/// Residual sums of t5 and gemma over n = 200 draws (seeds 100 to 299): as for the layers, and no draw has a verdict on
+/// a sum, or on a norm. Half as wide bands hold at most 80 %.
+#[test]
+fn sums_hold_over_draws() {
+    for mut model in [models::t5(false), models::small("gemma")] {
+        let vars = model.map.named_vars();
+        let (mut all, mut inside, mut narrow, mut norms) = (0, 0, 0, 0);
+        for seed in 0..200 {
+            let stds = redraw(&vars, 100 + seed);
+            let trace = Trace::run(&vars, || (model.forward)()).unwrap();
+            for layer in trace.sum_bands(&stds, &[]).unwrap() {
+                let half = |end: f64| (end * layer.band.middle).sqrt();
+                all += 1;
+                inside += usize::from(layer.band.contains(layer.rms));
+                narrow += usize::from((half(layer.band.low)..half(layer.band.high)).contains(&layer.rms));
+                assert_eq!(layer.verdict(), None, "{}, seed {seed}: {layer:?}", model.name);
+            }
+            for layer in trace.norm_bands().unwrap() {
+                norms += 1;
+                assert_eq!(layer.verdict(), None, "{}, seed {seed}: {layer:?}", model.name);
+            }
+        }
+        println!(
+            "{}: {inside} of {all} sums inside, {narrow} of half as wide bands, {norms} norms",
+            model.name
+        );
+        let fraction = |inside: usize| f64::from(inside as u32) / f64::from(all);
+        assert!((0.93..0.97).contains(&fraction(inside)), "{}: {inside} of {all}", model.name);
+        assert!(fraction(narrow) < 0.8, "{}: {narrow} of {all}", model.name);
+        assert!(norms > 0, "{}", model.name);
+    }
+}

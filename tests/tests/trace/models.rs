@@ -57,7 +57,7 @@ fn ids(batch: usize, count: usize, vocabulary: usize) -> Tensor {
     Tensor::from_vec(ids, (batch, count), &CPU).unwrap()
 }
 
-fn images(batch: usize, channels: usize, size: usize) -> Tensor {
+pub(crate) fn images(batch: usize, channels: usize, size: usize) -> Tensor {
     wick_tests::normal(3, "images", (batch, channels * size * size), DType::F32)
         .reshape((batch, channels, size, size))
         .unwrap()

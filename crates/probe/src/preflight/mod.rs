@@ -1,7 +1,7 @@
 //! Checks of a model, a loss and a batch before the training.
 
 mod checks;
-mod start;
+pub(crate) mod start;
 mod trial;
 
 use std::fmt;

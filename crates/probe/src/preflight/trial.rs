@@ -52,12 +52,17 @@ impl fmt::Debug for Trial<'_> {
 }
 
 impl Preflight<'_> {
-    /// Layers whose outputs are far outside of what their input and the law of their weights predict.
+    /// Layers whose outputs are far outside of what their input and the law of their weights, or their gains, predict;
+    /// residual sums and attentions.
     pub(super) fn bands(&self, trace: &Trace) -> Result<Vec<Finding>> {
         let Some(stds) = self.stds else { return Ok(Vec::new()) };
         let inputs = [self.inputs];
         let inputs = if self.inputs.dtype().is_float() { &inputs[..] } else { &[] };
-        let verdicts = trace.bands(stds, inputs)?.into_iter().filter_map(|band| band.verdict());
+        let mut bands = trace.bands(stds, inputs)?;
+        bands.extend(trace.norm_bands()?);
+        bands.extend(trace.sum_bands(stds, inputs)?);
+        let attentions = trace.attentions(inputs)?.into_iter().filter_map(|attention| attention.verdict());
+        let verdicts = bands.into_iter().filter_map(|band| band.verdict()).chain(attentions);
         let finding = |verdict: crate::Verdict| {
             Finding::new(Check::Bands, verdict.level, verdict.figure, verdict.to_string())
         };

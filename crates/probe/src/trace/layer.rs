@@ -56,4 +56,8 @@ pub struct TracedLayer {
     pub is_stale: bool,
     /// The tensors that are made with the weight, and the weight of each: one, or a slice for each group.
     pub(super) uses: Vec<(usize, usize)>,
+    /// What is made with the second parameter, as with a bias, and that parameter.
+    pub(super) shift: Option<(usize, usize)>,
+    /// Whether the layer has running statistics.
+    pub(super) has_statistics: bool,
 }
