@@ -6,6 +6,7 @@ mod bands;
 mod cuts;
 mod kept;
 mod models;
+mod stale;
 
 use std::collections::BTreeSet;
 
