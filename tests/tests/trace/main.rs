@@ -7,6 +7,7 @@ mod cuts;
 mod kept;
 mod models;
 mod stale;
+mod tapped;
 
 use std::collections::BTreeSet;
 

@@ -17,7 +17,7 @@ pub(crate) struct Model {
 }
 
 /// The small model of an architecture on a batch, with some fields of its config changed.
-fn changed(name: &'static str, fields: &[(&str, Value)]) -> Model {
+pub(crate) fn changed(name: &'static str, fields: &[(&str, Value)]) -> Model {
     let row = architecture(name).unwrap();
     let mut config = row.small().unwrap();
     for (field, value) in fields {
@@ -52,7 +52,7 @@ pub(crate) fn t5(tied: bool) -> Model {
     }
 }
 
-fn ids(batch: usize, count: usize, vocabulary: usize) -> Tensor {
+pub(crate) fn ids(batch: usize, count: usize, vocabulary: usize) -> Tensor {
     let ids = (0..batch * count).map(|i| ((i * 7 + 3) % vocabulary) as u32).collect::<Vec<_>>();
     Tensor::from_vec(ids, (batch, count), &CPU).unwrap()
 }
