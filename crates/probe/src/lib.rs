@@ -66,7 +66,7 @@ pub use observe::watch::{Watched, WatchedSequential};
 pub use preflight::{Check, Finding, Preflight};
 pub use trace::{
     Attention, Cut, GradientBy, GradientCheck, Kind, LayerBand, Mark, Predicted, Reach, Trace, TracedLayer,
-    check_each_gradient, check_gradient, reach,
+    WideBiases, check_each_gradient, check_gradient, reach,
 };
 pub use wick_kernels::{Histogram, Moments, Stats, Summary, fraction_outside, summarize, tap};
 pub use wick_theory::BatchGeometry;

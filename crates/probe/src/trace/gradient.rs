@@ -25,6 +25,8 @@ impl Trace {
     ///   and `δ W` behind the activation before such a layer. The error is about 1e-7 of the gradient's size, and grows
     ///   as the rows come to be alike.
     ///
+    /// - [`wide_biases`](Self::wide_biases) is a third way, for a model that can be built again.
+    ///
     /// A weight that is used twice has none, nor have norms, embeddings and convolutions with groups.
     ///
     /// ```
@@ -128,7 +130,7 @@ impl Trace {
     }
 
     /// The gradient behind a layer's activation.
-    fn behind_activation(
+    pub(super) fn behind_activation(
         &self,
         layer: &TracedLayer,
         (by, of_output): &(GradientBy, Tensor),

@@ -11,6 +11,8 @@ pub enum GradientBy {
     KeptGraph,
     /// Least squares from the gradient of the weight and its input, in `f64`.
     LeastSquares,
+    /// A bias as large as the output, in a model that was built again: the numbers are candle's own, to the bit.
+    WideBias,
 }
 
 /// What a layer does, by the shape of its weight and by what it makes.

@@ -32,6 +32,7 @@ mod tests_of_bands;
 mod tests_of_healthy;
 mod traced;
 mod weights;
+mod wide;
 
 pub use attention::Attention;
 pub use check::{GradientCheck, check_each_gradient, check_gradient};
@@ -40,3 +41,4 @@ pub use layer::{GradientBy, Kind, TracedLayer};
 pub use layer_band::{LayerBand, Predicted};
 pub use reach::{Cut, Reach};
 pub use traced::{Trace, reach};
+pub use wide::WideBiases;
