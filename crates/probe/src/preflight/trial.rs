@@ -21,7 +21,7 @@ use crate::trace::sample::{elements, places};
 const PLACES: usize = 64;
 
 /// A step of a fresh optimizer.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Trial<'a>(Option<Rc<Step<'a>>>);
 
 type Step<'a> = dyn Fn(Vec<Var>, &GradStore) -> Result<()> + 'a;
@@ -36,12 +36,6 @@ impl<'a> Trial<'a> {
             Some(step) => step(vars, gradients),
             None => AdamW::new(vars, ParamsAdamW::default())?.step(gradients),
         }
-    }
-}
-
-impl Default for Trial<'_> {
-    fn default() -> Self {
-        Self(None)
     }
 }
 

@@ -10,7 +10,7 @@ use wick_kernels::Stats;
 use wick_theory::Band;
 
 use super::layer::{Kind, TracedLayer};
-use super::layer_band::{LayerBand, Predicted};
+use super::layer_band::{FAR, LayerBand, Predicted};
 use super::node::Role;
 use super::rows::{Law, Rows, mean, rows, wide};
 use super::traced::Trace;
@@ -50,16 +50,16 @@ impl Trace {
         let mut bands = Vec::new();
         for layer in &self.layers {
             let Some(law) = law(layer, stds) else { continue };
-            if let Some(band) = self.band(layer, law, inputs)? {
+            if let Some((band, ends)) = self.band(layer, law, inputs)? {
                 let rms = mean(&wide(&layer.output)?.sqr()?)?.sqrt();
                 let (name, of) = (layer.name.clone(), Predicted::Weights);
-                bands.push(LayerBand { layer: name, call: layer.call, of, rms, band });
+                bands.push(LayerBand { layer: name, call: layer.call, of, rms, band, ends });
             }
         }
         Ok(bands)
     }
 
-    fn band(&self, layer: &TracedLayer, law: Law, inputs: &[&Tensor]) -> Result<Option<Band>> {
+    fn band(&self, layer: &TracedLayer, law: Law, inputs: &[&Tensor]) -> Result<Option<(Band, (f64, f64))>> {
         let step = layer.uses.len().div_ceil(GROUPS);
         let (mut means, mut variance, mut looked_at) = (0.0, 0.0, 0.0);
         for (index, of_use) in layer.uses.iter().enumerate() {
@@ -85,7 +85,7 @@ impl Trace {
             (mean * root.max(0.0).powi(3)).sqrt()
         };
         let band = Band { low: at(-QUANTILE), middle: at(0.0), high: at(QUANTILE) };
-        Ok((mean > 0.0 && mean.is_finite()).then_some(band))
+        Ok((mean > 0.0 && mean.is_finite()).then_some((band, (at(-FAR), at(FAR)))))
     }
 
     /// The rows of the input of a use of a weight, where it is known: in the graph, or among these tensors.

@@ -34,10 +34,16 @@ pub struct LayerBand {
     pub rms: f64,
     /// The band that has 95 % of the draws.
     pub band: Band,
+    /// What is within these ends is chance: of few units and rows, the far ends are more than twice as far out.
+    pub(super) ends: (f64, f64),
 }
 
+/// The normal quantile of the far ends, which one draw in 150 000 is beyond.
+pub(super) const FAR: f64 = 4.5;
+
 impl LayerBand {
-    /// A verdict on an output that is twice as far from the middle of the band as its ends, or farther.
+    /// A verdict on an output that is twice as far from the middle of the band as its ends, or farther, and that one draw
+    /// in 150 000 has by chance.
     ///
     /// The layer itself is at fault, or its weights are not from the law that was stated: what comes before is
     /// measured.
@@ -45,6 +51,9 @@ impl LayerBand {
         let Band { low, middle, high } = self.band;
         let log_factor = (self.rms / middle).ln();
         let half_width = if log_factor > 0.0 { (high / middle).ln() } else { (middle / low).ln() };
+        if (self.ends.0..=self.ends.1).contains(&self.rms) {
+            return None;
+        }
         // NaN is judged elsewhere.
         if log_factor.is_nan() || log_factor.abs() <= MAX_BAND_HALF_WIDTHS * half_width + LOG_TOLERANCE {
             return None;

@@ -67,9 +67,10 @@ impl Trace {
             let relative = (2.0 * spread + 4.0 * products).sqrt() / units / expected;
             let at = |deviation: f64| (expected * (1.0 + QUANTILE * deviation).max(0.0)).sqrt();
             let band = Band { low: at(-relative.min(0.45)), middle: at(0.0), high: at(relative) };
+            let ends = (band.low, band.high);
             let rms = mean(&wide(&layer.output)?.sqr()?)?.sqrt();
             let (name, of) = (layer.name.clone(), Predicted::Norm);
-            bands.push(LayerBand { layer: name, call: layer.call, of, rms, band });
+            bands.push(LayerBand { layer: name, call: layer.call, of, rms, band, ends });
         }
         Ok(bands)
     }

@@ -8,7 +8,7 @@ use wick_theory::{Band, BatchGeometry};
 
 use super::bands::{QUANTILE, ROWS, law};
 use super::layer::{Kind, TracedLayer};
-use super::layer_band::{LayerBand, Predicted};
+use super::layer_band::{FAR, LayerBand, Predicted};
 use super::node::Node;
 use super::product::indices;
 use super::rows::{Law, Rows, mean, wide};
@@ -75,10 +75,17 @@ impl Trace {
             if middle.is_nan() || middle <= 0.0 {
                 continue;
             }
-            let at = |normal: f64| (middle + QUANTILE * normal * deviation).max(0.01 * middle).sqrt();
-            let band = Band { low: at(-1.0), middle: at(0.0), high: at(1.0) };
+            let at = |normal: f64| (middle + normal * deviation).max(0.01 * middle).sqrt();
+            let band = Band { low: at(-QUANTILE), middle: at(0.0), high: at(QUANTILE) };
             let (name, of_what, rms) = (layer.name.clone(), Predicted::Sum, of(sum.made)?.sqrt());
-            bands.push(LayerBand { layer: name, call: layer.call, of: of_what, rms, band });
+            bands.push(LayerBand {
+                layer: name,
+                call: layer.call,
+                of: of_what,
+                rms,
+                band,
+                ends: (at(-FAR), at(FAR)),
+            });
         }
         Ok(bands)
     }
