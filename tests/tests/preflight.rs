@@ -129,7 +129,7 @@ fn perceptron(bug: Bug) -> Net {
         // The root of fan_in was forgotten, of 32 inputs.
         Bug::WrongFan => set("second.weight", &|w| w * 32f64.sqrt()),
         Bug::DeadUnits => {
-            set("second.bias", &|b| Tensor::cat(&[(b.narrow(0, 0, 20)? - 20.0)?, b.narrow(0, 20, 12)?], 0))
+            set("second.bias", &|b| Tensor::cat(&[(b.narrow(0, 0, 20)? - 20.0)?, b.narrow(0, 20, 12)?], 0));
         }
         _ => {}
     }

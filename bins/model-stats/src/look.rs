@@ -1,7 +1,5 @@
 //! The steps of a look: the model is built, run, traced, and its loss is differentiated.
 
-use std::panic::{self, AssertUnwindSafe};
-
 use anyhow::{Context, Result, anyhow};
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor, Var};
@@ -14,6 +12,7 @@ use wick_init::{InitMap, Initializer, Rule};
 use wick_model_stats::{Architecture, Forward, Net};
 use wick_probe::{GradientCheck, Mark, Trace, check_gradient, judge, not_judged};
 
+use crate::guarded::guarded;
 use crate::input::Run;
 use crate::objective::Objective;
 use crate::options::Args;
@@ -192,17 +191,4 @@ fn checked(
 /// The innermost cause, without the backtrace that candle appends.
 fn first_line(error: &anyhow::Error) -> String {
     error.root_cause().to_string().lines().next().unwrap_or_default().to_owned()
-}
-
-/// Runs code of candle-transformers, which panics on some configs, and makes an error of a panic.
-pub(crate) fn guarded<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
-    let hook = panic::take_hook();
-    panic::set_hook(Box::new(|_| {}));
-    let result = panic::catch_unwind(AssertUnwindSafe(run));
-    panic::set_hook(hook);
-    result.unwrap_or_else(|payload| {
-        let text = payload.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Err(anyhow!("candle panics: {}", text.unwrap_or_else(|| "without a message".to_owned())))
-    })
 }

@@ -2,6 +2,7 @@
 
 mod advice;
 mod data;
+mod guarded;
 mod input;
 mod layers;
 mod look;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use wick_init::InitMap;
 use wick_probe::{Finding, Preflight};
 
-use crate::look::guarded;
+use crate::guarded::guarded;
 use crate::objective::{Objective, compare};
 use wick_model_stats::Forward;
 

@@ -235,10 +235,10 @@ fn compare(mut model: Model, seen: usize, pass: impl FnOnce(&Tapped) -> Result<T
     let tapped = net.seen.borrow();
     let mut rest = tapped.iter().zip(&records);
     for layer in trace.layers() {
-        let (_, record) = rest
-            .by_ref()
-            .find(|((name, _), record)| *name == layer.name && record.call == layer.call)
-            .unwrap_or_else(|| panic!("{}: {} is not among the taps that are left", model.name, layer.name));
+        let found =
+            rest.by_ref().find(|((name, _), record)| *name == layer.name && record.call == layer.call);
+        assert!(found.is_some(), "{}: {} is not among the taps that are left", model.name, layer.name);
+        let (_, record) = found.unwrap();
         let tap = &tapped.iter().zip(&records).find(|(_, other)| std::ptr::eq(*other, record)).unwrap().0.1;
         assert_eq!(bits(&layer.output), bits(tap), "{}: {}", model.name, layer.name);
         let summary = summarize(&layer.output.detach(), None, record.forward.histogram.counts.len()).unwrap();

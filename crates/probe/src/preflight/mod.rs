@@ -2,6 +2,7 @@
 
 mod checks;
 pub(crate) mod start;
+mod step;
 mod trial;
 
 use std::fmt;
@@ -12,7 +13,7 @@ use serde::Serialize;
 
 use crate::diagnose::fault::Level;
 use crate::kept::Kept;
-use trial::Trial;
+use step::Trial;
 
 /// What a finding is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -1,12 +1,7 @@
 //! What the weights are, and what a first step does to them.
 
-use std::fmt;
-use std::rc::Rc;
-
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Result, Var};
-use candle_nn::{Optimizer, ParamsAdamW};
-use wick_kernels::AdamW;
 
 use super::{Check, Finding, Preflight};
 use crate::diagnose::fault::{Fault, Level};
@@ -19,31 +14,6 @@ use crate::trace::sample::{elements, places};
 
 /// Elements by which two variables are told apart before all are compared.
 const PLACES: usize = 64;
-
-/// A step of a fresh optimizer.
-#[derive(Clone, Default)]
-pub(super) struct Trial<'a>(Option<Rc<Step<'a>>>);
-
-type Step<'a> = dyn Fn(Vec<Var>, &GradStore) -> Result<()> + 'a;
-
-impl<'a> Trial<'a> {
-    pub(super) fn with<O: Optimizer>(make: impl Fn(Vec<Var>) -> Result<O> + 'a) -> Self {
-        Self(Some(Rc::new(move |vars, gradients: &GradStore| make(vars)?.step(gradients))))
-    }
-
-    fn step(&self, vars: Vec<Var>, gradients: &GradStore) -> Result<()> {
-        match &self.0 {
-            Some(step) => step(vars, gradients),
-            None => AdamW::new(vars, ParamsAdamW::default())?.step(gradients),
-        }
-    }
-}
-
-impl fmt::Debug for Trial<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Trial(own optimizer)" } else { "Trial(AdamW)" })
-    }
-}
 
 impl Preflight<'_> {
     /// Layers whose outputs are far outside of what their input and the law of their weights, or their gains, predict;
@@ -98,7 +68,7 @@ impl Preflight<'_> {
         let vars: Vec<(String, Var)> = self.vars.iter().filter(has_gradient).cloned().collect();
         // Half precision takes a loss scale, which an optimizer of one's own may have.
         let is_half = vars.iter().any(|(_, var)| var.dtype() == DType::F16);
-        if vars.is_empty() || (is_half && self.trial.0.is_none()) {
+        if vars.is_empty() || (is_half && !self.trial.is_own()) {
             return Ok(None);
         }
         let kept = Kept::of(vars.iter().map(|(_, var)| var))?;
