@@ -61,7 +61,7 @@ impl Trace {
 
     fn band(&self, layer: &TracedLayer, law: Law, inputs: &[&Tensor]) -> Result<Option<(Band, (f64, f64))>> {
         let step = layer.uses.len().div_ceil(GROUPS);
-        let (mut means, mut squares, mut relative, mut looked_at) = (0.0, 0.0, 0.0, 0.0);
+        let (mut means, mut squares, mut variance, mut looked_at) = (0.0, 0.0, 0.0, 0.0);
         for (index, of_use) in layer.uses.iter().enumerate() {
             let most = if index % step == 0 { ROWS } else { 0 };
             let Some(rows) = self.rows_of(layer.kind, *of_use, inputs, most)? else { return Ok(None) };
@@ -70,8 +70,8 @@ impl Trace {
             if most > 0 && own > 0.0 {
                 let of_weights = Stats::of_tensor(&self.graph.nodes[of_use.1].tensor.contiguous()?)?;
                 let excess = of_weights.kurtosis() - 3.0;
-                relative += rows.moments(law, if excess.is_finite() { excess } else { 0.0 }).1 / (own * own);
-                looked_at += 1.0;
+                variance += rows.moments(law, if excess.is_finite() { excess } else { 0.0 }).1;
+                looked_at += own * own;
             }
         }
         let units = match layer.kind {
@@ -81,7 +81,7 @@ impl Trace {
         let mean = means / layer.uses.len() as f64;
         // Groups have means of their own, and are alike in how far they deviate from these.
         let squares = squares / layer.uses.len() as f64;
-        let relative = relative / f64::max(looked_at, 1.0) * squares / (mean * mean) / units as f64;
+        let relative = variance / looked_at * squares / (mean * mean) / units as f64;
         // A gamma variable of this variance, by the cube of Wilson and Hilferty.
         let at = |normal: f64| {
             let root = 1.0 - relative / 9.0 + normal * relative.sqrt() / 3.0;
