@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used)] // A test fails by panicking.
 
 use candle_core::{D, DType, Result, Tensor, Var};
-use candle_nn::{Module, VarBuilder, embedding, layer_norm, linear, linear_no_bias};
+use candle_nn::{
+    AdamW, Module, Optimizer, ParamsAdamW, VarBuilder, embedding, layer_norm, linear, linear_no_bias,
+};
 use wick_init::{InitMap, Initializer, Rule};
 use wick_probe::{Check, Finding, Preflight};
 use wick_tests::{CPU, normal};
@@ -29,6 +31,11 @@ enum Bug {
     Broadcasts,
     NotFinite,
     TinyHalf,
+    WrongFan,
+    DeadUnits,
+    LargeRate,
+    SmallRate,
+    Untied,
     /// None: half precision by itself is no bug.
     Half,
 }
@@ -41,6 +48,10 @@ struct Net {
     inputs: Tensor,
     targets: Tensor,
     is_causal: bool,
+    /// The standard deviations from which the variables were drawn.
+    stds: Vec<(String, f64)>,
+    /// The learning rate of the user's AdamW.
+    lr: Option<f64>,
     model: Model,
     loss: fn(&Tensor, &Tensor) -> Result<Tensor>,
 }
@@ -49,6 +60,12 @@ impl Net {
     fn findings(mut self) -> Vec<Finding> {
         let preflight = Preflight::new(&self.vars, &self.inputs, &self.targets);
         let preflight = if self.is_causal { preflight.causal() } else { preflight };
+        let preflight = preflight.with_stds(&self.stds);
+        let preflight = match self.lr {
+            Some(lr) => preflight
+                .with_optimizer(move |vars| AdamW::new(vars, ParamsAdamW { lr, ..Default::default() })),
+            None => preflight,
+        };
         let bits = |vars: &[(String, Var)]| -> Vec<Vec<u32>> {
             vars.iter().map(|(_, var)| wick_tests::bits(&var.to_dtype(DType::F32).unwrap())).collect()
         };
@@ -65,6 +82,11 @@ fn map(seed: u64) -> InitMap {
         Rule::draw("**.bias", Initializer::zeros()).unwrap(),
     ];
     InitMap::new(seed).with_rules(rules).with_default_init(Initializer::lecun_normal())
+}
+
+fn stds(map: &InitMap) -> Vec<(String, f64)> {
+    let tensors = map.manifest().unwrap().tensors;
+    tensors.into_iter().filter_map(|tensor| Some((tensor.name, tensor.expected_std?))).collect()
 }
 
 fn classes(count: usize, of: u32) -> Tensor {
@@ -104,6 +126,11 @@ fn perceptron(bug: Bug) -> Net {
             set("second.weight", &|w| w.narrow(0, 0, 1)?.broadcast_as(w.shape())?.contiguous());
         }
         Bug::TinyHalf => set("head.weight", &|w| w * 3e-38),
+        // The root of fan_in was forgotten, of 32 inputs.
+        Bug::WrongFan => set("second.weight", &|w| w * 32f64.sqrt()),
+        Bug::DeadUnits => {
+            set("second.bias", &|b| Tensor::cat(&[(b.narrow(0, 0, 20)? - 20.0)?, b.narrow(0, 20, 12)?], 0));
+        }
         _ => {}
     }
     let copy = (bug == Bug::Stale).then(|| second.weight().affine(1.0, 0.0).unwrap());
@@ -147,7 +174,12 @@ fn perceptron(bug: Bug) -> Net {
     } else {
         inputs
     };
-    Net { vars, inputs, targets, is_causal: false, model: Box::new(model), loss }
+    let lr = match bug {
+        Bug::LargeRate => Some(3.0),
+        Bug::SmallRate => Some(1e-8),
+        _ => None,
+    };
+    Net { vars, inputs, targets, is_causal: false, stds: stds(&map), lr, model: Box::new(model), loss }
 }
 
 /// A perceptron with one output.
@@ -160,7 +192,16 @@ fn regression(bug: Bug) -> Net {
     let targets = if bug == Bug::Broadcasts { targets.squeeze(1).unwrap() } else { targets };
     let loss = |made: &Tensor, meant: &Tensor| made.broadcast_sub(meant)?.sqr()?.mean_all();
     let model = move |xs: &Tensor| head.forward(&hidden.forward(xs)?.tanh()?);
-    Net { vars: map.named_vars(), inputs, targets, is_causal: false, model: Box::new(model), loss }
+    Net {
+        vars: map.named_vars(),
+        inputs,
+        targets,
+        is_causal: false,
+        stds: stds(&map),
+        lr: None,
+        model: Box::new(model),
+        loss,
+    }
 }
 
 /// A convolutional net on images.
@@ -181,6 +222,8 @@ fn convolutional() -> Net {
         inputs,
         targets: classes(24, 4),
         is_causal: false,
+        stds: stds(&map),
+        lr: None,
         model: Box::new(model),
         loss: cross_entropy,
     }
@@ -210,6 +253,8 @@ fn residual() -> Net {
         inputs,
         targets: classes(30, 3),
         is_causal: false,
+        stds: stds(&map),
+        lr: None,
         model: Box::new(model),
         loss: cross_entropy,
     }
@@ -223,6 +268,11 @@ fn attention(bug: Bug) -> Net {
     let table = embedding(tokens, width, vb.pp("tokens")).unwrap();
     let [q, k, v, o] = ["q", "k", "v", "o"].map(|name| linear_no_bias(width, width, vb.pp(name)).unwrap());
     let head = linear_no_bias(width, tokens, vb.pp("head")).unwrap();
+    if bug == Bug::Untied {
+        let [tokens, head] = ["tokens.weight", "head.weight"]
+            .map(|name| map.named_vars().into_iter().find(|(other, _)| other == name).unwrap().1);
+        head.set(&tokens).unwrap();
+    }
     let mask: Vec<f32> =
         (0..length * length).map(|i| if i % length > i / length { f32::NEG_INFINITY } else { 0.0 }).collect();
     let mask = Tensor::from_vec(mask, (length, length), &CPU).unwrap();
@@ -251,6 +301,8 @@ fn attention(bug: Bug) -> Net {
         inputs,
         targets,
         is_causal: true,
+        stds: stds(&map),
+        lr: None,
         model: Box::new(model),
         loss: cross_entropy,
     }
@@ -266,7 +318,16 @@ fn autoencoder() -> Net {
     let model = move |xs: &Tensor| up.forward(&down.forward(xs)?.tanh()?);
     let loss = |made: &Tensor, meant: &Tensor| candle_nn::loss::mse(made, meant);
     let targets = inputs.clone();
-    Net { vars: map.named_vars(), inputs, targets, is_causal: false, model: Box::new(model), loss }
+    Net {
+        vars: map.named_vars(),
+        inputs,
+        targets,
+        is_causal: false,
+        stds: stds(&map),
+        lr: None,
+        model: Box::new(model),
+        loss,
+    }
 }
 
 /// Seven nets that learn, of which nothing is said.
@@ -309,6 +370,11 @@ fn every_bug_is_named() {
         (Bug::Broadcasts, Check::Loss, "broadcasts", regression),
         (Bug::NotFinite, Check::Layers, "NaN or infinite", perceptron),
         (Bug::TinyHalf, Check::Precision, "BF16", perceptron),
+        (Bug::WrongFan, Check::Bands, "second: ", perceptron),
+        (Bug::DeadUnits, Check::Layers, "second: ", perceptron),
+        (Bug::LargeRate, Check::Update, "too large", perceptron),
+        (Bug::SmallRate, Check::Update, "too small", perceptron),
+        (Bug::Untied, Check::Tied, "have the same numbers", attention),
     ] {
         let findings = net(bug).findings();
         let is_named = findings.iter().any(|finding| finding.check == check && finding.text.contains(words));

@@ -9,6 +9,8 @@ use wick_init::{Initializer, KeyedV1};
 use wick_model_stats::{Architecture, Takes};
 use wick_probe::BatchGeometry;
 
+use crate::data::{self, Samples};
+use crate::objective::Objective;
 use crate::options::{Args, Images};
 
 /// What the input was.
@@ -28,6 +30,10 @@ pub(crate) fn check(args: &Args, row: &Architecture, takes: Takes) -> Result<()>
         return Err(usage(format!("the input has 0 {what}, and must have 1 or more")));
     }
     match takes {
+        Takes::Tokens { .. } if args.data.data.is_some() => {
+            Err(usage(format!("{name} takes tokens: give --tokens, or --batch and --length, for --data")))
+        }
+        Takes::Images { .. } if args.data.data.is_some() => Ok(()),
         Takes::Tokens { .. } if args.images.is_some() => {
             Err(usage(format!("{name} takes tokens: give --tokens, or --batch and --length, for --images")))
         }
@@ -78,13 +84,35 @@ fn shape(args: &Args, row: &Architecture, takes: Takes) -> Vec<usize> {
     }
 }
 
-/// Makes the input. Images are of standard normal numbers, tokens uniform.
-pub(crate) fn make(
-    args: &Args,
-    row: &Architecture,
-    takes: Takes,
-    target: &Target,
-) -> Result<(Tensor, Input, BatchGeometry)> {
+/// What a model is run on.
+pub(crate) struct Run {
+    pub(crate) xs: Tensor,
+    pub(crate) objective: Objective,
+    pub(crate) input: Input,
+    pub(crate) geometry: BatchGeometry,
+}
+
+/// Makes the input. Images that are drawn are of standard normal numbers, tokens uniform.
+pub(crate) fn make(args: &Args, row: &Architecture, takes: Takes, target: &Target) -> Result<Run> {
+    if let (Takes::Images { channels, size, is_fixed }, Some(source)) = (takes, &args.data.data) {
+        let batch = args.batch.unwrap_or(row.batch);
+        let Samples { images, objective } =
+            args.data.load(source, (batch, channels), args.common.seed, target)?;
+        let shape = images.dims().to_vec();
+        if is_fixed && shape[2..] != [size, size] {
+            return Err(usage(format!(
+                "{} takes images of {size} x {size} pixels, and those of --data have {} x {}",
+                row.name, shape[2], shape[3]
+            )));
+        }
+        let geometry = BatchGeometry::of(&data::numbers(&images)?, shape[1..].iter().product());
+        return Ok(Run {
+            xs: images,
+            objective,
+            input: Input { kind: "images", shape, drawn: false },
+            geometry,
+        });
+    }
     let shape = shape(args, row, takes);
     let key = KeyedV1::new(args.common.seed).key("model-stats input");
     let numbers: f64 = shape.iter().map(|size| *size as f64).product();
@@ -102,14 +130,16 @@ pub(crate) fn make(
             };
             let tensor = Tensor::from_vec(tokens, shape.as_slice(), &target.device)?;
             let geometry = BatchGeometry::normal(shape.iter().product(), vocabulary.max(1), 1.0);
-            (tensor, Input { kind: "tokens", shape, drawn: args.tokens.is_empty() }, geometry)
+            let input = Input { kind: "tokens", shape, drawn: args.tokens.is_empty() };
+            Run { xs: tensor, objective: Objective::MeanSquare, input, geometry }
         }
         Takes::Images { .. } => {
             let images =
                 Initializer::normal(1.0).tensor(key, shape.as_slice(), target.dtype, &target.device)?;
-            let values = images.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+            let values = data::numbers(&images)?;
             let geometry = BatchGeometry::of(&values, shape[1..].iter().product());
-            (images, Input { kind: "images", shape, drawn: true }, geometry)
+            let input = Input { kind: "images", shape, drawn: true };
+            Run { xs: images, objective: Objective::MeanSquare, input, geometry }
         }
     })
 }

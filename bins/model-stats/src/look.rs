@@ -1,7 +1,5 @@
 //! The steps of a look: the model is built, run, traced, and its loss is differentiated.
 
-use std::panic::{self, AssertUnwindSafe};
-
 use anyhow::{Context, Result, anyhow};
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor, Var};
@@ -12,12 +10,15 @@ use wick_bins::progress;
 use wick_bins::warning::warn;
 use wick_init::{InitMap, Initializer, Rule};
 use wick_model_stats::{Architecture, Forward, Net};
-use wick_probe::{GradientCheck, Trace, check_gradient, judge, not_judged};
+use wick_probe::{GradientCheck, Mark, Trace, check_gradient, judge, not_judged};
 
+use crate::guarded::guarded;
+use crate::input::Run;
+use crate::objective::Objective;
 use crate::options::Args;
 use crate::recorder::{Recorder, Wanted};
 use crate::report::{Check, Experiment, ModelStats};
-use crate::{advice, input, layers};
+use crate::{advice, input, layers, preflight};
 
 pub(crate) fn look(
     args: &Args,
@@ -26,7 +27,8 @@ pub(crate) fn look(
     config: &str,
     target: &Target,
 ) -> Result<ModelStats> {
-    let bar = progress::bar(if args.check_gradient { 5 } else { 4 }, "model-stats");
+    let bar =
+        progress::bar(4 + usize::from(args.check_gradient) + usize::from(args.preflight), "model-stats");
     bar.set_message("building");
     let map = args.weights.iter().try_fold(InitMap::new(args.common.seed), InitMap::with_file)?;
     let map = map.with_cast_on_load(true);
@@ -41,7 +43,7 @@ pub(crate) fn look(
     // The weights and their gradients.
     target.check_memory(2.0 * numbers, "take a smaller model, or a --dtype of fewer bytes")?;
     let missing = if args.weights.is_empty() { Vec::new() } else { missing_in_files(&map, &wanted)? };
-    let (xs, input, geometry) = input::make(args, row, net.takes, target)?;
+    let Run { xs, objective, input, geometry } = input::make(args, row, net.takes, target)?;
 
     let (map, init) = start(args, row, map, &wanted)?;
     let mut model =
@@ -62,7 +64,11 @@ pub(crate) fn look(
         format!(" in {} (--dtype f32 may not)", dtype.as_str())
     };
     let passing = || format!("the forward pass of {} fails{hint}", row.name);
-    let trace = guarded(|| Ok(Trace::run(&vars, || loss(&mut model, &xs))?)).with_context(passing)?;
+    let mark = Mark::new()?;
+    let outputs = guarded(|| Ok(model(&xs)?)).with_context(passing)?;
+    objective.check(&outputs)?;
+    let trace =
+        guarded(|| Ok(Trace::of(Some(&mark), &objective.loss(&outputs)?, &vars)?)).with_context(passing)?;
     bar.inc(1);
     bar.set_message("backward pass");
     let gradients = guarded(|| Ok(trace.loss().backward()?));
@@ -74,9 +80,20 @@ pub(crate) fn look(
     let check = args.check_gradient.then(|| {
         bar.inc(1);
         bar.set_message("checking the gradient");
-        checked(&mut model, &xs, &vars, &gradients)
+        checked(&mut model, (&xs, &objective), &vars, &gradients)
     });
     let check = check.transpose().context("the gradient cannot be checked")?;
+    let preflight = args.preflight.then(|| {
+        bar.inc(1);
+        bar.set_message("checks before the training");
+        let is_drawn = objective.targets().is_none();
+        let objective = match is_drawn {
+            true => Objective::drawn(&outputs, net.takes, args.common.seed, target)?,
+            false => objective.clone(),
+        };
+        preflight::run(&mut model, &vars, (&xs, &objective), &map, is_drawn)
+    });
+    let preflight = preflight.transpose()?;
     bar.finish_and_clear();
 
     let reach = trace.reach();
@@ -88,6 +105,7 @@ pub(crate) fn look(
             init,
             weights: args.weights.iter().map(|path| path.display().to_string()).collect(),
             input,
+            loss: objective.words(),
             dtype: target.dtype.as_str(),
             device: target.name.clone(),
             seed: args.common.seed,
@@ -102,12 +120,8 @@ pub(crate) fn look(
         instead: advice::instead(&trace, backward_error.as_deref()),
         backward_error,
         gradient_check: check,
+        preflight,
     })
-}
-
-/// The mean square of the outputs.
-fn loss(model: &mut Forward, xs: &Tensor) -> candle_core::Result<Tensor> {
-    model(xs)?.sqr()?.mean_all()
 }
 
 /// The map of the weights, and how it says that they start.
@@ -158,14 +172,14 @@ fn in_order(map: &InitMap, wanted: &Wanted) -> Vec<(String, Var)> {
 
 fn checked(
     model: &mut Forward,
-    xs: &Tensor,
+    (xs, objective): (&Tensor, &Objective),
     vars: &[(String, Var)],
     gradients: &Result<GradStore>,
 ) -> Result<Check> {
     if let Err(error) = gradients {
         return Err(anyhow!("candle's backward pass is an error: {}", first_line(error)));
     }
-    let check: GradientCheck = guarded(|| Ok(check_gradient(vars, || loss(model, xs))?))?;
+    let check: GradientCheck = guarded(|| Ok(check_gradient(vars, || objective.loss(&model(xs)?))?))?;
     Ok(Check {
         norm: check.norm,
         quotients: check.quotients,
@@ -177,17 +191,4 @@ fn checked(
 /// The innermost cause, without the backtrace that candle appends.
 fn first_line(error: &anyhow::Error) -> String {
     error.root_cause().to_string().lines().next().unwrap_or_default().to_owned()
-}
-
-/// Runs code of candle-transformers, which panics on some configs, and makes an error of a panic.
-fn guarded<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
-    let hook = panic::take_hook();
-    panic::set_hook(Box::new(|_| {}));
-    let result = panic::catch_unwind(AssertUnwindSafe(run));
-    panic::set_hook(hook);
-    result.unwrap_or_else(|payload| {
-        let text = payload.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Err(anyhow!("candle panics: {}", text.unwrap_or_else(|| "without a message".to_owned())))
-    })
 }

@@ -1,11 +1,15 @@
 //! Shows the layers of an unmodified model of candle-transformers, and what its loss cannot train.
 
 mod advice;
+mod data;
+mod guarded;
 mod input;
 mod layers;
 mod look;
+mod objective;
 mod options;
 mod picture;
+mod preflight;
 mod recorder;
 mod report;
 
@@ -30,6 +34,7 @@ fn main() -> ExitCode {
 
 fn model_stats(args: Args) -> Result<()> {
     args.start.check()?;
+    args.data.check()?;
     let row = architecture(args.model).ok_or_else(|| usage(format!("no row for --model {}", args.model)))?;
     let (config, name) = config(&args, &row)?;
     let net = row.read(&config).map_err(|error| usage(format!("'{name}': {error}{}", meant(&error))))?;

@@ -11,9 +11,11 @@ use wick_bins::weights::WeightOptions;
 use wick_model_stats::architectures;
 use wick_theory::did_you_mean;
 
+use crate::data::DataOptions;
+
 /// Builds a model of candle-transformers as it is, runs it once, and shows every layer that has parameters: whether
 /// the loss reaches it, what it puts out, its gradient; and what cannot train, by which operation, and what to use
-/// instead. The loss is the mean square of the outputs.
+/// instead. The loss is the mean square of the outputs, or with --data that of the labels.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLE)]
 pub(crate) struct Args {
@@ -47,6 +49,12 @@ pub(crate) struct Args {
     /// Compare the gradient with the loss along it, by four more forward passes
     #[arg(long)]
     pub(crate) check_gradient: bool,
+    /// Run the checks before a training too, on the labels of --data or on targets that are drawn: the loss at the
+    /// start, samples that leak, layers out of their bands, a first step, a batch that cannot be learnt by heart
+    #[arg(long)]
+    pub(crate) preflight: bool,
+    #[command(flatten)]
+    pub(crate) data: DataOptions,
     #[command(flatten)]
     pub(crate) common: Common,
 }
@@ -57,6 +65,7 @@ Examples:
   model-stats --model vit --check-gradient
   model-stats --model llama --config config.json --weights model.safetensors --tokens 1,15043,3186
   model-stats --model resnet18 --images 8x64 --init kaiming_normal
+  model-stats --model resnet18 --data digits --batch 16 --preflight
   model-stats --model bert --preset torch --batch 4 --length 16 --format json
 
 Without --init, --rules and --preset, weights are lecun_normal. --init draws tensors of two or more dimensions; the

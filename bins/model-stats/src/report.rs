@@ -7,6 +7,7 @@ use wick_probe::Verdict;
 use crate::advice::CutOff;
 use crate::input::Input;
 use crate::layers::{Counts, Layer, State};
+use crate::preflight::Findings;
 
 #[derive(Debug, Serialize)]
 pub(crate) struct ModelStats {
@@ -24,6 +25,8 @@ pub(crate) struct ModelStats {
     pub(crate) instead: Vec<String>,
     pub(crate) backward_error: Option<String>,
     pub(crate) gradient_check: Option<Check>,
+    /// What the checks before a training found, if they were asked for.
+    pub(crate) preflight: Option<Findings>,
 }
 
 #[derive(Debug, Serialize)]
@@ -35,6 +38,8 @@ pub(crate) struct Experiment {
     pub(crate) init: String,
     pub(crate) weights: Vec<String>,
     pub(crate) input: Input,
+    /// What the outputs are compared by.
+    pub(crate) loss: &'static str,
     pub(crate) dtype: &'static str,
     pub(crate) device: String,
     pub(crate) seed: u64,
@@ -147,13 +152,49 @@ impl ModelStats {
     }
 }
 
+/// The findings before a training.
+fn of_findings(preflight: &Findings) -> Table {
+    let title = format!("before the training, by the {}", preflight.targets);
+    if preflight.findings.is_empty() {
+        return Table { title, note: "preflight: nothing was found".to_owned(), ..Table::default() };
+    }
+    let mut table = Table::new(title, ["check", "level", "figure", "finding"]);
+    for finding in &preflight.findings {
+        let figure = wick_bins::output::short(finding.figure);
+        table.row([word(finding.check), word(finding.level), figure, finding.text.clone()]);
+    }
+    table
+}
+
+/// A check or a level as the JSON has it.
+fn word(of: impl Serialize) -> String {
+    let value = serde_json::to_value(of).unwrap_or_default();
+    value.as_str().unwrap_or_default().to_owned()
+}
+
 impl Report for ModelStats {
     fn tables(&self) -> Vec<Table> {
         let table = table_of(self.title(), &columns(), &self.layers);
-        vec![Table { note: self.notes().join("\n"), ..table }]
+        let layers = Table { note: self.notes().join("\n"), ..table };
+        std::iter::once(layers).chain(self.preflight.iter().map(of_findings)).collect()
     }
 
     fn csv(&self) -> Table {
-        csv_of(&columns(), &self.layers)
+        let mut table = csv_of(&columns(), &self.layers);
+        let Some(preflight) = &self.preflight else { return table };
+        // The findings follow the layers, with columns of their own.
+        let state = table.header.iter().position(|column| column == "state").unwrap_or(0);
+        let width = table.header.len();
+        table.header.extend(["level", "figure", "finding"].map(str::to_owned));
+        for row in &mut table.rows {
+            row.resize(width + 3, String::new());
+        }
+        for finding in &preflight.findings {
+            let mut row = vec![String::new(); width];
+            (row[0], row[state]) = (word(finding.check), "preflight".to_owned());
+            row.extend([word(finding.level), finding.figure.to_string(), finding.text.clone()]);
+            table.rows.push(row);
+        }
+        table
     }
 }

@@ -68,8 +68,8 @@ pub use observe::units::Units;
 pub use observe::watch::{Watched, WatchedSequential};
 pub use preflight::{Check, Finding, Preflight};
 pub use trace::{
-    Cut, GradientBy, GradientCheck, Kind, LayerBand, Mark, Reach, Trace, TracedLayer, check_each_gradient,
-    check_gradient, reach,
+    Attention, Cut, GradientBy, GradientCheck, Kind, LayerBand, Mark, Predicted, Reach, Trace, TracedLayer,
+    WideBiases, check_each_gradient, check_gradient, reach,
 };
 pub use wick_kernels::{Histogram, Moments, Stats, Summary, fraction_outside, summarize, tap};
 pub use wick_theory::BatchGeometry;

@@ -10,6 +10,7 @@
 //!   the draws.
 //! - [`jacobian_spectrum`] gives the mean and the variance of the squared singular values of a net's
 //!   Jacobian.
+//! - [`SoftmaxLaw`] has the entropy of an attention's rows, [`token_correlation`] tokens that come to be alike.
 //! - [`lyapunov_exponent`] and [`log_norm_of_product`] are about products of Gaussian matrices.
 //! - [`special`] has the normal distribution function and the other functions that activations have in
 //!   common.
@@ -27,6 +28,7 @@
 //! ```
 
 mod activation;
+mod attention;
 mod finite_width;
 mod formula;
 pub mod gaussian;
@@ -41,6 +43,7 @@ pub mod spec;
 pub mod special;
 
 pub use activation::{Activation, GELU_CUBIC, SELU_ALPHA, SELU_SCALE, UnknownActivation};
+pub use attention::{SoftmaxLaw, token_correlation};
 pub use finite_width::{Band, BatchGeometry, LayerBands, finite_width};
 pub use formula::{read_number, write_number};
 pub use mean_field::{Critical, DepthScales, MeanField, Phase};

@@ -1,8 +1,8 @@
 //! Gradients of activations out of the graph that candle keeps where it is told to, to the bit.
 
-use candle_core::{DType, Result, Tensor};
-use candle_nn::{Conv2dConfig, Module};
-use wick_init::{InitMap, Initializer};
+use candle_core::{D, DType, Result, Tensor};
+use candle_nn::{Conv2dConfig, Linear, Module, VarBuilder};
+use wick_init::{InitMap, Initializer, Rule};
 use wick_probe::{GradientBy, Probe, Trace};
 use wick_tests::{CPU, bits, normal};
 
@@ -65,6 +65,71 @@ fn with_the_variable() -> Result<()> {
             layer.name
         );
         assert_eq!(bits(&layer.output).len(), gradient.elem_count());
+    }
+    Ok(())
+}
+
+/// Biases as large as the outputs give the gradients of taps to the bit, for more rows than least squares takes, in two
+/// dimensions and in three, and through a layer norm that is written out; least squares are right to rounding only.
+#[test]
+fn gradients_by_wide_biases_are_those_of_taps() -> Result<()> {
+    for rows in [vec![96], vec![6, 16], vec![2, 3]] {
+        let map = InitMap::new(4).with_default_init(Initializer::kaiming_normal());
+        let map = map.with_rules([Rule::draw("**.bias", Initializer::normal(0.2)).unwrap()]);
+        let names = ["a", "b", "c", "d"];
+        let build = |vb: VarBuilder<'static>| -> Result<Vec<Linear>> {
+            let sizes = [(24, 32), (32, 32), (32, 32), (32, 5)];
+            names.iter().zip(sizes).map(|(name, (i, o))| candle_nn::linear(i, o, vb.pp(*name))).collect()
+        };
+        let layers = build(map.var_builder(DType::F32, &CPU))?;
+        let xs = normal(1, "rows", [&rows[..], &[24]].concat(), DType::F32);
+        let forward = |layers: &[Linear], probe: Option<&Probe>| -> Result<Tensor> {
+            let mut xs = xs.clone();
+            for (index, (name, layer)) in names.iter().zip(layers).enumerate() {
+                let made = layer.forward(&xs)?;
+                let made = match index {
+                    0 => made.gelu_erf()?,
+                    1 => made.tanh()?,
+                    _ => made,
+                };
+                xs = probe.map_or(Ok(made.clone()), |probe| probe.tap(name, &made))?;
+                if index == 2 {
+                    let centered = xs.broadcast_sub(&xs.mean_keepdim(D::Minus1)?)?;
+                    let size = (centered.sqr()?.mean_keepdim(D::Minus1)? + 1e-5)?.sqrt()?;
+                    xs = centered.broadcast_div(&size)?;
+                }
+            }
+            xs.sqr()?.mean_all()
+        };
+        let probe = Probe::new();
+        forward(&layers, Some(&probe))?.backward()?;
+        let mut trace = Trace::run(&map.named_vars(), || forward(&layers, None))?;
+        let biases = trace.wide_biases()?;
+        assert_eq!(biases.len(), 4);
+        let wide = forward(&build(biases.var_builder(map.clone(), DType::F32, &CPU))?, None)?;
+        assert_eq!(bits(&wide), bits(trace.loss()), "{rows:?}");
+        trace.add_wide_gradients(&biases, &wide.backward()?)?;
+        let gradient = |trace: &Trace, index: usize| {
+            let gradient =
+                trace.layers()[index].gradient.as_ref().map(|(by, gradient)| (*by, gradient.clone()));
+            gradient.unwrap_or_else(|| panic!("{rows:?}: {} has no gradient", names[index]))
+        };
+        let records = probe.records();
+        for (index, record) in records.iter().enumerate() {
+            let (by, gradient) = gradient(&trace, index);
+            assert_eq!(by, GradientBy::WideBias);
+            let summary = wick_probe::summarize(&gradient, None, record.forward.histogram.counts.len())?;
+            assert_eq!(Some(&summary), record.backward.as_ref(), "{rows:?}: {}", names[index]);
+        }
+        // The twin: least squares, where there are few rows.
+        trace.add_gradients(&trace.loss().backward()?, &[&xs])?;
+        if rows == [2, 3] {
+            let (by, gradient) = gradient(&trace, 2);
+            assert_eq!(by, GradientBy::LeastSquares);
+            let found = wick_probe::summarize(&gradient, None, 1)?.rms;
+            let expected = records[2].backward.as_ref().map_or(f64::NAN, |summary| summary.rms);
+            assert!(found != expected && (found / expected - 1.0).abs() < 1e-5, "{found} {expected}");
+        }
     }
     Ok(())
 }

@@ -6,6 +6,8 @@ mod bands;
 mod cuts;
 mod kept;
 mod models;
+mod stale;
+mod tapped;
 
 use std::collections::BTreeSet;
 

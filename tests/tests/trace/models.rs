@@ -17,7 +17,7 @@ pub(crate) struct Model {
 }
 
 /// The small model of an architecture on a batch, with some fields of its config changed.
-fn changed(name: &'static str, fields: &[(&str, Value)]) -> Model {
+pub(crate) fn changed(name: &'static str, fields: &[(&str, Value)]) -> Model {
     let row = architecture(name).unwrap();
     let mut config = row.small().unwrap();
     for (field, value) in fields {
@@ -52,12 +52,12 @@ pub(crate) fn t5(tied: bool) -> Model {
     }
 }
 
-fn ids(batch: usize, count: usize, vocabulary: usize) -> Tensor {
+pub(crate) fn ids(batch: usize, count: usize, vocabulary: usize) -> Tensor {
     let ids = (0..batch * count).map(|i| ((i * 7 + 3) % vocabulary) as u32).collect::<Vec<_>>();
     Tensor::from_vec(ids, (batch, count), &CPU).unwrap()
 }
 
-fn images(batch: usize, channels: usize, size: usize) -> Tensor {
+pub(crate) fn images(batch: usize, channels: usize, size: usize) -> Tensor {
     wick_tests::normal(3, "images", (batch, channels * size * size), DType::F32)
         .reshape((batch, channels, size, size))
         .unwrap()

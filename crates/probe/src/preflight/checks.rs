@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Error, Result, Tensor, Var};
 use candle_nn::{Optimizer, ParamsAdamW};
 use wick_kernels::AdamW;
@@ -52,6 +53,7 @@ impl Preflight<'_> {
             findings.extend(self.future(model, &outputs)?);
         }
         findings.extend(self.input(&outputs)?);
+        findings.extend(self.tied()?);
         let batch = self.input_geometry()?;
         if let (Some(batch), true) = (batch, value.is_finite() || !trace.layers().is_empty()) {
             let verdicts = judge(&trace.layer_reports()?, &batch);
@@ -60,7 +62,13 @@ impl Preflight<'_> {
             }));
         }
         if value.is_finite() && trace.reach().unreached.len() < trace.reach().parameters {
-            findings.extend(self.precision(&trace)?);
+            findings.extend(self.bands(&trace)?);
+            // An operation without a backward pass is told by the trainer; the other checks hold without gradients.
+            if let Ok(gradients) = trace.loss().backward() {
+                findings.extend(self.precision(&trace, &gradients)?);
+                let are_copied = findings.iter().any(|finding| finding.text.contains("copies"));
+                findings.extend(self.update(&gradients, are_copied)?);
+            }
             if trace.reach().is_complete() {
                 findings.extend(self.gradient(model, loss));
             }
@@ -184,9 +192,7 @@ impl Preflight<'_> {
     /// How many numbers of the gradient are below the smallest normal one of their type, or are 0, which products of
     /// half precision make of smaller ones. Rows of a table that no sample has do not count; where a weight is 0, as a
     /// head may be at the start, nothing is said.
-    fn precision(&self, trace: &Trace) -> Result<Option<Finding>> {
-        // An operation without a backward pass is told by the trainer; the other checks hold without gradients.
-        let Ok(gradients) = trace.loss().backward() else { return Ok(None) };
+    fn precision(&self, trace: &Trace, gradients: &GradStore) -> Result<Option<Finding>> {
         let tables = trace.layers().iter().filter(|layer| layer.kind == Kind::Embedding);
         let tables: Vec<&String> = tables.flat_map(|layer| &layer.parameters).collect();
         let (mut small, mut count, mut dtype) = (0.0, 0.0, None);

@@ -1,15 +1,19 @@
 //! Checks of a model, a loss and a batch before the training.
 
 mod checks;
-mod start;
+pub(crate) mod start;
+mod step;
+mod trial;
 
 use std::fmt;
 
 use candle_core::{Result, Tensor, Var};
+use candle_nn::Optimizer;
 use serde::Serialize;
 
 use crate::diagnose::fault::Level;
 use crate::kept::Kept;
+use step::Trial;
 
 /// What a finding is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -26,12 +30,18 @@ pub enum Check {
     Future,
     /// Outputs that do not depend on the input.
     Input,
+    /// Two variables with the same numbers.
+    Tied,
     /// What [`judge`](crate::judge()) says of the layers.
     Layers,
+    /// Outputs of a layer that are not what its input and the law of its weights predict.
+    Bands,
     /// A gradient that is not that of the loss.
     Gradient,
     /// Gradients that are too small for their type.
     Precision,
+    /// A step that moves weights far too much or far too little.
+    Update,
     /// One batch that cannot be learnt by heart.
     Overfit,
 }
@@ -64,11 +74,11 @@ impl fmt::Display for Finding {
 
 /// Checks a model, its loss and one batch before the training starts: what the loss cannot train, where it starts,
 /// samples that leak into each other, a future that leaks into the past, an input that does not matter, layers that are
-/// dead or out of scale, a gradient that is wrong or too small for its type, and whether the batch can be learnt by heart in at most
-/// 200 steps of AdamW.
+/// dead, tied or out of scale, a gradient that is wrong or too small for its type, how far a step moves the weights, and
+/// whether the batch can be learnt by heart in at most 200 steps of AdamW.
 ///
-/// The variables have the same bits after it, also if the model panics. The first dimension of inputs, targets and outputs is that of the
-/// samples. Dropout has to be off, and statistics of a batch norm count as a leak between samples, so give the model as
+/// The variables have the same bits after it, also if the model panics. The first dimension of inputs, targets and
+/// outputs is that of the samples. Dropout has to be off, and statistics of a batch norm count as a leak between samples, so give the model as
 /// it is evaluated.
 ///
 /// ```
@@ -101,12 +111,14 @@ pub struct Preflight<'a> {
     targets: &'a Tensor,
     is_causal: bool,
     steps: usize,
+    stds: Option<&'a [(String, f64)]>,
+    trial: Trial<'a>,
 }
 
 impl<'a> Preflight<'a> {
     /// Checks for these variables on a batch.
     pub fn new(vars: &'a [(String, Var)], inputs: &'a Tensor, targets: &'a Tensor) -> Self {
-        Self { vars, inputs, targets, is_causal: false, steps: 200 }
+        Self { vars, inputs, targets, is_causal: false, steps: 200, stds: None, trial: Trial::default() }
     }
 
     /// Checks too that the output at a position, the second dimension of inputs and outputs, does not depend on later
@@ -118,6 +130,34 @@ impl<'a> Preflight<'a> {
     /// Sets the number of steps in which the batch is to be learnt by heart; 0 leaves the check out.
     pub fn with_steps(self, steps: usize) -> Self {
         Self { steps, ..self }
+    }
+
+    /// Compares each linear layer and convolution with what its measured input and the law of its weights predict, as
+    /// [`Trace::bands`](crate::Trace::bands) does. `stds` has the standard deviation from which each parameter was
+    /// drawn, by name, as `InitMap::manifest` has it. Say nothing of weights that were trained.
+    pub fn with_stds(self, stds: &'a [(String, f64)]) -> Self {
+        Self { stds: Some(stds), ..self }
+    }
+
+    /// Tries the first step with the optimizer that this makes of the variables, which is dropped after it. Without
+    /// it, AdamW takes the step at candle's usual learning rate of 1e-3.
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Tensor, Var};
+    /// use candle_nn::{Optimizer, SGD};
+    /// use wick_probe::{Check, Preflight};
+    ///
+    /// let numbers = |from: f32, to: f32| Tensor::arange(from, to, &Device::Cpu)?.sqr()?.sin();
+    /// let (xs, targets) = (numbers(0.0, 80.0)?.reshape((20, 4))?, numbers(80.0, 100.0)?.reshape((20, 1))?);
+    /// let vars = [("w".to_owned(), Var::from_tensor(&numbers(100.0, 104.0)?.reshape((4, 1))?)?)];
+    /// let preflight = Preflight::new(&vars, &xs, &targets).with_steps(0);
+    /// let too_fast = preflight.with_optimizer(|vars| SGD::new(vars, 50.0));
+    /// let findings = too_fast.run(|xs| xs.matmul(&vars[0].1), candle_nn::loss::mse)?;
+    /// assert_eq!(findings[0].check, Check::Update);
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    pub fn with_optimizer<O: Optimizer>(self, make: impl Fn(Vec<Var>) -> Result<O> + 'a) -> Self {
+        Self { trial: Trial::with(make), ..self }
     }
 
     /// Runs the checks: `model` gives the outputs of inputs, `loss` the loss of outputs and targets. The findings are

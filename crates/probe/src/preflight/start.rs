@@ -7,7 +7,7 @@ use crate::diagnose::fault::Level;
 use crate::text::significant;
 
 /// Logits and classes, where the outputs and targets are such.
-pub(super) struct Classification {
+pub(crate) struct Classification {
     /// Rows of logits, in `f64` on the CPU.
     logits: Vec<Vec<f64>>,
     classes: Vec<usize>,
@@ -15,7 +15,7 @@ pub(super) struct Classification {
 
 impl Classification {
     /// Outputs with one more dimension than the integer targets, which are below the number of outputs.
-    pub(super) fn of(outputs: &Tensor, targets: &Tensor) -> Result<Option<Self>> {
+    pub(crate) fn of(outputs: &Tensor, targets: &Tensor) -> Result<Option<Self>> {
         let rank = outputs.rank();
         let is_one = targets.dtype().is_int() && rank >= 2 && outputs.dims()[..rank - 1] == *targets.dims();
         let Some(count) = outputs.dims().last().filter(|count| is_one && **count > 1) else {
@@ -38,7 +38,7 @@ impl Classification {
     /// Findings on the loss of these logits: it is `ln C + s²/2` for `C` classes and logits of standard deviation `s`
     /// that do not know the classes, and up to chance `mean(logsumexp z - Σ π_c z_c)` for the frequencies `π` of the
     /// classes in the batch.
-    pub(super) fn check(&self, loss: f64) -> Option<Finding> {
+    pub(crate) fn check(&self, loss: f64) -> Option<Finding> {
         let finding =
             |figure: f64, text: String| Some(Finding::new(Check::Loss, Level::Faulty, figure, text));
         let (rows, count) = (self.logits.len() as f64, self.logits[0].len());

@@ -46,6 +46,8 @@ pub(super) fn following(graph: &Graph, order: &[usize], output: usize, end: usiz
     let before = elements(&node.tensor, &places)?;
     let at = order.partition_point(|index| graph.nodes[*index].number <= node.number);
     let mut found = Following::None;
+    // A head of zeros, as it may start, has the same numbers behind anything.
+    let is_zero_head = end == usize::MAX && before.iter().all(|x| *x == 0.0);
     for &index in order[at..].iter().take(NEAR) {
         let later = &graph.nodes[index];
         if later.number >= end {
@@ -59,6 +61,7 @@ pub(super) fn following(graph: &Graph, order: &[usize], output: usize, end: usiz
             if let Some(activation) = between(&before, &after, tolerance) {
                 found = Following::Known(activation, index);
             } else if matches!(found, Following::None)
+                && !is_zero_head
                 && (!varies(&after) || error(Activation::Identity, &before, &after) <= tolerance)
             {
                 found = Following::Unclear { node: index, before: before.clone(), after, tolerance };

@@ -32,6 +32,12 @@ impl Call {
         let first = self.entries.iter().filter(|entry| entry.parameters == self.entries[0].parameters);
         first.map(|entry| (entry.node, entry.weight)).collect()
     }
+
+    /// The tensor that is made with the second parameter, as with a bias, and that parameter.
+    pub(super) fn shift(&self) -> Option<(usize, usize)> {
+        let other = self.entries.iter().find(|entry| entry.parameters != self.entries[0].parameters);
+        other.map(|entry| (entry.node, entry.weight))
+    }
 }
 
 /// The calls of all layers in the order of execution.

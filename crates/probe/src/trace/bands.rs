@@ -5,67 +5,22 @@
 //! the variance `2 mean_{p,p'} (σ_w² x_p·x_p' + σ_b²)² + κ σ_w⁴ Σ_i (mean_p x_pi²)²`, where `κ` is the excess kurtosis
 //! of the weights; the units are independent. Rows of a convolution are its patches, padding included.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{Result, Tensor};
 use wick_kernels::Stats;
-use wick_theory::{Band, BatchGeometry};
+use wick_theory::Band;
 
 use super::layer::{Kind, TracedLayer};
+use super::layer_band::{FAR, LayerBand, Predicted};
 use super::node::Role;
-use super::product::{Filter, filter, indices, is_product};
-use super::sample::elements;
+use super::rows::{Law, Rows, mean, rows, wide};
 use super::traced::Trace;
-use crate::diagnose::fault::{Fault, Level, MAX_BAND_HALF_WIDTHS, Verdict};
-use crate::text::{distinct, significant, times};
 
 /// Rows whose products are measured.
-const ROWS: usize = 128;
-/// Groups of a convolution that are measured, of which the others are taken to be like.
+pub(super) const ROWS: usize = 128;
+/// Groups of a convolution whose rows are compared with each other; the others have as much variance.
 const GROUPS: usize = 32;
-/// Rounding, as the logarithm of a factor.
-const LOG_TOLERANCE: f64 = 0.02;
 /// The normal quantile of 97.5 %.
-const QUANTILE: f64 = 1.959_964;
-
-/// The output of a layer beside what its measured input and the law of its weights predict.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct LayerBand {
-    /// The layer's name.
-    pub layer: String,
-    /// How many calls of the same name came before.
-    pub call: usize,
-    /// The measured root mean square of the output, before an activation.
-    pub rms: f64,
-    /// The band that has 95 % of the draws.
-    pub band: Band,
-}
-
-impl LayerBand {
-    /// A verdict on an output that is twice as far from the middle of the band as its ends, or farther.
-    ///
-    /// The layer's own draw is at fault, or it is not from the law that was stated: what comes before is measured.
-    pub fn verdict(&self) -> Option<Verdict> {
-        let Band { low, middle, high } = self.band;
-        let log_factor = (self.rms / middle).ln();
-        let half_width = if log_factor > 0.0 { (high / middle).ln() } else { (middle / low).ln() };
-        // NaN is judged elsewhere.
-        if log_factor.is_nan() || log_factor.abs() <= MAX_BAND_HALF_WIDTHS * half_width + LOG_TOLERANCE {
-            return None;
-        }
-        let (factor, layer) = (log_factor.exp(), &self.layer);
-        let [measured, low, high] = distinct([self.rms, low, high], 3, significant);
-        let text = format!(
-            "{layer}: the outputs' rms is {measured}, {} what its input and the law of its weights predict ({low} \
-             to {high}, before an activation)",
-            times(factor)
-        );
-        let level = if (0.67..1.5).contains(&factor) { Level::Unusual } else { Level::Faulty };
-        Some(Verdict::new(Fault::OutsideBand, level, layer, factor, text).with_remedy(format!(
-            "weights {} as large as the law says make such outputs: check the fan, the gain and the scale",
-            times(factor)
-        )))
-    }
-}
+pub(super) const QUANTILE: f64 = 1.959_964;
 
 impl Trace {
     /// Bands of all linear layers and convolutions whose law and input are known, in the order of execution. `stds` has
@@ -94,186 +49,82 @@ impl Trace {
     pub fn bands(&self, stds: &[(String, f64)], inputs: &[&Tensor]) -> Result<Vec<LayerBand>> {
         let mut bands = Vec::new();
         for layer in &self.layers {
-            let std = |end: &str| {
-                let is_it = |name: &&String| name.ends_with(end);
-                let name = layer.parameters.iter().find(is_it)?;
-                stds.iter().find(|(other, _)| other == name).map(|(_, std)| *std)
-            };
-            let weight_std = match layer.parameters.as_slice() {
-                [only] => stds.iter().find(|(name, _)| name == only).map(|(_, std)| *std),
-                _ => std("weight"),
-            };
-            let has_bias = layer.parameters.len() == 2;
-            let bias_std = if has_bias { std("bias") } else { Some(0.0) };
-            let (Some(weight_std), Some(bias_std)) = (weight_std, bias_std) else { continue };
-            if weight_std == 0.0 || layer.is_stale || layer.parameters.len() > 2 {
-                continue;
-            }
-            let law = Law { weight: weight_std * weight_std, bias: bias_std * bias_std };
-            if let Some(band) = self.band(layer, law, inputs)? {
+            let Some(law) = law(layer, stds) else { continue };
+            if let Some((band, ends)) = self.band(layer, law, inputs)? {
                 let rms = mean(&wide(&layer.output)?.sqr()?)?.sqrt();
-                bands.push(LayerBand { layer: layer.name.clone(), call: layer.call, rms, band });
+                let (name, of) = (layer.name.clone(), Predicted::Weights);
+                bands.push(LayerBand { layer: name, call: layer.call, of, rms, band, ends });
             }
         }
         Ok(bands)
     }
 
-    fn band(&self, layer: &TracedLayer, law: Law, inputs: &[&Tensor]) -> Result<Option<Band>> {
+    fn band(&self, layer: &TracedLayer, law: Law, inputs: &[&Tensor]) -> Result<Option<(Band, (f64, f64))>> {
         let step = layer.uses.len().div_ceil(GROUPS);
-        let (mut means, mut variance, mut groups) = (0.0, 0.0, 0.0);
-        for &(node, weight) in layer.uses.iter().step_by(step) {
-            // The law is that of the parameter, not of what is made of it.
-            if !matches!(self.graph.nodes[weight].role, Role::Parameter | Role::View) {
-                return Ok(None);
+        let (mut means, mut squares, mut variance, mut looked_at) = (0.0, 0.0, 0.0, 0.0);
+        for (index, of_use) in layer.uses.iter().enumerate() {
+            let most = if index % step == 0 { ROWS } else { 0 };
+            let Some(rows) = self.rows_of(layer.kind, *of_use, inputs, most)? else { return Ok(None) };
+            let own = law.weight * rows.square + law.bias;
+            (means, squares) = (means + own, squares + own * own);
+            if most > 0 && own > 0.0 {
+                let of_weights = Stats::of_tensor(&self.graph.nodes[of_use.1].tensor.contiguous()?)?;
+                let excess = of_weights.kurtosis() - 3.0;
+                variance += rows.moments(law, if excess.is_finite() { excess } else { 0.0 }).1;
+                looked_at += own * own;
             }
-            let visible = self.input_of(layer.kind, (node, weight))?;
-            let [made, weight] = [node, weight].map(|node| &self.graph.nodes[node].tensor);
-            let mut found = None;
-            for input in visible.iter().chain(inputs.iter().copied()) {
-                found = rows(layer.kind, input, weight, made)?;
-                if found.is_some() {
-                    break;
-                }
-            }
-            let Some(rows) = found else { return Ok(None) };
-            let of_weights = Stats::of_tensor(&weight.contiguous()?)?;
-            let excess = of_weights.kurtosis() - 3.0;
-            let (mean, of_unit) = rows.moments(law, if excess.is_finite() { excess } else { 0.0 });
-            (means, variance, groups) = (means + mean, variance + of_unit, groups + 1.0);
         }
         let units = match layer.kind {
             Kind::Conv => layer.output.dim(1)?,
             _ => layer.output.dims().last().copied().unwrap_or(1),
         };
-        let mean = means / groups;
-        let relative = variance / groups / (mean * mean) / units as f64;
+        let mean = means / layer.uses.len() as f64;
+        // Groups have means of their own, and are alike in how far they deviate from these.
+        let squares = squares / layer.uses.len() as f64;
+        let relative = variance / looked_at * squares / (mean * mean) / units as f64;
         // A gamma variable of this variance, by the cube of Wilson and Hilferty.
         let at = |normal: f64| {
             let root = 1.0 - relative / 9.0 + normal * relative.sqrt() / 3.0;
             (mean * root.max(0.0).powi(3)).sqrt()
         };
         let band = Band { low: at(-QUANTILE), middle: at(0.0), high: at(QUANTILE) };
-        Ok((mean > 0.0 && mean.is_finite()).then_some(band))
+        Ok((mean > 0.0 && mean.is_finite()).then_some((band, (at(-FAR), at(FAR)))))
     }
-}
 
-/// Variances of weights and biases.
-#[derive(Debug, Clone, Copy)]
-struct Law {
-    weight: f64,
-    bias: f64,
-}
-
-/// The rows that a weight is multiplied by.
-struct Rows {
-    /// The mean of `|x_p|²` over all rows.
-    square: f64,
-    /// Some of the rows.
-    chosen: Vec<Vec<f64>>,
-    /// How many there are.
-    count: usize,
-}
-
-impl Rows {
-    /// The mean square of the outputs, and the variance of one unit's mean square.
-    fn moments(&self, law: Law, excess: f64) -> (f64, f64) {
-        let mean = law.weight * self.square + law.bias;
-        let (mut own, mut pairs) = (0.0, 0.0);
-        for (index, row) in self.chosen.iter().enumerate() {
-            for (other_index, other) in self.chosen.iter().enumerate().take(index + 1) {
-                let product: f64 = row.iter().zip(other).map(|(a, b)| a * b).sum();
-                let square = (law.weight * product + law.bias).powi(2);
-                if index == other_index { own += square } else { pairs += square }
+    /// The rows of the input of a use of a weight, where it is known: in the graph, or among these tensors.
+    pub(super) fn rows_of(
+        &self,
+        kind: Kind,
+        (node, weight): (usize, usize),
+        inputs: &[&Tensor],
+        most: usize,
+    ) -> Result<Option<Rows>> {
+        // The law is that of the parameter, not of what is made of it.
+        if !matches!(self.graph.nodes[weight].role, Role::Parameter | Role::View) {
+            return Ok(None);
+        }
+        let visible = self.input_of(kind, (node, weight))?;
+        let [made, weight] = [node, weight].map(|node| &self.graph.nodes[node].tensor);
+        for input in visible.iter().chain(inputs.iter().copied()) {
+            let found = rows(kind, (input, weight, made), most)?;
+            if found.is_some() {
+                return Ok(found);
             }
         }
-        let chosen = self.chosen.len() as f64;
-        let (count, of_pairs) = (self.count as f64, chosen * (chosen - 1.0) / 2.0);
-        let pairs = if of_pairs > 0.0 { pairs / of_pairs } else { 0.0 };
-        let quadratic = own / chosen / count + pairs * (1.0 - 1.0 / count);
-        let width = self.chosen.first().map_or(0, Vec::len);
-        let features =
-            (0..width).map(|i| self.chosen.iter().map(|row| row[i] * row[i]).sum::<f64>() / chosen);
-        let fourth = features.map(|square| square * square).sum::<f64>();
-        (mean, (2.0 * quadratic + excess * law.weight * law.weight * fourth).max(0.0))
+        Ok(None)
     }
 }
 
-/// The rows of an input, if its product with the weight is what was made.
-fn rows(kind: Kind, input: &Tensor, weight: &Tensor, made: &Tensor) -> Result<Option<Rows>> {
-    if made.elem_count() == 0 {
-        return Ok(None);
-    }
-    let input = input.detach();
-    match kind {
-        Kind::Linear => {
-            // A weight that is spread over a batch.
-            let weight = match weight.rank() {
-                3 if weight.stride()[0] == 0 => weight.narrow(0, 0, 1)?.squeeze(0)?,
-                _ => weight.clone(),
-            };
-            if !is_product(&weight, &input, made)? {
-                return Ok(None);
-            }
-            let width = weight.dim(0)?;
-            let count = input.elem_count() / width;
-            let chosen = BatchGeometry::choose(count, ROWS);
-            let row = |row: &usize| elements(&input, &(row * width..(row + 1) * width).collect::<Vec<_>>());
-            let square = mean(&wide(&input)?.sqr()?)? * width as f64;
-            Ok(Some(Rows { square, chosen: chosen.iter().map(row).collect::<Result<_>>()?, count }))
-        }
-        Kind::Conv => {
-            let Some(filter) = filter(weight, &input, made)? else { return Ok(None) };
-            Ok(Some(patches(&input, weight, made, filter)?))
-        }
-        _ => Ok(None),
-    }
-}
-
-/// The patches of a convolution, with zeros where the filter is over the padding.
-fn patches(input: &Tensor, weight: &Tensor, made: &Tensor, filter: Filter) -> Result<Rows> {
-    let (kernel, sizes, output) = (&weight.dims()[2..], &input.dims()[2..], &made.dims()[2..]);
-    let Filter { stride, dilation, padding } = filter;
-    let squares = wide(input)?.sqr()?.sum_keepdim(1)?.contiguous()?;
-    let ones = Tensor::ones([&[1, 1], kernel].concat(), squares.dtype(), input.device())?;
-    let squares = match kernel.len() {
-        1 => squares.conv1d(&ones, padding, stride, dilation, 1)?,
-        _ => squares.conv2d(&ones, padding, stride, dilation, 1)?,
+/// The law of a layer's weights and biases, where it is known and the weights are no copies.
+pub(super) fn law(layer: &TracedLayer, stds: &[(String, f64)]) -> Option<Law> {
+    let of = |wanted: &dyn Fn(&&String) -> bool| {
+        let name = layer.parameters.iter().find(wanted)?;
+        stds.iter().find(|(other, _)| other == name).map(|(_, std)| *std)
     };
-    let [pixels, taps, per_sample] = [sizes, kernel, output].map(|sizes| sizes.iter().product::<usize>());
-    let (channels, count) = (weight.dim(1)?, input.dim(0)? * per_sample);
-    let mut chosen = Vec::new();
-    for row in BatchGeometry::choose(count, ROWS) {
-        let (sample, at) = (row / per_sample, indices(row % per_sample, output));
-        let (mut places, mut slots) = (Vec::new(), Vec::new());
-        for tap in 0..taps {
-            let offsets = indices(tap, kernel);
-            let place = (0..kernel.len()).try_fold(0, |place, axis| {
-                let along = (at[axis] * stride + offsets[axis] * dilation).checked_sub(padding)?;
-                (along < sizes[axis]).then(|| place * sizes[axis] + along)
-            });
-            let Some(place) = place else { continue };
-            for channel in 0..channels {
-                places.push((sample * channels + channel) * pixels + place);
-                slots.push(channel * taps + tap);
-            }
-        }
-        let mut patch = vec![0.0; channels * taps];
-        for (slot, x) in slots.into_iter().zip(elements(input, &places)?) {
-            patch[slot] = x;
-        }
-        chosen.push(patch);
-    }
-    Ok(Rows { square: mean(&squares)?, chosen, count })
-}
-
-/// A tensor in whose type squares are finite.
-fn wide(xs: &Tensor) -> Result<Tensor> {
-    match xs.dtype() {
-        DType::F16 | DType::BF16 => xs.detach().to_dtype(DType::F32),
-        _ => Ok(xs.detach()),
-    }
-}
-
-fn mean(xs: &Tensor) -> Result<f64> {
-    xs.detach().to_device(&Device::Cpu)?.to_dtype(DType::F64)?.mean_all()?.to_scalar::<f64>()
+    let (weight, bias) = match layer.parameters.as_slice() {
+        [_] => (of(&|_| true)?, 0.0),
+        [_, _] => (of(&|name| name.ends_with("weight"))?, of(&|name| name.ends_with("bias"))?),
+        _ => return None,
+    };
+    (weight != 0.0 && !layer.is_stale).then_some(Law { weight: weight * weight, bias: bias * bias })
 }

@@ -25,6 +25,8 @@ impl Trace {
     ///   and `δ W` behind the activation before such a layer. The error is about 1e-7 of the gradient's size, and grows
     ///   as the rows come to be alike.
     ///
+    /// - [`wide_biases`](Self::wide_biases) is a third way, for a model that can be built again.
+    ///
     /// A weight that is used twice has none, nor have norms, embeddings and convolutions with groups.
     ///
     /// ```
@@ -92,7 +94,9 @@ impl Trace {
             let input = input.detach();
             let product = match layer.kind {
                 Kind::Linear
-                    if weight.tensor.rank() == 2 && is_product(&weight.tensor, &input, &made.tensor)? =>
+                    if weight.tensor.rank() == 2
+                        && (is_product(&weight.tensor, &input, &made.tensor)?
+                            || may_be_of_zeros(&weight.tensor, &input, &made.tensor)?) =>
                 {
                     Product::Matrix {
                         is_transposed: of_weight.dims() != weight.tensor.dims()
@@ -128,7 +132,7 @@ impl Trace {
     }
 
     /// The gradient behind a layer's activation.
-    fn behind_activation(
+    pub(super) fn behind_activation(
         &self,
         layer: &TracedLayer,
         (by, of_output): &(GradientBy, Tensor),
@@ -173,6 +177,20 @@ impl Trace {
         }
         Ok(None)
     }
+}
+
+/// Whether a weight of zeros, as of a head that starts at 0, may have made zeros of an input: what the gradient of the
+/// weight is made of tells the rest.
+fn may_be_of_zeros(weight: &Tensor, input: &Tensor, made: &Tensor) -> Result<bool> {
+    let (inner, columns) = weight.dims2()?;
+    let fits = input.dims().last() == Some(&inner) && made.dims().last() == Some(&columns);
+    let is_zero = |xs: &Tensor| -> Result<bool> {
+        Ok(elements(&xs.detach(), &places(xs.elem_count(), PLACES))?.iter().all(|x| *x == 0.0))
+    };
+    Ok(fits
+        && made.elem_count() * inner == input.elem_count() * columns
+        && is_zero(weight)?
+        && is_zero(made)?)
 }
 
 /// How a weight's gradient is made of a layer's input and the gradient of its output.

@@ -11,6 +11,8 @@ pub enum GradientBy {
     KeptGraph,
     /// Least squares from the gradient of the weight and its input, in `f64`.
     LeastSquares,
+    /// A bias as large as the output, in a model that was built again: the numbers are candle's own, to the bit.
+    WideBias,
 }
 
 /// What a layer does, by the shape of its weight and by what it makes.
@@ -56,4 +58,8 @@ pub struct TracedLayer {
     pub is_stale: bool,
     /// The tensors that are made with the weight, and the weight of each: one, or a slice for each group.
     pub(super) uses: Vec<(usize, usize)>,
+    /// What is made with the second parameter, as with a bias, and that parameter.
+    pub(super) shift: Option<(usize, usize)>,
+    /// Whether the layer has running statistics.
+    pub(super) has_statistics: bool,
 }

@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, DType, Device, Result, Storage, Tensor};
 
 /// The elements at the given places, counted in the tensor's own row-major order.
-pub(super) fn elements(xs: &Tensor, places: &[usize]) -> Result<Vec<f64>> {
+pub(crate) fn elements(xs: &Tensor, places: &[usize]) -> Result<Vec<f64>> {
     {
         let (storage, layout) = xs.storage_and_layout();
         let offset = |place: usize| {
@@ -39,7 +39,7 @@ pub(super) fn elements(xs: &Tensor, places: &[usize]) -> Result<Vec<f64>> {
 
 /// Places spread over `count` elements by the golden ratio, which no size of a dimension divides: a regular
 /// stride would fall on the same units again and again.
-pub(super) fn places(count: usize, most: usize) -> Vec<usize> {
+pub(crate) fn places(count: usize, most: usize) -> Vec<usize> {
     if count <= most {
         return (0..count).collect();
     }

@@ -212,7 +212,7 @@ fn a_dead_layer_has_its_activation() -> Result<()> {
 #[test]
 fn a_convolution_whose_outputs_are_as_wide_as_its_filters() -> Result<()> {
     let map = VarMap::new();
-    let vb = VarBuilder::from_varmap(&map, DType::F32, &Device::Cpu);
+    let vb = VarBuilder::from_varmap(&map, DType::F32, &CPU);
     let strided = candle_nn::Conv2dConfig { stride: 2, ..Default::default() };
     let first = candle_nn::conv2d(2, 8, 3, Default::default(), vb.pp("first"))?;
     let second = candle_nn::conv2d(8, 8, 3, strided, vb.pp("second"))?;
@@ -228,5 +228,66 @@ fn a_convolution_whose_outputs_are_as_wide_as_its_filters() -> Result<()> {
     let meant =
         [("first", Kind::Conv), ("second", Kind::Conv), ("position", Kind::Other), ("single", Kind::Conv)];
     assert_eq!(kinds, meant);
+    Ok(())
+}
+
+/// A head that starts at zero is meant, and has a gradient where candle's graph has one; zeros before another layer
+/// are a fault.
+#[test]
+fn a_head_of_zeros_is_meant() -> Result<()> {
+    let map = VarMap::new();
+    let vb = VarBuilder::from_varmap(&map, DType::F32, &CPU);
+    let (a, b, head) =
+        (linear(8, 32, vb.pp("a"))?, linear(32, 32, vb.pp("b"))?, linear(32, 5, vb.pp("head"))?);
+    let vars = vars_of(&map);
+    let zero = |name: &str| {
+        let of_layer = vars.iter().filter(|(other, _)| other.starts_with(name));
+        of_layer.map(|(_, var)| var.set(&var.zeros_like()?)).collect::<Result<Vec<_>>>()
+    };
+    let x = normal((20, 8));
+    let classes = Tensor::from_vec((0..20u32).map(|i| i % 5).collect(), 20, &CPU)?;
+    let forward = || {
+        let h = b.forward(&a.forward(&x)?.gelu()?)?.gelu()?;
+        candle_nn::loss::cross_entropy(&head.forward(&h)?, &classes)
+    };
+    let verdicts = || -> Result<Vec<crate::Verdict>> {
+        let trace = Trace::run(&vars, forward)?;
+        Ok(judge(&trace.layer_reports()?, &BatchGeometry::normal(20, 8, 1.0)))
+    };
+    zero("head")?;
+    assert!(Trace::run(&vars, forward)?.layers()[2].activation.is_none());
+    assert_eq!(verdicts()?, []);
+    zero("b")?;
+    assert!(verdicts()?.iter().any(|verdict| verdict.layer == "b"));
+    Ok(())
+}
+
+/// NaN that is made between two layers is that of the layer before, as a tap would say; what a layer makes itself is its
+/// own.
+#[test]
+fn nan_between_layers() -> Result<()> {
+    let map = VarMap::new();
+    let vb = VarBuilder::from_varmap(&map, DType::F32, &CPU);
+    let layers: Vec<_> =
+        ["a", "b", "c"].iter().map(|name| linear(8, 8, vb.pp(*name))).collect::<Result<_>>()?;
+    let vars = vars_of(&map);
+    let x = normal((20, 8));
+    let first_bad = |at: usize| -> Result<String> {
+        let trace = Trace::run(&vars, || {
+            let mut x = x.clone();
+            for (index, layer) in layers.iter().enumerate() {
+                x = layer.forward(&x)?.tanh()?;
+                x = if index == at { (x * f64::NAN)? } else { x };
+            }
+            x.sqr()?.mean_all()
+        })?;
+        let verdicts = judge(&trace.layer_reports()?, &BatchGeometry::normal(20, 8, 1.0));
+        assert_eq!(verdicts[0].fault, crate::Fault::NonFinite);
+        Ok(verdicts[0].layer.clone())
+    };
+    assert_eq!([first_bad(0)?, first_bad(1)?, first_bad(2)?], ["a", "b", "c"]);
+    let (_, weight) = vars.iter().find(|(name, _)| name == "b.weight").expect("a weight");
+    weight.set(&(weight.as_tensor() * f64::NAN)?)?;
+    assert_eq!(first_bad(2)?, "b");
     Ok(())
 }

@@ -153,6 +153,11 @@ fn layers(
             axis: call.axis,
             is_stale: call.entries.iter().any(|entry| graph.nodes[entry.weight].role == Role::Stale),
             uses: call.uses(),
+            shift: call.shift(),
+            has_statistics: vars.iter().any(|(name, _)| {
+                let rest = name.strip_prefix(call.name.as_str());
+                rest.is_some_and(|rest| rest.starts_with(".running_"))
+            }),
         }
     });
     Ok(layers.collect())
