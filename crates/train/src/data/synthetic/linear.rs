@@ -2,7 +2,7 @@
 
 use wick_init::{Initializer, KeyedV1};
 
-use super::{Drawn, Numbers, drawn, product};
+use super::draws::{Drawn, Numbers, drawn, product};
 use crate::error::Error;
 
 pub(super) fn draw(seed: KeyedV1, count: usize, [features, outputs]: [usize; 2]) -> Result<Drawn, Error> {

@@ -1,5 +1,6 @@
 //! Tasks that are drawn: a random teacher, a linear map, and signals in one dimension.
 
+mod draws;
 mod linear;
 mod signals;
 mod spec;
@@ -8,12 +9,13 @@ mod teacher;
 mod tests;
 
 use candle_core::{DType, Device, Tensor};
-use wick_init::{Initializer, Key, KeyedV1};
+use wick_init::KeyedV1;
 
 use super::classes::Classes;
 use super::memory::{InMemory, Targets};
 use super::table::labels::Task;
 use crate::error::Error;
+use draws::Numbers;
 
 /// A task whose samples are drawn, the same from the same seed on every machine. A SPEC names it.
 ///
@@ -88,18 +90,6 @@ pub struct SyntheticParts {
     pub test: InMemory,
 }
 
-/// Samples, `[samples, features]`, and their targets, row by row.
-struct Drawn {
-    features: Vec<f64>,
-    targets: Numbers,
-}
-
-enum Numbers {
-    Classes(Vec<u32>),
-    /// Of each sample, the targets.
-    Targets(Vec<f64>),
-}
-
 impl Synthetic {
     /// What is predicted.
     pub fn task(&self) -> Task {
@@ -168,18 +158,4 @@ impl Synthetic {
         };
         Ok(SyntheticParts { training: part(0, samples)?, test: part(samples, test)? })
     }
-}
-
-/// Numbers that an initializer draws, row by row.
-fn drawn(initializer: &Initializer, key: Key, shape: (usize, usize)) -> Result<Vec<f64>, Error> {
-    let tensor = initializer
-        .tensor(key, shape, DType::F64, &Device::Cpu)
-        .map_err(|error| Error::Data(format!("the task cannot be drawn: {error}")))?;
-    Ok(tensor.flatten_all()?.to_vec1()?)
-}
-
-/// `W x` for each row `x` of `xs`, with `W` of shape `[outputs, inputs]`.
-fn product(xs: &[f64], weights: &[f64], inputs: usize) -> Vec<f64> {
-    let dot = |x: &[f64], w: &[f64]| -> f64 { x.iter().zip(w).map(|(x, w)| x * w).sum() };
-    xs.chunks_exact(inputs).flat_map(|x| weights.chunks_exact(inputs).map(move |w| dot(x, w))).collect()
 }

@@ -2,7 +2,7 @@
 
 use wick_init::{Initializer, KeyedV1};
 
-use super::{Drawn, Numbers, drawn};
+use super::draws::{Drawn, Numbers, drawn};
 use crate::error::Error;
 
 /// The numbers of a signal.

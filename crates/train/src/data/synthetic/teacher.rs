@@ -2,7 +2,7 @@
 
 use wick_init::{Initializer, KeyedV1};
 
-use super::{Drawn, Numbers, drawn, product};
+use super::draws::{Drawn, Numbers, drawn, product};
 use crate::error::Error;
 
 /// The variance of a weight times fan_in: large enough that the classes are no linear matter.

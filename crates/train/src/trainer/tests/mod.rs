@@ -1,4 +1,5 @@
 mod blocks;
+mod finder;
 mod refusals;
 mod resume;
 mod watching;
