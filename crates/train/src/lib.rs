@@ -38,6 +38,6 @@ pub use run::RunFolder;
 pub use run::weights::check_weights;
 pub use schedule::{Closure, Curve, Schedule, Warmup};
 pub use trainer::{
-    Best, Config, EarlyStopping, Ended, FoundRates, Group, Length, Monitor, NamedVars, Outcome, Point,
-    RateTest, Replay, Step, Trainer, evaluate,
+    Best, Config, EarlyStopping, Ended, Group, Length, Monitor, NamedVars, Outcome, Point, Replay, Step,
+    Trainer, evaluate,
 };

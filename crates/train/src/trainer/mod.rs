@@ -2,7 +2,6 @@
 
 mod accumulate;
 mod config;
-mod finder;
 mod fit;
 mod goal;
 mod identity;
@@ -26,7 +25,6 @@ use candle_core::{Result as CandleResult, Tensor, Var};
 use wick_probe::Probe;
 
 pub use config::{Config, Length};
-pub use finder::{FoundRates, RateTest};
 pub use outcome::{Best, Ended, Outcome, Point};
 pub use replay::Replay;
 pub use step::Step;

@@ -1,5 +1,4 @@
 mod blocks;
-mod finder;
 mod refusals;
 mod resume;
 mod watching;
