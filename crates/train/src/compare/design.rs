@@ -180,7 +180,7 @@ impl Design {
             // Costs are not NaN: losses are finite or infinite.
             if best
                 .as_ref()
-                .is_none_or(|(_, least)| cost.partial_cmp(least).is_some_and(|order| order.is_lt()))
+                .is_none_or(|(_, least)| cost.partial_cmp(least).is_some_and(std::cmp::Ordering::is_lt))
             {
                 best = Some((rate, cost));
             }
