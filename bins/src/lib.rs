@@ -11,6 +11,7 @@ pub mod device;
 pub mod limits;
 pub mod memory;
 pub mod names;
+pub mod objective;
 pub mod output;
 pub mod peak;
 pub mod picture;

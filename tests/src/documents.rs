@@ -11,6 +11,7 @@ documents! {
     gpu: "../../docs/gpu.md",
     initializers: "../../docs/initializers.md",
     programs: "../../docs/programs.md",
+    starts: "../../docs/starts.md",
     theory: "../../docs/theory.md",
     trace: "../../docs/trace.md",
     training: "../../docs/training.md",

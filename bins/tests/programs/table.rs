@@ -121,6 +121,48 @@ pub(crate) const PROGRAMS: &[Program] = &[
         ],
     },
     Program {
+        name: "compare",
+        small: &[
+            "--nets",
+            "8x2",
+            "--steps",
+            "20",
+            "--rates",
+            "2",
+            "--tuning-seeds",
+            "1",
+            "--seeds",
+            "3",
+            "--start",
+            "xavier_normal",
+            "--start",
+            "normal:std=1",
+        ],
+        depends: Depends::Seed,
+        rows: 2,
+        keys: &[
+            ("", "alpha cases comparisons experiment runs"),
+            (
+                "/experiment",
+                "activation batch bias data dtype every features fingerprint nets optimizer outputs rates runs schedule \
+                 seed starts steps stop_at_threshold task test_samples threshold training_samples tuning_runs \
+                 validation_samples widths",
+            ),
+            (
+                "/cases/0",
+                "at_edge came_true diverged gap learning_rate median_steps net prediction reached runs start \
+                 steps_interval test_loss test_score training_loss training_score trains",
+            ),
+            ("/cases/0/prediction", "chi_1 is_too_deep sigma_w trains verdicts xi_c xi_grad"),
+            ("/cases/0/gap", "high low mean"),
+            ("/comparisons/0", "corrected_p differs figure net p starts"),
+            ("/runs/0", "course trial"),
+            ("/runs/0/trial", "net rate run stage start"),
+            ("/runs/0/course", "ended history reached test training"),
+            ("/runs/0/course/test", "loss score"),
+        ],
+    },
+    Program {
         name: "device-bench",
         small: &["--batch", "1,8", "--width", "16,32", "--runs", "1"],
         depends: Depends::Clock,

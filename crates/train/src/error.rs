@@ -61,11 +61,24 @@ pub enum Error {
         /// All known names.
         known: String,
     },
-    /// The text names a known schedule or optimizer with a parameter that it does not have or that cannot be
+    /// The text names no known task.
+    #[error(
+        "unknown task '{name}'{}; known: {known}",
+        if .similar.is_empty() { String::new() } else { format!(" (did you mean {}?)", .similar.join(" or ")) }
+    )]
+    UnknownTask {
+        /// The name that was read.
+        name: String,
+        /// The nearest of the known names, at most three.
+        similar: Vec<&'static str>,
+        /// All known names.
+        known: String,
+    },
+    /// The text names a known schedule, optimizer or task with a parameter that it does not have or that cannot be
     /// used.
     #[error("cannot read {what} '{spec}': {reason}")]
     Spec {
-        /// `schedule` or `optimizer`.
+        /// `schedule`, `optimizer` or `task`.
         what: &'static str,
         /// The text that was read.
         spec: String,

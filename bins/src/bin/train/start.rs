@@ -3,19 +3,16 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
-use candle_core::backprop::GradStore;
-use candle_core::{Result as CandleResult, Tensor};
-use candle_nn::Module;
 use wick_bins::cli::usage;
+use wick_bins::objective::Objective;
 use wick_bins::saved_model::SavedModel;
 use wick_bins::warning::warn;
 use wick_init::{InitMap, Initializer, Rule};
-use wick_model::loss::Loss;
 use wick_model::{Mlp, MlpConfig};
 use wick_probe::Probe;
 use wick_train::data::{Batch, Dataset, Prepared, Task};
 use wick_train::metrics::Metrics;
-use wick_train::{EarlyStopping, Ended, RunFolder, Step, Trainer, evaluate};
+use wick_train::{EarlyStopping, Ended, RunFolder, Trainer, evaluate};
 
 use crate::context::Context;
 use crate::options::RunOptions;
@@ -30,31 +27,6 @@ pub(crate) struct Start {
     pub(crate) init: Option<Initializer>,
     /// The folder of the run.
     pub(crate) folder: Option<PathBuf>,
-}
-
-/// The net as an objective.
-struct Net {
-    mlp: Mlp,
-    loss: Loss,
-}
-
-impl Net {
-    /// The mean loss of a batch and its gradients.
-    fn gradients(&self, step: &Step) -> CandleResult<(Tensor, GradStore)> {
-        let tape = self.mlp.tape(step.input(), |layer| step.observer(layer))?;
-        let targets = match self.loss {
-            Loss::CrossEntropy => step.targets()?.clone(),
-            Loss::Squared => step.targets()?.reshape(tape.output().shape())?,
-        };
-        let (loss, gradient) = self.loss.with_gradient(tape.output(), &targets)?;
-        let scale = step.loss_scale();
-        let gradient = if scale == 1.0 { gradient } else { (gradient * scale)? };
-        Ok((loss, tape.backward_from(&gradient)?))
-    }
-
-    fn outputs(&self, batch: &Batch) -> CandleResult<Tensor> {
-        self.mlp.forward(&batch.input)
-    }
 }
 
 impl Start {
@@ -73,7 +45,7 @@ impl Start {
     }
 
     /// The net with the weights of the start, and a trainer of it.
-    fn build(&self, context: &Context) -> Result<(InitMap, Net)> {
+    fn build(&self, context: &Context) -> Result<(InitMap, Objective)> {
         let Context { args, data, net, target, .. } = context;
         let map = InitMap::new(args.common.seed);
         let map = match (&self.init, &args.net.weights) {
@@ -90,11 +62,7 @@ impl Start {
         if let [first, ..] = &unused[..] {
             bail!("the net has no '{first}', which the file of --weights has: give the --widths of its net");
         }
-        let loss = match data.preparation.task() {
-            Task::Classify => Loss::CrossEntropy,
-            Task::Regress => Loss::Squared,
-        };
-        Ok((map, Net { mlp, loss }))
+        Ok((map, Objective::new(mlp, data.preparation.task())))
     }
 
     fn metrics(data: &Prepared) -> Metrics {
@@ -107,7 +75,7 @@ impl Start {
     }
 
     /// A trainer with all that the options ask for.
-    fn trainer<'t>(&self, context: &Context<'t>, map: &InitMap, net: &'t Net) -> Result<Trainer<'t>> {
+    fn trainer<'t>(&self, context: &Context<'t>, map: &InitMap, net: &'t Objective) -> Result<Trainer<'t>> {
         let Context { args, data, config, target, .. } = *context;
         let mut trainer = Trainer::new(map, config.clone())?
             .with_identity("net", describe(context.net))

@@ -1,13 +1,11 @@
 //! Whether differences are real.
 
-use rand::RngExt;
 use serde::{Deserialize, Serialize};
-use wick_init::KeyedV1;
+use wick_init::{Key, KeyedV1};
 
+use super::holm::holm;
+use super::permutation::probability;
 use super::survival::Steps;
-
-/// The ways to part the runs that are all looked at; beyond them, that many are drawn.
-const MOST: usize = 20_000;
 
 /// The statistic of the log-rank test (Mantel 1966) of two groups of runs: over the steps at which runs reach the
 /// threshold, the number of those of the first group minus what the fraction of runs on their way lets expect, and the
@@ -79,75 +77,96 @@ pub fn differences(groups: &[Vec<Steps>], seed: u64) -> Vec<Difference> {
     let mut found = Vec::new();
     for first in 0..groups.len() {
         for second in first + 1..groups.len() {
-            let (difference, p) = permutation(&groups[first], &groups[second], seed, [first, second]);
+            let key = KeyedV1::new(seed).key(&format!("compare/{first}/{second}"));
+            let (difference, p) = by_log_rank(&groups[first], &groups[second], key);
             let order = if difference < 0.0 { [second, first] } else { [first, second] };
             found.push(Difference { groups: order, p, corrected_p: p });
         }
     }
-    let mut places: Vec<usize> = (0..found.len()).collect();
-    places.sort_by(|a, b| found[*a].p.total_cmp(&found[*b].p));
-    let mut largest: f64 = 0.0;
-    for (rank, place) in places.into_iter().enumerate() {
-        let of = found.len() - rank;
-        largest = largest.max(found[place].p * of as f64).min(1.0);
-        found[place].corrected_p = largest;
+    let corrected = holm(&found.iter().map(|difference| difference.p).collect::<Vec<_>>());
+    for (difference, p) in found.iter_mut().zip(corrected) {
+        difference.corrected_p = p;
     }
     found
 }
 
 /// The log-rank statistic of two groups, and its probability by permutation.
-fn permutation(first: &[Steps], second: &[Steps], seed: u64, names: [usize; 2]) -> (f64, f64) {
+fn by_log_rank(first: &[Steps], second: &[Steps], key: Key) -> (f64, f64) {
     let mut all: Vec<(Steps, bool)> =
         first.iter().map(|run| (*run, true)).chain(second.iter().map(|run| (*run, false))).collect();
     all.sort_by_key(|(run, _)| run.steps);
-    let (observed, _) = statistic(&all);
     if first.is_empty() || second.is_empty() {
         return (0.0, 1.0);
     }
-    // Sums in another order differ by rounding.
-    let is_extreme = |all: &[(Steps, bool)]| statistic(all).0.abs() >= observed.abs() * (1.0 - 1e-9) - 1e-12;
-    let (n, k) = (all.len(), first.len());
-    let mut parted = all.clone();
-    if ways(n, k).is_some_and(|ways| ways <= MOST) {
-        let (mut extreme, mut count) = (0u64, 0u64);
-        let mut chosen: Vec<usize> = (0..k).collect();
-        loop {
-            parted.iter_mut().for_each(|(_, is_first)| *is_first = false);
-            chosen.iter().for_each(|place| parted[*place].1 = true);
-            extreme += u64::from(is_extreme(&parted));
-            count += 1;
-            if !next_choice(&mut chosen, n) {
-                return (observed, extreme as f64 / count as f64);
-            }
-        }
-    }
-    let mut rng = KeyedV1::new(seed).key(&format!("compare/{}/{}", names[0], names[1])).rng();
-    let mut extreme = 1u64;
-    for _ in 0..MOST {
-        // Fisher and Yates.
-        for place in (1..n).rev() {
-            let other = rng.random_range(0..=place);
-            let (a, b) = (parted[place].1, parted[other].1);
-            (parted[place].1, parted[other].1) = (b, a);
-        }
-        extreme += u64::from(is_extreme(&parted));
-    }
-    // The observed one is one of the ways.
-    (observed, extreme as f64 / (MOST as u64 + 1) as f64)
+    (statistic(&all).0, probability(&all, |all| statistic(all).0, key))
 }
 
-/// The ways to choose `k` of `n`; `None` if they are too many to count.
-fn ways(n: usize, k: usize) -> Option<usize> {
-    (0..k.min(n - k)).try_fold(1usize, |ways, i| Some(ways.checked_mul(n - i)? / (i + 1)))
+/// Compares two groups of runs by Gehan's generalization of the sum of ranks (Gehan 1965, Biometrika 52; Mantel 1967,
+/// Biometrics 23): over all pairs of a run of the first group and one of the second, the fraction in which the first is
+/// surely sooner less that in which it is surely later; and its two-sided probability by permutation of the runs. A run
+/// that never arrives is later than all that do. The key draws the ways to part the runs where these are more than 20,000.
+///
+/// Where most runs arrive and some of either group never do, this finds differences that [`log_rank`] does not: there the
+/// last runs on their way have the weight of all that are long there.
+///
+/// ```
+/// use wick_init::KeyedV1;
+/// use wick_train::compare::{Steps, sooner};
+///
+/// let soon = [Steps::reached(3), Steps::reached(4), Steps::censored(100)];
+/// let late = [Steps::reached(7), Steps::reached(8), Steps::censored(100)];
+/// let key = KeyedV1::new(1).key("compare");
+/// // Of nine pairs the first is sooner in six, later in two, and one is not known.
+/// assert_eq!(sooner(&soon, &late, key).0, 4.0 / 9.0);
+/// assert_eq!(sooner(&soon[..2], &late[..2], key), (1.0, 2.0 / 6.0)); // the most extreme of 6 ways to part four runs
+/// ```
+pub fn sooner(first: &[Steps], second: &[Steps], key: Key) -> (f64, f64) {
+    if first.is_empty() || second.is_empty() {
+        return (0.0, 1.0);
+    }
+    let is_sooner =
+        |a: &Steps, b: &Steps| a.reached && (a.steps < b.steps || !b.reached && a.steps <= b.steps);
+    let all = || first.iter().chain(second);
+    // The runs that are surely later, less those that are surely sooner: within a group they cancel.
+    let score = |run: &Steps| -> f64 {
+        all().map(|other| f64::from(i8::from(is_sooner(run, other)) - i8::from(is_sooner(other, run)))).sum()
+    };
+    let scored: Vec<(f64, bool)> =
+        all().enumerate().map(|(number, run)| (score(run), number < first.len())).collect();
+    let pairs = (first.len() * second.len()) as f64;
+    let difference = |all: &[(f64, bool)]| -> f64 {
+        all.iter().filter(|(_, is_first)| *is_first).map(|(score, _)| score).sum::<f64>() / pairs
+    };
+    (difference(&scored), probability(&scored, difference, key))
 }
 
-/// The next choice of places below `n` in the order of dictionaries; false after the last.
-fn next_choice(chosen: &mut [usize], n: usize) -> bool {
-    let k = chosen.len();
-    let Some(place) = (0..k).rev().find(|place| chosen[*place] < n - k + place) else { return false };
-    chosen[place] += 1;
-    for later in place + 1..k {
-        chosen[later] = chosen[later - 1] + 1;
+/// Compares two groups of numbers, of which none is NaN, by the sum of ranks (Wilcoxon 1945; equal numbers have the
+/// mean of their ranks): the mean rank of the first group less that of the second, above 0 if its numbers are larger,
+/// and its two-sided probability by permutation. A run without a result can stand as `-∞` or `∞`, so that it counts
+/// as the worst.
+///
+/// ```
+/// use wick_init::KeyedV1;
+/// use wick_train::compare::larger;
+///
+/// let (difference, p) = larger(&[0.9, 0.8, 0.7], &[0.6, 0.5, f64::NEG_INFINITY], KeyedV1::new(1).key("compare"));
+/// assert_eq!((difference, p), (3.0, 2.0 / 20.0));
+/// ```
+pub fn larger(first: &[f64], second: &[f64], key: Key) -> (f64, f64) {
+    if first.is_empty() || second.is_empty() {
+        return (0.0, 1.0);
     }
-    true
+    let mut all: Vec<(f64, bool)> =
+        first.iter().map(|x| (*x, true)).chain(second.iter().map(|x| (*x, false))).collect();
+    all.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut ranked = Vec::with_capacity(all.len());
+    for equal in all.chunk_by(|a, b| a.0 == b.0) {
+        let rank = ranked.len() as f64 + (equal.len() as f64 + 1.0) / 2.0;
+        ranked.extend(equal.iter().map(|(_, is_first)| (rank, *is_first)));
+    }
+    let (n, m) = (first.len() as f64, second.len() as f64);
+    let difference = |all: &[(f64, bool)]| -> f64 {
+        all.iter().map(|(rank, is_first)| if *is_first { rank / n } else { -rank / m }).sum()
+    };
+    (difference(&ranked), probability(&ranked, difference, key))
 }

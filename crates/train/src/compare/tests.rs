@@ -1,6 +1,7 @@
 use wick_init::KeyedV1;
 
 use super::*;
+use crate::Point;
 
 /// Remissions in weeks of Freireich et al. 1963 (Blood 21), as every textbook on survival has them: 6-MP and placebo.
 fn leukemia() -> (Vec<Steps>, Vec<Steps>) {
@@ -85,4 +86,212 @@ fn comparisons_are_corrected() {
         differences(&[large(0), large(100)], 5)[0].p < 1e-3
             && differences(&[large(0), large(1)], 5)[0].p > 0.3
     );
+}
+
+/// A course of a run.
+fn course(reached: Option<u64>, loss: f64) -> Course {
+    let history = vec![Point { step: 10, loss, validation_loss: None, score: None }];
+    Course { ended: CourseEnd::Finished, reached, history, training: None, test: None }
+}
+
+fn design() -> Design {
+    Design {
+        nets: vec!["8x2".into(), "8x4".into()],
+        starts: vec!["a".into(), "b".into(), "c".into()],
+        rates: vec![0.1, 0.3, 1.0],
+        tuning_runs: 2,
+        runs: 4,
+        seed: 7,
+    }
+}
+
+/// A run whose numbers depend on its seed alone, and that shows how it was called.
+fn drawn(design: &Design, trial: &Trial) -> Course {
+    let seed = design.seed_of(trial);
+    let steps = seed % 50 + 10 * trial.rate.abs_diff(trial.start) as u64;
+    course((steps < 55).then_some(steps), seed as f64 / 1e19)
+}
+
+/// The records are the same whether a design is run whole, in parts, or goes on from runs that were kept; parts
+/// overlap nowhere.
+#[test]
+fn the_same_records_however_it_was_split() {
+    let all = |design: &Design, part, known| {
+        run(design, part, known, |trial| Ok::<_, ()>(drawn(design, trial)), |_| Ok(())).unwrap()
+    };
+    let tuned = design();
+    let single = Design { rates: vec![0.3], ..design() };
+    for (design, units) in [(&tuned, 6), (&single, 24)] {
+        assert_eq!(design.units(), units);
+        let whole = all(design, Part::WHOLE, Vec::new());
+        assert_eq!(whole.len(), design.count(Part::WHOLE));
+        for of in [2, 3, 6] {
+            let parts = (0..of).flat_map(|index| all(design, Part { index, of }, Vec::new()));
+            let mut parts: Vec<Record> = parts.collect();
+            parts.sort_by_key(|record| record.trial);
+            assert_eq!(parts, whole, "{of} parts");
+        }
+        for known in [1, 7, whole.len()] {
+            let mut known = whole[..known].to_vec();
+            known.reverse();
+            assert_eq!(all(design, Part::WHOLE, known), whole);
+        }
+    }
+}
+
+/// Nothing is run twice, and no run begins after an error.
+#[test]
+fn known_runs_are_not_run_again_and_an_error_ends_all() {
+    let design = design();
+    let whole = run(&design, Part::WHOLE, Vec::new(), |trial| Ok::<_, ()>(drawn(&design, trial)), |_| Ok(()));
+    let whole = whole.unwrap();
+    let mut told = 0;
+    let again = run(
+        &design,
+        Part::WHOLE,
+        whole.clone(),
+        |_| Err("it was run"),
+        |_| {
+            told += 1;
+            Ok(())
+        },
+    );
+    assert_eq!((again, told), (Ok(whole), 0));
+    let failed = run(&design, Part::WHOLE, Vec::new(), |_| Err("no"), |_| Ok(()));
+    assert_eq!(failed, Err("no"));
+    let failed = run(&design, Part::WHOLE, Vec::new(), |trial| Ok(drawn(&design, trial)), |_| Err("full"));
+    assert_eq!(failed, Err("full"));
+}
+
+/// Seeds of different runs differ; at different rates the tuning has the same ones.
+#[test]
+fn seeds_are_those_of_the_run() {
+    let design = design();
+    let trials = design.finals(Part::WHOLE, |_| 1).into_iter().chain(design.tuning(Part::WHOLE));
+    let seeds: std::collections::HashSet<u64> = trials.map(|trial| design.seed_of(&trial)).collect();
+    // 6 cases of 4 runs, and of 2 that choose the rate.
+    assert_eq!(seeds.len(), 6 * 4 + 6 * 2);
+}
+
+/// The rate is that of most runs that arrive, then of the fewest steps, then of the lowest loss, then the middle one.
+#[test]
+fn the_rate_is_chosen_by_what_arrives() {
+    let design = design();
+    let chosen = |courses: [[Course; 2]; 3]| {
+        let of_rate = |(rate, courses): (usize, [Course; 2])| {
+            courses.into_iter().enumerate().map(move |(run, course)| Record {
+                trial: Trial { net: 0, start: 1, stage: Stage::Tuning, rate, run },
+                course,
+            })
+        };
+        let records: Vec<Record> = courses.into_iter().enumerate().flat_map(of_rate).collect();
+        design.best_rate([0, 1], &records)
+    };
+    let (soon, late, never) = (course(Some(10), 0.5), course(Some(90), 0.1), course(None, 0.2));
+    let low = course(None, 0.1);
+    let lost = Course { ended: CourseEnd::Diverged, ..course(None, 0.0) };
+    let twice = |course: &Course| [course.clone(), course.clone()];
+    assert_eq!(chosen([[soon.clone(), never.clone()], twice(&late), twice(&never)]), Some(1));
+    assert_eq!(chosen([twice(&late), twice(&late), [late.clone(), soon.clone()]]), Some(2));
+    assert_eq!(chosen([twice(&low), twice(&never), [low.clone(), lost]]), Some(0));
+    assert_eq!(chosen([twice(&never), twice(&never), twice(&never)]), Some(1));
+    assert_eq!(design.best_rate([0, 1], &[]), None);
+}
+
+/// A file of runs goes on after a kill in the middle of a line, and runs what stood behind a damaged one again.
+#[test]
+fn a_file_of_runs_goes_on_after_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs.jsonl");
+    let design = design();
+    let open = || RecordFile::open(&path, "{\"of\":1}").unwrap();
+    let (mut file, known) = open();
+    assert!(known.is_empty());
+    let records =
+        run(&design, Part::WHOLE, known, |trial| Ok(drawn(&design, trial)), |record| file.add(record));
+    let records = records.unwrap();
+    drop(file);
+    let bytes = std::fs::read(&path).unwrap();
+    let sorted = |mut records: Vec<Record>| {
+        records.sort_by_key(|record| record.trial);
+        records
+    };
+    assert_eq!(sorted(open().1), records);
+    // Killed after any number of bytes, and gone on.
+    for length in (0..bytes.len()).step_by(997).chain([0, 1, 8, 9, 10, bytes.len() - 1]) {
+        std::fs::write(&path, &bytes[..length]).unwrap();
+        let (mut file, known) = open();
+        assert!(known.iter().all(|record| records.contains(record)));
+        let again =
+            run(&design, Part::WHOLE, known, |trial| Ok(drawn(&design, trial)), |record| file.add(record));
+        assert_eq!(again.unwrap(), records, "after {length} bytes");
+        assert_eq!(sorted(open().1), records);
+    }
+    let error = RecordFile::open(&path, "{\"of\":2}").unwrap_err().to_string();
+    assert!(error.contains("runs of another experiment"), "{error}");
+    std::fs::write(&path, "notes").unwrap();
+    assert!(RecordFile::open(&path, "{\"of\":1}").unwrap_err().to_string().contains("no file of runs"));
+}
+
+/// n = 200 comparisons of two copies of one start, seed 11: 10 runs each, whose steps are log-normal (a spread of a
+/// factor 1.5), where each run never arrives with probability 0.1. At α = .05 at most 17 are called different: more
+/// have a probability of 0.012 by the binomial law. The twin, a start that takes 2.5 times as long, is called different
+/// in three of four.
+#[test]
+fn two_copies_of_one_start_are_seldom_called_different() {
+    use rand::RngExt;
+    use wick_init::Initializer;
+    let normal = Initializer::normal(1.0);
+    let normal = normal.tensor(
+        KeyedV1::new(11).key("steps"),
+        (400, 2 * 10),
+        candle_core::DType::F64,
+        &candle_core::Device::Cpu,
+    );
+    let normal = normal.unwrap().to_vec2::<f64>().unwrap();
+    let mut rng = KeyedV1::new(11).key("never").rng();
+    let mut steps = |x: f64, factor: f64| match rng.random_range(0..10) {
+        0 => Steps::censored(2000),
+        _ => Steps::reached((factor * 300.0 * (0.4 * x).exp()) as u64),
+    };
+    let mut found = |rows: &[Vec<f64>], factor: f64| {
+        let mut count = 0;
+        for (number, row) in rows.iter().enumerate() {
+            let first: Vec<Steps> = row[..10].iter().map(|x| steps(*x, 1.0)).collect();
+            let second: Vec<Steps> = row[10..].iter().map(|x| steps(*x, factor)).collect();
+            let key = KeyedV1::new(11).key(&format!("pair/{number}"));
+            count += usize::from(sooner(&first, &second, key).1 <= 0.05);
+        }
+        count
+    };
+    let (equal, different) = (found(&normal[..200], 1.0), found(&normal[200..], 2.5));
+    println!("{equal} of 200 equal ones, {different} of 200 different ones");
+    assert!(equal <= 17 && different > 150, "{equal} {different}");
+}
+
+/// n = 200 comparisons of two groups of 8 scores from one law, seed 12, α = .05: at most 17 are called different. The
+/// twin, a group that is one standard deviation better, is in more than 60 %; a run without a score is the worst.
+#[test]
+fn equal_scores_are_seldom_called_different() {
+    use wick_init::Initializer;
+    let normal = Initializer::normal(1.0).tensor(
+        KeyedV1::new(12).key("scores"),
+        (200, 16),
+        candle_core::DType::F64,
+        &candle_core::Device::Cpu,
+    );
+    let normal = normal.unwrap().to_vec2::<f64>().unwrap();
+    let found = |better: f64| {
+        let is_found = |row: &&Vec<f64>| {
+            let second: Vec<f64> = row[8..].iter().map(|x| x + better).collect();
+            larger(&row[..8], &second, KeyedV1::new(12).key("pair")).1 <= 0.05
+        };
+        normal.iter().filter(is_found).count()
+    };
+    let (equal, different) = (found(0.0), found(1.5));
+    assert!(equal <= 17 && different > 120, "{equal} {different}");
+    let lost = [f64::NEG_INFINITY; 6];
+    let (difference, p) = larger(&[0.2; 6], &lost, KeyedV1::new(1).key("pair"));
+    assert!(difference > 0.0 && p < 0.01);
+    assert_eq!(larger(&lost, &lost, KeyedV1::new(1).key("pair")).1, 1.0);
 }

@@ -10,6 +10,7 @@ mod rows;
 mod split;
 mod standardization;
 mod subset;
+mod synthetic;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ pub use prepare::{Part, PrepareOptions, Prepared, Standardize, TestPart};
 pub use split::{Parts, Split};
 pub use standardization::Standardization;
 pub use subset::Subset;
+pub use synthetic::{Synthetic, SyntheticParts};
 pub use table::Table;
 pub use table::format::is_known_format;
 pub use table::labels::{Labels, Task};

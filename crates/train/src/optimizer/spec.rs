@@ -101,6 +101,24 @@ impl OptimizerSpec {
         }
     }
 
+    /// The same optimizer with another learning rate.
+    ///
+    /// ```
+    /// use wick_train::OptimizerSpec;
+    ///
+    /// let sgd: OptimizerSpec = "sgd:lr=0.1,momentum=0.5".parse()?;
+    /// assert_eq!(sgd.with_learning_rate(0.2).to_string(), "sgd:lr=0.2,momentum=0.5");
+    /// # Ok::<(), wick_train::Error>(())
+    /// ```
+    pub fn with_learning_rate(mut self, rate: f64) -> Self {
+        for (key, parameter) in self.parameters() {
+            if let (true, Parameter::Number(number)) = (key == "lr", parameter) {
+                *number = rate;
+            }
+        }
+        self
+    }
+
     /// Refuses parameters that are out of range.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 mod accumulate;
 mod config;
 mod fit;
+mod goal;
 mod identity;
 mod line;
 mod not_finite;
@@ -35,6 +36,7 @@ use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::run::hash::ContentHash;
 use crate::run::{RunFolder, weights};
+use goal::Goal;
 use validation::Validation;
 use variables::Variables;
 
@@ -53,6 +55,7 @@ use variables::Variables;
 /// | [`with_progress`](Self::with_progress) | a bar on a terminal, a line now and then elsewhere |
 /// | [`with_prefetch`](Self::with_prefetch) | batches that a thread makes ahead |
 /// | [`with_stop`](Self::with_stop) | an end after the step at hand, for signals |
+/// | [`with_goal`](Self::with_goal) | an end at a point of the course that is good enough |
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
@@ -88,6 +91,7 @@ pub struct Trainer<'a> {
     pub(crate) run: Option<Run>,
     pub(crate) probe: Option<(Probe, u64)>,
     pub(crate) stop: Option<&'a AtomicI32>,
+    pub(crate) goal: Option<Goal<'a>>,
     pub(crate) progress: bool,
     pub(crate) prefetch: bool,
     pub(crate) identity: BTreeMap<String, String>,
@@ -124,6 +128,7 @@ impl<'a> Trainer<'a> {
             run: None,
             probe: None,
             stop: None,
+            goal: None,
             progress: false,
             prefetch: false,
             identity: BTreeMap::new(),
@@ -200,6 +205,13 @@ impl<'a> Trainer<'a> {
     /// Ends the run after the step at hand when the number is not 0, with a checkpoint.
     pub fn with_stop(mut self, stop: &'a AtomicI32) -> Self {
         self.stop = Some(stop);
+        self
+    }
+
+    /// Ends the run at the first point of its course that has reached a goal. The goal is no part of what a checkpoint
+    /// is compared by: state it by [`with_identity`](Self::with_identity) if runs are to go on.
+    pub fn with_goal(mut self, is_reached: impl Fn(&Point) -> bool + 'a) -> Self {
+        self.goal = Some(Goal(Box::new(is_reached)));
         self
     }
 

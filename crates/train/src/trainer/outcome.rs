@@ -13,6 +13,8 @@ pub enum Ended {
     Finished,
     /// The validation became no better for as long as [`EarlyStopping`](crate::EarlyStopping) waits.
     EarlyStopping,
+    /// It reached what [`Trainer::with_goal`](crate::Trainer::with_goal) asks for.
+    GoalReached,
     /// [`Trainer::with_stop`](crate::Trainer::with_stop) asked for it, with this number. The run can go on.
     Stopped(i32),
 }

@@ -6,9 +6,12 @@
 //! awake for a moment, since in a training step the next loop is microseconds away (`team`). A loop within
 //! the pool, as one within another loop, is left to rayon, whose threads take other work while they wait.
 
+mod alone;
 mod team;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+pub use alone::for_each_alone;
 
 /// Runs `task` for each number below `count`, in no particular order.
 ///

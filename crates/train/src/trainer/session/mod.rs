@@ -223,6 +223,10 @@ impl<'s, 'a> Session<'s, 'a> {
                     ended = ended.or(Some(Ended::EarlyStopping));
                 }
                 self.add_point();
+                let goal = self.trainer.goal.as_ref().zip(self.state.history.last());
+                if goal.is_some_and(|(goal, point)| (goal.0)(point)) {
+                    ended = Some(Ended::GoalReached);
+                }
             }
             if let Some(ended) = ended {
                 self.check_weights()?;

@@ -1,0 +1,120 @@
+//! What is compared: the nets, the data and the settings, by which the parts of an experiment know each other.
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use wick_bins::args::Target;
+use wick_bins::cli::usage;
+use wick_model::{Activation, MlpConfig};
+use wick_train::compare::{Design, Threshold};
+use wick_train::data::{Dataset, Task};
+use wick_train::{Config, Length, Schedule};
+
+use crate::options::Args;
+use crate::task::Samples;
+
+/// The settings of all runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Experiment {
+    pub(crate) data: String,
+    pub(crate) task: String,
+    pub(crate) training_samples: usize,
+    pub(crate) validation_samples: usize,
+    pub(crate) test_samples: usize,
+    pub(crate) features: usize,
+    pub(crate) outputs: usize,
+    /// A hash of the samples and of their parts.
+    pub(crate) fingerprint: String,
+    pub(crate) activation: String,
+    pub(crate) bias: bool,
+    pub(crate) optimizer: String,
+    pub(crate) schedule: String,
+    pub(crate) batch: usize,
+    /// The budget of a run.
+    pub(crate) steps: u64,
+    pub(crate) every: u64,
+    pub(crate) threshold: Threshold,
+    pub(crate) stop_at_threshold: bool,
+    pub(crate) dtype: String,
+    /// The units of each hidden layer of each net.
+    pub(crate) widths: Vec<Vec<usize>>,
+    #[serde(flatten)]
+    pub(crate) design: Design,
+}
+
+impl Experiment {
+    pub(crate) fn new(args: &Args, samples: &Samples, target: &Target) -> Result<Self> {
+        let middle = (usize::from(args.comparison.rates) - 1) / 2;
+        let rate = args.training.optimizer.learning_rate();
+        let rates = (0..usize::from(args.comparison.rates))
+            .map(|number| rate * 10f64.powi(number as i32 - middle as i32).sqrt());
+        let count = |part: &Option<Box<dyn Dataset>>| part.as_ref().map_or(0, |part| part.len());
+        let design = Design {
+            nets: args.net.nets.iter().map(|net| net.text.clone()).collect(),
+            starts: args.net.start.iter().map(|start| start.text.clone()).collect(),
+            rates: rates.collect(),
+            tuning_runs: usize::from(args.comparison.tuning_seeds),
+            runs: usize::from(args.comparison.seeds),
+            seed: args.common.seed,
+        };
+        let comparison = &args.comparison;
+        let threshold =
+            comparison.loss_threshold.map_or(Threshold::Score(comparison.threshold), Threshold::Loss);
+        Ok(Self {
+            data: samples.name.clone(),
+            task: if samples.task == Task::Classify { "classify" } else { "regress" }.to_owned(),
+            training_samples: samples.training.len(),
+            validation_samples: count(&samples.validation),
+            test_samples: count(&samples.test),
+            features: samples.features,
+            outputs: samples.outputs,
+            fingerprint: samples.fingerprint.clone(),
+            activation: args.net.activation.to_string(),
+            bias: !args.net.no_bias,
+            optimizer: args.training.optimizer.to_string(),
+            schedule: schedule(args)?.to_string(),
+            batch: args.training.batch,
+            steps: args.training.steps,
+            every: args.training.every,
+            threshold,
+            stop_at_threshold: comparison.stop_at_threshold,
+            dtype: target.dtype.as_str().to_owned(),
+            widths: args.net.nets.iter().map(|net| net.widths.clone()).collect(),
+            design,
+        })
+    }
+
+    pub(crate) fn is_classification(&self) -> bool {
+        self.task == "classify"
+    }
+
+    /// What the score of a validation is called.
+    pub(crate) fn score(&self) -> &'static str {
+        if self.is_classification() { "accuracy" } else { "R²" }
+    }
+
+    /// A net, with the outputs that the data ask for.
+    pub(crate) fn net(&self, net: usize) -> Result<MlpConfig> {
+        let phi: Activation = self.activation.parse()?;
+        let widths: Vec<usize> = self.widths[net].iter().copied().chain([self.outputs]).collect();
+        let config = MlpConfig::new(self.features, widths, phi).with_bias(self.bias);
+        Ok(config.with_output_activation(Activation::Identity))
+    }
+}
+
+/// The schedule over the whole budget.
+fn schedule(args: &Args) -> Result<Schedule> {
+    Schedule::for_run(&args.training.schedule, args.training.steps).map_err(|error| usage(error.to_string()))
+}
+
+/// The settings of a run but its learning rate and seed.
+pub(crate) fn config(args: &Args) -> Result<Config> {
+    let config = Config {
+        batch: args.training.batch,
+        length: Length::Steps(args.training.steps),
+        optimizer: args.training.optimizer.clone(),
+        schedule: schedule(args)?,
+        ..Config::default()
+    };
+    config.check().map_err(|error| usage(error.to_string()))?;
+    Ok(config)
+}
