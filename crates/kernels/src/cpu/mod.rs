@@ -1,6 +1,7 @@
 //! What the ops share on a CPU: vector units, threads, element types, slices of tensors, the allocator.
 
 pub(crate) mod element;
+pub(crate) mod lanes;
 pub(crate) mod malloc;
 pub mod parallel;
 pub mod simd;

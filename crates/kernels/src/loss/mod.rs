@@ -1,5 +1,7 @@
 //! Losses, each with its gradient in the same pass.
 
+pub(crate) mod binary;
+pub(crate) mod classes;
 mod composed;
 mod cpu;
 mod function;
