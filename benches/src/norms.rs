@@ -25,9 +25,9 @@ const OPS: [(&str, &[&str]); 6] = [
 pub(crate) fn names() -> impl Iterator<Item = String> {
     OPS.iter().flat_map(|(op, shapes)| {
         shapes.iter().flat_map(move |shape| {
-            ["", "candle_"].into_iter().flat_map(move |library| {
-                ["", "_training"].map(|pass| format!("{library}{op}{shape}{pass}"))
-            })
+            ["", "candle_"]
+                .into_iter()
+                .flat_map(move |library| ["", "_training"].map(|pass| format!("{library}{op}{shape}{pass}")))
         })
     })
 }

@@ -55,7 +55,10 @@ impl BatchNorm {
         let statistics = [("running mean", &running_mean), ("running variance", &running_var)];
         for (what, tensor) in statistics.into_iter().chain(both) {
             if tensor.dims() != [num_features] {
-                bail!("the {what} of a batch norm of {num_features} channels has the shape {:?}", tensor.shape());
+                bail!(
+                    "the {what} of a batch norm of {num_features} channels has the shape {:?}",
+                    tensor.shape()
+                );
             }
         }
         Ok(Self {
@@ -204,10 +207,16 @@ impl ModuleT for BatchNorm {
 /// # Errors
 /// If `eps` or the momentum is out of range, or the mean is not to be removed (candle's option for that has no
 /// counterpart in PyTorch); those of the `VarBuilder`.
-pub fn batch_norm<C: Into<BatchNormConfig>>(num_features: usize, config: C, vb: VarBuilder) -> Result<BatchNorm> {
+pub fn batch_norm<C: Into<BatchNormConfig>>(
+    num_features: usize,
+    config: C,
+    vb: VarBuilder,
+) -> Result<BatchNorm> {
     let config = config.into();
     if !config.remove_mean {
-        bail!("a batch norm without `remove_mean` is not supported: leave it true, or use candle_nn::batch_norm");
+        bail!(
+            "a batch norm without `remove_mean` is not supported: leave it true, or use candle_nn::batch_norm"
+        );
     }
     let variable = |name, value| vb.get_with_hints(num_features, name, Init::Const(value));
     let statistics = [variable("running_mean", 0.0)?, variable("running_var", 1.0)?];

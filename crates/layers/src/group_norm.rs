@@ -46,7 +46,11 @@ impl GroupNorm {
 impl Module for GroupNorm {
     fn forward(&self, xs: &Tensor) -> Result<Tensor> {
         if xs.rank() < 2 || xs.dims()[1] != self.num_channels {
-            bail!("a group norm of {} channels takes [batch, channels, …], not {:?}", self.num_channels, xs.shape());
+            bail!(
+                "a group norm of {} channels takes [batch, channels, …], not {:?}",
+                self.num_channels,
+                xs.shape()
+            );
         }
         wick_kernels::group_norm(xs, self.num_groups, &self.weight, &self.bias, self.eps)
     }

@@ -39,7 +39,11 @@ use crate::dot::dot;
 ///
 /// # Errors
 /// If shapes or types do not fit together.
-pub fn binary_cross_entropy(logits: &Tensor, targets: &Tensor, pos_weight: Option<&Tensor>) -> Result<Tensor> {
+pub fn binary_cross_entropy(
+    logits: &Tensor,
+    targets: &Tensor,
+    pos_weight: Option<&Tensor>,
+) -> Result<Tensor> {
     if logits.shape() != targets.shape() || !lanes::is_float(logits.dtype()) {
         bail!(
             "binary cross entropy takes floating point logits and targets of one shape, not {:?} {:?} and {:?}",
@@ -50,12 +54,20 @@ pub fn binary_cross_entropy(logits: &Tensor, targets: &Tensor, pos_weight: Optio
     }
     let fits = targets.dtype() == logits.dtype() || targets.dtype().is_int();
     if !fits {
-        bail!("logits of {:?} take targets of that type or integers, not {:?}", logits.dtype(), targets.dtype());
+        bail!(
+            "logits of {:?} take targets of that type or integers, not {:?}",
+            logits.dtype(),
+            targets.dtype()
+        );
     }
     if let Some(weight) = pos_weight {
         let last = logits.dims().last().copied().unwrap_or(1);
         if weight.rank() > 1 || ![1, last].contains(&weight.elem_count()) {
-            bail!("logits {:?} take a pos_weight [{last}] or a scalar, not {:?}", logits.shape(), weight.shape());
+            bail!(
+                "logits {:?} take a pos_weight [{last}] or a scalar, not {:?}",
+                logits.shape(),
+                weight.shape()
+            );
         }
     }
     if lanes::is_half(logits.dtype()) {
@@ -68,7 +80,8 @@ pub fn binary_cross_entropy(logits: &Tensor, targets: &Tensor, pos_weight: Optio
     }
     let weight = pos_weight.map(|weight| weight.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>());
     let weights = weight.transpose()?.unwrap_or_else(|| vec![1.0]);
-    let op = BinaryOp { weights, wanted: logits.track_op(), gradient: Mutex::default() };
+    let (wanted, level) = (logits.track_op(), SimdLevel::best());
+    let op = BinaryOp { weights, wanted, level, gradient: Mutex::default() };
     logits.contiguous()?.apply_op2(&targets.contiguous()?, op)
 }
 
@@ -90,10 +103,11 @@ fn composed(logits: &Tensor, targets: &Tensor, pos_weight: Option<&Tensor>) -> R
 }
 
 /// The loss as an op. Its forward pass computes the gradient too, and keeps it for the backward pass.
-struct BinaryOp {
+pub(super) struct BinaryOp {
     /// The weights of the last dimension, or one for all.
     weights: Vec<f64>,
     wanted: bool,
+    level: SimdLevel,
     gradient: Mutex<Option<Tensor>>,
 }
 
@@ -104,7 +118,7 @@ impl BinaryOp {
         (targets, targets_layout): (&CpuStorage, &Layout),
     ) -> Result<CpuStorage> {
         let (xs, ys) = (slice::of::<T>(logits, layout)?, slice::of::<T>(targets, targets_layout)?);
-        let (level, scale) = (SimdLevel::best(), 1.0 / xs.len() as f64);
+        let (level, scale) = (self.level, 1.0 / xs.len() as f64);
         let part = lanes::rows_of_task(self.weights.len()) * self.weights.len();
         let size = if self.wanted { xs.len() } else { 0 };
         let mut gradient = Vec::with_capacity(size);
@@ -220,5 +234,24 @@ impl<T: Float> simd::Task for Part<'_, T> {
             all += sum;
         }
         all
+    }
+}
+
+/// The loss by candle's own ops.
+#[cfg(test)]
+pub(super) fn composed_for_tests(logits: &Tensor, targets: &Tensor, pos_weight: Option<&Tensor>) -> Tensor {
+    composed(logits, targets, pos_weight).unwrap()
+}
+
+/// The op at a level.
+#[cfg(test)]
+pub(super) fn op_for_tests(weights: Vec<f64>, level: SimdLevel) -> BinaryOp {
+    BinaryOp { weights, wanted: true, level, gradient: Mutex::default() }
+}
+
+#[cfg(test)]
+impl BinaryOp {
+    pub(super) fn gradient(&self) -> &Mutex<Option<Tensor>> {
+        &self.gradient
     }
 }

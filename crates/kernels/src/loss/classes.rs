@@ -75,7 +75,12 @@ impl CrossEntropy {
             return plan.composed(logits);
         }
         let wanted = logits.track_op();
-        logits.contiguous()?.apply_op1(ClassesOp { plan, wanted, gradient: Mutex::default() })
+        logits.contiguous()?.apply_op1(ClassesOp {
+            plan,
+            wanted,
+            level: SimdLevel::best(),
+            gradient: Mutex::default(),
+        })
     }
 
     fn plan(&self, width: usize, classes: &Tensor) -> Result<Plan> {
@@ -100,7 +105,8 @@ impl CrossEntropy {
         let smoothing = self.label_smoothing / width.max(1) as f64;
         let all = weights.as_ref().map_or(width as f64, |weights| weights.iter().sum());
         let mut plan = Plan { chosen, weights, kept: 1.0 - self.label_smoothing, smoothing, all, scale: 0.0 };
-        let total: f64 = plan.chosen.iter().filter(|class| **class != LEFT_OUT).map(|c| plan.weight(*c)).sum();
+        let total: f64 =
+            plan.chosen.iter().filter(|class| **class != LEFT_OUT).map(|c| plan.weight(*c)).sum();
         let some = plan.chosen.iter().any(|class| *class != LEFT_OUT);
         plan.scale = if some { 1.0 / total } else { 0.0 };
         Ok(plan)
@@ -152,17 +158,18 @@ impl Plan {
 }
 
 /// The loss as an op. Its forward pass computes the gradient too, and keeps it for the backward pass.
-struct ClassesOp {
+pub(super) struct ClassesOp {
     plan: Plan,
     /// Whether the logits ask for a gradient.
     wanted: bool,
+    level: SimdLevel,
     gradient: Mutex<Option<Tensor>>,
 }
 
 impl ClassesOp {
     fn forward<T: Float>(&self, logits: &CpuStorage, layout: &Layout) -> Result<CpuStorage> {
         let (xs, (_, width)) = (slice::of::<T>(logits, layout)?, layout.shape().dims2()?);
-        let (level, rows) = (SimdLevel::best(), lanes::rows_of_task(width));
+        let (level, rows) = (self.level, lanes::rows_of_task(width));
         let size = if self.wanted { xs.len() } else { 0 };
         let mut gradient = Vec::with_capacity(size);
         let start = parallel::Start(gradient.spare_capacity_mut().as_mut_ptr());
@@ -279,5 +286,30 @@ fn gradient_of<T: Float>(plan: &Plan, out: &mut [T], factor: f64) {
                 *out = out.fused(factor, smoothing);
             }
         }
+    }
+}
+
+/// The loss by candle's own ops.
+#[cfg(test)]
+pub(super) fn composed_for_tests(options: &CrossEntropy, logits: &Tensor, classes: &Tensor) -> Tensor {
+    options.plan(logits.dims()[1], classes).unwrap().composed(logits).unwrap()
+}
+
+/// The op at a level.
+#[cfg(test)]
+pub(super) fn op_for_tests(
+    options: &CrossEntropy,
+    width: usize,
+    classes: &Tensor,
+    level: SimdLevel,
+) -> ClassesOp {
+    let plan = options.plan(width, classes).unwrap();
+    ClassesOp { plan, wanted: true, level, gradient: Mutex::default() }
+}
+
+#[cfg(test)]
+impl ClassesOp {
+    pub(super) fn gradient(&self) -> &Mutex<Option<Tensor>> {
+        &self.gradient
     }
 }

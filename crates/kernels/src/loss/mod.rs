@@ -7,6 +7,8 @@ mod cpu;
 mod function;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_options;
 
 use std::sync::{Mutex, PoisonError};
 

@@ -134,7 +134,12 @@ pub fn batch_norm_with(
     let (weight, bias) = parameters(name, xs, shape.channels, weight, bias)?;
     for given in [&statistics.mean, &statistics.variance] {
         if given.dims() != [shape.channels] {
-            bail!("{name} of {:?} takes statistics of shape [{}], not {:?}", xs.shape(), shape.channels, given.shape());
+            bail!(
+                "{name} of {:?} takes statistics of shape [{}], not {:?}",
+                xs.shape(),
+                shape.channels,
+                given.shape()
+            );
         }
     }
     let inner = xs.to_dtype(inner(xs.dtype()))?;

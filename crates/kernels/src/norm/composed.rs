@@ -17,13 +17,7 @@ pub(super) fn rows(
 }
 
 /// Group norm of `[batch, channels, n]`.
-pub(super) fn groups(
-    xs: &Tensor,
-    groups: usize,
-    weight: &Tensor,
-    bias: &Tensor,
-    eps: f64,
-) -> Result<Tensor> {
+pub(super) fn groups(xs: &Tensor, groups: usize, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
     let (batch, channels, n) = xs.dims3()?;
     let grouped = xs.reshape((batch, groups, channels / groups * n))?;
     let off = grouped.broadcast_sub(&grouped.mean_keepdim(2)?)?;

@@ -139,7 +139,8 @@ impl<T: Float> simd::Task for Forward<'_, T> {
                 let xs = &self.of.xs[segment * plan.n..][..plan.n];
                 // SAFETY: no other group has the segment.
                 let out = unsafe { std::slice::from_raw_parts_mut(self.start.at(segment * plan.n), plan.n) };
-                let (weight, bias) = (self.of.weight[segment % plan.channels], self.bias[segment % plan.channels]);
+                let (weight, bias) =
+                    (self.of.weight[segment % plan.channels], self.bias[segment % plan.channels]);
                 for (out, &x) in out.iter_mut().zip(xs) {
                     out.write((((x - centre) - rest) * r).fused(weight, bias));
                 }

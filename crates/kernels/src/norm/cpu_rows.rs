@@ -141,14 +141,8 @@ pub(super) fn backward<T: Float>(
             .then(|| unsafe { std::slice::from_raw_parts_mut(start.at(place.start), place.len()) });
         let rows = Rows { xs: &rows.xs[place.clone()], ..rows };
         let sums = if wanted.parameters { width } else { 0 };
-        let mut task = Backward {
-            rows,
-            scales,
-            gs: &gs[place],
-            out,
-            weight: vec![0.0; sums],
-            bias: vec![0.0; sums],
-        };
+        let mut task =
+            Backward { rows, scales, gs: &gs[place], out, weight: vec![0.0; sums], bias: vec![0.0; sums] };
         simd::run(level, &mut task);
         (task.weight, task.bias)
     });
@@ -183,7 +177,8 @@ impl<T: Float> simd::Task for &mut Backward<'_, T> {
     fn run(self) {
         let (weight, width) = (self.rows.weight, self.rows.weight.len());
         let (n, sums) = (width as f64, !self.weight.is_empty());
-        let (mut of_weight, mut of_bias) = (vec![T::ZERO; self.weight.len()], vec![T::ZERO; self.weight.len()]);
+        let (mut of_weight, mut of_bias) =
+            (vec![T::ZERO; self.weight.len()], vec![T::ZERO; self.weight.len()]);
         let rows = self.rows.xs.chunks_exact(width).zip(self.gs.chunks_exact(width));
         for (row, ((xs, gs), &scale)) in rows.zip(self.scales).enumerate() {
             let [centre, rest, r] = parts(scale);
