@@ -46,6 +46,6 @@ pub(crate) fn fast_levels() -> Vec<SimdLevel> {
     SimdLevel::available().filter(|level| level.is_fast()).collect()
 }
 
-/// Types, with how far a result may be from that in `f64`.
+/// Types, with how far a result may be from that in `f64`: some units in the last place, of sums of thousands.
 pub(crate) const TYPES: [(DType, f64); 4] =
     [(DType::F64, 1e-13), (DType::F32, 2e-6), (DType::BF16, 8e-3), (DType::F16, 1e-3)];

@@ -108,7 +108,8 @@ impl CrossEntropy {
         let total: f64 =
             plan.chosen.iter().filter(|class| **class != LEFT_OUT).map(|c| plan.weight(*c)).sum();
         let some = plan.chosen.iter().any(|class| *class != LEFT_OUT);
-        plan.scale = if some { 1.0 / total } else { 0.0 };
+        // Without any, the sum is 0.
+        plan.scale = if some { 1.0 / total } else { 1.0 };
         Ok(plan)
     }
 }

