@@ -282,7 +282,9 @@ fn values_and_gradients_are_pytorchs() {
         for (label, dtype, bound) in [("f32", DType::F32, 4e-6), ("f64", DType::F64, 1e-12)] {
             let own = apart(name, label, dtype, &golden, 1.0);
             assert!(own <= bound, "{name} {label}: {own:e}");
-            assert!(apart(name, label, dtype, &golden, 1.001) > 10.0 * bound, "{name} {label}: the twin");
+            // The logarithm of the probability of one class is 0, and so is a thousandth more.
+            let twin = apart(name, label, dtype, &golden, 1.001);
+            assert!(twin > 10.0 * bound || name == "log_softmax.one", "{name} {label}: the twin");
         }
     }
 }
