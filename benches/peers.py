@@ -2,6 +2,7 @@
 import os
 
 from common import CORES, SIZES, torch_net
+from peers_norms import torch_norms
 
 # What limits a library to a level, before it is loaded. PyTorch's products are MKL's or oneDNN's.
 LIMITS = {
@@ -56,7 +57,8 @@ def torch_jobs():
     }
     jobs |= torch_epochs(torch)
     level = torch.backends.cpu.get_cpu_capability()
-    return f"PyTorch {torch.__version__} ({level})", jobs, {name: torch_steps(torch, *step) for name, step in STEPS.items()}
+    steps = {name: torch_steps(torch, *step) for name, step in STEPS.items()}
+    return f"PyTorch {torch.__version__} ({level})", jobs, steps | torch_norms(torch)
 
 
 def torch_classifier(torch, features, widths):

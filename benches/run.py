@@ -27,6 +27,7 @@ import time
 
 from common import CORES, SAMPLES, SIZES, cargo, medians, timed
 from peers import LIMITS, jax_jobs, torch_jobs
+from peers_norms import NORM_GOALS
 
 # Wick's job, what it is held against, and the goal for its time over the other's: at AVX2 and at AVX-512.
 GOALS = {
@@ -58,7 +59,7 @@ GOALS = {
     "loader": {"wick epoch_bare": (0.02, 0.02)},
     "checkpoint": {"wick ten_seconds": (0.01, 0.01)},
     "far_batch": {"wick millisecond": (1.0, 1.0)},
-}
+} | NORM_GOALS
 LEVELS = ["avx2", "avx512"]
 # The least share of the level's peak, in percent.
 SHARES = {

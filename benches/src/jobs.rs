@@ -14,6 +14,7 @@ use wick_probe::Probe;
 
 mod epochs;
 mod net;
+mod norms;
 mod serve;
 mod step;
 
@@ -65,6 +66,7 @@ struct Bench {
     /// The training steps that have been asked for.
     steps: Vec<Steps>,
     epochs: Option<Epochs>,
+    norms: Vec<norms::Job>,
 }
 
 /// A hundred layers.
@@ -105,6 +107,7 @@ impl Bench {
             wide: None,
             steps: Vec::new(),
             epochs: None,
+            norms: Vec::new(),
         })
     }
 
@@ -212,6 +215,7 @@ impl Bench {
                 JOBS.map(str::to_owned)
                     .into_iter()
                     .chain(step::names())
+                    .chain(norms::names())
                     .chain(epochs)
                     .collect::<Vec<_>>()
                     .join(" ")
@@ -222,6 +226,15 @@ impl Bench {
             "memory" => memory("VmRSS")?.to_string(),
             "memory_peak" => memory("VmHWM")?.to_string(),
             job if job.contains("step_") => self.steps(job)?,
+            job if norms::names().any(|name| name == job) => {
+                if !self.norms.iter().any(|known| known.is(job)) {
+                    self.norms.extend(norms::Job::named(job)?);
+                }
+                let Some(job) = self.norms.iter().find(|known| known.is(job)) else {
+                    bail!("unknown job '{job}'")
+                };
+                job.run()?.to_string()
+            }
             job if epochs::NAMES.contains(&job) => {
                 let made = self.epochs.take().map_or_else(Epochs::new, Ok)?;
                 self.epochs.insert(made).run(job)?.to_string()

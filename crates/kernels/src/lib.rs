@@ -6,6 +6,9 @@
 //! - [`summarize`], [`moments`], [`fraction_outside`], and the [`Moments`] and [`Histogram`] that a [`Summary`] consists
 //!   of; [`Stats`] of a whole stream: the same bits with any number of threads.
 //! - [`loss`], [`loss_and_gradient`]: cross entropy and the squared error, with the gradient in the same pass.
+//! - [`layer_norm`], [`rms_norm`], [`group_norm`], [`batch_norm`], [`softmax`], [`log_softmax`], [`dropout`]: each
+//!   with its backward pass.
+//! - [`CrossEntropy`], [`binary_cross_entropy`]: losses with the options of PyTorch.
 //! - [`dot`]: the sum of products, which penalties consist of.
 //! - [`weighted_sum`]: gradients of parts of a batch, added in one pass.
 //! - [`tap`]: the identity, with a callback for the gradient.
@@ -34,9 +37,12 @@ mod cpu;
 mod cuda;
 mod dense;
 mod dot;
+mod dropout;
 mod linalg;
 mod loss;
+mod norm;
 mod optim;
+mod softmax;
 mod stats;
 mod tap;
 mod weighted;
@@ -52,8 +58,13 @@ pub use dense::dense;
 pub use dense::detached::{DenseGradients, DensePass};
 pub use dense::observer::{ObservedGradient, ObservedOutput, Observer};
 pub use dot::dot;
+pub use dropout::{MaskKey, dropout};
 pub use linalg::{gemm, haar, qr};
+pub use loss::binary::binary_cross_entropy;
+pub use loss::classes::CrossEntropy;
 pub use loss::{LossFunction, loss, loss_and_gradient};
+pub use norm::channels::{BatchStatistics, batch_norm, batch_norm_with, group_norm};
+pub use norm::rows::{layer_norm, rms_norm};
 pub use optim::adamw::AdamW;
 pub use optim::clip::{Clip, ClipRule, LossScale};
 pub use optim::ema::Ema;
@@ -64,6 +75,7 @@ pub use optim::schedule_free::{ParamsScheduleFree, ScheduleFree};
 pub use optim::sgd::{ParamsSgd, Sgd};
 pub use optim::slot::Named;
 pub use optim::stepper::Stepper;
+pub use softmax::{log_softmax, softmax};
 pub use stats::deferred::DeferredStats;
 pub use stats::histogram::Histogram;
 pub use stats::moments::Moments;

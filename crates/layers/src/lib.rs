@@ -2,3 +2,15 @@
 //!
 //! A model moves here by its `use` lines; weights from candle's or PyTorch's files fit. The ops behind the layers
 //! are in `wick_kernels`, each with its backward pass.
+
+pub mod batch_norm;
+pub mod dropout;
+pub mod group_norm;
+pub mod layer_norm;
+pub mod loss;
+pub mod ops;
+
+pub use batch_norm::{BatchNorm, BatchNormConfig, batch_norm};
+pub use dropout::{Dropout, MaskKey};
+pub use group_norm::{GroupNorm, group_norm};
+pub use layer_norm::{LayerNorm, LayerNormConfig, RmsNorm, layer_norm, layer_norm_no_bias, rms_norm};

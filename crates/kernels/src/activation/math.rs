@@ -262,3 +262,31 @@ pub(crate) fn tanh_f32(x: f32) -> f32 {
     let t = power.mul_add((r * r).mul_add(sum, r), power - 1.0);
     (t / (t + 2.0)).copysign(x)
 }
+
+/// `eˣ` in `f32` alone, for `x ≤ 0`: 0 where it would be no normal number, as of a masked logit.
+#[inline(always)]
+pub(crate) fn exp_below_0_f32(x: f32) -> f32 {
+    /// `(eʳ - 1 - r)/r²` for `|r| ≤ ln 2/2`, with an error of eˣ below 1.1·10⁻⁸.
+    const SERIES: [f32; 5] = [0.5, 0.166_665_77, 0.041_666_555, 8.363_203e-3, 1.392_621_3e-3];
+    /// ln 2 in two parts.
+    const LN_2: [f32; 2] = [0.693_145_75, 1.428_606_8e-6];
+    const ROUND: f32 = 12_582_912.0;
+    const LEAST: f32 = -87.336_54;
+    let inside = if x < LEAST { LEAST } else { x };
+    let shifted = inside.mul_add(std::f32::consts::LOG2_E, ROUND);
+    let n = shifted - ROUND;
+    let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(1f32.to_bits()));
+    let r = (-n).mul_add(LN_2[1], (-n).mul_add(LN_2[0], inside));
+    let mut sum = SERIES[4];
+    for i in (0..4).rev() {
+        sum = sum.mul_add(r, SERIES[i]);
+    }
+    let value = power.mul_add((r * r).mul_add(sum, r), power);
+    if x < LEAST { 0.0 } else { value }
+}
+
+/// `eˣ` for `x ≤ 0`: 0 where it would be no normal number.
+#[inline(always)]
+pub(crate) fn exp_below_0(x: f64) -> f64 {
+    if x < -708.0 { 0.0 } else { exp(x) }
+}

@@ -17,6 +17,13 @@ pub trait Element: Copy + Send + Sync + 'static {
     fn widen(self) -> f64;
     /// The number nearest to `x`.
     fn narrow(x: f64) -> Self;
+
+    /// `x·factor`, of `f32` with the factor rounded first.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn scaled(self, factor: f64) -> Self {
+        Self::narrow(self.widen() * factor)
+    }
 }
 
 impl Element for f32 {
@@ -38,6 +45,11 @@ impl Element for f32 {
     #[inline(always)]
     fn narrow(x: f64) -> Self {
         x as Self
+    }
+
+    #[inline(always)]
+    fn scaled(self, factor: f64) -> Self {
+        self * factor as Self
     }
 }
 

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, bail};
 
-use crate::activation::math::exp;
+use crate::activation::math::exp_below_0;
 use crate::cpu::element::Number;
 use crate::cpu::parallel;
 use crate::cpu::simd::{self, SimdLevel};
@@ -146,10 +146,4 @@ fn softmax<T: Number>(outputs: &[T], scale: f64, softmax: &mut [T]) -> (f64, f64
         *softmax = T::narrow(exp_below_0(o.widen() - largest) * scale);
     }
     (largest, sum.ln())
-}
-
-/// `eˣ` for `x ≤ 0`: 0 where it would be no normal number, as of a masked output.
-#[inline(always)]
-fn exp_below_0(x: f64) -> f64 {
-    if x < -708.0 { 0.0 } else { exp(x) }
 }

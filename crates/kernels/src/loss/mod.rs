@@ -1,10 +1,14 @@
 //! Losses, each with its gradient in the same pass.
 
+pub(crate) mod binary;
+pub(crate) mod classes;
 mod composed;
 mod cpu;
 mod function;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_options;
 
 use std::sync::{Mutex, PoisonError};
 

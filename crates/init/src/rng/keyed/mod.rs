@@ -12,6 +12,7 @@ use std::hash::Hasher;
 
 use rand::TryRng;
 use siphasher::sip::SipHasher24;
+use wick_kernels::MaskKey;
 
 /// The first version of the keyed stream. Its definition is fixed for ever: the same seed and name give the
 /// same bits in every later release, and a stream with another definition will be another type.
@@ -21,7 +22,7 @@ use siphasher::sip::SipHasher24;
 /// 2. Block `b` = Philox4x32-10 (Salmon et al. 2011, *Parallel random numbers: as easy as 1, 2, 3*) with the
 ///    key `(h mod 2³², h div 2³²)` and the counter `(b mod 2³², b div 2³² + d·2²⁸, seed mod 2³²,
 ///    seed div 2³²)`, where the domain `d` is 0 for the words of the elements, 1 for the 32 further bits
-///    that `f64` needs, and 2 for [`Key::rng`].
+///    that `f64` needs, 2 for [`Key::rng`], and 3 for a [`MaskKey`].
 /// 3. Element `i` takes word `(i mod 64) div 16` of block `16·(i div 64) + i mod 16`: sixteen blocks make 64
 ///    elements, a vector register for each of the four words. In `f64`, the word of domain 1 is appended as
 ///    the low 32 bits. With `b` bits, 32 or 64, a word is `w` in `[0, 2^b)`, or `s` in `[-2^{b-1}, 2^{b-1})`
@@ -95,6 +96,7 @@ enum Domain {
     Elements = 0,
     Extension = 1,
     Generator = 2,
+    Mask = 3,
 }
 
 impl Key {
@@ -149,6 +151,24 @@ impl Key {
     /// ```
     pub fn rng(self) -> KeyRng {
         KeyRng { key: self, next_block: 0, words: [0; 4], used: 4 }
+    }
+}
+
+/// The key as the key of a dropout layer's masks: the first two words of a block of domain 3. Another seed or another
+/// name has other masks.
+///
+/// ```
+/// use wick_init::KeyedV1;
+/// use wick_kernels::MaskKey;
+///
+/// let key = |seed, name| MaskKey::from(KeyedV1::new(seed).key(name));
+/// assert_eq!(key(42, "dropout"), key(42, "dropout"));
+/// assert!(key(42, "dropout") != key(43, "dropout") && key(42, "dropout") != key(42, "dropout.1"));
+/// ```
+impl From<Key> for MaskKey {
+    fn from(key: Key) -> Self {
+        let [low, high, ..] = key.block(Domain::Mask, 0);
+        Self::from(u64::from(low) | u64::from(high) << 32)
     }
 }
 

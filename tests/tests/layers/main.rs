@@ -1,0 +1,5 @@
+//! The layers of wick-layers and the ops behind them.
+
+#![allow(clippy::unwrap_used)] // A test fails by panicking.
+
+mod norms;
