@@ -9,14 +9,19 @@ use candle_core::backprop::GradStore;
 use candle_core::{Device, Result, Tensor, Var, bail};
 use candle_nn::{Module, Optimizer};
 use wick_kernels::{ParamsSgd, SimdLevel, dot};
+use wick_layers as layers;
 use wick_model::{Activation, Mlp, MlpConfig, activate};
 use wick_probe::Probe;
 
+mod attention;
 mod epochs;
+#[path = "../../crates/wick/examples/gpt/mod.rs"]
+mod gpt;
 mod net;
 mod serve;
 mod step;
 
+use attention::Attention;
 use epochs::Epochs;
 use net::{Net, SAMPLES, adamw_params, milliseconds, mlp, normal};
 use step::Steps;
@@ -65,6 +70,7 @@ struct Bench {
     /// The training steps that have been asked for.
     steps: Vec<Steps>,
     epochs: Option<Epochs>,
+    attention: Option<Attention>,
 }
 
 /// A hundred layers.
@@ -105,6 +111,7 @@ impl Bench {
             wide: None,
             steps: Vec::new(),
             epochs: None,
+            attention: None,
         })
     }
 
@@ -213,6 +220,7 @@ impl Bench {
                     .into_iter()
                     .chain(step::names())
                     .chain(epochs)
+                    .chain(attention::NAMES.map(str::to_owned))
                     .collect::<Vec<_>>()
                     .join(" ")
             }
@@ -221,6 +229,10 @@ impl Bench {
             "sweep" => wick_bins::peak::bandwidth(&vec![1.0; 64 << 20]).to_string(),
             "memory" => memory("VmRSS")?.to_string(),
             "memory_peak" => memory("VmHWM")?.to_string(),
+            job if attention::NAMES.contains(&job) => {
+                let made = self.attention.take().map_or_else(Attention::new, Ok)?;
+                self.attention.insert(made).run(job)?.to_string()
+            }
             job if job.contains("step_") => self.steps(job)?,
             job if epochs::NAMES.contains(&job) => {
                 let made = self.epochs.take().map_or_else(Epochs::new, Ok)?;
