@@ -40,7 +40,7 @@ pub fn attention_joined(
 ) -> Result<Tensor> {
     let (batch, positions, all) = qkv.dims3()?;
     let groups = heads + 2 * kv_heads;
-    if kv_heads == 0 || heads % kv_heads != 0 || all == 0 || all % groups != 0 {
+    if kv_heads == 0 || !heads.is_multiple_of(kv_heads) || all == 0 || !all.is_multiple_of(groups) {
         bail!(
             "attention of {heads} heads and {kv_heads} kv heads takes [batch, positions, {groups}·width] with heads a \
              multiple of kv heads, not {:?}",

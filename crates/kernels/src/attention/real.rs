@@ -17,16 +17,10 @@ impl Real for f32 {
     #[inline(always)]
     fn exp_below_0(x: f32) -> f32 {
         /// `(eʳ - 1 - r)/r²` for `|r| ≤ ln 2/2`: the Chebyshev interpolant, within 2.3e-10 of it relative to `eʳ`.
-        const SERIES: [f32; 6] = [
-            0.500_000_001_35,
-            0.166_666_666_817,
-            0.041_666_464_602,
-            8.333_310_889_58e-3,
-            1.393_368_586_26e-3,
-            1.989_103_065_44e-4,
-        ];
+        const SERIES: [f32; 6] =
+            [0.5, 0.166_666_67, 0.041_666_463, 8.333_310_5e-3, 1.393_368_6e-3, 1.989_103e-4];
         /// ln 2 in two parts. The first ends with zero bits, so that its product with a whole number is exact.
-        const LN_2: [f32; 2] = [0.693_359_375, -2.121_944_4e-4];
+        const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
         /// Adding this rounds a number to a whole one, which is then in the last bits.
         const ROUND: f32 = 12_582_912.0;
         let shifted = x.mul_add(std::f32::consts::LOG2_E, ROUND);

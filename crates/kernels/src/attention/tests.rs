@@ -262,6 +262,7 @@ fn bits(problem: Problem, level: SimdLevel) -> Vec<u32> {
     fn fresh(dims: [usize; 4]) -> Vec<f32> {
         vec![f32::NAN; dims.iter().product()]
     }
+    // SAFETY: each vector has the elements of its tensor, and is used for nothing else as long as a pass runs.
     let of = |data: &mut Vec<f32>, dims| unsafe { HeadsMut::new(data.as_mut_ptr(), strides(dims)) };
     let [of_q, of_k, of_v, of_out, of_sums] = [
         dims(heads, queries, width),

@@ -13,8 +13,8 @@ const PARTS: usize = 16;
 /// The rows of a table that the ids name.
 pub(super) fn gather<T: WithDType>(table: &[T], ids: &[usize], width: usize) -> Vec<T> {
     let mut out = vec![T::zero(); ids.len() * width];
-    if width > 0 {
-        let of_task = (TASK / width).max(1);
+    if let Some(of_task) = TASK.checked_div(width) {
+        let of_task = of_task.max(1);
         parallel::for_each_part(&mut out, of_task * width, |task, out| {
             for (row, id) in out.chunks_exact_mut(width).zip(&ids[task * of_task..]) {
                 row.copy_from_slice(&table[id * width..][..width]);
