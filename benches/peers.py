@@ -56,6 +56,7 @@ def torch_jobs():
         "product": lambda: x @ first.t(),
     }
     jobs |= torch_epochs(torch)
+    jobs |= torch_attention(torch)
     level = torch.backends.cpu.get_cpu_capability()
     steps = {name: torch_steps(torch, *step) for name, step in STEPS.items()}
     return f"PyTorch {torch.__version__} ({level})", jobs, steps | torch_norms(torch)
@@ -91,6 +92,70 @@ def torch_epochs(torch):
             step(images[chosen], classes[chosen])
 
     return {"epoch_loader": epoch_loader, "epoch": epoch}
+
+
+def torch_attention(torch):
+    """Attention, and a step of a small GPT in eager mode (as in `src/attention.rs`)."""
+    functional = torch.nn.functional
+    q, k, v = (torch.randn(4, 8, 512, 64, requires_grad=True) for _ in range(3))
+    cotangent = torch.randn(4, 8, 512, 64)
+
+    def forward(causal):
+        with torch.no_grad():
+            functional.scaled_dot_product_attention(q, k, v, is_causal=causal)
+
+    def training(causal):
+        q.grad = k.grad = v.grad = None
+        functional.scaled_dot_product_attention(q, k, v, is_causal=causal).backward(cotangent)
+
+    layers, width, heads, context, vocabulary, batch = 4, 128, 4, 128, 96, 16
+
+    class Block(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.ln_1, self.ln_2 = torch.nn.LayerNorm(width), torch.nn.LayerNorm(width)
+            self.c_attn, self.c_proj = torch.nn.Linear(width, 3 * width), torch.nn.Linear(width, width)
+            self.c_fc, self.mlp_c_proj = torch.nn.Linear(width, 4 * width), torch.nn.Linear(4 * width, width)
+
+        def forward(self, x):
+            parts = self.c_attn(self.ln_1(x)).split(width, dim=2)
+            q, k, v = (part.view(*x.shape[:2], heads, width // heads).transpose(1, 2) for part in parts)
+            mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+            x = x + self.c_proj(mixed.transpose(1, 2).reshape(x.shape))
+            return x + self.mlp_c_proj(functional.gelu(self.c_fc(self.ln_2(x))))
+
+    class Gpt(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.wte, self.wpe = torch.nn.Embedding(vocabulary, width), torch.nn.Embedding(context, width)
+            self.blocks = torch.nn.ModuleList(Block() for _ in range(layers))
+            self.ln_f, self.lm_head = torch.nn.LayerNorm(width), torch.nn.Linear(width, vocabulary, bias=False)
+
+        def forward(self, tokens):
+            x = self.wte(tokens) + self.wpe.weight[:tokens.shape[1]]
+            for block in self.blocks:
+                x = block(x)
+            return self.lm_head(self.ln_f(x)).flatten(0, 1)
+
+    model = Gpt()
+    adamw = torch.optim.AdamW(model.parameters(), lr=RATE, fused=True)
+    tokens = (torch.arange(batch * context) * 7919 % vocabulary).view(batch, context)
+    following = ((torch.arange(batch * context) + 1) * 7919 % vocabulary)
+
+    def step():
+        adamw.zero_grad()
+        functional.cross_entropy(model(tokens), following).backward()
+        adamw.step()
+
+    def gpt_forward():
+        with torch.no_grad():
+            model(tokens)
+
+    return {
+        "attention_forward": lambda: forward(False), "attention_causal_forward": lambda: forward(True),
+        "attention_training": lambda: training(False), "attention_causal_training": lambda: training(True),
+        "gpt_step": step, "gpt_forward": gpt_forward,
+    }
 
 
 def torch_steps(torch, features, widths, batch, count):

@@ -9,15 +9,20 @@ use candle_core::backprop::GradStore;
 use candle_core::{Device, Result, Tensor, Var, bail};
 use candle_nn::{Module, Optimizer};
 use wick_kernels::{ParamsSgd, SimdLevel, dot};
+use wick_layers as layers;
 use wick_model::{Activation, Mlp, MlpConfig, activate};
 use wick_probe::Probe;
 
+mod attention;
 mod epochs;
+#[path = "../../crates/wick/examples/gpt/mod.rs"]
+mod gpt;
 mod net;
 mod norms;
 mod serve;
 mod step;
 
+use attention::Attention;
 use epochs::Epochs;
 use net::{Net, SAMPLES, adamw_params, milliseconds, mlp, normal};
 use step::Steps;
@@ -67,6 +72,7 @@ struct Bench {
     steps: Vec<Steps>,
     epochs: Option<Epochs>,
     norms: Vec<norms::Job>,
+    attention: Option<Attention>,
 }
 
 /// A hundred layers.
@@ -108,6 +114,7 @@ impl Bench {
             steps: Vec::new(),
             epochs: None,
             norms: Vec::new(),
+            attention: None,
         })
     }
 
@@ -217,6 +224,7 @@ impl Bench {
                     .chain(step::names())
                     .chain(norms::names())
                     .chain(epochs)
+                    .chain(attention::NAMES.map(str::to_owned))
                     .collect::<Vec<_>>()
                     .join(" ")
             }
@@ -225,6 +233,10 @@ impl Bench {
             "sweep" => wick_bins::peak::bandwidth(&vec![1.0; 64 << 20]).to_string(),
             "memory" => memory("VmRSS")?.to_string(),
             "memory_peak" => memory("VmHWM")?.to_string(),
+            job if attention::NAMES.contains(&job) => {
+                let made = self.attention.take().map_or_else(Attention::new, Ok)?;
+                self.attention.insert(made).run(job)?.to_string()
+            }
             job if job.contains("step_") => self.steps(job)?,
             job if norms::names().any(|name| name == job) => {
                 if !self.norms.iter().any(|known| known.is(job)) {

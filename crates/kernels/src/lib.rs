@@ -3,6 +3,8 @@
 //! - [`dense`]: a layer's product, bias, activation and, for an [`Observer`], its statistics in one op,
 //!   forward and backward; [`DensePass`]: the same outside candle's graph.
 //! - [`activate`], [`activation_gradient`]: every activation and its derivative, on any tensor.
+//! - [`attention`], [`attention_joined`]: scaled dot-product attention without the matrix of scores.
+//! - [`rope`]: rotary positions; [`embedding`]: rows of a table.
 //! - [`summarize`], [`moments`], [`fraction_outside`], and the [`Moments`] and [`Histogram`] that a [`Summary`] consists
 //!   of; [`Stats`] of a whole stream: the same bits with any number of threads.
 //! - [`loss`], [`loss_and_gradient`]: cross entropy and the squared error, with the gradient in the same pass.
@@ -33,21 +35,25 @@
 //! rayon's pool with `use_current_thread`.
 
 mod activation;
+mod attention;
 mod cpu;
 mod cuda;
 mod dense;
 mod dot;
 mod dropout;
+mod embedding;
 mod linalg;
 mod loss;
 mod norm;
 mod optim;
+mod rope;
 mod softmax;
 mod stats;
 mod tap;
 mod weighted;
 
 pub use activation::{activate, activation_gradient};
+pub use attention::{attention, attention_joined};
 pub use cpu::element::Number;
 pub use cpu::malloc::{advise_large_pages, retain_freed_memory};
 pub use cpu::simd::SimdLevel;
@@ -59,6 +65,7 @@ pub use dense::detached::{DenseGradients, DensePass};
 pub use dense::observer::{ObservedGradient, ObservedOutput, Observer};
 pub use dot::dot;
 pub use dropout::{MaskKey, dropout};
+pub use embedding::embedding;
 pub use linalg::{gemm, haar, qr};
 pub use loss::binary::binary_cross_entropy;
 pub use loss::classes::CrossEntropy;
@@ -75,6 +82,7 @@ pub use optim::schedule_free::{ParamsScheduleFree, ScheduleFree};
 pub use optim::sgd::{ParamsSgd, Sgd};
 pub use optim::slot::Named;
 pub use optim::stepper::Stepper;
+pub use rope::{RopeLayout, rope};
 pub use softmax::{log_softmax, softmax};
 pub use stats::deferred::DeferredStats;
 pub use stats::histogram::Histogram;

@@ -14,3 +14,11 @@ pub use batch_norm::{BatchNorm, BatchNormConfig, batch_norm};
 pub use dropout::{Dropout, MaskKey};
 pub use group_norm::{GroupNorm, group_norm};
 pub use layer_norm::{LayerNorm, LayerNormConfig, RmsNorm, layer_norm, layer_norm_no_bias, rms_norm};
+pub mod attention;
+mod embedding;
+pub mod kv_cache;
+mod linear;
+pub mod rotary_emb;
+
+pub use embedding::{Embedding, embedding};
+pub use linear::{Linear, linear, linear_b, linear_no_bias};

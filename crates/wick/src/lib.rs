@@ -44,8 +44,9 @@
 //! # Ok::<(), candle_core::Error>(())
 //! ```
 //!
-//! The folder `examples` has six programs: `init_any_model`, `watch_a_model`, `diagnose` and `train_digits`, and
-//! `train-cnn` and `train-transformers`, which train models of candle-nn and candle-transformers as they are.
+//! The folder `examples` has seven programs: `init_any_model`, `watch_a_model`, `diagnose` and `train_digits`,
+//! `train-cnn` and `train-transformers`, which train models of candle-nn and candle-transformers as they are, and
+//! `train_gpt`, which trains a GPT of [`layers`].
 //!
 //! The features `cuda` and `metal` build Wick and candle for GPUs. Without them, everything runs on the CPU.
 

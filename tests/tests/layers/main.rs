@@ -3,3 +3,7 @@
 #![allow(clippy::unwrap_used)] // A test fails by panicking.
 
 mod norms;
+
+mod attention;
+#[path = "../../../bins/tests/fuzz/memory.rs"]
+mod memory;

@@ -174,13 +174,13 @@ pub fn run<T: Task>(level: SimdLevel, task: T) -> T::Output {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn run_avx2<T: Task>(task: T) -> T::Output {
+pub(crate) fn run_avx2<T: Task>(task: T) -> T::Output {
     task.run()
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
-fn run_avx512<T: Task>(task: T) -> T::Output {
+pub(crate) fn run_avx512<T: Task>(task: T) -> T::Output {
     task.run()
 }
 

@@ -16,7 +16,7 @@ thread_local!(static KEPT: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::n
 
 /// Calls `f` with `size` elements of unspecified value that begin at a cache line. The memory stays with the
 /// thread from one product to the next; calls within `f` get buffers of their own.
-pub(super) fn with_buffer<T: Number, R>(size: usize, f: impl FnOnce(&mut [T]) -> R) -> R {
+pub(crate) fn with_buffer<T: Number, R>(size: usize, f: impl FnOnce(&mut [T]) -> R) -> R {
     let mut buffer = KEPT.with_borrow_mut(Vec::pop).unwrap_or_default();
     let lines = (size * size_of::<T>()).div_ceil(LINE);
     if buffer.len() < lines {

@@ -8,12 +8,12 @@
 //! rows of `A` are packed for the second-level cache, `B` is packed into panels, of which the next is
 //! prefetched while one is in use, and a tile of `C` stays in the registers.
 
-mod buffer;
+pub(crate) mod buffer;
 pub(crate) mod matrix;
 mod pack;
 pub(crate) mod product;
 pub(crate) mod tile;
-mod vector;
+pub(crate) mod vector;
 
 use crate::cpu::element::Number;
 use crate::cpu::simd::SimdLevel;

@@ -136,8 +136,12 @@ unsafe fn step<V: Vector, const R: usize, const C: usize>(
     }
 }
 
+/// [`Transpose`] for a kind of vector.
+///
+/// # Safety
+/// The contract of [`Transpose`].
 #[inline(always)]
-unsafe fn transpose<V: Vector>(
+pub(crate) unsafe fn transpose<V: Vector>(
     from: *const V::Element,
     stride: usize,
     depth: usize,

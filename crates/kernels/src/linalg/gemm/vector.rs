@@ -3,12 +3,14 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
+use crate::cpu::simd;
+
 /// The size of a cache line, in bytes: a vector that lies across two lines is read in two steps.
-pub(super) const LINE: usize = 64;
+pub(crate) const LINE: usize = 64;
 
 /// Prefetches the cache line of an address, which need not be valid, into the first-level cache.
 #[inline(always)]
-pub(super) fn prefetch<T>(at: *const T) {
+pub(crate) fn prefetch<T>(at: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch reads nothing, and every processor of the architecture has it.
     unsafe {
@@ -20,7 +22,7 @@ pub(super) fn prefetch<T>(at: *const T) {
 
 /// Prefetches the cache line of an address, which need not be valid, into the second-level cache.
 #[inline(always)]
-pub(super) fn prefetch_for_later<T>(at: *const T) {
+pub(crate) fn prefetch_for_later<T>(at: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: as above.
     unsafe {
@@ -35,7 +37,7 @@ pub(super) fn prefetch_for_later<T>(at: *const T) {
 /// # Safety
 /// The processor must have the instructions of the type, and pointers must be good for [`LANES`](Self::LANES)
 /// elements, aligned as one element is.
-pub(super) unsafe trait Vector: Copy {
+pub(crate) unsafe trait Vector: Copy {
     type Element: Copy;
     const LANES: usize;
 
@@ -45,6 +47,8 @@ pub(super) unsafe trait Vector: Copy {
     unsafe fn add(self, b: Self) -> Self;
     /// `self · b + c`, rounded once.
     unsafe fn multiply_add(self, b: Self, c: Self) -> Self;
+    /// Runs a loop with the instructions of the vector, as a function of its own.
+    unsafe fn run<T: simd::Task>(task: T) -> T::Output;
 
     /// The number of columns that [`columns`](Self::columns) takes.
     const COLUMNS: usize;
@@ -56,7 +60,7 @@ pub(super) unsafe trait Vector: Copy {
 
 #[cfg(target_arch = "x86_64")]
 macro_rules! vector {
-    ($vector:ty, $element:ty, $lanes:expr, $splat:ident, $load:ident, $store:ident, $add:ident, $fma:ident, $columns:expr, $columns_of:ident) => {
+    ($vector:ty, $element:ty, $lanes:expr, $splat:ident, $load:ident, $store:ident, $add:ident, $fma:ident, $run:ident, $columns:expr, $columns_of:ident) => {
         // SAFETY: the intrinsics ask for what the trait's own contract promises.
         unsafe impl Vector for $vector {
             type Element = $element;
@@ -92,6 +96,12 @@ macro_rules! vector {
                 unsafe { $fma(self, b, c) }
             }
 
+            #[inline(always)]
+            unsafe fn run<T: simd::Task>(task: T) -> T::Output {
+                // SAFETY: the trait's contract.
+                unsafe { simd::$run(task) }
+            }
+
             const COLUMNS: usize = $columns;
 
             #[inline(always)]
@@ -110,10 +120,10 @@ macro_rules! vector {
 #[rustfmt::skip] // A row each.
 mod rows {
     use super::*;
-    vector!(__m512, f32, 16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_fmadd_ps, 4, columns_16_by_4);
-    vector!(__m512d, f64, 8, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_add_pd, _mm512_fmadd_pd, 2, columns_8_by_2);
-    vector!(__m256, f32, 8, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_add_ps, _mm256_fmadd_ps, 4, columns_8_by_4);
-    vector!(__m256d, f64, 4, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_add_pd, _mm256_fmadd_pd, 2, columns_4_by_2);
+    vector!(__m512, f32, 16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_fmadd_ps, run_avx512, 4, columns_16_by_4);
+    vector!(__m512d, f64, 8, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_add_pd, _mm512_fmadd_pd, run_avx512, 2, columns_8_by_2);
+    vector!(__m256, f32, 8, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_add_ps, _mm256_fmadd_ps, run_avx2, 4, columns_8_by_4);
+    vector!(__m256d, f64, 4, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_add_pd, _mm256_fmadd_pd, run_avx2, 2, columns_4_by_2);
 }
 
 // The functions load rows in pieces of 128 bits. Once every fourth row (or every second) shares a register,
@@ -199,7 +209,7 @@ unsafe fn columns_4_by_2(from: *const f64, stride: usize) -> [__m256d; 2] {
 
 /// Four elements, computed with whatever instructions the compiler may use.
 #[derive(Clone, Copy)]
-pub(super) struct Four<T>([T; 4]);
+pub(crate) struct Four<T>([T; 4]);
 
 macro_rules! four {
     ($element:ty) => {
@@ -242,6 +252,10 @@ macro_rules! four {
                     *sum = a.mul_add(b, *sum);
                 }
                 Self(sum)
+            }
+
+            unsafe fn run<T: simd::Task>(task: T) -> T::Output {
+                task.run()
             }
 
             const COLUMNS: usize = 4;
