@@ -13,11 +13,13 @@ use wick_model::{Activation, Mlp, MlpConfig, activate};
 use wick_probe::Probe;
 
 mod epochs;
+mod images;
 mod net;
 mod serve;
 mod step;
 
 use epochs::Epochs;
+use images::Images;
 use net::{Net, SAMPLES, adamw_params, milliseconds, mlp, normal};
 use step::Steps;
 
@@ -65,6 +67,7 @@ struct Bench {
     /// The training steps that have been asked for.
     steps: Vec<Steps>,
     epochs: Option<Epochs>,
+    images: Images,
 }
 
 /// A hundred layers.
@@ -105,6 +108,7 @@ impl Bench {
             wide: None,
             steps: Vec::new(),
             epochs: None,
+            images: Images::default(),
         })
     }
 
@@ -213,6 +217,7 @@ impl Bench {
                     .into_iter()
                     .chain(step::names())
                     .chain(epochs)
+                    .chain(images::names())
                     .collect::<Vec<_>>()
                     .join(" ")
             }
@@ -221,6 +226,7 @@ impl Bench {
             "sweep" => wick_bins::peak::bandwidth(&vec![1.0; 64 << 20]).to_string(),
             "memory" => memory("VmRSS")?.to_string(),
             "memory_peak" => memory("VmHWM")?.to_string(),
+            job if images::names().any(|name| name == job) => self.images.run(job)?.to_string(),
             job if job.contains("step_") => self.steps(job)?,
             job if epochs::NAMES.contains(&job) => {
                 let made = self.epochs.take().map_or_else(Epochs::new, Ok)?;

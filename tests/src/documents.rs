@@ -10,6 +10,7 @@ documents! {
     finite_width: "../../docs/finite-width.md",
     gpu: "../../docs/gpu.md",
     initializers: "../../docs/initializers.md",
+    layers: "../../docs/layers.md",
     programs: "../../docs/programs.md",
     theory: "../../docs/theory.md",
     trace: "../../docs/trace.md",

@@ -5,6 +5,9 @@
 //! - [`activate`], [`activation_gradient`]: every activation and its derivative, on any tensor.
 //! - [`summarize`], [`moments`], [`fraction_outside`], and the [`Moments`] and [`Histogram`] that a [`Summary`] consists
 //!   of; [`Stats`] of a whole stream: the same bits with any number of threads.
+//! - [`conv2d`] and its kin: convolutions, also grouped, depthwise and transposed, with all gradients in one op.
+//! - [`max_pool2d`], [`avg_pool2d`], [`upsample_nearest2d`], [`upsample_bilinear2d`], [`gather`], [`scatter`],
+//!   [`scatter_add`]: with the gradients that PyTorch has.
 //! - [`loss`], [`loss_and_gradient`]: cross entropy and the squared error, with the gradient in the same pass.
 //! - [`dot`]: the sum of products, which penalties consist of.
 //! - [`weighted_sum`]: gradients of parts of a batch, added in one pass.
@@ -30,18 +33,24 @@
 //! rayon's pool with `use_current_thread`.
 
 mod activation;
+mod conv;
 mod cpu;
 mod cuda;
 mod dense;
 mod dot;
+mod indexed;
 mod linalg;
 mod loss;
 mod optim;
+mod pool;
+mod resize;
 mod stats;
 mod tap;
 mod weighted;
 
 pub use activation::{activate, activation_gradient};
+pub use conv::geometry::Window;
+pub use conv::{conv_transpose1d, conv_transpose2d, conv1d, conv2d};
 pub use cpu::element::Number;
 pub use cpu::malloc::{advise_large_pages, retain_freed_memory};
 pub use cpu::simd::SimdLevel;
@@ -52,6 +61,7 @@ pub use dense::dense;
 pub use dense::detached::{DenseGradients, DensePass};
 pub use dense::observer::{ObservedGradient, ObservedOutput, Observer};
 pub use dot::dot;
+pub use indexed::{gather, scatter, scatter_add};
 pub use linalg::{gemm, haar, qr};
 pub use loss::{LossFunction, loss, loss_and_gradient};
 pub use optim::adamw::AdamW;
@@ -64,6 +74,8 @@ pub use optim::schedule_free::{ParamsScheduleFree, ScheduleFree};
 pub use optim::sgd::{ParamsSgd, Sgd};
 pub use optim::slot::Named;
 pub use optim::stepper::Stepper;
+pub use pool::{avg_pool2d, max_pool2d};
+pub use resize::{upsample_bilinear2d, upsample_nearest1d, upsample_nearest2d};
 pub use stats::deferred::DeferredStats;
 pub use stats::histogram::Histogram;
 pub use stats::moments::Moments;

@@ -2,3 +2,17 @@
 //!
 //! A model moves here by its `use` lines; weights from candle's or PyTorch's files fit. The ops behind the layers
 //! are in `wick_kernels`, each with its backward pass.
+
+pub mod conv;
+pub mod pool;
+
+pub use conv::{
+    Conv1d, Conv1dConfig, Conv2d, Conv2dConfig, ConvTranspose1d, ConvTranspose1dConfig, ConvTranspose2d,
+    ConvTranspose2dConfig, conv_transpose1d, conv_transpose1d_no_bias, conv_transpose2d,
+    conv_transpose2d_no_bias, conv1d, conv1d_no_bias, conv2d, conv2d_no_bias,
+};
+pub use pool::{
+    PoolOptions, avg_pool2d, avg_pool2d_with, avg_pool2d_with_stride, gather, max_pool2d, max_pool2d_with,
+    max_pool2d_with_stride, scatter, scatter_add, upsample_bilinear2d, upsample_nearest1d,
+    upsample_nearest2d,
+};
