@@ -62,13 +62,22 @@ fn fashion_mnist(part: &str) -> Result<InMemory> {
         .with_standardization(Standardization::uniform(pixels, 0.0, 255.0)?)?)
 }
 
-fn train(training: &impl Dataset, test: &impl Dataset, cnn: &Cnn, map: &InitMap, config: Config) -> Result<f64> {
+fn train(
+    training: &impl Dataset,
+    test: &impl Dataset,
+    cnn: &Cnn,
+    map: &InitMap,
+    config: Config,
+) -> Result<f64> {
     let outcome = Trainer::new(map, config)?
         .fit(training, |step| Loss::CrossEntropy.forward(&cnn.logits(step.input())?, step.targets()?))?;
     let tested = evaluate(test, Metrics::Classification, |batch| cnn.logits(&batch.input))?;
     let accuracy = tested.score().context("no accuracy")?;
     let loss = outcome.loss.context("no step")?;
-    println!("{} steps in {:.1} s, loss {loss:.4}, test accuracy {accuracy:.4}", outcome.steps, outcome.seconds);
+    println!(
+        "{} steps in {:.1} s, loss {loss:.4}, test accuracy {accuracy:.4}",
+        outcome.steps, outcome.seconds
+    );
     Ok(accuracy)
 }
 
@@ -97,7 +106,10 @@ fn main() -> Result<()> {
                 Ok(if coin[0] < 0.0 { image.flip(&[2])? } else { image })
             });
             let accuracy = train(&mirrored, &test, &Cnn::new(28, 256, vb)?, &map, config)?;
-            ensure!(accuracy >= 0.916, "the test accuracy is {accuracy:.4}, below the 0.916 of two convolutions");
+            ensure!(
+                accuracy >= 0.916,
+                "the test accuracy is {accuracy:.4}, below the 0.916 of two convolutions"
+            );
         }
         other => bail!("--data is digits or fashion-mnist, not '{other}'"),
     }

@@ -26,8 +26,7 @@ fn layers_take_candles_weights_and_give_its_outputs() {
     .map(|(name, shape)| (name.to_owned(), normal(1, name, shape, candle_core::DType::F32)))
     .collect();
     let vb = VarBuilder::from_tensors(weights, candle_core::DType::F32, &CPU);
-    let (x2, x1) =
-        (normal(1, "x2", (1, 4, 7, 7), vb.dtype()), normal(1, "x1", (1, 4, 9), vb.dtype()));
+    let (x2, x1) = (normal(1, "x2", (1, 4, 7, 7), vb.dtype()), normal(1, "x1", (1, 4, 9), vb.dtype()));
     let c2 = Conv2dConfig { padding: 1, stride: 2, groups: 2, ..Default::default() };
     let c1 = Conv1dConfig { padding: 2, stride: 1, dilation: 2, groups: 2, ..Default::default() };
     let t2 = ConvTranspose2dConfig { padding: 1, output_padding: 1, stride: 2, ..Default::default() };
@@ -63,7 +62,8 @@ fn a_batch_norm_is_absorbed() {
     let n = |name: &str, shape: &[usize]| normal(1, name, shape, dtype);
     let conv = wick_layers::Conv2d::new(n("w", &[4, 2, 3, 3]), Some(n("b", &[4])), Conv2dConfig::default());
     let variance = n("v", &[4]).sqr().unwrap();
-    let norm = candle_nn::BatchNorm::new(4, n("m", &[4]), variance, n("gamma", &[4]), n("beta", &[4]), 1e-5).unwrap();
+    let norm = candle_nn::BatchNorm::new(4, n("m", &[4]), variance, n("gamma", &[4]), n("beta", &[4]), 1e-5)
+        .unwrap();
     let x = n("x", &[2, 2, 5, 5]);
     let expected = numbers(&norm.forward_eval(&conv.forward(&x).unwrap()).unwrap());
     let got = numbers(&conv.absorb_bn(&norm).unwrap().forward(&x).unwrap());

@@ -99,7 +99,8 @@ fn conv1d_and_its_transpose_of_random_settings() {
         check(&what, op, &[x, w.clone(), b]);
         let g = sizes.tensor("g", y.dims());
         let b = sizes.tensor("b", &[groups * inputs]);
-        let op = |t: &[Tensor]| conv_transpose1d(&t[0], &t[1], t.get(2), padding, 0, stride, dilation, groups);
+        let op =
+            |t: &[Tensor]| conv_transpose1d(&t[0], &t[1], t.get(2), padding, 0, stride, dilation, groups);
         if op(&[g.clone(), w.clone()]).is_ok() {
             check(&format!("transposed {what}"), op, &[g, w, b]);
         }
@@ -143,9 +144,17 @@ fn images_of_random_sizes() {
         let x = sizes.tensor("x", &[1, 2, old[0], old[1]]);
         let what = format!("{old:?} {new:?}");
         // Another use of x keeps its gradient.
-        check(&what, |t| upsample_nearest2d(&t[0], new[0], new[1])?.sum_all() + t[0].sqr()?.sum_all()?, &[x.clone()]);
+        check(
+            &what,
+            |t| upsample_nearest2d(&t[0], new[0], new[1])?.sum_all() + t[0].sqr()?.sum_all()?,
+            &[x.clone()],
+        );
         check(&what, |t| upsample_nearest2d(&t[0], new[0], new[1]), &[x.clone()]);
-        check(&what, |t| upsample_nearest1d(&t[0].squeeze(0)?.unsqueeze(0)?.flatten(1, 2)?, new[0]), &[x.clone()]);
+        check(
+            &what,
+            |t| upsample_nearest1d(&t[0].squeeze(0)?.unsqueeze(0)?.flatten(1, 2)?, new[0]),
+            &[x.clone()],
+        );
         for aligned in [false, true] {
             check(&what, |t| upsample_bilinear2d(&t[0], new[0], new[1], aligned), &[x.clone()]);
         }
@@ -158,7 +167,8 @@ fn indexed_ops_of_random_shapes() {
     cases("indexed", 100, |sizes| {
         let dims = [sizes.of(1, 3), sizes.of(1, 4), sizes.of(1, 3)];
         let dim = sizes.of(0, 2);
-        let narrow: Vec<usize> = (0..3).map(|axis| sizes.of(1, dims[axis] + usize::from(axis == dim))).collect();
+        let narrow: Vec<usize> =
+            (0..3).map(|axis| sizes.of(1, dims[axis] + usize::from(axis == dim))).collect();
         let wide: Vec<usize> = narrow.iter().map(|size| size + sizes.of(0, 1)).collect();
         let count: usize = narrow.iter().product();
         let indexes: Vec<u32> = (0..count).map(|_| sizes.of(0, dims[dim] - 1) as u32).collect();

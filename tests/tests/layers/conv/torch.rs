@@ -40,11 +40,7 @@ fn apart(golden: &HashMap<String, Tensor>, case: &str, op: impl Fn(&[Tensor]) ->
 }
 
 /// Checks a case in both types; the twin, which is a little wrong, has to be apart.
-fn check(
-    case: &str,
-    op: impl Fn(&[Tensor]) -> Result<Tensor>,
-    twin: impl Fn(&[Tensor]) -> Result<Tensor>,
-) {
+fn check(case: &str, op: impl Fn(&[Tensor]) -> Result<Tensor>, twin: impl Fn(&[Tensor]) -> Result<Tensor>) {
     let golden = golden();
     for (dtype, name, bound) in [(DType::F64, "f64", 1e-13), (DType::F32, "f32", 2e-6)] {
         let case = format!("{case}/{name}");
