@@ -52,7 +52,7 @@ pub(crate) fn names() -> impl Iterator<Item = String> {
 /// The tensors of the jobs that were asked for.
 #[derive(Default)]
 pub(crate) struct Images {
-    tensors: Vec<(String, [Tensor; 4])>,
+    tensors: Vec<(String, [Tensor; 3])>,
     cnn: Option<Cnn>,
 }
 
@@ -73,45 +73,31 @@ impl Images {
         };
         let op = op(layer, stock)?;
         let start = Instant::now();
-        let [x, w, b, cotangent] = tensors;
+        let [x, w, b] = tensors;
         if forward {
             drop(op(&x.detach(), &w.detach(), &b.detach())?);
         } else {
             let y = op(x, w, b)?;
-            drop(wick_kernels::dot(&y, cotangent)?.backward()?);
+            drop(y.backward()?);
         }
         Ok(start.elapsed().as_secs_f64() * 1e3)
     }
 }
 
-/// The input, the weight, the bias and the gradient of the output.
-fn tensors(name: &str) -> Result<[Tensor; 4]> {
+/// The input, the weight and the bias.
+fn tensors(name: &str) -> Result<[Tensor; 3]> {
     let cpu = &Device::Cpu;
     let var = |tensor: Tensor| Ok::<_, Error>(Var::from_tensor(&tensor)?.into_inner());
-    if let Some(&(_, n, c, size, out, k, padding, stride, groups, wants)) =
-        LAYERS.iter().find(|l| l.0 == name)
-    {
+    if let Some(&(_, n, c, size, out, k, .., groups, wants)) = LAYERS.iter().find(|l| l.0 == name) {
         let x = normal("x", (n, c, size, size), cpu)?;
         let x = if wants { var(x)? } else { x };
-        let places = (size + 2 * padding - k) / stride + 1;
-        return Ok([
-            x,
-            var(normal("w", (out, c / groups, k, k), cpu)?)?,
-            var(normal("b", out, cpu)?)?,
-            normal("dy", (n, out, places, places), cpu)?,
-        ]);
+        return Ok([x, var(normal("w", (out, c / groups, k, k), cpu)?)?, var(normal("b", out, cpu)?)?]);
     }
-    let Some(&(_, n, c, size, k, stride, padding)) = POOLS.iter().find(|pool| pool.0 == name) else {
+    let Some(&(_, n, c, size, ..)) = POOLS.iter().find(|pool| pool.0 == name) else {
         bail!("unknown job '{name}'")
     };
-    let places = (size + 2 * padding - k) / stride + 1;
     let none = Tensor::zeros(1, DType::F32, cpu)?;
-    Ok([
-        var(normal("x", (n, c, size, size), cpu)?)?,
-        none.clone(),
-        none,
-        normal("dy", (n, c, places, places), cpu)?,
-    ])
+    Ok([var(normal("x", (n, c, size, size), cpu)?)?, none.clone(), none])
 }
 
 type Op = Box<dyn Fn(&Tensor, &Tensor, &Tensor) -> Result<Tensor>>;
@@ -192,7 +178,7 @@ impl Cnn {
             let optimizer = "adamw:lr=1e-9".parse().map_err(Error::wrap)?;
             let config =
                 Config { batch: BATCH, length: Length::Steps(10 * STEPS), optimizer, ..Config::default() };
-            let trainer = Trainer::new(&self.map, config).map_err(Error::wrap)?;
+            let mut trainer = Trainer::new(&self.map, config).map_err(Error::wrap)?;
             let outcome = trainer
                 .fit(&self.data, |step| {
                     Loss::CrossEntropy.forward(&self.logits(step.input())?, step.targets()?)

@@ -19,6 +19,13 @@ pub(super) struct Segment {
     pub(super) source: usize,
 }
 
+impl Piece {
+    /// The same as a segment of gradients, of which those of an image begin `step` after those of the one before.
+    pub(super) fn segment(&self, step: usize) -> Segment {
+        Segment { first: self.first, count: self.count, source: self.image * step + self.place }
+    }
+}
+
 /// A part of the outputs of one image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Piece {
@@ -167,17 +174,32 @@ impl<T: Number> simd::Task for Scatter<'_, T> {
         let Self { rows, order, segments, width, to } = self;
         for &(row, offset) in order {
             for segment in segments {
-                let from = &rows[row * width + segment.first..][..segment.count];
-                let to = &mut to[segment.source + offset..][..segment.count];
-                let (from, from_rest) = from.as_chunks::<SLACK>();
-                let (to, to_rest) = to.as_chunks_mut::<SLACK>();
-                for (to, from) in to.iter_mut().zip(from) {
-                    for (to, from) in to.iter_mut().zip(from) {
-                        *to += *from;
+                let (from, at) = (row * width + segment.first, segment.source + offset);
+                let pieces = segment.count.next_multiple_of(SLACK);
+                if at + pieces > to.len() || from + pieces > rows.len() {
+                    for index in 0..segment.count {
+                        to[at + index] += rows[from + index];
                     }
+                    continue;
                 }
-                for (to, from) in to_rest.iter_mut().zip(from_rest) {
-                    *to += *from;
+                for done in (0..pieces).step_by(SLACK) {
+                    let left = segment.count - done;
+                    // SAFETY: both pieces are inside, as was just checked.
+                    unsafe {
+                        let from = rows.as_ptr().add(from + done).cast::<[T; SLACK]>().read_unaligned();
+                        let place = to.as_mut_ptr().add(at + done).cast::<[T; SLACK]>();
+                        let mut sums = place.read_unaligned();
+                        if left >= SLACK {
+                            for (sum, from) in sums.iter_mut().zip(from) {
+                                *sum += from;
+                            }
+                        } else {
+                            for (lane, (sum, from)) in sums.iter_mut().zip(from).enumerate() {
+                                *sum += if lane < left { from } else { T::ZERO };
+                            }
+                        }
+                        place.write_unaligned(sums);
+                    }
                 }
             }
         }

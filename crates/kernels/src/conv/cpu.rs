@@ -1,8 +1,8 @@
 //! Convolutions on a CPU as products, whose operands are packed piece by piece from the images.
 
-use std::borrow::Cow;
+use std::ops::Range;
 
-use crate::conv::columns::{Outputs, Piece, fill, scatter};
+use crate::conv::columns::{Outputs, Piece, Segment, fill, scatter};
 use crate::conv::geometry::Geometry;
 use crate::conv::stage::Stage;
 use crate::conv::{depthwise, sums};
@@ -17,7 +17,9 @@ const GRAIN: usize = 1 << 18;
 /// About the number of rows of the matrix of columns whose gradients one task adds up.
 const ROWS: usize = 112;
 /// The number of outputs whose gradients are multiplied at once, for the gradient of the input.
-const WIDE: usize = 256;
+const WIDE: usize = 64;
+/// About the number of outputs of one task there.
+const OUTPUTS: usize = 256;
 /// The number of outputs that the gradient of the weight is summed over at once.
 const DEEP: usize = 256;
 /// The columns of the gradient of the weight that one task computes.
@@ -153,7 +155,7 @@ pub(super) fn of_input<T: Number>(level: SimdLevel, geometry: &Geometry, dys: &[
     let (area, taps, size) = (geometry.area(), geometry.taps(), stage.size());
     let at_once = (ROWS / taps).clamp(1, geometry.inputs);
     let blocks = geometry.inputs.div_ceil(at_once);
-    let images = (WIDE / area).clamp(1, geometry.batch);
+    let images = (OUTPUTS / area).clamp(1, geometry.batch);
     let batches = geometry.batch.div_ceil(images);
     let outputs_of = Outputs::new(geometry, &stage);
     // Within a row of the kernel's entries, neighbours in a column of the kernel follow each other.
@@ -185,7 +187,7 @@ pub(super) fn of_input<T: Number>(level: SimdLevel, geometry: &Geometry, dys: &[
             let end = geometry.batch.min((batch + 1) * images) * area;
             for from in (batch * images * area..end).step_by(WIDE) {
                 let range = from..end.min(from + WIDE);
-                with_buffer(left.rows() * WIDE, |rows: &mut [T]| {
+                with_buffer(left.rows() * WIDE + SLACK, |rows: &mut [T]| {
                     columns_of_gradient(level, geometry, left, dys, group, &outputs_of, range.clone(), rows);
                     for piece in outputs_of.pieces(range.clone()) {
                         let place = piece.image * area + piece.place;
@@ -208,7 +210,7 @@ pub(super) fn of_input<T: Number>(level: SimdLevel, geometry: &Geometry, dys: &[
 }
 
 /// The gradients of some rows and columns of the matrix of columns, rows [`WIDE`] apart.
-#[allow(clippy::too_many_arguments)]
+#[allow(clippy::too_many_arguments)] // The operands, and which part of them.
 fn columns_of_gradient<T: Number>(
     level: SimdLevel,
     geometry: &Geometry,
@@ -216,25 +218,34 @@ fn columns_of_gradient<T: Number>(
     dys: &[T],
     group: usize,
     outputs: &Outputs,
-    range: std::ops::Range<usize>,
+    range: Range<usize>,
     rows: &mut [T],
 ) {
-    let (area, widest) = (geometry.area(), widest::<T>(level));
+    let (dys, offsets) = channels_of(geometry, dys, group);
+    let widest = widest::<T>(level);
     for first in range.clone().step_by(widest) {
         let panel = first..range.end.min(first + widest);
         let at = first - range.start;
         let (len, start) = (rows.len() - at, rows[at..].as_mut_ptr());
         let target = Target { start, len, row_stride: WIDE, add: false };
+        let segments = segments_of(geometry, outputs, panel.clone());
         left.panel(panel.len(), target, |depths, width, to| {
-            for piece in outputs.pieces(panel.clone()) {
-                let channel = piece.image * geometry.out() + group * geometry.outputs;
-                for (row, output) in depths.clone().enumerate() {
-                    let from = &dys[(channel + output) * area + piece.place..][..piece.count];
-                    to[row * width + piece.first..][..piece.count].copy_from_slice(from);
-                }
-            }
+            fill(dys, &offsets[depths], &segments, width, to);
         });
     }
+}
+
+/// The gradients of the outputs from a group's on, and the place of each of its channels.
+fn channels_of<'a, T>(geometry: &Geometry, dys: &'a [T], group: usize) -> (&'a [T], Vec<usize>) {
+    let area = geometry.area();
+    let offsets = (0..geometry.outputs).map(|output| output * area).collect();
+    (&dys[group * geometry.outputs * area..], offsets)
+}
+
+/// The segments of the gradients of some outputs.
+fn segments_of(geometry: &Geometry, outputs: &Outputs, range: Range<usize>) -> Vec<Segment> {
+    let step = geometry.out() * geometry.area();
+    outputs.pieces(range).map(|piece| piece.segment(step)).collect()
 }
 
 /// The gradient of the weight.
@@ -269,28 +280,29 @@ pub(super) fn of_weight<T: Number>(level: SimdLevel, geometry: &Geometry, xs: &[
         let (group, part) = (rest / parts, rest % parts);
         let columns = part * COLUMNS..depth.min((part + 1) * COLUMNS);
         let xs = &staged[group * geometry.inputs * stage.size()..];
-        let mut segments = Vec::new();
+        let (mut segments, widest) = (Vec::new(), widest::<T>(level));
+        let panels = columns.clone().step_by(widest).map(|column| column..columns.end.min(column + widest));
+        let panels: Vec<_> = panels.collect();
         let end = total.min((block + 1) * in_block);
         for first in (block * in_block..end).step_by(DEEP) {
             let range = first..end.min(first + DEEP);
             outputs.segments(range.clone(), &mut segments);
-            let dys = gradients(geometry, dys, group, &outputs, range.clone());
-            let Some(dys) = Matrix::part(&dys.0, rows, range.len(), dys.1) else { continue };
             with_buffer(Left::<T>::size(level, rows, range.len()), |packed| {
-                let left = Left::pack(level, dys, packed);
-                let widest = widest::<T>(level);
-                for column in columns.clone().step_by(widest) {
-                    let count = widest.min(columns.end - column);
-                    let at = block * len + group * rows * depth + column;
-                    debug_assert!(at + (rows - 1) * depth + count <= blocks * len);
-                    let len = (rows - 1) * depth + count;
+                let Some(left) = gradients(level, geometry, dys, group, &outputs, range.clone(), packed)
+                else {
+                    return;
+                };
+                for panel in &panels {
+                    let at = block * len + group * rows * depth + panel.start;
+                    debug_assert!(at + (rows - 1) * depth + panel.len() <= blocks * len);
+                    let len = (rows - 1) * depth + panel.len();
                     let add = first > block * in_block;
                     let target = Target { start: start.at(at), len, row_stride: depth, add };
-                    left.panel(count, target, |depths, width, to| {
+                    left.panel(panel.len(), target, |depths, width, to| {
                         // The whole range is one block of the sum.
                         debug_assert_eq!(depths, 0..range.len());
                         with_buffer(width * DEEP + SLACK, |scratch: &mut [T]| {
-                            fill(xs, &offsets[column..column + count], &segments, DEEP, scratch);
+                            fill(xs, &offsets[panel.clone()], &segments, DEEP, scratch);
                             left.turn(scratch, width, DEEP, range.len(), to);
                         });
                     });
@@ -304,27 +316,25 @@ pub(super) fn of_weight<T: Number>(level: SimdLevel, geometry: &Geometry, xs: &[
     sums
 }
 
-/// The gradients of some outputs of a group, a row for each channel, and the distance of the rows.
+/// The gradients of some outputs of a group, packed: a row for each channel.
 fn gradients<'a, T: Number>(
+    level: SimdLevel,
     geometry: &Geometry,
-    dys: &'a [T],
+    dys: &[T],
     group: usize,
     outputs: &Outputs,
-    range: std::ops::Range<usize>,
-) -> (Cow<'a, [T]>, usize) {
-    let (area, rows) = (geometry.area(), geometry.outputs);
-    let channel = |image: usize| (image * geometry.out() + group * rows) * area;
-    let pieces: Vec<Piece> = outputs.pieces(range.clone()).collect();
-    if let [piece] = pieces[..] {
-        let from = channel(piece.image) + piece.place;
-        return (Cow::Borrowed(&dys[from..]), area);
+    range: Range<usize>,
+    packed: &'a mut [T],
+) -> Option<Left<'a, T>> {
+    let ((dys, offsets), segments) =
+        (channels_of(geometry, dys, group), segments_of(geometry, outputs, range.clone()));
+    let (rows, columns) = (geometry.outputs, range.len());
+    if let [segment] = segments[..] {
+        let matrix = Matrix::part(&dys[segment.source..], rows, columns, geometry.area())?;
+        return Some(Left::pack(level, matrix, packed));
     }
-    let mut gathered = vec![T::ZERO; rows * range.len()];
-    for (row, to) in gathered.chunks_exact_mut(range.len()).enumerate() {
-        for piece in &pieces {
-            let from = &dys[channel(piece.image) + row * area + piece.place..][..piece.count];
-            to[piece.first..][..piece.count].copy_from_slice(from);
-        }
-    }
-    (Cow::Owned(gathered), range.len())
+    with_buffer(rows * columns + SLACK, |gathered: &mut [T]| {
+        fill(dys, &offsets, &segments, columns, gathered);
+        Some(Left::pack(level, Matrix::part(gathered, rows, columns, columns)?, packed))
+    })
 }

@@ -180,7 +180,9 @@ impl Geometry {
 
     /// Whether each output is a product of the channels of one pixel of the input.
     pub(crate) fn is_pointwise(&self) -> bool {
-        self.taps() == 1 && self.window.padding == [0; 2] && self.window.stride == [1; 2]
+        let plain = self.window.stride == [1; 2] && self.window.padding == [0; 2];
+        // With an output padding, the input of a transposed convolution's twin is larger than its output.
+        self.taps() == 1 && plain && self.image == self.places
     }
 
     /// Whether each input channel is a group of its own, with few outputs.

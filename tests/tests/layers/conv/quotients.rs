@@ -63,7 +63,8 @@ fn conv2d_and_its_transpose_of_random_settings() {
         let inputs = if depthwise { 1 } else { sizes.of(1, 3) };
         let (outputs, kernel, image) = (sizes.of(1, 3), sizes.pair(1, 3), sizes.pair(1, 6));
         let window = sizes.window(kernel);
-        let x = sizes.tensor("x", &[sizes_batch(sizes), groups * inputs, image[0], image[1]]);
+        let batch = sizes.of(1, 2);
+        let x = sizes.tensor("x", &[batch, groups * inputs, image[0], image[1]]);
         let w = sizes.tensor("w", &[groups * outputs, inputs, kernel[0], kernel[1]]);
         let b = sizes.tensor("b", &[groups * outputs]);
         let op = |t: &[Tensor]| conv2d(&t[0], &t[1], t.get(2), window, groups);
@@ -81,16 +82,13 @@ fn conv2d_and_its_transpose_of_random_settings() {
     });
 }
 
-fn sizes_batch(sizes: &mut Sizes) -> usize {
-    sizes.of(1, 2)
-}
-
 #[test]
 fn conv1d_and_its_transpose_of_random_settings() {
     cases("conv1d", 100, |sizes| {
         let (groups, inputs, outputs, k) = (sizes.of(1, 2), sizes.of(1, 3), sizes.of(1, 3), sizes.of(1, 4));
         let (padding, stride, dilation) = (sizes.of(0, 2), sizes.of(1, 3), sizes.of(1, 2));
-        let x = sizes.tensor("x", &[2, groups * inputs, sizes_length(sizes)]);
+        let length = sizes.of(1, 9);
+        let x = sizes.tensor("x", &[2, groups * inputs, length]);
         let w = sizes.tensor("w", &[groups * outputs, inputs, k]);
         let b = sizes.tensor("b", &[groups * outputs]);
         let op = |t: &[Tensor]| conv1d(&t[0], &t[1], t.get(2), padding, stride, dilation, groups);
@@ -106,10 +104,6 @@ fn conv1d_and_its_transpose_of_random_settings() {
         }
         true
     });
-}
-
-fn sizes_length(sizes: &mut Sizes) -> usize {
-    sizes.of(1, 9)
 }
 
 /// Distinct numbers, further apart than the steps of the quotients.
