@@ -92,6 +92,7 @@ impl<T: Number, const KEEP: bool> simd::Task for Largest<'_, T, KEEP> {
                 if let Some(xs) = self.xs[block * BLOCK + offset..].first_chunk::<BLOCK>() {
                     for ((largest, number), &x) in largest.iter_mut().zip(&mut numbers).zip(xs) {
                         // A NaN is taken, and stays.
+                        #[allow(clippy::eq_op)] // Only a NaN differs from itself.
                         let better = (x > *largest) | (x != x);
                         *largest = if better { x } else { *largest };
                         if KEEP {
