@@ -57,6 +57,7 @@ def torch_jobs():
     }
     jobs |= torch_epochs(torch)
     jobs |= torch_attention(torch)
+    jobs |= torch_images(torch)
     level = torch.backends.cpu.get_cpu_capability()
     steps = {name: torch_steps(torch, *step) for name, step in STEPS.items()}
     return f"PyTorch {torch.__version__} ({level})", jobs, steps | torch_norms(torch)
@@ -156,6 +157,68 @@ def torch_attention(torch):
         "attention_training": lambda: training(False), "attention_causal_training": lambda: training(True),
         "gpt_step": step, "gpt_forward": gpt_forward,
     }
+
+
+# Convolutions: batch, channels, size, output channels, kernel, padding, stride, groups, whether the input wants a
+# gradient; and pools: batch, channels, size, kernel, stride, padding (as in `src/images.rs`).
+LAYERS = {
+    "conv_first": (64, 1, 28, 32, 5, 0, 1, 1, False), "conv_second": (64, 32, 12, 64, 5, 0, 1, 1, True),
+    "conv_3x3": (32, 64, 28, 64, 3, 1, 1, 1, True), "conv_3x3_stride": (32, 64, 28, 128, 3, 1, 2, 1, True),
+    "conv_deep": (8, 256, 14, 256, 3, 1, 1, 1, True), "conv_depthwise": (32, 64, 28, 64, 3, 1, 1, 64, True),
+    "conv_depthwise_stride": (32, 64, 28, 64, 3, 1, 2, 64, True), "conv_pointwise": (32, 64, 28, 128, 1, 0, 1, 1, True),
+}
+POOLS = {"pool_2x2": (64, 32, 24, 2, 2, 0), "pool_3x3": (32, 64, 28, 3, 2, 1)}
+
+
+def torch_images(torch):
+    """The layers forward, and forward and backward, and steps of candle's MNIST CNN without its dropout, of which 20
+    (and 200 with a batch from 60,000 images) are one job."""
+    functional, jobs = torch.nn.functional, {}
+
+    def layer(n, c, size, out, k, padding, stride, groups, wants):
+        x = torch.randn(n, c, size, size, requires_grad=wants)
+        w, b = torch.randn(out, c // groups, k, k, requires_grad=True), torch.randn(out, requires_grad=True)
+        inputs = [w, b, x] if wants else [w, b]
+        conv = lambda: functional.conv2d(x, w, b, stride, padding, 1, groups)
+        g = torch.randn_like(conv())
+
+        def forward():
+            with torch.no_grad():
+                conv()
+
+        return forward, lambda: torch.autograd.grad(conv(), inputs, g)
+
+    for name, sizes in LAYERS.items():
+        jobs[f"{name}_forward"], jobs[name] = layer(*sizes)
+    for name, (n, c, size, k, stride, padding) in POOLS.items():
+        x = torch.randn(n, c, size, size, requires_grad=True)
+        pool = lambda x=x, k=k, stride=stride, padding=padding: functional.max_pool2d(x, k, stride, padding)
+        g = torch.randn_like(pool())
+        jobs[name] = lambda x=x, g=g, pool=pool: torch.autograd.grad(pool(), x, g)
+
+    nn = torch.nn
+    model = nn.Sequential(
+        nn.Conv2d(1, 32, 5), nn.MaxPool2d(2), nn.Conv2d(32, 64, 5), nn.MaxPool2d(2), nn.Flatten(),
+        nn.Linear(1024, 1024), nn.ReLU(), nn.Linear(1024, 10),
+    )
+    adamw = torch.optim.AdamW(model.parameters(), lr=RATE, fused=True)
+    images = torch.randint(0, 256, (IMAGES, 1, 28, 28), dtype=torch.uint8)
+    classes, fixed = torch.arange(IMAGES) * 7919 % 10, torch.randn(64, 1, 28, 28)
+
+    def step(x, y):
+        adamw.zero_grad()
+        functional.cross_entropy(model(x), y).backward()
+        adamw.step()
+
+    def steps():
+        for _ in range(20):
+            step(fixed, classes[:64])
+
+    def trainer():
+        for chosen in torch.randperm(IMAGES).split(64)[:200]:
+            step(images[chosen].float().div_(255), classes[chosen])
+
+    return jobs | {"cnn_step": steps, "cnn_trainer": trainer}
 
 
 def torch_steps(torch, features, widths, batch, count):

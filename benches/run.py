@@ -65,6 +65,19 @@ GOALS = {
     "loader": {"wick epoch_bare": (0.02, 0.02)},
     "checkpoint": {"wick ten_seconds": (0.01, 0.01)},
     "far_batch": {"wick millisecond": (1.0, 1.0)},
+    "conv_first": {"torch conv_first": (1.0, 1.0), "candle conv_first": (0.11, 0.11)},
+    "conv_second": {"torch conv_second": (1.0, 1.0), "candle conv_second": (0.11, 0.11)},
+    "conv_second_forward": {"torch conv_second_forward": None, "candle conv_second_forward": None},
+    "conv_3x3": {"torch conv_3x3": None, "candle conv_3x3": None},
+    "conv_3x3_stride": {"torch conv_3x3_stride": None, "candle conv_3x3_stride": None},
+    "conv_deep": {"torch conv_deep": None, "candle conv_deep": None},
+    "conv_depthwise": {"torch conv_depthwise": (1.2, 1.2)},
+    "conv_depthwise_stride": {"torch conv_depthwise_stride": (1.2, 1.2)},
+    "conv_pointwise": {"torch conv_pointwise": (1.2, 1.2), "candle conv_pointwise": None},
+    "pool_2x2": {"torch pool_2x2": None, "candle pool_2x2": None},
+    "pool_3x3": {"torch pool_3x3": None},
+    "cnn_step": {"torch cnn_step": None, "candle cnn_step": None},
+    "cnn_trainer": {"torch cnn_trainer": (1.0, 1.0)},
 } | NORM_GOALS
 LEVELS = ["avx2", "avx512"]
 # The least share of the level's peak, in percent.
@@ -163,7 +176,8 @@ def main():
             peers.append(f"{name} is not installed")
             continue
         peers.append(version)
-        runs |= {f"{name} {job}": lambda run=run: timed(run) for job, run in jobs.items()}
+        counts = {"cnn_step": 20, "cnn_trainer": 200}
+        runs |= {f"{name} {job}": lambda job=job, run=run: timed(run) / counts.get(job, 1) for job, run in jobs.items()}
         for job, (run, count) in steps.items():
             runs[f"{name} {job}"] = lambda run=run, count=count: timed(run) / count
     # Library after library, with a pause between, since threads spin for a while after a job.

@@ -17,6 +17,7 @@ mod attention;
 mod epochs;
 #[path = "../../crates/wick/examples/gpt/mod.rs"]
 mod gpt;
+mod images;
 mod net;
 mod norms;
 mod serve;
@@ -24,6 +25,7 @@ mod step;
 
 use attention::Attention;
 use epochs::Epochs;
+use images::Images;
 use net::{Net, SAMPLES, adamw_params, milliseconds, mlp, normal};
 use step::Steps;
 
@@ -73,6 +75,7 @@ struct Bench {
     epochs: Option<Epochs>,
     norms: Vec<norms::Job>,
     attention: Option<Attention>,
+    images: Images,
 }
 
 /// A hundred layers.
@@ -115,6 +118,7 @@ impl Bench {
             epochs: None,
             norms: Vec::new(),
             attention: None,
+            images: Images::default(),
         })
     }
 
@@ -225,6 +229,7 @@ impl Bench {
                     .chain(norms::names())
                     .chain(epochs)
                     .chain(attention::NAMES.map(str::to_owned))
+                    .chain(images::names())
                     .collect::<Vec<_>>()
                     .join(" ")
             }
@@ -237,6 +242,7 @@ impl Bench {
                 let made = self.attention.take().map_or_else(Attention::new, Ok)?;
                 self.attention.insert(made).run(job)?.to_string()
             }
+            job if images::names().any(|name| name == job) => self.images.run(job)?.to_string(),
             job if job.contains("step_") => self.steps(job)?,
             job if norms::names().any(|name| name == job) => {
                 if !self.norms.iter().any(|known| known.is(job)) {

@@ -7,6 +7,9 @@
 //! - [`rope`]: rotary positions; [`embedding`]: rows of a table.
 //! - [`summarize`], [`moments`], [`fraction_outside`], and the [`Moments`] and [`Histogram`] that a [`Summary`] consists
 //!   of; [`Stats`] of a whole stream: the same bits with any number of threads.
+//! - [`conv2d`] and its kin: convolutions, also grouped, depthwise and transposed, with all gradients in one op.
+//! - [`max_pool2d`], [`avg_pool2d`], [`upsample_nearest2d`], [`upsample_bilinear2d`], [`gather`], [`scatter`],
+//!   [`scatter_add`]: with the gradients that PyTorch has.
 //! - [`loss`], [`loss_and_gradient`]: cross entropy and the squared error, with the gradient in the same pass.
 //! - [`layer_norm`], [`rms_norm`], [`group_norm`], [`batch_norm`], [`softmax`], [`log_softmax`], [`dropout`]: each
 //!   with its backward pass.
@@ -36,16 +39,20 @@
 
 mod activation;
 mod attention;
+mod conv;
 mod cpu;
 mod cuda;
 mod dense;
 mod dot;
 mod dropout;
 mod embedding;
+mod indexed;
 mod linalg;
 mod loss;
 mod norm;
 mod optim;
+mod pool;
+mod resize;
 mod rope;
 mod softmax;
 mod stats;
@@ -54,6 +61,8 @@ mod weighted;
 
 pub use activation::{activate, activation_gradient};
 pub use attention::{attention, attention_joined};
+pub use conv::geometry::Window;
+pub use conv::{conv_transpose1d, conv_transpose2d, conv1d, conv2d};
 pub use cpu::element::Number;
 pub use cpu::malloc::{advise_large_pages, retain_freed_memory};
 pub use cpu::simd::SimdLevel;
@@ -66,6 +75,7 @@ pub use dense::observer::{ObservedGradient, ObservedOutput, Observer};
 pub use dot::dot;
 pub use dropout::{MaskKey, dropout};
 pub use embedding::embedding;
+pub use indexed::{gather, scatter, scatter_add};
 pub use linalg::{gemm, haar, qr};
 pub use loss::binary::binary_cross_entropy;
 pub use loss::classes::CrossEntropy;
@@ -82,6 +92,8 @@ pub use optim::schedule_free::{ParamsScheduleFree, ScheduleFree};
 pub use optim::sgd::{ParamsSgd, Sgd};
 pub use optim::slot::Named;
 pub use optim::stepper::Stepper;
+pub use pool::{avg_pool2d, max_pool2d};
+pub use resize::{upsample_bilinear2d, upsample_nearest1d, upsample_nearest2d};
 pub use rope::{RopeLayout, rope};
 pub use softmax::{log_softmax, softmax};
 pub use stats::deferred::DeferredStats;

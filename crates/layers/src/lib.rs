@@ -22,3 +22,16 @@ pub mod rotary_emb;
 
 pub use embedding::{Embedding, embedding};
 pub use linear::{Linear, linear, linear_b, linear_no_bias};
+pub mod conv;
+pub mod pool;
+
+pub use conv::{
+    Conv1d, Conv1dConfig, Conv2d, Conv2dConfig, ConvTranspose1d, ConvTranspose1dConfig, ConvTranspose2d,
+    ConvTranspose2dConfig, conv_transpose1d, conv_transpose1d_no_bias, conv_transpose2d,
+    conv_transpose2d_no_bias, conv1d, conv1d_no_bias, conv2d, conv2d_no_bias,
+};
+pub use pool::{
+    PoolOptions, avg_pool2d, avg_pool2d_with, avg_pool2d_with_stride, gather, max_pool2d, max_pool2d_with,
+    max_pool2d_with_stride, scatter, scatter_add, upsample_bilinear2d, upsample_nearest1d,
+    upsample_nearest2d,
+};

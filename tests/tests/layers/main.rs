@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // A test fails by panicking.
 
-mod norms;
-
 mod attention;
+mod conv;
 #[path = "../../../bins/tests/fuzz/memory.rs"]
 mod memory;
+mod norms;

@@ -9,6 +9,7 @@
 //! prefetched while one is in use, and a tile of `C` stays in the registers.
 
 pub(crate) mod buffer;
+pub(crate) mod implicit;
 pub(crate) mod matrix;
 mod pack;
 pub(crate) mod product;

@@ -317,3 +317,18 @@ impl<T: Number> Product<'_, T> {
         }
     }
 }
+
+/// Computes the columns of `c` of one panel from packed operands: some rows of `A`, and the panel.
+pub(super) fn panel_of<T: Number>(
+    tiles: &'static Tiles<T>,
+    c: Output<T>,
+    panel: pack::Panel,
+    rows: usize,
+    depth: usize,
+    (a, b): (&[T], &[T]),
+    add: bool,
+) {
+    let (empty, accumulate) = (Matrix::empty(), Accumulate::Set);
+    let product = Product { a: empty, b: empty, c, accumulate, tiles, parallel: false };
+    product.panel(panel, 0..rows, depth, a, b, b.as_ptr(), add);
+}
