@@ -62,11 +62,11 @@ impl<T: Element + Default> simd::Task for Part<'_, T> {
         for (xs, out) in xs.iter().zip(out) {
             let words = philox::sixteen_blocks(group * BLOCKS as u64, number, key);
             group += 1;
-            for word in 0..4 {
-                for lane in 0..BLOCKS {
+            for (word, words) in words.iter().enumerate() {
+                for (lane, &bits) in words.iter().enumerate() {
                     let place = word * BLOCKS + lane;
                     let value = xs[place].scaled(scale);
-                    out[place].write(if words[word][lane] < threshold { zero } else { value });
+                    out[place].write(if bits < threshold { zero } else { value });
                 }
             }
         }

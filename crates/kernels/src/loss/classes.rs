@@ -233,10 +233,7 @@ impl<T: Float> simd::Task for Samples<'_, T> {
         let mut all = 0.0;
         for (sample, &class) in self.chosen.iter().enumerate() {
             let xs = &self.xs[sample * width..][..width];
-            let out = match &mut self.out {
-                Some(out) => Some(&mut out[sample * width..][..width]),
-                None => None,
-            };
+            let out = self.out.as_mut().map(|out| &mut out[sample * width..][..width]);
             if class == LEFT_OUT {
                 for out in out.into_iter().flatten() {
                     out.write(T::ZERO);
