@@ -15,10 +15,12 @@ use wick_train::{Config, Length, Trainer};
 
 use crate::net::{adamw_params, normal};
 
-/// A layer: its name, batch, channels, rows and columns of the image, output channels, kernel, padding, stride, groups,
+type Layer = (&'static str, usize, usize, usize, usize, usize, usize, usize, usize, bool);
+
+/// The layers: name, batch, channels, rows and columns of the image, output channels, kernel, padding, stride, groups,
 /// and whether the input wants a gradient.
 #[rustfmt::skip] // A row each.
-const LAYERS: [(&str, usize, usize, usize, usize, usize, usize, usize, usize, bool); 8] = [
+const LAYERS: [Layer; 8] = [
     ("conv_first", 64, 1, 28, 32, 5, 0, 1, 1, false),
     ("conv_second", 64, 32, 12, 64, 5, 0, 1, 1, true),
     ("conv_3x3", 32, 64, 28, 64, 3, 1, 1, 1, true),
