@@ -100,7 +100,7 @@ fn main() -> Result<()> {
     }
     println!("{}", line.iter().map(|token| characters[*token as usize]).collect::<String>().escape_debug());
     ensure!(
-        steps < 300 || after < 0.75 * before,
+        steps < 300 || after < 0.85 * before,
         "the loss was {before}, and is {after}: it should have fallen more"
     );
     Ok(())
