@@ -128,7 +128,7 @@ struct Layout {
     are_last: bool,
 }
 
-/// The layout of samples of this shape for a model of so many channels.
+/// The layout of samples of this shape for a model with this number of channels.
 fn layout(shape: &[usize], channels: usize) -> Option<Layout> {
     let fits = |found: usize| found == 1 || found == channels;
     match *shape {

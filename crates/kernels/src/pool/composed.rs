@@ -4,7 +4,7 @@ use candle_core::{D, Result, Tensor};
 
 use crate::conv::composed::indices;
 use crate::conv::geometry::Geometry;
-use crate::pool::Pooling;
+use crate::pool::pooling::Pooling;
 
 /// The pool of `[…, H, W]`, as `[planes, area]`.
 pub(super) fn pool(pooling: Pooling, g: &Geometry, xs: &Tensor) -> Result<Tensor> {

@@ -2,6 +2,7 @@
 
 mod composed;
 mod cpu;
+mod pooling;
 #[cfg(test)]
 mod tests;
 
@@ -12,21 +13,10 @@ use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, T
 use crate::conv::geometry::{Geometry, Window};
 use crate::cpu::element::Number;
 use crate::cpu::slice;
+use pooling::Pooling;
 
 /// The largest number of entries of a window, of which each output keeps one as 16 bits.
 const LARGEST: usize = 1 << 16;
-
-/// What is taken of a window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pooling {
-    /// The largest pixel; the padding is never taken.
-    Max,
-    /// The mean of the pixels.
-    Mean {
-        /// Whether zeros of the padding count as pixels.
-        include_padding: bool,
-    },
-}
 
 /// The largest pixel of each window of `x` (`[N, C, H, W]`), as `[N, C, oh, ow]` with
 /// `oh = ⌊(H + 2p − d·(kh − 1) − 1)/s⌋ + 1`: PyTorch's `max_pool2d`.

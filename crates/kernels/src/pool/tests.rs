@@ -2,7 +2,8 @@
 
 use candle_core::{DType, Device, Tensor, Var};
 
-use super::{Pooling, avg_pool2d, composed, max_pool2d};
+use super::pooling::Pooling;
+use super::{avg_pool2d, composed, max_pool2d};
 use crate::conv::geometry::{Geometry, Window};
 
 fn wave(shape: (usize, usize, usize, usize), dtype: DType) -> Tensor {

@@ -2,7 +2,7 @@
 
 use candle_core::{D, Result, Tensor};
 
-use crate::rope::RopeLayout;
+use crate::rope::layout::RopeLayout;
 
 pub(super) fn composed(xs: &Tensor, cos: &Tensor, sin: &Tensor, layout: RopeLayout) -> Result<Tensor> {
     let (batch, second, third, width) = xs.dims4()?;

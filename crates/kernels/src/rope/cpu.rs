@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use crate::cpu::element::Number;
 use crate::cpu::parallel;
 use crate::cpu::simd::{self, SimdLevel};
-use crate::rope::RopeLayout;
+use crate::rope::layout::RopeLayout;
 
 /// The number of elements that one task rotates, about.
 const TASK: usize = 1 << 14;

@@ -2,6 +2,7 @@
 
 mod composed;
 mod cpu;
+pub(crate) mod layout;
 #[cfg(test)]
 mod tests;
 
@@ -10,17 +11,7 @@ use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, S
 use crate::cpu::element::Number;
 use crate::cpu::slice;
 use cpu::{Rotation, rotate};
-
-/// How the numbers of a head are paired, and where the positions are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RopeLayout {
-    /// Heads `[batch, heads, positions, width]`; number `i` is paired with `i + width/2`.
-    Halves,
-    /// Heads `[batch, heads, positions, width]`; number `2i` is paired with `2i + 1`.
-    Interleaved,
-    /// Positions `[batch, positions, heads, width]`; number `i` is paired with `i + width/2`.
-    HalvesOfPositions,
-}
+use layout::RopeLayout;
 
 /// Rotates each pair `(x, y)` of a head to `(x·cos θ - y·sin θ, x·sin θ + y·cos θ)`, differentiable in `xs`, where
 /// `cos` and `sin` are `[positions, width/2]`, or `[batch, positions, width/2]` if each sequence has its own (Su et al.

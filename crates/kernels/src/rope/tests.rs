@@ -1,6 +1,7 @@
 use candle_core::{DType, Device, Tensor, Var};
 
-use super::{RopeLayout, composed, rope};
+use super::layout::RopeLayout;
+use super::{composed, rope};
 
 const LAYOUTS: [RopeLayout; 3] = [RopeLayout::Halves, RopeLayout::Interleaved, RopeLayout::HalvesOfPositions];
 

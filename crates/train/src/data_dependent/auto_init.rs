@@ -6,7 +6,7 @@ use wick_kernels::moments;
 
 use super::changes::{Change, Changes};
 use super::layers::{Layers, Target};
-use super::lsuv::Signal;
+use super::signal::Signal;
 use crate::Error;
 
 /// Weights of the variance with which a layer's output has a mean square of one *in expectation over their draw*,

@@ -5,7 +5,7 @@ use wick_kernels::{Moments, moments};
 use wick_probe::{Kind, Trace, TracedLayer};
 
 use super::changes::{Change, Changes, Skipped};
-use super::lsuv::Signal;
+use super::signal::Signal;
 use crate::Error;
 
 /// Layers with one weight each, in the order of execution; slices of one matrix are one layer.

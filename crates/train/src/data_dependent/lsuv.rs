@@ -6,16 +6,8 @@ use wick_kernels::{Moments, moments};
 
 use super::changes::{Change, Changes};
 use super::layers::{Layers, Target};
+use super::signal::Signal;
 use crate::Error;
-
-/// Where a layer's signal is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum Signal {
-    /// The layer's own output, before an activation: as in the paper.
-    PreActivation,
-    /// Behind the activation, where the layer has one.
-    Activation,
-}
 
 /// Layer-sequential unit variance (Mishkin and Matas 2015, arXiv 1511.06422): in the order of execution, each weight is
 /// multiplied by `aim / std` of its layer's output over a batch, until the standard deviation is within the tolerance,

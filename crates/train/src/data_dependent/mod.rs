@@ -18,11 +18,13 @@ mod layers;
 mod lsuv;
 mod per_channel;
 mod prior;
+mod signal;
 #[cfg(test)]
 mod tests;
 
 pub use auto_init::AutoInit;
 pub use changes::{Change, Changes, Skipped};
-pub use lsuv::{Lsuv, Signal};
+pub use lsuv::Lsuv;
 pub use per_channel::PerChannel;
 pub use prior::prior_bias;
+pub use signal::Signal;

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::changes::{Change, Changes};
 use super::layers::{Layers, Target};
-use super::lsuv::Signal;
+use super::signal::Signal;
 use crate::Error;
 
 /// Mean 0 and standard deviation 1 of each channel of each layer's output over a batch, before the activation: row `c`

@@ -1,15 +1,12 @@
-//! A small GPT of `wick_layers`, with GPT-2's names of variables. Whoever includes this file has the crate of the
-//! layers in its root as `layers`, and `activate` and `Activation`.
-
-mod norm;
+//! A small GPT of `wick_layers`, with GPT-2's names of variables. The program that includes this file has the
+//! crate of the layers in its root as `layers`, and `activate` and `Activation`.
 
 use candle_core::{D, Module, Result, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::layers::attention::{AttnMask, attention_joined};
-use crate::layers::{Embedding, Linear, embedding, linear, linear_no_bias};
+use crate::layers::{Embedding, LayerNorm, Linear, embedding, layer_norm, linear, linear_no_bias};
 use crate::{Activation, activate};
-use norm::{LayerNorm, layer_norm};
 
 /// The sizes of a net.
 #[derive(Debug, Clone, Copy)]

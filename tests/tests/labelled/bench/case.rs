@@ -349,8 +349,7 @@ impl Case {
         format!("{kind:?}/{seed}/{fault:?}/{:?}", self.state)
     }
 
-    /// Whether the case is run once, at the end: half of the names are, by the parity of FNV-1a's hash. None of those that
-    /// came last is.
+    /// Whether the case is run once, at the end: half by the parity of FNV-1a's hash of the name, and none that came last.
     pub(crate) fn is_set_aside(&self) -> bool {
         let came_last =
             LAST_KINDS.contains(&self.setting.kind) || matches!(self.setting.fault, Fault::Shift(_));
@@ -368,9 +367,8 @@ impl Case {
     pub(crate) fn names(&self, fault: Found, layer: &str) -> bool {
         use Found::*;
         let at = |layer: &str| {
-            let mine = &self.setting.layer;
-            let step =
-                self.setting.kind == Kind::Recurrent && mine == "recurrence" && layer.starts_with("h.");
+            let Setting { kind, layer: mine, .. } = &self.setting;
+            let step = *kind == Kind::Recurrent && mine == "recurrence" && layer.starts_with("h.");
             layer == mine || layer.starts_with(&format!("{mine}.")) || step
         };
         match self.setting.fault {
