@@ -39,7 +39,7 @@ pub struct Subject<F> {
 /// let ys = Initializer::normal(1.0).tensor(key("ys"), (16, 1), DType::F32, &Device::Cpu)?;
 /// let check = CoordinateCheck::new("adamw:lr=0.001".parse()?).with_steps(1);
 /// let found = check.run(&[64, 128, 256], &[1, 2], |width, seed| {
-///     let map = InitMap::new(seed).with_default_init("lecun_normal".parse()?);
+///     let map = InitMap::new(seed).with_default_init(Initializer::lecun_normal());
 ///     let vb = map.var_builder(DType::F32, &Device::Cpu);
 ///     let model = seq()
 ///         .add(linear_no_bias(10, width, vb.pp("input"))?)
@@ -120,15 +120,12 @@ impl CoordinateCheck {
     /// # Errors
     /// [`Error::Settings`] for fewer than two widths, no seed, no steps, nets with different layers, or outputs that are
     /// not finite; those of `build` and of the passes.
-    pub fn run<F: FnMut(u64) -> Result<Tensor>, E>(
+    pub fn run<F: FnMut(u64) -> Result<Tensor>>(
         &self,
         widths: &[usize],
         seeds: &[u64],
-        mut build: impl FnMut(usize, u64) -> std::result::Result<Subject<F>, E>,
-    ) -> std::result::Result<CoordinateTable, Error>
-    where
-        Error: From<E>,
-    {
+        mut build: impl FnMut(usize, u64) -> std::result::Result<Subject<F>, Error>,
+    ) -> std::result::Result<CoordinateTable, Error> {
         let settings = |text: &str| Err(Error::Settings(text.to_owned()));
         if widths.len() < 2 || widths.windows(2).any(|pair| pair[0] >= pair[1]) || widths[0] == 0 {
             return settings("a coordinate check needs two widths or more, in rising order");
