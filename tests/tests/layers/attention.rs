@@ -3,7 +3,6 @@
 mod faults;
 mod golden;
 mod llama;
-mod memory;
 
 use candle_core::{DType, Module, Result, Tensor};
 use candle_nn::attention::AttnMask;

@@ -4,6 +4,4 @@
 
 mod attention;
 mod conv;
-#[path = "../../../bins/tests/fuzz/memory.rs"]
-mod memory;
 mod norms;
