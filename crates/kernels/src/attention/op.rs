@@ -100,8 +100,8 @@ impl Attention {
         let (storage, layout) = mask.storage_and_layout();
         let Storage::Cpu(storage) = &*storage else { bail!("a mask on the CPU was expected") };
         let values = match storage {
-            CpuStorage::U8(kept) => MaskValues::Kept(&kept[layout.start_offset()..]),
-            _ => MaskValues::Added(&T::cpu_storage_as_slice(storage)?[layout.start_offset()..]),
+            CpuStorage::U8(kept) => MaskValues::Kept(behind(kept, layout)),
+            _ => MaskValues::Added(behind(T::cpu_storage_as_slice(storage)?, layout)),
         };
         let [a, b, c, d] = *layout.stride() else { bail!("a mask of 4 dimensions was expected") };
         f(Some(MaskView { values, strides: [a, b, c, d] }));
@@ -173,9 +173,14 @@ pub(super) fn heads_of<T>(data: &[T], dims: [usize; 4], strides: [usize; 3]) -> 
     }
 }
 
+/// The numbers from a layout's first one on: none for an empty view, whose offset may lie behind them.
+fn behind<'a, T>(numbers: &'a [T], layout: &Layout) -> &'a [T] {
+    numbers.get(layout.start_offset()..).unwrap_or_default()
+}
+
 /// An operand of four dimensions as a view.
 fn view<'a, T: Vectors>((storage, layout): Operand<'a>) -> Result<Heads<'a, T>> {
-    let data = &T::cpu_storage_as_slice(storage)?[layout.start_offset()..];
+    let data = behind(T::cpu_storage_as_slice(storage)?, layout);
     let (dims, strides) = (layout.shape().dims4()?, layout.stride());
     heads_of(data, [dims.0, dims.1, dims.2, dims.3], [strides[0], strides[1], strides[2]])
 }

@@ -137,7 +137,8 @@ fn strided_inputs_change_no_bit() {
     for (expected, got) in expected[1..].iter().zip(&got[1..]) {
         assert_eq!(numbers(expected), numbers(&back(got)));
     }
-    assert!(expected[0].transpose(1, 2).unwrap().is_contiguous());
+    // At other levels candle's ops do the work.
+    assert_eq!(expected[0].transpose(1, 2).unwrap().is_contiguous(), SimdLevel::best().is_fast());
     // Rows across the memory are copied.
     let across = plain.each_ref().map(|x| x.transpose(2, 3).unwrap().contiguous().unwrap());
     let rows = |x: &Tensor| x.transpose(2, 3).unwrap();

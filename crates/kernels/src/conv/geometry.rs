@@ -95,8 +95,8 @@ impl Geometry {
                 "{op}: a weight for {inputs} input channels a group, but x has {channels} in {groups} groups"
             );
         }
-        if kernel.contains(&0) {
-            bail!("{op}: a kernel of size {kernel:?} has no entries");
+        if kernel.contains(&0) || channels == 0 || out == 0 {
+            bail!("{op}: a kernel of size {kernel:?} from {channels} to {out} channels has no entries");
         }
         let Some(places) = window.places(image, kernel) else {
             let Window { padding, dilation, .. } = window;
@@ -105,7 +105,20 @@ impl Geometry {
                  with padding {padding:?}"
             );
         };
-        Ok(Self { batch, groups, inputs, outputs: out / groups, image, kernel, places, window })
+        Self { batch, groups, inputs, outputs: out / groups, image, kernel, places, window }.checked(op)
+    }
+
+    /// The sizes, if the tensors and the padded image have no more elements than a machine can address.
+    fn checked(self, op: &str) -> Result<Self> {
+        let padded = |axis: usize| self.image[axis].saturating_add(2 * self.window.padding[axis]);
+        let count = |sizes: [usize; 4]| sizes.into_iter().try_fold(1usize, |all, size| all.checked_mul(size));
+        let is_small = |sizes| count(sizes).is_some_and(|count| count <= isize::MAX as usize / 8);
+        let input = [self.batch, self.channels(), padded(0), padded(1)];
+        let output = [self.batch, self.out(), self.places[0], self.places[1]];
+        if !is_small(input) || !is_small(output) {
+            bail!("{op}: tensors of {input:?} (padded) and {output:?} are too large for this machine");
+        }
+        Ok(self)
     }
 
     /// The sizes of the convolution whose input gradient is the transposed convolution of `x` (`[N, C, h, w]`) with
@@ -125,8 +138,10 @@ impl Geometry {
         if inputs != channels {
             bail!("{op}: a weight for {inputs} input channels, but x has {channels}");
         }
-        if kernel.contains(&0) {
-            bail!("{op}: a kernel of size {kernel:?} has no entries");
+        if kernel.contains(&0) || channels == 0 || outputs == 0 {
+            bail!(
+                "{op}: a kernel of size {kernel:?} from {channels} to {outputs} channels a group has no entries"
+            );
         }
         let (Window { stride, padding, dilation }, extent) = (window, window.extent(kernel));
         if (0..2).any(|axis| output_padding[axis] >= stride[axis].max(dilation[axis])) {
@@ -145,7 +160,9 @@ impl Geometry {
             bail!("{op}: a padding of {padding:?} leaves nothing of the output");
         };
         let image = [height, width];
-        Ok(Self { batch, groups, inputs: outputs, outputs: channels / groups, image, kernel, places, window })
+        let outputs_of_twin = channels / groups;
+        Self { batch, groups, inputs: outputs, outputs: outputs_of_twin, image, kernel, places, window }
+            .checked(op)
     }
 
     /// The channels of the input.

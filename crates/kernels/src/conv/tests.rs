@@ -189,6 +189,20 @@ fn no_images_have_no_outputs_and_a_gradient_of_zeros() {
     assert!(numbers(gradients.get(&w).unwrap()).iter().all(|g| *g == 0.0));
 }
 
+/// No channels and sizes beyond the machine's are refused: no output would be set.
+#[test]
+fn what_has_no_entries_or_too_many_is_refused() {
+    let of = |x: (usize, usize, usize, usize), w: (usize, usize, usize, usize), window: Window| {
+        let zeros = |shape| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+        conv2d(&zeros(x), &zeros(w), None, window, 1).map(|_| ()).unwrap_err().to_string()
+    };
+    assert!(of((1, 0, 4, 4), (3, 0, 2, 2), Window::default()).contains("no entries"));
+    assert!(of((1, 2, 4, 4), (0, 2, 2, 2), Window::default()).contains("no entries"));
+    let wide = Window::square(1, (1 << 30) - 1, 1);
+    let error = of((4, 1, 2, 2), (1, 1, 1, 1), wide);
+    assert!(error.contains("too large for this machine"), "{error}");
+}
+
 /// A gradient that nobody wants is not computed.
 #[test]
 fn constants_get_no_gradient() {

@@ -95,7 +95,8 @@ struct Rope {
 
 impl Rope {
     fn forward_as<T: Number>(&self, xs: &CpuStorage, layout: &Layout) -> Result<CpuStorage> {
-        let xs = &T::cpu_storage_as_slice(xs)?[layout.start_offset()..];
+        // The offset of an empty view may lie behind all numbers.
+        let xs = T::cpu_storage_as_slice(xs)?.get(layout.start_offset()..).unwrap_or_default();
         let strides = layout.stride();
         let (cos, cos_layout) = self.cos.storage_and_layout();
         let (sin, sin_layout) = self.sin.storage_and_layout();

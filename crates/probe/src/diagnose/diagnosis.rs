@@ -12,7 +12,7 @@ use crate::diagnose::judge;
 use crate::diagnose::layer_report::LayerReport;
 use crate::diagnose::loss::judge_loss;
 use crate::diagnose::notes::notes;
-use crate::diagnose::updates::judge_updates;
+use crate::diagnose::updates::{LARGER, judge_updates};
 use crate::observe::parameters::Update;
 
 /// What is wrong with a net and its training, causes before what follows from them, and what is no fault: of
@@ -56,6 +56,10 @@ impl Diagnosis {
     /// let found = Diagnosis::of(&layers, &BatchGeometry::normal(100, 50, 1.0), &updates, &updates, &[]);
     /// assert_eq!((found.verdicts[0].fault, found.verdicts[0].layer.as_str()), (Fault::DiesOut, "fc1"));
     /// assert_eq!(found.verdicts.last().map(|verdict| verdict.remedy.as_str()), Some("it follows from fc1"));
+    /// // Steps that are too large may have killed it: their advice stays.
+    /// let large = Update { update_rms: 0.2, log10_ratio: 0.3, ..update("fc1.weight") };
+    /// let found = Diagnosis::of(&layers, &BatchGeometry::normal(100, 50, 1.0), &[large], &[], &[]);
+    /// assert!(found.verdicts.last().is_some_and(|verdict| verdict.remedy.contains("smaller learning rate")));
     /// ```
     pub fn of(
         layers: &[LayerReport],
@@ -78,8 +82,13 @@ impl Diagnosis {
         let is_dead = |verdict: &&Verdict| {
             matches!(verdict.fault, Fault::DiesOut | Fault::DeadUnits) && verdict.level == Level::Broken
         };
+        // Steps that are too large, and weights that are out of scale, may be why the layer is dead.
+        let is_small = |verdict: &Verdict| {
+            verdict.fault == Fault::UpdateRatio
+                && (verdict.remedy == LARGER || verdict.level == Level::Broken)
+        };
         if let Some(dead) = of_layers.iter().find(is_dead)
-            && let Some(verdict) = of_updates.as_mut().filter(|verdict| verdict.fault == Fault::UpdateRatio)
+            && let Some(verdict) = of_updates.as_mut().filter(|verdict| is_small(verdict))
         {
             verdict.remedy = format!("it follows from {}", dead.layer);
         }

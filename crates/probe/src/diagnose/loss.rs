@@ -146,8 +146,12 @@ fn jump(losses: &[f64], first: f64) -> Option<usize> {
 /// normal distribution has .6745 `√2` standard deviations.
 fn noise(losses: &[f64]) -> f64 {
     let mut differences: Vec<f64> = losses.windows(2).map(|pair| (pair[1] - pair[0]).abs()).collect();
-    differences.sort_by(f64::total_cmp);
-    differences.get(differences.len() / 2).map_or(0.0, |median| median / (0.6745 * 2f64.sqrt()))
+    if differences.is_empty() {
+        return 0.0;
+    }
+    let middle = differences.len() / 2;
+    let (_, median, _) = differences.select_nth_unstable_by(middle, f64::total_cmp);
+    *median / (0.6745 * 2f64.sqrt())
 }
 
 #[cfg(test)]

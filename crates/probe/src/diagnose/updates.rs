@@ -16,7 +16,8 @@ const SMALLER: &str =
     "take a smaller learning rate or less weight decay, a tenth at a time, while the loss falls faster";
 
 /// What helps against steps that are too small.
-const LARGER: &str = "take a larger learning rate, ten times at a time, while the loss falls faster";
+pub(super) const LARGER: &str =
+    "take a larger learning rate, ten times at a time, while the loss falls faster";
 
 /// What helps against weights that decay too fast.
 const LESS_DECAY: &str = "take less weight decay, a tenth at a time, while the loss falls faster";

@@ -66,7 +66,9 @@ impl Preflight<'_> {
             // An operation without a backward pass is told by the trainer; the other checks hold without gradients.
             if let Ok(gradients) = trace.loss().backward() {
                 findings.extend(self.precision(&trace, &gradients)?);
-                let are_copied = findings.iter().any(|finding| finding.text.contains("copies"));
+                let are_copied = findings
+                    .iter()
+                    .any(|finding| finding.check == Check::Layers && finding.text.contains("copies"));
                 findings.extend(self.update(&gradients, are_copied)?);
             }
             if trace.reach().is_complete() {

@@ -203,8 +203,9 @@ fn scores(graph: &Graph, softmax: usize, probabilities: &Probabilities) -> Resul
     Ok(None)
 }
 
-/// Scores below this, beside the largest one, are masked.
-const MASKED: f64 = -1e4;
+/// Scores this far below the largest one are masked: -1e4 is added by some models, and the scores' own range is small
+/// beside it.
+const MASKED: f64 = -5e3;
 
 fn of_rows(probabilities: &Probabilities, scores: &[Vec<f64>]) -> Attention {
     let (mut squares, mut degrees, mut entropy, mut keys) = (0.0, 0.0, 0.0, Vec::new());

@@ -81,6 +81,9 @@ impl Trace {
         let mean = means / layer.uses.len() as f64;
         // Groups have means of their own, and are alike in how far they deviate from these.
         let squares = squares / layer.uses.len() as f64;
+        if looked_at <= 0.0 {
+            return Ok(None);
+        }
         let relative = variance / looked_at * squares / (mean * mean) / units as f64;
         // A gamma variable of this variance, by the cube of Wilson and Hilferty.
         let at = |normal: f64| {

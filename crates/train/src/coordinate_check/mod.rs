@@ -137,6 +137,11 @@ impl CoordinateCheck {
         for &seed in seeds {
             for &width in widths {
                 let found = self.net(build(width, seed)?)?;
+                if found.is_empty() {
+                    return settings(
+                        "a coordinate check needs layers, and none was found: pass the nets' variables",
+                    );
+                }
                 if layers.is_empty() {
                     let new = |(layer, ..): &(String, f64, f64)| Coordinates {
                         layer: layer.clone(),

@@ -79,12 +79,19 @@ impl AutoInit {
         laws.extend(target.bias.map(|bias| (layers.name_of(bias).to_owned(), 0.0)));
         let band = layers.trace().bands(&laws, inputs)?.into_iter().next();
         let Some(band) = band.filter(|_| rms > 0.0) else {
-            let reason =
-                if rms > 0.0 { "has an input that is not known: pass it" } else { "has weights of zero" };
+            let reason = if rms > 0.0 {
+                "has an input that is not known: pass it (transposed convolutions have none)"
+            } else {
+                "has weights of zero"
+            };
             layers.skip(target, reason);
             return Ok(None);
         };
         let factor = self.aim / band.band.middle / rms;
+        if !factor.is_finite() {
+            layers.skip(target, "has an input of zeros");
+            return Ok(None);
+        }
         let scaled = (weight.as_tensor() * factor)?;
         layers.set(target.weight, &scaled)?;
         layers.run()?;

@@ -47,7 +47,7 @@ impl<'a, F: FnMut() -> Result<Tensor>> Layers<'a, F> {
             match one(&mut self, target) {
                 Ok(change) => layers.extend(change),
                 Err(error) => {
-                    for (var, before) in self.before.iter().rev() {
+                    for (var, before) in &self.before {
                         var.set(before)?;
                     }
                     return Err(error);
@@ -83,7 +83,9 @@ impl<'a, F: FnMut() -> Result<Tensor>> Layers<'a, F> {
     /// Sets a variable, and remembers what it had.
     pub(super) fn set(&mut self, index: usize, value: &Tensor) -> Result<()> {
         let var = self.var(index);
-        self.before.push((var.clone(), var.copy()?.detach()));
+        if !self.before.iter().any(|(known, _)| known.id() == var.id()) {
+            self.before.push((var.clone(), var.copy()?.detach()));
+        }
         var.set(&value.detach().to_dtype(var.dtype())?)
     }
 

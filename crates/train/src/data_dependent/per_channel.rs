@@ -2,6 +2,7 @@
 
 use candle_core::{D, DType, Result, Tensor, Var};
 use serde::Serialize;
+use wick_probe::TracedLayer;
 
 use super::changes::{Change, Changes};
 use super::layers::{Layers, Target};
@@ -56,6 +57,9 @@ impl PerChannel {
     }
 }
 
+/// How far from 1 a channel's standard deviation may be; rounding of `bf16` is less.
+const TOLERANCE: f64 = 0.05;
+
 fn correct<F: FnMut() -> Result<Tensor>>(
     layers: &mut Layers<'_, F>,
     target: &Target,
@@ -64,17 +68,14 @@ fn correct<F: FnMut() -> Result<Tensor>>(
     let weight = layers.var(target.weight);
     let channels = weight.dim(0)?;
     let calls = layers.calls(target);
-    let output = match calls.as_slice() {
-        [only] => by_channel(&only.output, weight.rank())?,
-        _ => None,
+    let [only] = calls.as_slice() else {
+        layers.skip(target, "is used in parts");
+        return Ok(None);
     };
-    let Some(output) = output.filter(|output| output.dims()[1] == channels && output.dims()[0] > 1) else {
+    let Some([mean, std]) = of_channels(only, weight.rank(), channels)? else {
         layers.skip(target, "has no output with one row of the weight for each channel");
         return Ok(None);
     };
-    let output = output.to_dtype(DType::F64)?;
-    let mean = output.mean_keepdim(0)?;
-    let std = output.broadcast_sub(&mean)?.sqr()?.mean_keepdim(0)?.sqrt()?;
     let stds = std.flatten_all()?.to_vec1::<f64>()?;
     if stds.iter().any(|&std| std <= 1e-6 * before.rms()) {
         layers.skip(target, "has a channel with the same output everywhere");
@@ -90,12 +91,34 @@ fn correct<F: FnMut() -> Result<Tensor>>(
         }
         None => None,
     };
+    let (weight_before, bias_before) =
+        (weight.copy()?, target.bias.map(|bias| layers.var(bias).copy()).transpose()?);
     layers.set(target.weight, &scaled)?;
     if let Some((bias, shifted)) = shifted {
         layers.set(bias, &shifted)?;
     }
     layers.run()?;
     let after = layers.moments(target, Signal::PreActivation)?;
+    // A square weight that is stored [in, out] has other rows than those of the channels.
+    let is_reached = match layers.calls(target).as_slice() {
+        [only] => match of_channels(only, weight.rank(), channels)? {
+            Some([_, std]) => (std - 1.0)?.abs()?.max_all()?.to_scalar::<f64>()? < TOLERANCE,
+            None => false,
+        },
+        _ => false,
+    };
+    if !is_reached {
+        layers.set(target.weight, &weight_before)?;
+        if let (Some(bias), Some(before)) = (target.bias, bias_before) {
+            layers.set(bias, &before)?;
+        }
+        layers.run()?;
+        layers.skip(
+            target,
+            "has outputs that do not follow the rows of its weight, as one that is stored [in, out]",
+        );
+        return Ok(None);
+    }
     let logs = stds.iter().map(|std| -std.ln()).sum::<f64>();
     Ok(Some(Change {
         layer: target.name.clone(),
@@ -103,8 +126,21 @@ fn correct<F: FnMut() -> Result<Tensor>>(
         factor: (logs / channels as f64).exp(),
         std_before: before.std(),
         std_after: after.std(),
-        is_reached: true,
+        is_reached,
     }))
+}
+
+/// The mean and the standard deviation of each channel, `[1, channels]`, if there are as many as the weight has rows and
+/// more than one number of each.
+fn of_channels(layer: &TracedLayer, rank: usize, channels: usize) -> Result<Option<[Tensor; 2]>> {
+    let output = by_channel(&layer.output, rank)?;
+    let Some(output) = output.filter(|output| output.dims()[1] == channels && output.dims()[0] > 1) else {
+        return Ok(None);
+    };
+    let output = output.to_dtype(DType::F64)?;
+    let mean = output.mean_keepdim(0)?;
+    let std = output.broadcast_sub(&mean)?.sqr()?.mean_keepdim(0)?.sqrt()?;
+    Ok(Some([mean, std]))
 }
 
 /// The output with a row for each sample and position: the channels of a convolution are axis 1, of a linear layer the

@@ -204,3 +204,15 @@ fn the_first_loss_is_the_entropy_of_the_labels() {
         assert_eq!(bias.to_vec1::<f32>().unwrap(), vec![1.0; size]);
     }
 }
+
+#[test]
+fn a_square_weight_that_is_stored_the_other_way_is_left_as_it_was() {
+    let w = Var::from_tensor(&batch("w", (20, 20), 0.5)).unwrap();
+    let (vars, xs) = (vec![("w".to_owned(), w.clone())], batch("xs", (60, 20), 1.0));
+    let before = bits(&vars);
+    let error = PerChannel::new().run(&vars, || xs.matmul(&w)).unwrap_err().to_string();
+    assert!(error.contains("found no layer to correct"), "{error}");
+    assert_eq!(bits(&vars), before);
+    let changes = PerChannel::new().run(&vars, || xs.matmul(&w.t()?)).unwrap();
+    assert!(changes.layers.len() == 1 && changes.layers[0].is_reached, "{changes}");
+}

@@ -233,11 +233,15 @@ impl RateTest {
 
     /// A constant rate to train with: the highest of the trials whose loss is within 4 % of the lowest, since where the
     /// loss cannot tell in a short time a lower rate is the one that takes longer; [`fallen`](Self::fallen) without
-    /// trials; none if the loss never falls.
+    /// trials; none if the loss never falls, or blew up in every trial.
     pub fn suggestion(&self) -> Option<f64> {
-        let lowest = self.trials.iter().map(|trial| trial.loss).fold(f64::INFINITY, f64::min);
+        if self.trials.is_empty() {
+            return self.fallen();
+        }
+        let finite = || self.trials.iter().filter(|trial| trial.loss.is_finite());
+        let lowest = finite().map(|trial| trial.loss).fold(f64::INFINITY, f64::min);
         let is_as_good = |trial: &&RateTrial| trial.loss <= lowest + TIE * lowest.abs();
-        self.trials.iter().rfind(is_as_good).map(|trial| trial.rate).or(self.fallen())
+        finite().filter(is_as_good).last().map(|trial| trial.rate)
     }
 
     /// The suggestion, with the one-cycle schedule over `steps` steps whose highest rate it is (Smith and Topin 2018,

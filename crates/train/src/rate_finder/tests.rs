@@ -2,7 +2,7 @@ use candle_core::{DType, Device, Tensor, Var, bail};
 use candle_nn::{Module, Sequential, linear, loss::mse, seq};
 use wick_init::{InitMap, Initializer, KeyedV1};
 
-use super::RateFinder;
+use super::{RateFinder, RateTest, RateTrial};
 use crate::Error;
 
 const CPU: Device = Device::Cpu;
@@ -95,4 +95,16 @@ fn a_loss_that_never_falls_has_no_suggestion_and_settings_are_checked() {
     ] {
         assert!(matches!(wrong.run(&vars, |_| w.sum_all()), Err(Error::Parameter { .. })));
     }
+}
+
+#[test]
+fn trials_that_blew_up_suggest_nothing() {
+    let trials = |losses: [f64; 3]| {
+        let trial = |(index, loss)| RateTrial { rate: 10f64.powi(index as i32), loss };
+        let trials = losses.into_iter().enumerate().map(trial).collect();
+        RateTest { points: Vec::new(), limit: None, trials }.suggestion()
+    };
+    assert_eq!(trials([f64::INFINITY; 3]), None);
+    assert_eq!(trials([1.0, 1.03, f64::INFINITY]), Some(10.0));
+    assert_eq!(trials([1.0, 1.05, f64::INFINITY]), Some(1.0));
 }
