@@ -21,8 +21,12 @@ pub(crate) fn apart(got: &Tensor, expected: &Tensor) -> f64 {
     assert_eq!(got.dims(), expected.dims());
     let (got, expected) = (numbers(got), numbers(expected));
     let largest = expected.iter().fold(f64::MIN_POSITIVE, |a, x| a.max(x.abs()));
-    let off = got.iter().zip(&expected).map(|(a, b)| (a - b).abs());
-    off.fold(0.0, |worst: f64, off| if off.is_nan() { f64::INFINITY } else { worst.max(off) }) / largest
+    worst(got.iter().zip(&expected).map(|(a, b)| (a - b).abs())) / largest
+}
+
+/// The largest of some differences; infinite if one of them is NaN, which `f64::max` would lose.
+pub(crate) fn worst(differences: impl Iterator<Item = f64>) -> f64 {
+    differences.fold(0.0, |worst: f64, off| if off.is_nan() { f64::INFINITY } else { worst.max(off) })
 }
 
 /// The output of an op and the gradients of its inputs, for a loss with unequal weights.

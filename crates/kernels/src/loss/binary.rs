@@ -16,8 +16,9 @@ use crate::dot::dot;
 /// Binary cross entropy of logits `x` with targets `y` in `[0, 1]` of the same shape, a mean over all elements:
 /// `mean((1 - y) softplus(x) + p·y softplus(-x))` with `softplus(x) = ln(1 + eˣ) = max(x, 0) + ln(1 + e^{-|x|})`,
 /// which is finite for every finite logit, and has all its digits where it is near 0. `p` is PyTorch's `pos_weight`,
-/// `[n]` for `[…, n]` or a scalar. The gradient, `((1 - y) σ(x) - p·y σ(-x)) / elements`, is computed in the same
-/// pass, if the logits ask for one; the targets are constants, of the logits' type or integers.
+/// `[n]` for `[…, n]` or a scalar, a constant. The gradient, `((1 - y) σ(x) - p·y σ(-x)) / elements`, is computed in the
+/// same pass, if the logits ask for one. The targets are of the logits' type or integers; if they depend on variables,
+/// they get theirs, `(p softplus(-x) - softplus(x)) / elements`.
 ///
 /// On a CPU the elements are computed in `f64` and summed in blocks of a fixed size: the same bits for any number of
 /// threads and at every SIMD level with a fused multiply-add. Half-precision logits are computed from `f32`, which is the
@@ -38,7 +39,7 @@ use crate::dot::dot;
 /// ```
 ///
 /// # Errors
-/// If shapes or types do not fit together.
+/// If shapes or types do not fit together, or `pos_weight` depends on a variable.
 pub fn binary_cross_entropy(
     logits: &Tensor,
     targets: &Tensor,
@@ -61,6 +62,11 @@ pub fn binary_cross_entropy(
         );
     }
     if let Some(weight) = pos_weight {
+        if weight.track_op() {
+            bail!(
+                "binary cross entropy has no gradient with respect to pos_weight: give pos_weight.detach()"
+            );
+        }
         let last = logits.dims().last().copied().unwrap_or(1);
         if weight.rank() > 1 || ![1, last].contains(&weight.elem_count()) {
             bail!(
@@ -70,13 +76,24 @@ pub fn binary_cross_entropy(
             );
         }
     }
+    // Integers have no gradient.
+    let targets = if targets.dtype().is_int() { targets.detach() } else { targets.clone() };
     if lanes::is_half(logits.dtype()) {
         let targets = targets.to_dtype(DType::F32)?;
         return binary_cross_entropy(&logits.to_dtype(DType::F32)?, &targets, pos_weight);
     }
-    let targets = targets.detach().to_dtype(logits.dtype())?;
+    let targets = targets.to_dtype(logits.dtype())?;
+    let loss = of_logits(logits, &targets.detach(), pos_weight)?;
+    if !targets.track_op() {
+        return Ok(loss);
+    }
+    loss + of_targets(&logits.detach(), &targets, pos_weight)?
+}
+
+/// The loss in the graph of the logits alone.
+fn of_logits(logits: &Tensor, targets: &Tensor, pos_weight: Option<&Tensor>) -> Result<Tensor> {
     if !lanes::are_for(logits) {
-        return composed(logits, &targets, pos_weight);
+        return composed(logits, targets, pos_weight);
     }
     let weight = pos_weight.map(|weight| weight.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>());
     let weights = weight.transpose()?.unwrap_or_else(|| vec![1.0]);
@@ -85,14 +102,36 @@ pub fn binary_cross_entropy(
     logits.contiguous()?.apply_op2(&targets.contiguous()?, op)
 }
 
+/// `Σ (y - y₀) c`, where `y₀` is `y` as a constant: 0, with the derivative of the loss by the targets for its
+/// gradient, `c = (p softplus(-x) - softplus(x)) / elements`.
+fn of_targets(xs: &Tensor, targets: &Tensor, pos_weight: Option<&Tensor>) -> Result<Tensor> {
+    let near = near_zero(xs)?;
+    let left = weighted(&(&near + xs.neg()?.relu()?)?, pos_weight)?;
+    let gradient = ((left - (near + xs.relu()?)?)? / xs.elem_count() as f64)?;
+    dot(&(targets - targets.detach())?, &gradient)
+}
+
+/// `ln(1 + e^{-|x|})`.
+fn near_zero(xs: &Tensor) -> Result<Tensor> {
+    (xs.abs()?.neg()?.exp()? + 1.0)?.log()
+}
+
+/// A tensor times the weights of its last dimension, if there are any.
+fn weighted(xs: &Tensor, pos_weight: Option<&Tensor>) -> Result<Tensor> {
+    match pos_weight {
+        None => Ok(xs.clone()),
+        Some(weight) if weight.elem_count() == 1 => {
+            xs.broadcast_mul(&weight.reshape(())?.to_dtype(xs.dtype())?)
+        }
+        Some(weight) => xs.broadcast_mul(&weight.to_dtype(xs.dtype())?),
+    }
+}
+
 /// The loss by candle's own ops, with the gradient as a constant: those ops have other derivatives at 0.
 fn composed(logits: &Tensor, targets: &Tensor, pos_weight: Option<&Tensor>) -> Result<Tensor> {
     let xs = logits.detach();
-    let near = (xs.abs()?.neg()?.exp()? + 1.0)?.log()?;
-    let positive = match pos_weight {
-        Some(weight) => targets.broadcast_mul(&weight.detach().to_dtype(targets.dtype())?)?,
-        None => targets.clone(),
-    };
+    let near = near_zero(&xs)?;
+    let positive = weighted(targets, pos_weight)?;
     let negative = targets.affine(-1.0, 1.0)?;
     let value = (((&positive + &negative)? * near)?
         + ((&positive * xs.neg()?.relu()?)? + (&negative * xs.relu()?)?)?)?;
@@ -119,7 +158,8 @@ impl BinaryOp {
     ) -> Result<CpuStorage> {
         let (xs, ys) = (slice::of::<T>(logits, layout)?, slice::of::<T>(targets, targets_layout)?);
         let (level, scale) = (self.level, 1.0 / xs.len() as f64);
-        let part = lanes::rows_of_task(self.weights.len()) * self.weights.len();
+        // Rows without columns have no weights.
+        let part = (lanes::rows_of_task(self.weights.len()) * self.weights.len()).max(1);
         let size = if self.wanted { xs.len() } else { 0 };
         let mut gradient = Vec::with_capacity(size);
         let start = Start(gradient.spare_capacity_mut().as_mut_ptr());

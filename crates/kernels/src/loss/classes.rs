@@ -53,7 +53,8 @@ impl CrossEntropy {
     /// The loss, a scalar in candle's graph.
     ///
     /// # Errors
-    /// If the shapes do not fit together, a class is not below the number of classes, or an option is out of range.
+    /// If the shapes do not fit together, a class is not below the number of classes, an option is out of range, or the
+    /// weights depend on a variable.
     pub fn forward(&self, logits: &Tensor, classes: &Tensor) -> Result<Tensor> {
         let (o, y) = (logits.dims(), classes.dims());
         let ([batch, width], [count]) = (o, y) else {
@@ -89,8 +90,11 @@ impl CrossEntropy {
         }
         let weights = match &self.weights {
             None => None,
+            Some(weights) if weights.track_op() => {
+                bail!("cross entropy has no gradient with respect to the weights: give weights.detach()")
+            }
             Some(weights) if weights.dims() == [width] => {
-                Some(weights.detach().to_dtype(DType::F64)?.to_vec1::<f64>()?)
+                Some(weights.to_dtype(DType::F64)?.to_vec1::<f64>()?)
             }
             Some(weights) => bail!("{width} classes take weights [{width}], not {:?}", weights.shape()),
         };
@@ -142,7 +146,8 @@ impl Plan {
         let of_class = |class: u32| if class == LEFT_OUT { 0.0 } else { self.kept * self.weight(class) };
         let factors: Vec<f64> = self.chosen.iter().map(|class| of_class(*class)).collect();
         let classes: Vec<u32> = self.chosen.iter().map(|c| if *c == LEFT_OUT { 0 } else { *c }).collect();
-        let tensor = |values: Vec<f64>| Tensor::new(values, device)?.to_dtype(dtype);
+        // Metal has no `f64`.
+        let tensor = |values: Vec<f64>| Tensor::new(values, &Device::Cpu)?.to_dtype(dtype)?.to_device(device);
         let is_here = Tensor::new(is_here, device)?;
         let chosen = logs.gather(&Tensor::new(classes, device)?.unsqueeze(1)?, 1)?.squeeze(1)?;
         let chosen = is_here.where_cond(&chosen, &chosen.zeros_like()?)?;

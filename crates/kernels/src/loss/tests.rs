@@ -3,6 +3,7 @@
 use candle_core::{DType, Device, Tensor, Var};
 
 use super::{LossFunction, composed, loss, loss_and_gradient};
+use crate::cpu::checks::worst;
 use crate::cpu::simd::SimdLevel;
 
 fn wave(rows: usize, columns: usize, phase: f64) -> Tensor {
@@ -17,7 +18,7 @@ fn numbers(xs: &Tensor) -> Vec<f64> {
 fn largest_difference(a: &Tensor, b: &Tensor) -> f64 {
     let (a, b) = (numbers(a), numbers(b));
     assert_eq!(a.len(), b.len());
-    a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+    worst(a.iter().zip(&b).map(|(a, b)| (a - b).abs()))
 }
 
 /// Each function with targets for it: numbers, rows that are not normalised, classes.

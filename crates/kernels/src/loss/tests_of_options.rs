@@ -92,6 +92,11 @@ fn targets_and_options_that_do_not_fit_are_named() {
     assert!(error.contains("3 classes take weights [3], not [2]"), "{error}");
     let error = binary_cross_entropy(&logits, &wave((2, 2), 0.0, DType::F32), None).unwrap_err().to_string();
     assert!(error.contains("of one shape"), "{error}");
+    let weights = Var::from_tensor(&wave(3, 0.0, DType::F32)).unwrap();
+    let error = with(CrossEntropy { weights: Some(weights.as_tensor().clone()), ..plain() }, &[0, 1]);
+    assert!(error.contains("no gradient with respect to the weights"), "{error}");
+    let error = binary_cross_entropy(&logits, &logits, Some(weights.as_tensor())).unwrap_err().to_string();
+    assert!(error.contains("no gradient with respect to pos_weight"), "{error}");
     let weight = wave(2, 0.0, DType::F32);
     let error = binary_cross_entropy(&logits, &logits, Some(&weight)).unwrap_err().to_string();
     assert!(error.contains("take a pos_weight [3] or a scalar, not [2]"), "{error}");
@@ -120,6 +125,34 @@ fn binary_losses_and_gradients_are_those_of_candles_ops_in_f64() {
             }
         }
     }
+}
+
+/// Targets that are variables leave the loss as it is to the bit, and get `(p softplus(-x) - softplus(x))/n`: at `x = 0`,
+/// `(p - 1) ln 2/n`. So do those of half precision, and targets of logits that are constants.
+#[test]
+fn binary_targets_have_gradients() {
+    for dtype in [DType::F64, DType::F32, DType::BF16] {
+        let logits = Tensor::zeros((2, 2), dtype, &Device::Cpu).unwrap();
+        let targets = Var::from_tensor(&Tensor::full(0.25f32, (2, 2), &Device::Cpu).unwrap()).unwrap();
+        let targets = Var::from_tensor(&targets.to_dtype(dtype).unwrap().detach()).unwrap();
+        let weight = Tensor::new(&[1f32, 3.0], &Device::Cpu).unwrap();
+        let loss = binary_cross_entropy(&logits, &targets, Some(&weight)).unwrap();
+        let constant = binary_cross_entropy(&logits, &targets.detach(), Some(&weight)).unwrap();
+        assert_eq!(numbers(&loss), numbers(&constant));
+        let gradient = numbers(loss.backward().unwrap().get(&targets).unwrap());
+        let half = std::f64::consts::LN_2 / 2.0;
+        let mut off = gradient.iter().zip([0.0, half, 0.0, half]).map(|(a, b)| (a - b).abs());
+        let bound = if dtype == DType::BF16 { 2e-3 } else { 1e-6 };
+        assert!(off.all(|off| off < bound), "{dtype:?}: {gradient:?}");
+    }
+}
+
+/// Rows without columns, whose mean is 0/0.
+#[test]
+fn binary_logits_without_columns() {
+    let (empty, weight) = (wave((3, 0), 0.0, DType::F32), wave(0, 0.0, DType::F32));
+    let loss = binary_cross_entropy(&empty, &empty, Some(&weight)).unwrap();
+    assert!(numbers(&loss)[0].is_nan());
 }
 
 /// `ln(1 + e⁻⁴⁰) = e⁻⁴⁰` to 17 digits; a logit of ±3e38 costs itself.

@@ -52,7 +52,9 @@ impl Axis {
             row[*first] += 1.0 - weight;
             row[*second] += weight;
         }
-        Tensor::from_vec(matrix, (self.new_size(), self.old), like.device())?.to_dtype(like.dtype())
+        // Metal has no `f64`.
+        let matrix = Tensor::from_vec(matrix, (self.new_size(), self.old), &Device::Cpu)?;
+        matrix.to_dtype(like.dtype())?.to_device(like.device())
     }
 }
 
