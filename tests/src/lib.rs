@@ -14,7 +14,7 @@ mod tensors;
 pub use differences::gradient_errors;
 pub use random::{choose, choose_index, log_uniform, normal, uniform};
 pub use statistics::{has_std, kolmogorov_smirnov, mean_and_variance, std, std_error};
-pub use tensors::{bits, numbers};
+pub use tensors::{bits, largest, numbers};
 
 use candle_core::Device;
 

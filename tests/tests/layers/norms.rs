@@ -10,7 +10,7 @@ use candle_core::{DType, Module, ModuleT, Result, Tensor, Var};
 use wick_kernels::{BatchStatistics, batch_norm, batch_norm_with};
 use wick_layers::loss::CrossEntropy;
 use wick_layers::{BatchNorm, GroupNorm, LayerNorm, RmsNorm, ops};
-use wick_tests::{CPU, choose, choose_index, gradient_errors, normal, numbers, uniform};
+use wick_tests::{CPU, choose, choose_index, gradient_errors, largest, normal, numbers, uniform};
 
 /// An op, and the shapes of its inputs.
 type Case = (String, Box<dyn Fn(&[Tensor]) -> Result<Tensor>>, Vec<Vec<usize>>);
@@ -169,12 +169,18 @@ fn gradients_of_losses_are_their_difference_quotients() {
         let targets = normal(seed, "targets", (batch, width), DType::F64);
         let targets = ((targets.tanh().unwrap() + 1.0).unwrap() / 2.0).unwrap();
         let pos_weight = (uniform(seed, "weighted") < 0.5).then_some(weights);
+        let weight = pos_weight.clone();
+        let of_targets = case(
+            "binary cross entropy of logits and targets",
+            move |x| wick_kernels::binary_cross_entropy(&x[0], &x[1], weight.as_ref()),
+            &[&[batch, width], &[batch, width]],
+        );
         let binary = case(
             "binary cross entropy",
             move |x| wick_kernels::binary_cross_entropy(&x[0], &targets, pos_weight.as_ref()),
             &[&[batch, width]],
         );
-        for case in [cross, binary] {
+        for case in [cross, binary, of_targets] {
             let error = error_of(&case, seed);
             assert!(error <= 1e-7, "{} {batch}×{width}, seed {seed}: {error:e}", case.0);
         }
@@ -263,11 +269,11 @@ fn apart(name: &str, label: &str, dtype: DType, golden: &HashMap<String, Tensor>
         let (got, expected) = (numbers(&got), numbers(&golden[&key]));
         assert_eq!(got.len(), expected.len());
         // What is 0 but for rounding is held against 1.
-        let largest = expected.iter().fold(0f64, |a, x| a.max(x.abs()));
-        let largest = if largest < 1e-5 { 1.0 } else { largest };
-        got.iter().zip(&expected).map(|(a, b)| (a - b).abs() / largest).fold(0.0, f64::max)
+        let size = expected.iter().fold(0f64, |a, x| a.max(x.abs()));
+        let size = if size < 1e-5 { 1.0 } else { size };
+        largest(got.iter().zip(&expected).map(|(a, b)| (a - b).abs() / size))
     };
-    got.into_iter().map(off).fold(0.0, f64::max)
+    largest(got.into_iter().map(off))
 }
 
 /// Values and gradients are PyTorch's, and those of an output that is a thousandth larger are not.
@@ -299,9 +305,7 @@ fn running_statistics_are_pytorchs() {
     let norm =
         BatchNorm::new_no_bias_with_momentum(4, mean.as_tensor().clone(), var.as_tensor().clone(), 1e-5, 0.3)
             .unwrap();
-    let off = |a: &Tensor, b: &Tensor| {
-        numbers(a).iter().zip(numbers(b)).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
-    };
+    let off = |a: &Tensor, b: &Tensor| largest(numbers(a).iter().zip(numbers(b)).map(|(a, b)| (a - b).abs()));
     for step in 0..3 {
         norm.forward_t(&of(&format!("step/{step}")), true).unwrap();
         assert!(off(norm.running_mean(), &of(&format!("mean/{step}"))) < 1e-13);

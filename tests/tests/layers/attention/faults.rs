@@ -6,7 +6,7 @@ use candle_nn::rotary_emb as stock;
 use wick_layers::attention::attention;
 use wick_layers::kv_cache::KvCache;
 use wick_layers::rotary_emb::{rope, rope_i, rope_thd};
-use wick_tests::{gradient_errors, normal, numbers};
+use wick_tests::{gradient_errors, largest, normal, numbers};
 
 /// Whether the output of an op has a gradient with respect to its input.
 fn passes(x: &Var, op: impl Fn(&Tensor) -> Result<Tensor>) -> bool {
@@ -46,9 +46,8 @@ fn attention_passes_gradients_and_candles_do_not() {
         candle_nn::attention::flash_attn::<f32>(&q, &k, &v, 0.3, AttnMask::causal(), None, None)
     };
     let ours = attention(&q, &k, &v, &AttnMask::causal(), 0.3).unwrap();
-    let apart = |a: &Tensor, b: &Tensor| {
-        numbers(a).iter().zip(numbers(b)).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
-    };
+    let apart =
+        |a: &Tensor, b: &Tensor| largest(numbers(a).iter().zip(numbers(b)).map(|(a, b)| (a - b).abs()));
     assert!(apart(&ours, &by_flash(&q).unwrap()) < 1e-5);
     assert!(!passes(&q, by_flash), "candle's flash_attn passes gradients now");
     let sdpa = candle_nn::ops::sdpa(&q, &k, &v, None, true, 0.3, 1.0);

@@ -7,7 +7,7 @@ use candle_nn::attention::AttnMask;
 use wick_layers::Embedding;
 use wick_layers::attention::attention;
 use wick_layers::rotary_emb::{rope, rope_i};
-use wick_tests::{CPU, numbers};
+use wick_tests::{CPU, largest, numbers};
 
 const TYPES: [(DType, &str, f64); 2] = [(DType::F32, "f32", 2e-6), (DType::F64, "f64", 2e-14)];
 
@@ -39,13 +39,13 @@ impl Golden {
             let (got, expected) = (numbers(got), numbers(&self.get(&format!("{}/{name}", self.kind))));
             assert_eq!(got.len(), expected.len());
             let size = expected.iter().fold(0.0, |size: f64, x| size.max(x.abs()));
-            got.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max) / size
+            largest(got.iter().zip(&expected).map(|(a, b)| (a - b).abs())) / size
         };
         let of = names
             .iter()
             .zip(&vars)
             .map(|(name, var)| apart(gradients.get(var).unwrap(), &format!("d{name}")));
-        of.fold(apart(&output, "out"), f64::max)
+        largest(of.chain([apart(&output, "out")]))
     }
 }
 

@@ -1,39 +1,17 @@
 //! candle-transformers' llama, built anew of layers that train: the same names, shapes and outputs.
 
-use candle_core::{D, DType, IndexOp, Module, Result, Tensor};
+use candle_core::{DType, IndexOp, Module, Result, Tensor};
 use candle_nn::{Optimizer, VarBuilder};
 use candle_transformers::models::llama::{Cache, Config, Llama};
 use wick_init::{InitMap, presets};
 use wick_kernels::{AdamW, activate};
 use wick_layers::attention::{AttnMask, attention};
+use wick_layers::loss::cross_entropy;
 use wick_layers::rotary_emb::rope;
-use wick_layers::{Embedding, Linear, embedding, linear_no_bias as linear};
+use wick_layers::{Embedding, Linear, RmsNorm, embedding, linear_no_bias as linear, rms_norm};
 use wick_model::Activation;
 use wick_probe::reach;
-use wick_tests::{CPU, numbers};
-
-use norm::{RmsNorm, rms_norm};
-
-/// RMS normalization of candle's ops.
-mod norm {
-    use super::*;
-
-    pub(super) struct RmsNorm {
-        weight: Tensor,
-        eps: f64,
-    }
-
-    pub(super) fn rms_norm(size: usize, eps: f64, vb: VarBuilder) -> Result<RmsNorm> {
-        Ok(RmsNorm { weight: vb.get_with_hints(size, "weight", candle_nn::Init::Const(1.0))?, eps })
-    }
-
-    impl Module for RmsNorm {
-        fn forward(&self, xs: &Tensor) -> Result<Tensor> {
-            let rms = (xs.sqr()?.mean_keepdim(D::Minus1)? + self.eps)?.sqrt()?;
-            xs.broadcast_div(&rms)?.broadcast_mul(&self.weight)
-        }
-    }
-}
+use wick_tests::{CPU, largest, numbers};
 
 const LAYERS: usize = 2;
 
@@ -179,7 +157,7 @@ fn the_trainable_llama_is_the_stock_one_and_trains_whole() {
 
     // The same outputs.
     let (expected, got) = (numbers(&forward().unwrap()), numbers(&ours.forward(&tokens).unwrap()));
-    let apart = got.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    let apart = largest(got.iter().zip(&expected).map(|(a, b)| (a - b).abs()));
     println!(
         "outputs apart by {apart:e}, of {:.3} at most",
         expected.iter().fold(0.0, |m: f64, x| m.max(x.abs()))
@@ -187,7 +165,7 @@ fn the_trainable_llama_is_the_stock_one_and_trains_whole() {
     assert!(apart <= 1e-5, "{apart:e}");
 
     // The loss reaches all variables here, and of the stock model few.
-    let loss = |logits: Tensor| candle_nn::loss::cross_entropy(&logits, &next);
+    let loss = |logits: Tensor| cross_entropy(&logits, &next);
     let stock_reach = reach(&stock_vars, || loss(forward()?)).unwrap();
     let our_reach = reach(&vars, || loss(ours.forward(&tokens)?)).unwrap();
     println!("stock: {stock_reach}\nhere: {our_reach}");

@@ -62,8 +62,9 @@ fn a_batch_norm_is_absorbed() {
     let n = |name: &str, shape: &[usize]| normal(1, name, shape, dtype);
     let conv = wick_layers::Conv2d::new(n("w", &[4, 2, 3, 3]), Some(n("b", &[4])), Conv2dConfig::default());
     let variance = n("v", &[4]).sqr().unwrap();
-    let norm = candle_nn::BatchNorm::new(4, n("m", &[4]), variance, n("gamma", &[4]), n("beta", &[4]), 1e-5)
-        .unwrap();
+    let norm =
+        wick_layers::BatchNorm::new(4, n("m", &[4]), variance, n("gamma", &[4]), n("beta", &[4]), 1e-5)
+            .unwrap();
     let x = n("x", &[2, 2, 5, 5]);
     let expected = numbers(&norm.forward_t(&conv.forward(&x).unwrap(), false).unwrap());
     let got = numbers(&conv.absorb_bn(&norm).unwrap().forward(&x).unwrap());
