@@ -69,7 +69,7 @@ impl Dropout {
 }
 
 /// The decimal number that was written, rather than the `f32` nearest to it, by which the numbers left are scaled.
-fn probability(p: f32) -> f64 {
+pub(crate) fn probability(p: f32) -> f64 {
     p.to_string().parse().unwrap_or(f64::from(p))
 }
 

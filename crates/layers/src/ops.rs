@@ -1,9 +1,23 @@
-//! Functions with the names of `candle_nn::ops`, with gradients.
+//! Functions with the names of `candle_nn::ops`, with gradients. Those that are not written here (`silu`, `sigmoid`,
+//! `pixel_shuffle` and more) are candle's own.
+//!
+//! ```
+//! use candle_core::{Device, Var};
+//! use wick_layers::ops::{silu, softmax_last_dim}; // candle's, and one of this module, which passes gradients
+//!
+//! let x = Var::new(&[[0f32, 0.0]], &Device::Cpu)?;
+//! assert!(silu(&softmax_last_dim(&x)?)?.sum_all()?.backward()?.get(&x).is_some());
+//! # Ok::<(), candle_core::Error>(())
+//! ```
 
 use candle_core::shape::Dim;
 use candle_core::{D, Result, Tensor};
-pub use candle_nn::ops::sigmoid;
+// What this module has itself stands in front of the same name of candle's.
+pub use candle_nn::ops::*;
 use wick_kernels::MaskKey;
+
+pub use crate::attention::sdpa;
+pub use crate::dropout::Dropout;
 
 /// Softmax over a dimension: [`wick_kernels::softmax`].
 ///
@@ -46,12 +60,24 @@ fn over<N: Dim>(xs: &Tensor, dim: N, op: fn(&Tensor) -> Result<Tensor>) -> Resul
     op(&xs.transpose(dim, D::Minus1)?)?.transpose(dim, D::Minus1)
 }
 
-/// Dropout of one mask of a key: [`wick_kernels::dropout`] with mask 0. (candle's function takes no key.)
+/// Dropout by mask number `mask` of a key: [`wick_kernels::dropout`]. Each step takes another number; the same number is
+/// the same mask. (candle's function takes neither a key nor a number.) The layer [`Dropout`] counts for itself.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use wick_layers::ops::dropout;
+///
+/// let x = Tensor::ones(64, DType::F32, &Device::Cpu)?;
+/// let of_step = |step| dropout(&x, 0.5, 42, step)?.to_vec1::<f32>();
+/// assert_eq!(of_step(0)?, of_step(0)?);
+/// assert_ne!(of_step(0)?, of_step(1)?);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// If the probability is not in `[0, 1)`, or the tensor is not floating point.
-pub fn dropout(xs: &Tensor, drop_p: f32, key: impl Into<MaskKey>) -> Result<Tensor> {
-    crate::Dropout::new(drop_p, key).forward(xs, true)
+pub fn dropout(xs: &Tensor, drop_p: f32, key: impl Into<MaskKey>, mask: u64) -> Result<Tensor> {
+    wick_kernels::dropout(xs, crate::dropout::probability(drop_p), key.into(), mask)
 }
 
 /// Layer norm over the last dimension with weight `alpha` and bias `beta`; candle's ends the gradient.

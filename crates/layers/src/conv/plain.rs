@@ -2,9 +2,10 @@
 
 use candle_core::{Module, Result, Tensor, bail};
 use candle_nn::init::DEFAULT_KAIMING_NORMAL;
-use candle_nn::{BatchNorm, Conv1dConfig, Conv2dConfig, Init, VarBuilder};
+use candle_nn::{Conv1dConfig, Conv2dConfig, Init, VarBuilder};
 use wick_kernels::Window;
 
+use crate::BatchNorm;
 use crate::conv::of_group;
 
 /// A convolution of sequences: `x` of `[N, in, L]`, a weight of `[out, in/groups, k]`, the result `[N, out, l]` with
@@ -89,8 +90,8 @@ impl Conv2d {
         self.bias.as_ref()
     }
 
-    /// The layer that is this one followed by a batch norm in evaluation: with the norm's `γ/√(v + ε)` in the weight
-    /// and the rest in the bias.
+    /// The layer that is this one followed by a [`BatchNorm`] in evaluation: with the norm's `γ/√(v + ε)` in the weight
+    /// and the rest in the bias. The running statistics are constants there, as they are in the norm.
     ///
     /// # Errors
     /// If the norm has no weight and bias, or its shape is another one.
@@ -98,11 +99,12 @@ impl Conv2d {
         let Some((gamma, beta)) = norm.weight_and_bias() else {
             bail!("the batch norm has no weight and no bias to absorb");
         };
-        let scale = gamma.div(&(norm.running_var() + norm.eps())?.sqrt()?)?;
+        let (mean, variance) = (norm.running_mean().detach(), norm.running_var().detach());
+        let scale = gamma.div(&(variance + norm.eps())?.sqrt()?)?;
         let weight = self.weight.broadcast_mul(&scale.reshape(((), 1, 1, 1))?)?;
         let center = match &self.bias {
-            None => norm.running_mean().neg()?,
-            Some(bias) => bias.sub(norm.running_mean())?,
+            None => mean.neg()?,
+            Some(bias) => bias.sub(&mean)?,
         };
         Ok(Self { weight, bias: Some((beta + scale.mul(&center)?)?), config: self.config })
     }

@@ -1,8 +1,11 @@
 //! Caches of keys and values that gradients pass.
 //!
 //! candle's `KvCache` writes what is appended into a tensor of zeros, outside the graph: keys and values that have been
-//! through it have no gradient. Here they keep their gradient if they have one; without one, as in generation, they are
-//! written in place as candle does.
+//! through it have no gradient. Here they keep their gradient if they have one: each append is then a concatenation,
+//! and the graph holds all earlier ones, which takes memory quadratic in the number of appends. Keys and values of a
+//! model whose weights are variables (of a `VarMap` or an `InitMap`) always have one. To generate with such a model, take
+//! [`KvCache::without_gradients`]: what is appended leaves the graph and is written in place, as candle does. Keys and
+//! values without a gradient are written in place by every cache.
 
 use std::sync::Arc;
 
@@ -21,13 +24,22 @@ pub struct Cache {
     current_seq_len: usize,
     grow_by: usize,
     max_seq_len: usize,
+    /// Whether what is appended stays in the graph.
+    passes_gradients: bool,
 }
 
 impl Cache {
     /// A cache without anything in it, that has room for `max_seq_len` along `dim` and grows by as much.
     pub fn new(dim: usize, max_seq_len: usize) -> Self {
         let owners = Arc::default();
-        Self { all_data: None, owners, dim, current_seq_len: 0, grow_by: max_seq_len, max_seq_len }
+        let (current_seq_len, grow_by, passes_gradients) = (0, max_seq_len, true);
+        Self { all_data: None, owners, dim, current_seq_len, grow_by, max_seq_len, passes_gradients }
+    }
+
+    /// The same cache without gradients: what is there and what is appended leaves the graph, and is written in place.
+    pub fn without_gradients(self) -> Self {
+        let all_data = self.all_data.map(|data| data.detach());
+        Self { all_data, passes_gradients: false, ..self }
     }
 
     /// The dimension along which it grows.
@@ -69,7 +81,9 @@ impl Cache {
     /// If the shapes do not fit together.
     pub fn append(&mut self, src: &Tensor) -> Result<()> {
         let length = self.current_seq_len + src.dim(self.dim)?;
-        if src.track_op() || self.all_data.as_ref().is_some_and(Tensor::track_op) {
+        if !self.passes_gradients {
+            self.write(&src.detach(), length)?;
+        } else if src.track_op() || self.all_data.as_ref().is_some_and(Tensor::track_op) {
             self.all_data = Some(match self.current_data()? {
                 Some(data) => Tensor::cat(&[&data, src], self.dim)?,
                 None => src.clone(),
@@ -136,6 +150,23 @@ impl KvCache {
     /// A cache without anything in it, that has room for `max_seq_len` along `dim` and grows by as much.
     pub fn new(dim: usize, max_seq_len: usize) -> Self {
         Self { k: Cache::new(dim, max_seq_len), v: Cache::new(dim, max_seq_len) }
+    }
+
+    /// The same cache without gradients, for generation with a model whose weights are variables: keys and values leave
+    /// the graph and are written in place. With gradients, each append would keep all earlier concatenations.
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Var};
+    /// use wick_layers::kv_cache::KvCache;
+    ///
+    /// let mut cache = KvCache::new(2, 16).without_gradients();
+    /// let k = Var::ones((1, 1, 3, 4), DType::F32, &Device::Cpu)?;
+    /// let (keys, _) = cache.append(&k, &k)?;
+    /// assert!(!keys.track_op());
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    pub fn without_gradients(self) -> Self {
+        Self { k: self.k.without_gradients(), v: self.v.without_gradients() }
     }
 
     /// The cache of the keys.

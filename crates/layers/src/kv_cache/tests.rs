@@ -67,6 +67,30 @@ fn generation_writes_in_place() {
     assert_eq!(values(&before.narrow(2, 0, 3).unwrap()), [0.0, 1.0, 2.0]);
 }
 
+/// With a variable as the weight, a cache without gradients holds no graph and writes in place, also when it has begun
+/// with gradients; one with gradients holds a graph.
+#[test]
+fn without_gradients_variables_leave_no_graph() {
+    let weight = Var::new(2f32, &Device::Cpu).unwrap();
+    let key = |at: u32| numbers(at, 1).broadcast_mul(&weight).unwrap();
+    let appended = |cache: &mut KvCache, at: u32| cache.append(&key(at), &key(at)).unwrap();
+    let mut with = KvCache::new(2, 16);
+    assert!(appended(&mut with, 0).0.track_op() && appended(&mut with, 1).1.track_op());
+    for (mut cache, start) in [(KvCache::new(2, 16).without_gradients(), 0), (with.without_gradients(), 2)] {
+        assert!(cache.k().unwrap().is_none_or(|keys| !keys.track_op()));
+        for at in start..4 {
+            let (k, v) = appended(&mut cache, at);
+            assert!(!k.track_op() && !v.track_op());
+        }
+        let before = cache.k_cache().all_data().clone().unwrap();
+        let (k, v) = appended(&mut cache, 4);
+        assert_eq!([values(&k), values(&v)], [vec![0.0, 2.0, 4.0, 6.0, 8.0], vec![0.0, 2.0, 4.0, 6.0, 8.0]]);
+        assert_eq!(values(&before.narrow(2, 4, 1).unwrap()), [8.0], "it was not written in place");
+        let mut other = cache.clone();
+        assert!(!appended(&mut other, 5).0.track_op(), "a clone is without gradients too");
+    }
+}
+
 #[test]
 fn shapes_that_do_not_fit_are_refused() {
     let mut cache = KvCache::new(2, 4);
