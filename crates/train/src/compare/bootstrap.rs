@@ -17,8 +17,9 @@ pub struct Mean {
 
 impl Mean {
     /// The mean of some numbers with a bootstrap interval at the level `1 - alpha` (Efron 1979, *Bootstrap methods*, Ann.
-    /// Statist. 7): the numbers are drawn with replacement, and the percentiles of the means are the ends. `None` without
-    /// numbers.
+    /// Statist. 7): the numbers are drawn with replacement, and the percentiles of the means are the ends. The level is
+    /// nominal: of 6 to 10 numbers, an interval of 95 % holds the mean in 86 to 90 % of cases, and of one number both ends
+    /// are the number. `None` without numbers.
     ///
     /// ```
     /// use wick_init::KeyedV1;

@@ -4,7 +4,7 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 use wick_init::KeyedV1;
 
-use super::race::Course;
+use super::race::{Course, CourseEnd};
 
 /// An experiment on the starts of nets. Each start of each net, a *case*, is trained at each learning rate with some
 /// seeds, which is the same budget for all; then at the rate that was best with seeds that were not used before.
@@ -153,9 +153,9 @@ impl Design {
         KeyedV1::new(self.seed).key(&format!("compare/{stage}/{}/{net}/{start}", trial.run)).rng().next_u64()
     }
 
-    /// The rate of a case by its runs: the one at which most runs reached the threshold; of several the one with the fewest
-    /// steps until then; of these the one with the lowest mean loss at the end, where a run that diverged counts as
-    /// infinite; and of these the one nearest to the middle. `None` if a run is missing.
+    /// The rate of a case by its runs: the one at which most runs reached the threshold and did not diverge later; of several
+    /// the one with the fewest steps until then; of these the one with the lowest mean loss at the end, where a run that
+    /// diverged counts as infinite; and of these the one nearest to the middle. `None` if a run is missing.
     pub fn best_rate(&self, case: [usize; 2], records: &[Record]) -> Option<usize> {
         if !self.is_tuned() {
             return Some(0);
@@ -170,7 +170,8 @@ impl Design {
             if courses.len() < self.tuning_runs {
                 return None;
             }
-            let reached = courses.iter().filter_map(|course| course.reached);
+            let stable = courses.iter().filter(|course| course.ended != CourseEnd::Diverged);
+            let reached = stable.filter_map(|course| course.reached);
             let cost = [
                 -(reached.clone().count() as f64),
                 reached.sum::<u64>() as f64,

@@ -50,6 +50,25 @@ pub(super) fn probability<T: Copy>(
     extreme as f64 / (MOST as u64 + 1) as f64
 }
 
+/// The least probability that a permutation test of two groups of these numbers of runs can have, two-sided and where no
+/// two runs are equal: that of the two most extreme ways to part them, `2 / C(n, k)`, or where 20,000 ways are drawn
+/// `1 / 20001`. With `m` comparisons, `m` times it is the least that [`holm`](crate::compare::holm()) leaves: where that is above the
+/// level, no difference can be found, whatever the runs.
+///
+/// ```
+/// use wick_train::compare::least_p;
+///
+/// assert_eq!((least_p(3, 3), least_p(5, 5)), (2.0 / 20.0, 2.0 / 252.0));
+/// assert_eq!(least_p(10, 10), 1.0 / 20001.0);
+/// assert_eq!(least_p(0, 5), 1.0);
+/// ```
+pub fn least_p(first: usize, second: usize) -> f64 {
+    match ways(first + second, first) {
+        Some(ways) if ways <= MOST => (2.0 / ways as f64).min(1.0),
+        _ => 1.0 / (MOST as f64 + 1.0),
+    }
+}
+
 /// The ways to choose `k` of `n`; `None` if they are too many to count.
 fn ways(n: usize, k: usize) -> Option<usize> {
     (0..k.min(n - k)).try_fold(1usize, |ways, i| Some(ways.checked_mul(n - i)? / (i + 1)))

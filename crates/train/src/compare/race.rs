@@ -12,8 +12,11 @@ use crate::error::Error;
 use crate::metrics::{Evaluation, Metrics};
 use crate::trainer::{Config, EarlyStopping, Ended, NamedVars, Point, Step, Trainer, evaluate};
 
-/// A loss that is this many times the first one has diverged.
+/// A loss that is this many times the largest of the first ones has diverged.
 const DIVERGED: f64 = 1000.0;
+
+/// The first losses of a run, by which the later ones are judged: one alone may be small by chance.
+const FIRST: u64 = 20;
 
 /// The most samples of the training part that the figures at the end are of; they are spread over it.
 const MOST_SAMPLES: usize = 10_000;
@@ -46,7 +49,7 @@ pub enum CourseEnd {
     Finished,
     /// It reached the threshold, and was to end there.
     AtThreshold,
-    /// A number was not finite, or the loss was 1000 times the first one.
+    /// A number was not finite, or the loss was above 1000 and above 1000 times the largest of its first 20 losses.
     Diverged,
 }
 
@@ -75,8 +78,8 @@ pub struct Course {
 }
 
 impl Course {
-    /// The steps to the threshold. A run that did not reach it is censored at the last step of the budget, a run that
-    /// diverged too: it would not have come back.
+    /// The steps to the threshold. A run that did not reach it is censored at the last step of the budget, and so is a
+    /// run that diverged, unless it had reached it before: it would not have come back.
     pub fn steps(&self, budget: u64) -> Steps {
         self.reached.map_or(Steps::censored(budget), Steps::reached)
     }
@@ -98,7 +101,8 @@ pub struct Race<'a> {
     pub test: Option<&'a dyn Dataset>,
     /// What the outputs mean.
     pub metrics: &'a Metrics,
-    /// The steps between points of the course; the length of an epoch where there is no validation.
+    /// The steps between validations, each a point of the course. Without a validation it has no effect: the points are
+    /// at the ends of epochs.
     pub every: u64,
     /// What is to be reached.
     pub threshold: Threshold,
@@ -118,8 +122,9 @@ impl std::fmt::Debug for Race<'_> {
 impl Race<'_> {
     /// Trains a model to the threshold, or to the end of its budget, and evaluates its last weights. `gradients` returns
     /// the mean loss of a batch and its gradients, `outputs` the outputs of a batch, `rates` multiplies learning rates of
-    /// variables as in [`Trainer::with_rates`]. A run whose numbers are not finite, or whose loss is 1000 times the first
-    /// one, ends at once as [`CourseEnd::Diverged`], which is no error.
+    /// variables as in [`Trainer::with_rates`]. A run ends at once as [`CourseEnd::Diverged`], which is no error, if
+    /// its numbers are not finite, or if its loss is above 1000 and above 1000 times the largest of its first 20 losses,
+    /// of which there may be fewer until then.
     ///
     /// ```
     /// use candle_core::{DType, Device, Tensor};
@@ -183,14 +188,11 @@ impl Race<'_> {
             let threshold = self.threshold;
             trainer = trainer.with_goal(move |point| threshold.is_reached(point));
         }
-        let mut first = f64::NAN;
+        let mut growth = Growth::default();
         let fitted = trainer.fit_gradients(&Known(self.training), |step| {
             let (loss, store) = gradients(step)?;
             let value = loss.detach().flatten_all()?.to_dtype(DType::F64)?.get(0)?.to_scalar::<f64>()?;
-            if step.number() == 0 {
-                first = value;
-            }
-            if value.abs() > DIVERGED * first.abs() {
+            if growth.is_divergence(step.number(), value) {
                 stop.store(1, Ordering::Relaxed);
             }
             Ok((loss, store))
@@ -199,8 +201,9 @@ impl Race<'_> {
         drop(trainer);
         let reached = history.iter().find(|point| self.threshold.is_reached(point)).map(|point| point.step);
         let ended = match fitted.map(|outcome| outcome.ended) {
-            Ok(Ended::Stopped(_)) => CourseEnd::Diverged,
             Ok(Ended::GoalReached) => CourseEnd::AtThreshold,
+            // The last step of a run is done, whatever asks it to stop.
+            Ok(_) if stop.load(Ordering::Relaxed) != 0 => CourseEnd::Diverged,
             Ok(_) => CourseEnd::Finished,
             Err(error) if self.is_divergence(&error) => CourseEnd::Diverged,
             Err(error) => return Err(error),
@@ -242,6 +245,33 @@ impl Race<'_> {
             Error::Data(text) => text.contains("beyond the largest number"),
             _ => false,
         }
+    }
+}
+
+/// The largest of the first losses of a run, and at least 1, which is the order of a loss of classes and of targets of
+/// the variance 1.
+pub(super) struct Growth {
+    largest: f64,
+}
+
+impl Default for Growth {
+    fn default() -> Self {
+        Self { largest: 1.0 }
+    }
+}
+
+impl Growth {
+    /// Whether the loss of a step, from 0, has grown beyond the limit. The first loss never has: there is nothing that it
+    /// grew from.
+    pub(super) fn is_divergence(&mut self, step: u64, loss: f64) -> bool {
+        let loss = loss.abs();
+        if step > 0 && loss > DIVERGED * self.largest {
+            return true;
+        }
+        if step < FIRST {
+            self.largest = self.largest.max(loss);
+        }
+        false
     }
 }
 

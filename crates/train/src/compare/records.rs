@@ -1,6 +1,8 @@
 //! Runs that are kept in a file while others go on.
 
-use std::fs;
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use wick_files::Appended;
@@ -9,7 +11,8 @@ use super::design::Record;
 use crate::error::Error;
 
 /// A file of finished runs, an object a line: a process that is killed loses the runs at hand and no other. The first
-/// line is a text that tells experiments apart.
+/// line is a text that tells experiments apart. While a process writes the file, it locks an empty one beside it, whose
+/// name has `.lock` behind it.
 ///
 /// ```
 /// use wick_train::compare::RecordFile;
@@ -18,6 +21,7 @@ use crate::error::Error;
 /// let path = folder.path().join("runs.jsonl");
 /// let (file, known) = RecordFile::open(&path, "{\"experiment\": 1}")?;
 /// assert!(known.is_empty());
+/// assert!(RecordFile::open(&path, "{\"experiment\": 1}").unwrap_err().to_string().contains("it is in use"));
 /// drop(file);
 /// assert!(RecordFile::open(&path, "{\"experiment\": 2}").is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -26,15 +30,18 @@ use crate::error::Error;
 pub struct RecordFile {
     file: Appended,
     path: PathBuf,
+    /// The lock is given back when the file is closed, however the process ends.
+    _lock: File,
 }
 
 impl RecordFile {
     /// Opens a file, or makes it, and returns the runs that it has. A line that a killed process did not end is cut off.
     ///
     /// # Errors
-    /// The file is of another experiment, is no such file, or cannot be read or written.
+    /// The file is of another experiment, is no such file, is in use by another process, or cannot be read or written.
     pub fn open(path: &Path, experiment: &str) -> Result<(Self, Vec<Record>), Error> {
         let refused = |reason: String| Error::File { path: path.to_owned(), reason };
+        let lock = lock(path)?;
         let bytes = match fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
@@ -58,8 +65,8 @@ impl RecordFile {
         if good == 0 && !bytes.is_empty() && !experiment.as_bytes().starts_with(&bytes) {
             return Err(refused("it is no file of runs: give another name".to_owned()));
         }
-        let mut file =
-            Self { file: Appended::open(path, good as u64).map_err(Error::Write)?, path: path.to_owned() };
+        let appended = Appended::open(path, good as u64).map_err(Error::Write)?;
+        let mut file = Self { file: appended, path: path.to_owned(), _lock: lock };
         if good == 0 {
             file.line(experiment.as_bytes())?;
         }
@@ -83,5 +90,24 @@ impl RecordFile {
     fn line(&mut self, line: &[u8]) -> Result<(), Error> {
         let line = [line, b"\n"].concat();
         self.file.add(&line).and_then(|()| self.file.sync()).map_err(Error::Write)
+    }
+}
+
+/// Locks the file beside a file of runs, or refuses to wait for it.
+fn lock(path: &Path) -> Result<File, Error> {
+    let cannot = |error: io::Error| {
+        let text = format!("cannot write '{}': {error}", path.display());
+        Error::Write(io::Error::new(error.kind(), text))
+    };
+    let mut beside = OsString::from(path);
+    beside.push(".lock");
+    let lock = OpenOptions::new().create(true).truncate(false).write(true).open(beside).map_err(cannot)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => {
+            let reason = "it is in use by another process: wait for it, or give another file".to_owned();
+            Err(Error::File { path: path.to_owned(), reason })
+        }
+        Err(TryLockError::Error(error)) => Err(cannot(error)),
     }
 }

@@ -189,12 +189,15 @@ fn the_rate_is_chosen_by_what_arrives() {
     };
     let (soon, late, never) = (course(Some(10), 0.5), course(Some(90), 0.1), course(None, 0.2));
     let low = course(None, 0.1);
+    let lost_later = Course { ended: CourseEnd::Diverged, ..course(Some(5), 0.0) };
     let lost = Course { ended: CourseEnd::Diverged, ..course(None, 0.0) };
     let twice = |course: &Course| [course.clone(), course.clone()];
     assert_eq!(chosen([[soon.clone(), never.clone()], twice(&late), twice(&never)]), Some(1));
     assert_eq!(chosen([twice(&late), twice(&late), [late.clone(), soon.clone()]]), Some(2));
     assert_eq!(chosen([twice(&low), twice(&never), [low.clone(), lost]]), Some(0));
     assert_eq!(chosen([twice(&never), twice(&never), twice(&never)]), Some(1));
+    // What diverges behind the threshold is no rate to train at.
+    assert_eq!(chosen([twice(&lost_later), twice(&late), twice(&never)]), Some(1));
     assert_eq!(design.best_rate([0, 1], &[]), None);
 }
 
@@ -207,6 +210,9 @@ fn a_file_of_runs_goes_on_after_a_kill() {
     let open = || RecordFile::open(&path, "{\"of\":1}").unwrap();
     let (mut file, known) = open();
     assert!(known.is_empty());
+    // No second process writes it at the same time.
+    let error = RecordFile::open(&path, "{\"of\":1}").unwrap_err().to_string();
+    assert!(error.contains("it is in use by another process"), "{error}");
     let records =
         run(&design, Part::WHOLE, known, |trial| Ok(drawn(&design, trial)), |record| file.add(record));
     let records = records.unwrap();
@@ -225,6 +231,7 @@ fn a_file_of_runs_goes_on_after_a_kill() {
         let again =
             run(&design, Part::WHOLE, known, |trial| Ok(drawn(&design, trial)), |record| file.add(record));
         assert_eq!(again.unwrap(), records, "after {length} bytes");
+        drop(file);
         assert_eq!(sorted(open().1), records);
     }
     let error = RecordFile::open(&path, "{\"of\":2}").unwrap_err().to_string();
@@ -294,4 +301,66 @@ fn equal_scores_are_seldom_called_different() {
     let (difference, p) = larger(&[0.2; 6], &lost, KeyedV1::new(1).key("pair"));
     assert!(difference > 0.0 && p < 0.01);
     assert_eq!(larger(&lost, &lost, KeyedV1::new(1).key("pair")).1, 1.0);
+}
+
+/// A small first loss makes no run diverged, and a large one does not hide that it grows.
+#[test]
+fn the_first_losses_are_the_measure() {
+    let diverges = |losses: &[f64]| {
+        let mut growth = race::Growth::default();
+        let found = losses.iter().enumerate().find(|(step, loss)| growth.is_divergence(*step as u64, **loss));
+        found.map(|(step, _)| step)
+    };
+    assert_eq!(diverges(&[1e-9, 0.5, 2.0, 1.0]), None);
+    assert_eq!(diverges(&[1e6, 9e8, 2.0, 1.0]), None);
+    assert_eq!(diverges(&[2.0, 1.5, 2001.0]), Some(2));
+    // A loss of 30 within the first 20 is the measure of all later ones, and behind them it is not.
+    let (mut early, mut late) = ([1.0; 40], [1.0; 40]);
+    (early[19], late[20]) = (30.0, 30.0);
+    (early[39], late[39]) = (20_000.0, 20_000.0);
+    assert_eq!((diverges(&early), diverges(&late)), (None, Some(39)));
+}
+
+/// From zero weights and with a learning rate of 100, the second loss is 4e4 times the first: a run that ends with it has
+/// diverged, and one that ends before has not.
+#[test]
+fn a_run_may_diverge_in_its_last_step() {
+    use candle_core::{DType, Device, Tensor};
+    use candle_nn::{Init, VarBuilder, VarMap};
+
+    let xs = Tensor::new(&[[1f32, 0.0], [0.0, 1.0], [1.0, 1.0]], &Device::Cpu).unwrap();
+    let ys = xs.sum_keepdim(1).unwrap();
+    let data = crate::data::InMemory::new(&xs).unwrap();
+    let data = data.with_targets(crate::data::Targets::Numbers(ys)).unwrap();
+    let race = Race {
+        training: &data,
+        validation: None,
+        test: None,
+        metrics: &crate::metrics::Metrics::Regression { standardization: None },
+        every: 1,
+        threshold: Threshold::Loss(0.0),
+        ends_there: false,
+    };
+    let ended = |steps: u64| {
+        let vars = VarMap::new();
+        let builder = VarBuilder::from_varmap(&vars, DType::F32, &Device::Cpu);
+        let weights = builder.get_with_hints((2, 1), "weight", Init::Const(0.0)).unwrap();
+        let length = crate::Length::Steps(steps);
+        let optimizer = "sgd:lr=100".parse().unwrap();
+        let config = crate::Config { batch: 3, length, optimizer, ..crate::Config::default() };
+        let outputs = |input: &Tensor| input.matmul(&weights);
+        let course = race.run(
+            &vars,
+            Vec::new(),
+            config,
+            |step| {
+                let loss = candle_nn::loss::mse(&outputs(step.input())?, step.targets()?)?;
+                let gradients = loss.backward()?;
+                Ok((loss, gradients))
+            },
+            |batch| outputs(&batch.input),
+        );
+        course.unwrap().ended
+    };
+    assert_eq!((ended(1), ended(2)), (CourseEnd::Finished, CourseEnd::Diverged));
 }

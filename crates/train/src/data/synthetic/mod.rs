@@ -125,6 +125,35 @@ impl Synthetic {
         }
     }
 
+    /// The most numbers that a sample has in a layer, and those of the largest matrix of weights.
+    fn sizes(&self) -> (usize, usize) {
+        match self {
+            Self::Teacher { features, width, classes, .. } => {
+                let widest = *features.max(width).max(classes);
+                (widest, width.saturating_mul(widest))
+            }
+            Self::Linear { features, outputs, .. } => {
+                (*features.max(outputs), features.saturating_mul(*outputs))
+            }
+            Self::Mnist1d { .. } => (signals::WIDEST, signals::WIDEST),
+        }
+    }
+
+    /// The bytes that [`draw`](Self::draw) takes at most, about: the samples three times, two layers of them, and the
+    /// largest matrix of weights twice, in `f64`.
+    ///
+    /// ```
+    /// let task: wick_train::data::Synthetic = "linear:features=8,outputs=10,samples=20,test=30".parse()?;
+    /// assert_eq!(task.memory_to_draw(), 8.0 * (50.0 * (3.0 * 8.0 + 2.0 * 10.0) + 2.0 * 80.0));
+    /// # Ok::<(), wick_train::Error>(())
+    /// ```
+    pub fn memory_to_draw(&self) -> f64 {
+        let [samples, test] = self.samples().map(|count| count as f64);
+        let (widest, weights) = self.sizes();
+        let of_sample = 3.0 * self.features() as f64 + 2.0 * widest as f64;
+        8.0 * ((samples + test) * of_sample + 2.0 * weights as f64)
+    }
+
     /// Draws the samples, whose batches have this type on this device.
     ///
     /// # Errors

@@ -16,6 +16,8 @@ const TEMPLATE: usize = 12;
 const PADDING: (usize, usize) = (36, 25);
 /// The largest shift of the signal, which is stretched to this many numbers more than are left of it.
 const MOST_SHIFT: usize = 48;
+/// The most numbers of a signal before it is sampled.
+pub(super) const WIDEST: usize = LENGTH + MOST_SHIFT;
 /// A signal is scaled by 1 ± this.
 const SCALE: f64 = 0.2;
 /// The standard deviation of the noise before it is smoothed, and the width of the smoothing.

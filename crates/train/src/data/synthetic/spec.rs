@@ -19,8 +19,11 @@ const TASKS: [(&str, Synthetic); 3] = [
     ("mnist1d", Synthetic::Mnist1d { samples: 4000, test: 1000 }),
 ];
 
-/// The most numbers that the samples of a task have.
+/// The most numbers that the samples of a task have in a layer, and the most that a matrix of weights has.
 const MOST: usize = 1 << 30;
+
+/// The most hidden layers of a teacher.
+const MOST_LAYERS: usize = 1000;
 
 impl Synthetic {
     /// Lists all names that can be read as a SPEC.
@@ -64,14 +67,22 @@ impl Synthetic {
         if let Self::Teacher { classes: 1, .. } = self {
             return Err(SpecError::new("classes=1 is nothing to tell apart: use 2 or more"));
         }
-        let [samples, test] = self.samples();
-        let numbers = samples.checked_add(test).and_then(|count| count.checked_mul(self.features()));
-        match numbers.filter(|numbers| *numbers <= MOST) {
-            Some(_) => Ok(()),
-            None => {
-                Err(SpecError::new("its samples have more than 2^30 numbers: use fewer samples or features"))
-            }
+        if matches!(*self, Self::Teacher { depth, .. } if depth > MOST_LAYERS) {
+            return Err(SpecError::new("it has more than 1000 hidden layers: use a smaller depth"));
         }
+        let [samples, test] = self.samples();
+        let (widest, weights) = self.sizes();
+        if samples.saturating_add(test).saturating_mul(widest) > MOST {
+            return Err(SpecError::new(
+                "its samples have more than 2^30 numbers in a layer: use fewer samples, or smaller layers",
+            ));
+        }
+        if weights > MOST {
+            return Err(SpecError::new(
+                "a matrix of its weights has more than 2^30 numbers: use smaller layers",
+            ));
+        }
+        Ok(())
     }
 }
 

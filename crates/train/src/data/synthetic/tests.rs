@@ -83,7 +83,14 @@ fn specs_read_back_and_the_seed_decides() {
         ("linear:width=3", "linear takes no width="),
         ("teacher:classes=1", "classes=1 is nothing to tell apart"),
         ("linear:samples=1e30", "samples=1e30 is not a whole number"),
-        ("linear:samples=1000000,features=1000000", "more than 2^30 numbers"),
+        ("linear:samples=1000000,features=1000000", "its samples have more than 2^30 numbers"),
+        ("linear:outputs=1000000000", "its samples have more than 2^30 numbers"),
+        ("teacher:classes=1000000,samples=2000", "its samples have more than 2^30 numbers"),
+        ("teacher:width=40000,samples=10,test=10", "a matrix of its weights has more than 2^30 numbers"),
+        ("teacher:features=100000,width=20000,samples=9,test=9", "a matrix of its weights has more"),
+        ("linear:features=100000,outputs=20000,samples=9,test=9", "a matrix of its weights has more"),
+        ("teacher:depth=1001", "it has more than 1000 hidden layers"),
+        ("mnist1d:samples=20000000", "its samples have more than 2^30 numbers"),
     ] {
         let error = spec.parse::<Synthetic>().unwrap_err().to_string();
         assert!(error.contains(part), "{spec}: {error}");
