@@ -180,6 +180,15 @@ fn drawn_tasks_are_compared() {
         assert_eq!(result["experiment"]["data"], task);
         assert_eq!(result["runs"].as_array().unwrap().len(), 6);
     }
+    // Of three comparisons with two runs each, none can find a difference: the least probability is 3 · 2/6.
+    let options = [&common[..], &["--synthetic", "linear", "--nets", "16x2"]].concat();
+    for row in json("compare", &options)["comparisons"].as_array().unwrap() {
+        assert_eq!((&row["least_p"], &row["differs"]), (&Value::from(1.0), &Value::from(false)));
+        assert_eq!(row["learning_rates"], serde_json::json!([0.01, 0.01]));
+    }
+    let table = stdout("compare", &options);
+    let said = "with 2 runs each no difference can be found at this level: take --seeds 5";
+    assert!(table.contains(said) && !table.contains("no difference between"), "{table}");
     let linear = [
         "--synthetic",
         "linear:samples=16",

@@ -155,7 +155,7 @@ pub(crate) const PROGRAMS: &[Program] = &[
             ),
             ("/cases/0/prediction", "chi_1 is_too_deep sigma_w trains verdicts xi_c xi_grad"),
             ("/cases/0/gap", "high low mean"),
-            ("/comparisons/0", "corrected_p differs figure net p starts"),
+            ("/comparisons/0", "corrected_p differs figure learning_rates least_p net p starts"),
             ("/runs/0", "course trial"),
             ("/runs/0/trial", "net rate run stage start"),
             ("/runs/0/course", "ended history reached test training"),

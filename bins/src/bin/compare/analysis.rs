@@ -3,7 +3,8 @@
 use serde::Serialize;
 use wick_init::{Key, KeyedV1};
 use wick_train::compare::{
-    Course, CourseEnd, Figures, Interval, KaplanMeier, Mean, Record, Stage, Steps, holm, larger, sooner,
+    Course, CourseEnd, Figures, Interval, KaplanMeier, Mean, Record, Stage, Steps, holm, larger, least_p,
+    sooner,
 };
 
 use crate::experiment::Experiment;
@@ -49,10 +50,21 @@ pub(crate) struct Comparison {
     pub(crate) figure: Figure,
     /// The starts, the better one first.
     pub(crate) starts: [usize; 2],
+    /// The learning rates of their runs, which the tuning chose.
+    pub(crate) learning_rates: [Option<f64>; 2],
     pub(crate) p: f64,
     /// Corrected for the number of comparisons of this figure.
     pub(crate) corrected_p: f64,
+    /// The least that `corrected_p` can be with these numbers of runs and of comparisons.
+    pub(crate) least_p: f64,
     pub(crate) differs: bool,
+}
+
+/// The fewest runs of each start with which one of this number of comparisons can find a difference at a level; `None` if
+/// no number of runs is enough.
+pub(crate) fn enough_runs(comparisons: usize, alpha: f64) -> Option<usize> {
+    // From 9 runs on, the least probability is that of the ways that are drawn.
+    (2..=9).find(|runs| comparisons as f64 * least_p(*runs, *runs) <= alpha)
 }
 
 /// What is compared.
@@ -73,6 +85,14 @@ pub(crate) fn courses<'a>(records: &'a [Record], net: usize, start: usize) -> Ve
     records.iter().filter(is_of).map(|record| &record.course).collect()
 }
 
+/// The learning rate of the compared runs of a case; `None` if there are none.
+fn rate(records: &[Record], net: usize, start: usize) -> Option<usize> {
+    let is_of = |record: &&Record| {
+        (record.trial.stage, record.trial.net, record.trial.start) == (Stage::Final, net, start)
+    };
+    records.iter().find(is_of).map(|record| record.trial.rate)
+}
+
 /// The steps to the threshold of these runs.
 pub(crate) fn steps(experiment: &Experiment, courses: &[&Course]) -> Vec<Steps> {
     courses.iter().map(|course| course.steps(experiment.steps)).collect()
@@ -88,12 +108,7 @@ impl Case {
     ) -> Self {
         let design = &experiment.design;
         let courses = courses(records, net, start);
-        let rate = records
-            .iter()
-            .find(|record| {
-                (record.trial.stage, record.trial.net, record.trial.start) == (Stage::Final, net, start)
-            })
-            .map(|record| record.trial.rate);
+        let rate = rate(records, net, start);
         let key = |what: &str| key(experiment, &format!("{net}/{start}/{what}"));
         let steps = steps(experiment, &courses);
         let reached = courses.iter().filter(|course| course.reached.is_some()).count();
@@ -140,7 +155,7 @@ pub(crate) fn comparisons(experiment: &Experiment, records: &[Record], alpha: f6
         if figure == Figure::TestScore && (experiment.stop_at_threshold || experiment.test_samples == 0) {
             continue;
         }
-        let mut found = Vec::new();
+        let (mut found, mut least) = (Vec::new(), 1.0f64);
         for net in 0..experiment.design.nets.len() {
             for first in 0..experiment.design.starts.len() {
                 for second in first + 1..experiment.design.starts.len() {
@@ -148,6 +163,7 @@ pub(crate) fn comparisons(experiment: &Experiment, records: &[Record], alpha: f6
                     if both.iter().any(Vec::is_empty) {
                         continue;
                     }
+                    least = least.min(least_p(both[0].len(), both[1].len()));
                     let key = key(experiment, &format!("{net}/{first}/{second}"));
                     let (difference, p) = match figure {
                         Figure::Steps => {
@@ -160,13 +176,28 @@ pub(crate) fn comparisons(experiment: &Experiment, records: &[Record], alpha: f6
                         }
                     };
                     let starts = if difference < 0.0 { [second, first] } else { [first, second] };
-                    found.push(Comparison { net, figure, starts, p, corrected_p: p, differs: false });
+                    let learning_rates = starts
+                        .map(|start| rate(records, net, start).map(|rate| experiment.design.rates[rate]));
+                    found.push(Comparison {
+                        net,
+                        figure,
+                        starts,
+                        learning_rates,
+                        p,
+                        corrected_p: p,
+                        least_p: p,
+                        differs: false,
+                    });
                 }
             }
         }
         let corrected = holm(&found.iter().map(|comparison| comparison.p).collect::<Vec<_>>());
+        // Holm's correction multiplies the smallest probability by the number of all, and none is below it.
+        let least = (least * found.len() as f64).min(1.0);
         for (comparison, p) in found.iter_mut().zip(corrected) {
-            (comparison.corrected_p, comparison.differs) = (p, p <= alpha);
+            comparison.corrected_p = p;
+            comparison.least_p = least;
+            comparison.differs = p <= alpha;
         }
         all.extend(found);
     }

@@ -12,6 +12,9 @@ use wick_train::{Config, Length, Schedule};
 use crate::options::Args;
 use crate::task::Samples;
 
+/// The steps between validations where the user gives none.
+const EVERY: u64 = 10;
+
 /// The settings of all runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Experiment {
@@ -31,6 +34,7 @@ pub(crate) struct Experiment {
     pub(crate) batch: usize,
     /// The budget of a run.
     pub(crate) steps: u64,
+    /// The steps between the points of a run: without a validation, those of an epoch.
     pub(crate) every: u64,
     pub(crate) threshold: Threshold,
     pub(crate) stop_at_threshold: bool,
@@ -74,7 +78,10 @@ impl Experiment {
             schedule: schedule(args)?.to_string(),
             batch: args.training.batch,
             steps: args.training.steps,
-            every: args.training.every,
+            every: match &samples.validation {
+                Some(_) => args.training.every.unwrap_or(EVERY),
+                None => samples.training.len().div_ceil(args.training.batch) as u64,
+            },
             threshold,
             stop_at_threshold: comparison.stop_at_threshold,
             dtype: target.dtype.as_str().to_owned(),

@@ -160,7 +160,7 @@ fn check_options(args: &Args) -> Result<()> {
     let given = [
         ("--batch", args.training.batch as u64),
         ("--steps", args.training.steps),
-        ("--every", args.training.every),
+        ("--every", args.training.every.unwrap_or(1)),
     ];
     if let Some((option, _)) = given.iter().find(|(_, value)| *value == 0) {
         return Err(usage(format!("{option} is 0, and must be 1 or more")));
@@ -192,7 +192,12 @@ fn check_samples(args: &Args, experiment: &Experiment) -> Result<()> {
             "the threshold is one of the validation, and --validation is 0: give --loss-threshold, or a validation",
         ));
     }
-    if experiment.every > experiment.steps {
+    if experiment.validation_samples == 0 && args.training.every.is_some() {
+        return Err(usage(
+            "--every is about validations, and --validation is 0: leave it out, and runs are looked at after each epoch",
+        ));
+    }
+    if experiment.validation_samples > 0 && experiment.every > experiment.steps {
         return Err(usage(format!(
             "--every is {}, and a run has {} steps: take fewer",
             experiment.every, experiment.steps

@@ -61,6 +61,12 @@ pub(crate) fn merge(files: &[PathBuf]) -> Result<(Experiment, Vec<Prediction>, V
         let count = wanted.iter().filter(|trial| !found.contains(trial)).count();
         bail!("{count} of {} runs are missing, {} first: give all parts", wanted.len(), describe(missing));
     }
+    ensure!(
+        runs.len() == wanted.len(),
+        "the files have {} runs and the experiment {}: some are at a rate that the tuning did not choose",
+        runs.len(),
+        wanted.len()
+    );
     let predictions = cases.into_iter().map(|case| case.prediction).collect();
     Ok((experiment, predictions, runs))
 }

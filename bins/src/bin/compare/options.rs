@@ -77,9 +77,10 @@ pub(crate) struct TrainingOptions {
     /// Steps of each run, its budget
     #[arg(long, value_name = "N", default_value_t = 400, value_parser = whole::<u64>)]
     pub(crate) steps: u64,
-    /// Steps between validations, at which the threshold is looked for
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = whole::<u64>)]
-    pub(crate) every: u64,
+    /// Steps between validations, at which the threshold is looked for [default: 10; without a validation the threshold is
+    /// looked for at the ends of epochs, and this cannot be given]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>)]
+    pub(crate) every: Option<u64>,
 }
 
 /// What is compared.
@@ -89,22 +90,25 @@ pub(crate) struct ComparisonOptions {
     /// The accuracy, or R², of the validation that is to be reached
     #[arg(long, value_name = "SCORE", default_value_t = 0.9, value_parser = number, conflicts_with = "loss_threshold")]
     pub(crate) threshold: f64,
-    /// The training loss that is to be reached instead, the mean of the steps since the validation before
+    /// The training loss that is to be reached instead, the mean of the steps since the validation before, or with
+    /// --validation 0 of the epoch
     #[arg(long, value_name = "LOSS", value_parser = number)]
     pub(crate) loss_threshold: Option<f64>,
     /// End a run where it reaches the threshold; figures at the end are then not compared
     #[arg(long)]
     pub(crate) stop_at_threshold: bool,
-    /// Learning rates that are tried for each start of each net, √10 apart; 1 takes the optimizer's lr
+    /// Learning rates that are tried for each start of each net, √10 apart; 1 takes the optimizer's lr. The rate is chosen
+    /// for the threshold, and test scores are at that rate
     #[arg(long, value_name = "N", default_value = "5", value_parser = within(1, 25))]
     pub(crate) rates: u16,
-    /// Runs of each start at each learning rate, by which the rate is chosen
+    /// Runs of each start at each learning rate, by which the rate is chosen; differences are given these rates
     #[arg(long, value_name = "N", default_value = "2", value_parser = within(1, 100))]
     pub(crate) tuning_seeds: u16,
     /// Runs of each start at its rate that are compared, with other seeds
     #[arg(long, value_name = "N", default_value = "10", value_parser = within(1, 1000))]
     pub(crate) seeds: u16,
-    /// The level of the tests and, of intervals, the probability outside
+    /// The level of the tests and, of intervals, the nominal probability outside (of 6 to 10 runs, intervals of 95 % hold
+    /// 86 to 90 %)
     #[arg(long, value_name = "ALPHA", default_value_t = 0.05, value_parser = number)]
     pub(crate) alpha: f64,
 }

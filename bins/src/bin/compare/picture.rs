@@ -63,7 +63,11 @@ fn curves(report: &Compare, net: usize) -> Chart {
             line.push((step as f64, quantile(0.5)));
             band.push((step as f64, quantile(OUTSIDE), quantile(1.0 - OUTSIDE)));
         }
-        let diverged = if line.is_empty() { " (diverged)" } else { "" };
+        let diverged = courses.iter().filter(|course| course.ended == CourseEnd::Diverged).count();
+        let diverged = match diverged {
+            0 => String::new(),
+            diverged => format!(" ({diverged} of {} diverged)", courses.len()),
+        };
         series.push(Series::new(format!("{}{diverged}", report.start(start)), start, line));
         bands.push(Shade { number: start, points: band });
     }

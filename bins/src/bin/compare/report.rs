@@ -5,7 +5,7 @@ use wick_bins::output::{Report, Table, exact, percent, short};
 use wick_theory::write_number;
 use wick_train::compare::{Interval, Mean, Record, Threshold};
 
-use crate::analysis::{Case, Comparison, Figure, comparisons};
+use crate::analysis::{Case, Comparison, Figure, comparisons, enough_runs};
 use crate::experiment::Experiment;
 use crate::predict::Prediction;
 
@@ -124,9 +124,9 @@ impl Compare {
             table.row(columns.iter().map(|(_, cell)| cell(case)));
         }
         let mut notes = vec![format!(
-            "steps: the median, in which a run that never arrives counts as never, and its {} interval; figures of the \
-             last weights: mean and {0} interval",
-            percent(1.0 - self.alpha, 0)
+            "steps: the median, in which a run that never arrives counts as never, and its interval at a nominal {}; figures \
+             of the last weights at the rate that was chosen for the threshold: mean and interval, the same",
+            level(self.alpha)
         )];
         if self.cases.iter().any(|case| case.at_edge) {
             notes.push(
@@ -175,12 +175,14 @@ impl Compare {
         if self.comparisons.is_empty() {
             return None;
         }
-        let header = ["net", "figure", "", "p", "corrected p"];
+        let header = ["net", "figure", "", "rates", "p", "corrected p"];
         let mut table = Table::new("which differences are real", header);
         for comparison in &self.comparisons {
-            let Comparison { net, figure, starts, p, corrected_p, differs } = comparison;
+            let Comparison { net, figure, starts, learning_rates, p, corrected_p, least_p, differs } =
+                comparison;
             let [first, second] = starts.map(|start| self.start(start));
             let said = match (figure, differs) {
+                (_, false) if *least_p > self.alpha => format!("{first} and {second}: too few runs"),
                 (_, false) => format!("no difference between {first} and {second}"),
                 (Figure::Steps, true) => format!("{first} is sooner than {second}"),
                 (Figure::TestScore, true) => format!("{first} is better than {second}"),
@@ -189,15 +191,35 @@ impl Compare {
                 Figure::Steps => format!("steps to {}", self.threshold()),
                 Figure::TestScore => format!("test {}", self.experiment.score()),
             };
-            table.row([self.net(*net).to_owned(), figure, said, probability(*p), probability(*corrected_p)]);
+            let rates = learning_rates.map(|rate| rate.map_or("–".to_owned(), short)).join(", ");
+            let [p, corrected] = [*p, *corrected_p].map(probability);
+            table.row([self.net(*net).to_owned(), figure, said, rates, p, corrected]);
         }
         let count = self.comparisons.iter().filter(|comparison| comparison.figure == Figure::Steps).count();
-        table.note = format!(
-            "permutation tests of the sum of ranks, in which a run that never arrives or diverged is the last, at the level \
-             {}, corrected for {count} {} each (Holm)",
+        let mut notes = vec![format!(
+            "permutation tests of the sum of ranks, in which a run that never arrives is the last, or, of test scores, one \
+             that diverged, at the level {}, corrected for {count} {} each (Holm)",
             write_number(self.alpha),
             if count == 1 { "comparison" } else { "comparisons" }
-        );
+        )];
+        if self.experiment.design.is_tuned() {
+            notes.push(format!(
+                "given the rates that {} tuning runs each chose: starts at different rates may differ by these alone",
+                self.experiment.design.tuning_runs
+            ));
+        }
+        if self.comparisons.iter().any(|comparison| comparison.least_p > self.alpha) {
+            let runs = self.cases.iter().map(|case| case.runs).filter(|runs| *runs > 0).min().unwrap_or(0);
+            notes.push(match enough_runs(count, self.alpha) {
+                Some(enough) => format!(
+                    "too few runs: with {runs} runs each no difference can be found at this level: take --seeds {enough}"
+                ),
+                None => "too few runs: no number of them can find a difference at this level: compare fewer starts or \
+                         nets, or take a larger --alpha"
+                    .to_owned(),
+            });
+        }
+        table.note = notes.join("\n");
         Some(table)
     }
 }
@@ -222,6 +244,13 @@ fn mean(mean: Option<Mean>, text: impl Fn(f64) -> String) -> String {
         Some(Mean { mean, low, high }) if low == high => text(mean),
         Some(Mean { mean, low, high }) => format!("{} ({} to {})", text(mean), text(low), text(high)),
     }
+}
+
+/// The level of an interval, with the decimals that it needs: `95 %`, `99.9 %`.
+fn level(alpha: f64) -> String {
+    let is_whole = |x: f64| (x - x.round()).abs() < 1e-6;
+    let decimals = (0..6).find(|decimals| is_whole(alpha * 100.0 * 10f64.powi(*decimals))).unwrap_or(6);
+    percent(1.0 - alpha, decimals as usize)
 }
 
 fn fraction(x: f64, is_fraction: bool) -> String {
@@ -296,5 +325,26 @@ impl Report for Compare {
             ]);
         }
         table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_have_the_decimals_that_they_need() {
+        let levels = [0.05, 0.01, 0.005, 0.025, 0.001, 0.2].map(level);
+        assert_eq!(levels, ["95 %", "99 %", "99.5 %", "97.5 %", "99.9 %", "80 %"]);
+    }
+
+    /// Of 3 comparisons with 4 runs each, the least probability is 3 · 2/70 = .086, and with 5 it is 3 · 2/252 = .024.
+    #[test]
+    fn the_runs_that_can_find_a_difference() {
+        assert_eq!(
+            (enough_runs(3, 0.05), enough_runs(1, 0.05), enough_runs(1, 0.5)),
+            (Some(5), Some(4), Some(2))
+        );
+        assert_eq!((enough_runs(1000, 0.05), enough_runs(1001, 0.05)), (Some(9), None));
     }
 }

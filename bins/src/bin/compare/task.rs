@@ -4,6 +4,7 @@ use anyhow::{Result, anyhow};
 use wick_bins::args::Target;
 use wick_bins::cli::usage;
 use wick_bins::data::name_of;
+use wick_bins::memory;
 use wick_train::data::{Dataset, InMemory, Subset, Task};
 use wick_train::metrics::Metrics;
 
@@ -59,6 +60,8 @@ impl Samples {
     /// Of the drawn samples to train on, the last ones are the validation: any order of them is as good as any other.
     fn draw(args: &Args, target: &Target) -> Result<Self> {
         let Some(spec) = &args.synthetic else { return Err(anyhow!("there is no task to draw")) };
+        let remedy = "ask for fewer samples or smaller layers in --synthetic";
+        memory::check(spec.memory_to_draw(), 1, remedy)?;
         let parts = spec.draw(args.common.seed, target.dtype, &target.device)?;
         let fraction = args.data.validation;
         if !(0.0..1.0).contains(&fraction) {
