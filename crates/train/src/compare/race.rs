@@ -123,8 +123,8 @@ impl Race<'_> {
     /// Trains a model to the threshold, or to the end of its budget, and evaluates its last weights. `gradients` returns
     /// the mean loss of a batch and its gradients, `outputs` the outputs of a batch, `rates` multiplies learning rates of
     /// variables as in [`Trainer::with_rates`]. A run ends at once as [`CourseEnd::Diverged`], which is no error, if
-    /// its numbers are not finite, or if its loss is above 1000 and above 1000 times the largest of its first 20 losses,
-    /// of which there may be fewer until then.
+    /// its numbers are not finite, or if its loss is above 1000 and above 1000 times the largest of its first 20 losses
+    /// (of those before it, if they are fewer).
     ///
     /// ```
     /// use candle_core::{DType, Device, Tensor};
