@@ -111,7 +111,7 @@ impl Geometry {
     /// The sizes, if the tensors and the padded image have no more elements than a machine can address.
     fn checked(self, op: &str) -> Result<Self> {
         let padded = |axis: usize| self.image[axis].saturating_add(2 * self.window.padding[axis]);
-        let count = |sizes: [usize; 4]| sizes.into_iter().try_fold(1usize, |all, size| all.checked_mul(size));
+        let count = |sizes: [usize; 4]| sizes.into_iter().try_fold(1, usize::checked_mul);
         let is_small = |sizes| count(sizes).is_some_and(|count| count <= isize::MAX as usize / 8);
         let input = [self.batch, self.channels(), padded(0), padded(1)];
         let output = [self.batch, self.out(), self.places[0], self.places[1]];

@@ -44,7 +44,7 @@ impl RecordFile {
         let lock = lock(path)?;
         let bytes = match fs::read(path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(refused(error.to_string())),
         };
         let (mut good, mut records) = (0, Vec::new());

@@ -241,7 +241,7 @@ impl RateTest {
         let finite = || self.trials.iter().filter(|trial| trial.loss.is_finite());
         let lowest = finite().map(|trial| trial.loss).fold(f64::INFINITY, f64::min);
         let is_as_good = |trial: &&RateTrial| trial.loss <= lowest + TIE * lowest.abs();
-        finite().filter(is_as_good).last().map(|trial| trial.rate)
+        finite().rfind(is_as_good).map(|trial| trial.rate)
     }
 
     /// The suggestion, with the one-cycle schedule over `steps` steps whose highest rate it is (Smith and Topin 2018,

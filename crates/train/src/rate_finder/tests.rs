@@ -28,7 +28,7 @@ fn bits(vars: &[(String, Var)]) -> Vec<u32> {
 }
 
 /// A bowl of curvature `c`, on which gradient descent diverges from the rate `2 / c` on.
-fn bowl(curvature: f64) -> super::RateTest {
+fn bowl(curvature: f64) -> RateTest {
     let w = Var::new(&[1.0f64, -2.0], &CPU).unwrap();
     let vars = [("w".to_owned(), w.clone())];
     let finder = RateFinder::new("sgd:momentum=0".parse().unwrap())
