@@ -105,6 +105,8 @@ fn fraction_on_its_way(report: &Compare) -> Chart {
         x_label: "steps".into(),
         y_label: "fraction of the runs".into(),
         series: series.collect(),
+        // Nothing to see, but the axis begins at 0.
+        bands: vec![Shade { number: 0, points: vec![(0.0, 0.0, 0.0), (budget, 0.0, 0.0)] }],
         ..Chart::default()
     }
 }
