@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)] // A test fails by panicking.
 
 mod differences;
+mod digits;
 #[cfg(any(test, doctest))]
 mod documents;
 mod random;
@@ -12,6 +13,7 @@ mod statistics;
 mod tensors;
 
 pub use differences::gradient_errors;
+pub use digits::digits;
 pub use random::{choose, choose_index, log_uniform, normal, uniform};
 pub use statistics::{has_std, kolmogorov_smirnov, mean_and_variance, std, std_error};
 pub use tensors::{bits, largest, numbers};

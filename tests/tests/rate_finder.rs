@@ -7,7 +7,7 @@ use candle_nn::{Module, Optimizer, ParamsAdamW, loss};
 use wick_init::{InitMap, KeyedV1};
 use wick_kernels::{AdamW, ParamsSgd, Sgd};
 use wick_model::{Activation, Mlp, MlpConfig};
-use wick_tests::{CPU, normal};
+use wick_tests::{CPU, digits, normal};
 use wick_train::{Order, RateFinder};
 
 const STEPS: u64 = 300;
@@ -78,15 +78,8 @@ impl Task {
 }
 
 fn tasks() -> Vec<Task> {
-    let text = include_str!("../../assets/digits/digits.csv");
-    let (mut pixels, mut classes) = (Vec::new(), Vec::new());
-    for line in text.lines().skip(1) {
-        let numbers: Vec<f32> = line.split(',').map(|number| number.parse().unwrap()).collect();
-        pixels.extend(numbers[..64].iter().map(|pixel| pixel / 8.0 - 1.0));
-        classes.push(numbers[64] as u32);
-    }
-    let images = Tensor::from_slice(&pixels, (classes.len(), 64), &CPU).unwrap();
-    let classes = Tensor::new(classes, &CPU).unwrap();
+    let (pixels, classes) = digits();
+    let images = pixels.affine(0.125, -1.0).unwrap();
     let xs = normal(1, "xs", (2000, 20), DType::F32);
     let noise = (normal(1, "noise", (2000, 20), DType::F32) * 0.1).unwrap();
     let linear = (xs.matmul(&normal(1, "matrix", (20, 20), DType::F32)).unwrap() + noise).unwrap();

@@ -6,23 +6,12 @@ use candle_core::{DType, Tensor};
 use candle_nn::{Module, Optimizer, ParamsAdamW, linear, loss::cross_entropy};
 use wick_init::{InitMap, Initializer, KeyedV1, Rule, presets};
 use wick_kernels::{AdamW, Named};
-use wick_tests::CPU;
+use wick_tests::{CPU, digits};
 use wick_train::Order;
 
 const STEPS: u64 = 150;
 const BATCH: usize = 64;
 const WIDTHS: [usize; 3] = [64, 256, 1024];
-
-fn digits() -> (Tensor, Tensor) {
-    let text = include_str!("../../assets/digits/digits.csv");
-    let (mut pixels, mut classes) = (Vec::new(), Vec::new());
-    for line in text.lines().skip(1) {
-        let numbers: Vec<f32> = line.split(',').map(|number| number.parse().unwrap()).collect();
-        pixels.extend(numbers[..64].iter().map(|pixel| pixel / 8.0 - 1.0));
-        classes.push(numbers[64] as u32);
-    }
-    (Tensor::from_slice(&pixels, (classes.len(), 64), &CPU).unwrap(), Tensor::new(classes, &CPU).unwrap())
-}
 
 /// The mean loss of the last 20 steps of a net 64-n-n-10; the loss at the start if it is lost.
 fn train(rules: &[Rule], width: usize, rate: f64, (xs, ys): &(Tensor, Tensor)) -> f64 {
@@ -74,7 +63,8 @@ fn best_rates(name: &str, rules: &[Rule], rates: &[f64], data: &(Tensor, Tensor)
 #[test]
 #[ignore = "takes minutes"]
 fn the_best_rate_stays_in_mup_and_falls_with_the_width_without() {
-    let data = digits();
+    let (pixels, classes) = digits();
+    let data = (pixels.affine(0.125, -1.0).unwrap(), classes);
     let rates: Vec<f64> = (-9..=-1).map(|half| 10f64.powf(f64::from(half) / 2.0)).collect();
     let standard = [
         Rule::draw("**.bias", Initializer::zeros()).unwrap(),

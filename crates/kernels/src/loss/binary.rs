@@ -1,7 +1,6 @@
 //! Binary cross entropy from logits.
 
 use std::mem::MaybeUninit;
-use std::sync::{Mutex, PoisonError};
 
 use candle_core::{CpuStorage, CustomOp2, DType, Device, Layout, Result, Shape, Tensor, bail};
 use candle_nn::ops::sigmoid;
@@ -12,6 +11,7 @@ use crate::cpu::parallel::{self, Start};
 use crate::cpu::simd::{self, SimdLevel};
 use crate::cpu::slice;
 use crate::dot::dot;
+use crate::loss::kept::KeptGradient;
 
 /// Binary cross entropy of logits `x` with targets `y` in `[0, 1]` of the same shape, a mean over all elements:
 /// `mean((1 - y) softplus(x) + p·y softplus(-x))` with `softplus(x) = ln(1 + eˣ) = max(x, 0) + ln(1 + e^{-|x|})`,
@@ -98,7 +98,7 @@ fn of_logits(logits: &Tensor, targets: &Tensor, pos_weight: Option<&Tensor>) -> 
     let weight = pos_weight.map(|weight| weight.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>());
     let weights = weight.transpose()?.unwrap_or_else(|| vec![1.0]);
     let (wanted, level) = (logits.track_op(), SimdLevel::best());
-    let op = BinaryOp { weights, wanted, level, gradient: Mutex::default() };
+    let op = BinaryOp { weights, wanted, level, gradient: KeptGradient::default() };
     logits.contiguous()?.apply_op2(&targets.contiguous()?, op)
 }
 
@@ -147,7 +147,7 @@ pub(super) struct BinaryOp {
     weights: Vec<f64>,
     wanted: bool,
     level: SimdLevel,
-    gradient: Mutex<Option<Tensor>>,
+    gradient: KeptGradient,
 }
 
 impl BinaryOp {
@@ -175,8 +175,7 @@ impl BinaryOp {
         // SAFETY: the places are all of the memory, and `Part` writes each of its own.
         unsafe { gradient.set_len(size) };
         if self.wanted {
-            let gradient = Tensor::from_vec(gradient, layout.shape(), &Device::Cpu)?;
-            *self.gradient.lock().unwrap_or_else(PoisonError::into_inner) = Some(gradient);
+            self.gradient.keep(Tensor::from_vec(gradient, layout.shape(), &Device::Cpu)?);
         }
         Ok(T::to_cpu_storage_owned(vec![T::narrow(sums.into_iter().sum::<f64>() * scale)]))
     }
@@ -209,10 +208,7 @@ impl CustomOp2 for BinaryOp {
         _: &Tensor,
         of_loss: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let gradient = self.gradient.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(gradient) = gradient else { bail!("the loss has not gone forward") };
-        let scale = of_loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-        Ok((Some(if scale == 1.0 { gradient } else { gradient.affine(scale, 0.0)? }), None))
+        Ok((Some(self.gradient.times(of_loss)?), None))
     }
 }
 
@@ -286,12 +282,12 @@ pub(super) fn composed_for_tests(logits: &Tensor, targets: &Tensor, pos_weight: 
 /// The op at a level.
 #[cfg(test)]
 pub(super) fn op_for_tests(weights: Vec<f64>, level: SimdLevel) -> BinaryOp {
-    BinaryOp { weights, wanted: true, level, gradient: Mutex::default() }
+    BinaryOp { weights, wanted: true, level, gradient: KeptGradient::default() }
 }
 
 #[cfg(test)]
 impl BinaryOp {
-    pub(super) fn gradient(&self) -> &Mutex<Option<Tensor>> {
+    pub(super) fn gradient(&self) -> &KeptGradient {
         &self.gradient
     }
 }

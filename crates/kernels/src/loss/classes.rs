@@ -1,7 +1,6 @@
 //! Cross entropy with classes and PyTorch's options.
 
 use std::mem::MaybeUninit;
-use std::sync::{Mutex, PoisonError};
 
 use candle_core::{CpuStorage, CustomOp1, D, DType, Device, Layout, Result, Shape, Tensor, bail};
 
@@ -9,6 +8,7 @@ use crate::cpu::lanes::{self, Float};
 use crate::cpu::parallel;
 use crate::cpu::simd::{self, SimdLevel};
 use crate::cpu::slice;
+use crate::loss::kept::KeptGradient;
 use crate::softmax::cpu::{exp_and_sum, sum_of_exp, written};
 
 /// The number that stands for a target that is left out.
@@ -80,7 +80,7 @@ impl CrossEntropy {
             plan,
             wanted,
             level: SimdLevel::best(),
-            gradient: Mutex::default(),
+            gradient: KeptGradient::default(),
         })
     }
 
@@ -169,7 +169,7 @@ pub(super) struct ClassesOp {
     /// Whether the logits ask for a gradient.
     wanted: bool,
     level: SimdLevel,
-    gradient: Mutex<Option<Tensor>>,
+    gradient: KeptGradient,
 }
 
 impl ClassesOp {
@@ -192,8 +192,7 @@ impl ClassesOp {
         // SAFETY: the samples are all of the memory, and `Samples` writes each place of its own.
         unsafe { gradient.set_len(size) };
         if self.wanted {
-            let gradient = Tensor::from_vec(gradient, layout.shape(), &Device::Cpu)?;
-            *self.gradient.lock().unwrap_or_else(PoisonError::into_inner) = Some(gradient);
+            self.gradient.keep(Tensor::from_vec(gradient, layout.shape(), &Device::Cpu)?);
         }
         Ok(T::to_cpu_storage_owned(vec![T::narrow(sums.into_iter().sum::<f64>() * self.plan.scale)]))
     }
@@ -213,10 +212,7 @@ impl CustomOp1 for ClassesOp {
     }
 
     fn bwd(&self, _: &Tensor, _: &Tensor, of_loss: &Tensor) -> Result<Option<Tensor>> {
-        let gradient = self.gradient.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(gradient) = gradient else { bail!("the loss has not gone forward") };
-        let scale = of_loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-        Ok(Some(if scale == 1.0 { gradient } else { gradient.affine(scale, 0.0)? }))
+        self.gradient.times(of_loss).map(Some)
     }
 }
 
@@ -307,12 +303,12 @@ pub(super) fn op_for_tests(
     level: SimdLevel,
 ) -> ClassesOp {
     let plan = options.plan(width, classes).unwrap();
-    ClassesOp { plan, wanted: true, level, gradient: Mutex::default() }
+    ClassesOp { plan, wanted: true, level, gradient: KeptGradient::default() }
 }
 
 #[cfg(test)]
 impl ClassesOp {
-    pub(super) fn gradient(&self) -> &Mutex<Option<Tensor>> {
+    pub(super) fn gradient(&self) -> &KeptGradient {
         &self.gradient
     }
 }

@@ -5,12 +5,11 @@ pub(crate) mod classes;
 mod composed;
 mod cpu;
 mod function;
+mod kept;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod tests_of_options;
-
-use std::sync::{Mutex, PoisonError};
 
 use candle_core::{CpuStorage, CustomOp2, DType, Device, Layout, Result, Shape, Tensor, bail};
 
@@ -20,6 +19,7 @@ use crate::cpu::slice;
 use cpu::Targets;
 pub use function::LossFunction;
 use function::are_classes;
+use kept::KeptGradient;
 
 /// The loss, a scalar in candle's graph. For `bf16` and `f16` outputs it is an `f32`: a sum in these types
 /// would be lost to rounding.
@@ -46,7 +46,7 @@ pub fn loss(function: LossFunction, outputs: &Tensor, targets: &Tensor) -> Resul
     check(function, outputs, targets)?;
     match operands(outputs, targets)? {
         Some((outputs, targets)) => {
-            outputs.apply_op2(&targets, LossOp { function, gradient: Mutex::default() })
+            outputs.apply_op2(&targets, LossOp { function, gradient: KeptGradient::default() })
         }
         None => composed::loss(function, outputs, targets),
     }
@@ -79,9 +79,9 @@ pub fn loss_and_gradient(
         let gradient = composed::gradient(function, &outputs, &targets)?;
         return Ok((composed::loss(function, &outputs, &targets)?, gradient));
     };
-    let op = LossOp { function, gradient: Mutex::default() };
+    let op = LossOp { function, gradient: KeptGradient::default() };
     let loss = outputs.apply_op2_no_bwd(&targets, &op)?;
-    match op.gradient.into_inner().unwrap_or_else(PoisonError::into_inner) {
+    match op.gradient.taken() {
         Some(gradient) => Ok((loss, gradient)),
         None => bail!("the loss has no gradient"),
     }
@@ -143,7 +143,7 @@ fn check_classes(targets: &Tensor, outputs: usize) -> Result<()> {
 /// A loss as an op. Its forward pass computes the gradient too, and keeps it for the backward pass.
 struct LossOp {
     function: LossFunction,
-    gradient: Mutex<Option<Tensor>>,
+    gradient: KeptGradient,
 }
 
 impl LossOp {
@@ -159,8 +159,7 @@ impl LossOp {
         let (samples, _) = layout.shape().dims2()?;
         let (loss, gradient) =
             cpu::loss_and_gradient::<T>(self.function, slice::of(outputs, layout)?, samples, targets)?;
-        let gradient = Tensor::from_vec(gradient, layout.shape(), &Device::Cpu)?;
-        *self.gradient.lock().unwrap_or_else(PoisonError::into_inner) = Some(gradient);
+        self.gradient.keep(Tensor::from_vec(gradient, layout.shape(), &Device::Cpu)?);
         Ok(T::to_cpu_storage_owned(vec![T::narrow(loss)]))
     }
 }
@@ -199,9 +198,6 @@ impl CustomOp2 for LossOp {
         _: &Tensor,
         of_loss: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let gradient = self.gradient.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(gradient) = gradient else { bail!("the loss has not gone forward") };
-        let scale = of_loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-        Ok((Some(if scale == 1.0 { gradient } else { gradient.affine(scale, 0.0)? }), None))
+        Ok((Some(self.gradient.times(of_loss)?), None))
     }
 }

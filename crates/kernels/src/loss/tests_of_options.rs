@@ -1,13 +1,12 @@
 //! Tests of the losses with options: against candle's ops, in extremes, and their bits.
 
-use std::sync::Mutex;
-
 use candle_core::{DType, Device, Tensor, Var};
 
 use crate::cpu::checks::{apart, fast_levels, in_pool, numbers, wave};
 use crate::cpu::simd::SimdLevel;
 use crate::loss::binary::{self, binary_cross_entropy};
 use crate::loss::classes::{self, CrossEntropy};
+use crate::loss::kept::KeptGradient;
 
 fn classes_of(rows: usize, width: usize) -> Tensor {
     let classes: Vec<i64> =
@@ -183,8 +182,8 @@ fn neither_threads_nor_levels_change_a_bit() {
     let logits = wave((3000, 30), 0.0, DType::F32);
     let classes = classes_of(3000, 30);
     let targets = wave((3000, 30), 1.0, DType::F32).affine(0.25, 0.4).unwrap();
-    let bits = |loss: Tensor, gradient: &Mutex<Option<Tensor>>| {
-        let gradient = gradient.lock().unwrap().clone().unwrap();
+    let bits = |loss: Tensor, gradient: &KeptGradient| {
+        let gradient = gradient.times(&Tensor::new(1f64, &Device::Cpu).unwrap()).unwrap();
         numbers(&loss).into_iter().chain(numbers(&gradient)).map(f64::to_bits).collect::<Vec<_>>()
     };
     for options in options(30) {

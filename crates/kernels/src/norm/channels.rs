@@ -8,8 +8,8 @@ use crate::cpu::lanes::{self, Float};
 use crate::cpu::simd::SimdLevel;
 use crate::cpu::slice;
 use crate::norm::cpu_channels::{self, Channels, Plan};
-use crate::norm::cpu_rows::Wanted;
-use crate::norm::{Scale, check_eps, composed, inner, of_sums, parameters, storage};
+use crate::norm::gradients::Wanted;
+use crate::norm::{Scale, check_eps, composed, inner, parameters, storage};
 
 /// The mean and the variance (divided by the number of numbers) of each channel of a batch, `[channels]`, outside
 /// the graph.
@@ -204,7 +204,7 @@ impl ChannelNorm {
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let Some(statistics) = self.statistics.get() else { bail!("the norm has not gone forward") };
         let scales = self.scales(statistics);
-        let wanted = Wanted { input: xs.track_op(), parameters: weight.track_op() || bias.track_op() };
+        let wanted = Wanted::of(xs, weight, bias);
         let gs = gs.contiguous()?;
         let of = |xs: &[T], weight: &[T], gs: &[T]| {
             let channels = Channels { plan: self.plan, xs, weight };
@@ -212,10 +212,7 @@ impl ChannelNorm {
         };
         let gradients =
             slice::with(xs, |xs| slice::with(weight, |weight| slice::with(&gs, |gs| of(xs, weight, gs))))???;
-        let of_input = wanted.input.then(|| Tensor::from_vec(gradients.input, xs.shape(), &Device::Cpu));
-        let of_weight = weight.track_op().then(|| of_sums::<T>(gradients.weight));
-        let of_bias = bias.track_op().then(|| of_sums::<T>(gradients.bias));
-        Ok((of_input.transpose()?, of_weight.transpose()?, of_bias.transpose()?))
+        gradients.tensors([xs, weight, bias])
     }
 }
 

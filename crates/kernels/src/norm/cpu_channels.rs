@@ -6,7 +6,8 @@ use crate::cpu::lanes::{self, BLOCK, Float, LANES};
 use crate::cpu::parallel::{self, Start};
 use crate::cpu::simd::{self, SimdLevel};
 use crate::norm::Scale;
-use crate::norm::cpu_rows::{Wanted, corrected, parts};
+use crate::norm::cpu_rows::{corrected, parts};
+use crate::norm::gradients::{Gradients, Wanted};
 
 /// How a tensor `[batch, channels, n]` falls into groups of segments of `n` numbers, one for each sample and channel.
 #[derive(Debug, Clone, Copy)]
@@ -147,13 +148,6 @@ impl<T: Float> simd::Task for Forward<'_, T> {
             }
         }
     }
-}
-
-/// Gradients; those that are not wanted are empty.
-pub(super) struct Gradients<T> {
-    pub(super) input: Vec<T>,
-    pub(super) weight: Vec<f64>,
-    pub(super) bias: Vec<f64>,
 }
 
 /// The gradients with respect to the elements, the weight and the bias. `fixed`: the scales do not depend on the

@@ -6,6 +6,7 @@ use crate::cpu::lanes::{self, BLOCK, Float, LANES};
 use crate::cpu::parallel::{self, Start};
 use crate::cpu::simd::{self, SimdLevel};
 use crate::norm::Scale;
+use crate::norm::gradients::{Gradients, Wanted};
 
 /// What both passes are given: rows as long as the weight.
 #[derive(Clone, Copy)]
@@ -14,20 +15,6 @@ pub(super) struct Rows<'a, T> {
     pub(super) weight: &'a [T],
     /// Whether the mean is subtracted.
     pub(super) centred: bool,
-}
-
-/// The gradients that something asks for.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Wanted {
-    pub(super) input: bool,
-    pub(super) parameters: bool,
-}
-
-/// Gradients; those that are not wanted are empty.
-pub(super) struct Gradients<T> {
-    pub(super) input: Vec<T>,
-    pub(super) weight: Vec<f64>,
-    pub(super) bias: Vec<f64>,
 }
 
 /// The norm of each row, and its scale.

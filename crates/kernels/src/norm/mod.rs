@@ -4,11 +4,12 @@ pub(crate) mod channels;
 mod composed;
 mod cpu_channels;
 mod cpu_rows;
+mod gradients;
 pub(crate) mod rows;
 #[cfg(test)]
 mod tests;
 
-use candle_core::{CpuStorage, DType, Device, Result, Tensor, WithDType, bail};
+use candle_core::{CpuStorage, DType, Result, Tensor, WithDType, bail};
 
 use crate::cpu::lanes;
 
@@ -57,10 +58,4 @@ fn check_eps(name: &str, eps: f64) -> Result<()> {
 /// What goes forward and backward at once: the elements of contiguous CPU storages.
 fn storage<T: WithDType>(values: Vec<T>) -> CpuStorage {
     T::to_cpu_storage_owned(values)
-}
-
-/// The gradient of a parameter as a tensor, rounded once from sums in `f64`.
-fn of_sums<T: crate::cpu::element::Number>(sums: Vec<f64>) -> Result<Tensor> {
-    let count = sums.len();
-    Tensor::from_vec(sums.into_iter().map(T::narrow).collect::<Vec<T>>(), count, &Device::Cpu)
 }

@@ -2,13 +2,14 @@
 
 use std::sync::OnceLock;
 
-use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
 
 use crate::cpu::lanes::{self, Float};
 use crate::cpu::simd::SimdLevel;
 use crate::cpu::slice;
-use crate::norm::cpu_rows::{self, Rows, Wanted};
-use crate::norm::{Scale, check_eps, composed, inner, of_sums, parameters, storage};
+use crate::norm::cpu_rows::{self, Rows};
+use crate::norm::gradients::Wanted;
+use crate::norm::{Scale, check_eps, composed, inner, parameters, storage};
 
 /// Layer norm over the last dimension (Ba, Kiros and Hinton 2016, *Layer Normalization*, equations 3 and 4):
 /// `y = (x - mean)/√(var + eps) ⊙ weight + bias`, where the mean and the variance (divided by `n`) are those of the
@@ -118,7 +119,7 @@ impl RowNorm {
         [xs, weight, bias, gs]: [&Tensor; 4],
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let Some(scales) = self.scales.get() else { bail!("the norm has not gone forward") };
-        let wanted = Wanted { input: xs.track_op(), parameters: weight.track_op() || bias.track_op() };
+        let wanted = Wanted::of(xs, weight, bias);
         let gs = gs.contiguous()?;
         let of = |xs: &[T], weight: &[T], gs: &[T]| {
             let rows = Rows { xs, weight, centred: self.centred };
@@ -126,10 +127,7 @@ impl RowNorm {
         };
         let gradients =
             slice::with(xs, |xs| slice::with(weight, |weight| slice::with(&gs, |gs| of(xs, weight, gs))))???;
-        let of_input = wanted.input.then(|| Tensor::from_vec(gradients.input, xs.shape(), &Device::Cpu));
-        let of_weight = weight.track_op().then(|| of_sums::<T>(gradients.weight));
-        let of_bias = bias.track_op().then(|| of_sums::<T>(gradients.bias));
-        Ok((of_input.transpose()?, of_weight.transpose()?, of_bias.transpose()?))
+        gradients.tensors([xs, weight, bias])
     }
 }
 

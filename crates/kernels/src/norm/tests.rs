@@ -4,7 +4,8 @@ use candle_core::{DType, Device, Tensor, Var};
 
 use super::composed;
 use super::cpu_channels::{self, Channels, Plan};
-use super::cpu_rows::{self, Rows, Wanted};
+use super::cpu_rows::{self, Rows};
+use super::gradients::Wanted;
 use crate::cpu::checks::{TYPES, apart, fast_levels, in_pool, numbers, passes, wave};
 use crate::cpu::simd::SimdLevel;
 use crate::{BatchStatistics, batch_norm, batch_norm_with, group_norm, layer_norm, rms_norm};

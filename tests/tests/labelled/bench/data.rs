@@ -3,22 +3,7 @@
 use std::sync::OnceLock;
 
 use candle_core::{DType, Result, Tensor};
-use wick_tests::{CPU, normal};
-
-/// Pixels of 0 to 16, 64 a digit, and the digits.
-fn digits() -> &'static (Vec<f32>, Vec<u32>) {
-    static DIGITS: OnceLock<(Vec<f32>, Vec<u32>)> = OnceLock::new();
-    DIGITS.get_or_init(|| {
-        let text = include_str!("../../../../assets/digits/digits.csv");
-        let mut found = (Vec::new(), Vec::new());
-        for line in text.lines().skip(1) {
-            let numbers: Vec<f32> = line.split(',').map(|number| number.parse().unwrap()).collect();
-            found.0.extend_from_slice(&numbers[..64]);
-            found.1.push(numbers[64] as u32);
-        }
-        found
-    })
-}
+use wick_tests::{digits, normal};
 
 /// What a net learns: inputs and targets, for training and for its score.
 #[derive(Debug, Clone)]
@@ -46,8 +31,8 @@ pub(crate) fn images(pixels: Pixels) -> Result<Data> {
     if pixels == Pixels::Teacher {
         return teacher();
     }
-    let (values, classes) = digits();
-    let xs = Tensor::from_slice(values, (classes.len(), 64), &CPU)?;
+    static DIGITS: OnceLock<(Tensor, Tensor)> = OnceLock::new();
+    let (xs, ys) = DIGITS.get_or_init(digits).clone();
     let xs = match pixels {
         Pixels::Raw | Pixels::Teacher => xs,
         Pixels::Unit => (xs / 16.0)?,
@@ -57,8 +42,7 @@ pub(crate) fn images(pixels: Pixels) -> Result<Data> {
             centred.broadcast_div(&std)?
         }
     };
-    let ys = Tensor::from_slice(classes, classes.len(), &CPU)?;
-    let (rest, n) = (classes.len() - TRAINING, TRAINING);
+    let (rest, n) = (ys.elem_count() - TRAINING, TRAINING);
     Ok(Data {
         xs: xs.narrow(0, 0, n)?,
         ys: ys.narrow(0, 0, n)?,

@@ -1,7 +1,7 @@
 //! What a run looks at beside its steps: the first step, the layers, numbers that are not finite, a step again.
 
 use candle_core::DType;
-use wick_probe::{BatchGeometry, Level, Probe, Verdict, judge, judge_loss};
+use wick_probe::{BatchGeometry, Diagnosis, Probe, Verdict};
 
 use super::Session;
 use crate::data::Batch;
@@ -39,26 +39,21 @@ impl Session<'_, '_> {
         self.losses = if self.state.step == 0 { Some(Vec::new()) } else { logged() };
     }
 
-    /// The verdicts on the layers, behind that on a loss that rises and before one on a loss that does not fall.
+    /// The verdicts on the layers and on the losses, causes first.
     pub(super) fn judge(&self, probe: &Probe, position: &Position) -> Result<Vec<Verdict>, Error> {
-        let mut verdicts = self.judge_layers(probe, position)?;
-        if let Some(of_loss) = self.losses.as_deref().and_then(judge_loss) {
-            let at = if of_loss.level == Level::Faulty { 0 } else { verdicts.len() };
-            verdicts.insert(at, of_loss);
-        }
-        Ok(verdicts)
+        let reports = probe.layer_reports();
+        let losses = self.losses.as_deref().unwrap_or_default();
+        let input = if reports.is_empty() { BatchGeometry::normal(1, 1, 1.0) } else { self.input(position)? };
+        Ok(Diagnosis::of(&reports, &input, &[], &[], losses).verdicts)
     }
 
-    fn judge_layers(&self, probe: &Probe, position: &Position) -> Result<Vec<Verdict>, Error> {
-        let reports = probe.layer_reports();
-        if reports.is_empty() {
-            return Ok(Vec::new());
-        }
+    /// The samples of the first leaf, which the probe looks at.
+    fn input(&self, position: &Position) -> Result<BatchGeometry, Error> {
         let rows = rows_of_first_leaf(self.cut.leaves, position.indices.len());
         let input = self.data.epoch_batch(position.epoch, &position.indices[rows.clone()])?.input;
         let features = (input.elem_count() / rows.len().max(1)).max(1);
         let values = input.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
-        Ok(judge(&reports, &BatchGeometry::of(&values, features)))
+        Ok(BatchGeometry::of(&values, features))
     }
 
     /// The error of a loss that is not finite.
