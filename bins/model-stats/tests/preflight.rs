@@ -89,6 +89,12 @@ fn data_as_train_reads_them() {
     assert_eq!(experiment["input"], json!({"kind": "images", "shape": [4, 3, 8, 8], "drawn": false}));
     assert_eq!(experiment["loss"], "cross entropy");
     assert_eq!(result["preflight"]["targets"], "cross entropy of the data's targets");
+    // candle has no backward pass for its max-pool: nothing trains.
+    let findings = result["preflight"]["findings"].as_array().unwrap();
+    assert!(
+        findings.iter().any(|finding| finding.to_string().contains("the backward pass is an error")),
+        "{findings:?}"
+    );
     // Grey images are standardized by columns, and go to each of the three channels.
     let folder = tempfile::tempdir().unwrap();
     let rows = |write: &dyn Fn(usize) -> String| -> String {

@@ -63,13 +63,24 @@ impl Preflight<'_> {
         }
         if value.is_finite() && trace.reach().unreached.len() < trace.reach().parameters {
             findings.extend(self.bands(&trace)?);
-            // An operation without a backward pass is told by the trainer; the other checks hold without gradients.
-            if let Ok(gradients) = trace.loss().backward() {
-                findings.extend(self.precision(&trace, &gradients)?);
-                let are_copied = findings
-                    .iter()
-                    .any(|finding| finding.check == Check::Layers && finding.text.contains("copies"));
-                findings.extend(self.update(&gradients, are_copied)?);
+            // The other checks hold without gradients.
+            match trace.loss().backward() {
+                Ok(gradients) => {
+                    findings.extend(self.precision(&trace, &gradients)?);
+                    let are_copied = findings
+                        .iter()
+                        .any(|finding| finding.check == Check::Layers && finding.text.contains("copies"));
+                    findings.extend(self.update(&gradients, are_copied)?);
+                }
+                Err(error) => {
+                    let error = error.to_string();
+                    let text = format!(
+                        "the backward pass is an error ({}), so that nothing can train: exchange the operation for one \
+                         that has a backward pass",
+                        error.lines().next().unwrap_or_default()
+                    );
+                    findings.push(Finding::new(Check::Gradient, Level::Broken, f64::NAN, text));
+                }
             }
             if trace.reach().is_complete() {
                 findings.extend(self.gradient(model, loss));
