@@ -27,6 +27,7 @@ pub(crate) fn instead(trace: &Trace, backward_error: Option<&str>) -> Vec<String
         operations.extend(of_the_output(reach));
     }
     let mut lines: Vec<String> = Vec::new();
+    let has_layers = !operations.is_empty() || backward_error.is_some_and(|error| error.contains("pool2d"));
     for operation in operations {
         let line = of_operation(operation).to_owned();
         if !lines.contains(&line) {
@@ -41,6 +42,9 @@ pub(crate) fn instead(trace: &Trace, backward_error: Option<&str>) -> Vec<String
         ));
     }
     lines.extend(backward_error.map(of_error));
+    if has_layers {
+        lines.push("wick_layers has these operations with backward passes: docs/layers.md".to_owned());
+    }
     lines
 }
 

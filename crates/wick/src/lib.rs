@@ -15,12 +15,14 @@
 //! | statistics of a layer in any forward pass | [`Probe::tap`], [`Probe::watch`], [`Probe::observer`] for fused layers |
 //! | the layers of a model without a tap; what its loss cannot train | [`Trace`], [`reach`] |
 //! | the sizes of weights and of their updates | [`Parameters`] |
+//! | all verdicts of a step in one call | [`Monitor`] |
 //! | to know which layer is wrong, and why | [`Monitor`]; [`judge`] with [`Probe::layer_reports`], [`judge_updates`], [`judge_loss`], [`judge_drift`] |
 //! | what theory predicts for a layer | [`MeanField`] (infinite width), [`finite_width()`], [`predict`] |
 //! | a multilayer perceptron | [`Mlp`] with [`MlpConfig`] and [`Activation`] |
 //! | to train any candle model: validation, checkpoints, a log | [`Trainer`] with what is in [`train`] |
 //! | to train a perceptron, step by step | [`fit_with`] with [`Mlp::tape`], a [`Loss`], [`AdamW`], [`Sgd`], [`Lion`], [`Muon`], [`ScheduleFree`] |
 //! | a fused layer for a model of your own | [`dense`], [`activate`] |
+//! | candle's layers with gradients that are right, by a `use` line | [`layers`] |
 //!
 //! An unmodified candle layer gets orthogonal weights, and a probe records what the layer does to the signal:
 //!
