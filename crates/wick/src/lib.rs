@@ -15,7 +15,6 @@
 //! | statistics of a layer in any forward pass | [`Probe::tap`], [`Probe::watch`], [`Probe::observer`] for fused layers |
 //! | the layers of a model without a tap; what its loss cannot train | [`Trace`], [`reach`] |
 //! | the sizes of weights and of their updates | [`Parameters`] |
-//! | all verdicts of a step in one call | [`Monitor`] |
 //! | to know which layer is wrong, and why | [`Monitor`]; [`judge`] with [`Probe::layer_reports`], [`judge_updates`], [`judge_loss`], [`judge_drift`] |
 //! | what theory predicts for a layer | [`MeanField`] (infinite width), [`finite_width()`], [`predict`] |
 //! | a multilayer perceptron | [`Mlp`] with [`MlpConfig`] and [`Activation`] |
