@@ -14,9 +14,9 @@ SIZES = list(zip([FEATURES] + WIDTHS, WIDTHS))  # (fan_in, fan_out) of each laye
 class Jobs:
     """A Wick program that reads a job from stdin, runs it, and prints its milliseconds, line by line."""
 
-    def __init__(self, *command, threads=None):
+    def __init__(self, *command, threads=None, variables={}):
         self.command = command
-        env = os.environ | ({"RAYON_NUM_THREADS": str(threads)} if threads else {})
+        env = os.environ | variables | ({"RAYON_NUM_THREADS": str(threads)} if threads else {})
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=env)
 
@@ -40,9 +40,9 @@ class Jobs:
         self.process.stdin.close()
 
 
-def cargo(*arguments, threads=None):
+def cargo(*arguments, **options):
     """A program of the benchmarks, built in release mode, on some threads or on all."""
-    return Jobs("cargo", "run", "--quiet", "--release", "-p", "wick-benches", *arguments, threads=threads)
+    return Jobs("cargo", "run", "--quiet", "--release", "-p", "wick-benches", *arguments, **options)
 
 
 def timed(job):

@@ -186,10 +186,15 @@ def torch_images(torch):
             with torch.no_grad():
                 conv()
 
-        return forward, lambda: torch.autograd.grad(conv(), inputs, g)
+        def training(*inputs):
+            return lambda: torch.autograd.grad(conv(), inputs, g)
+
+        return {"_forward": forward, "_weight": training(w), "": training(*inputs)} | (
+            {"_input": training(x)} if wants else {}
+        )
 
     for name, sizes in LAYERS.items():
-        jobs[f"{name}_forward"], jobs[name] = layer(*sizes)
+        jobs |= {name + way: job for way, job in layer(*sizes).items()}
     for name, (n, c, size, k, stride, padding) in POOLS.items():
         x = torch.randn(n, c, size, size, requires_grad=True)
         pool = lambda x=x, k=k, stride=stride, padding=padding: functional.max_pool2d(x, k, stride, padding)

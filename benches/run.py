@@ -26,7 +26,7 @@ import sys
 import time
 
 from common import CORES, SAMPLES, SIZES, cargo, medians, timed
-from peers import LIMITS, jax_jobs, torch_jobs
+from peers import LAYERS, LIMITS, jax_jobs, torch_jobs
 from peers_norms import NORM_GOALS
 
 # Wick's job, what it is held against, and the goal for its time over the other's: at AVX2 and at AVX-512.
@@ -65,9 +65,10 @@ GOALS = {
     "loader": {"wick epoch_bare": (0.02, 0.02)},
     "checkpoint": {"wick ten_seconds": (0.01, 0.01)},
     "far_batch": {"wick millisecond": (1.0, 1.0)},
+    **{f"{layer}_{way}": {f"torch {layer}_{way}": None}
+       for layer in LAYERS for way in ("forward", "input", "weight") if (layer, way) != ("conv_first", "input")},
     "conv_first": {"torch conv_first": (1.0, 1.0), "candle conv_first": (0.11, 0.11)},
     "conv_second": {"torch conv_second": (1.0, 1.0), "candle conv_second": (0.11, 0.11)},
-    "conv_second_forward": {"torch conv_second_forward": None, "candle conv_second_forward": None},
     "conv_3x3": {"torch conv_3x3": None, "candle conv_3x3": None},
     "conv_3x3_stride": {"torch conv_3x3_stride": None, "candle conv_3x3_stride": None},
     "conv_deep": {"torch conv_deep": None, "candle conv_deep": None},
@@ -149,8 +150,9 @@ def main():
     if options.simd:
         os.environ["WICK_SIMD"] = options.simd
         os.environ.update({} if options.free_peers else LIMITS[options.simd])
-    # Candle's jobs run in a process of their own: its threads spin for a while after each.
-    wick, candle = cargo("--bin", "jobs"), cargo("--bin", "jobs")
+    # Candle's jobs run in a process of their own, whose threads wait for the next op as long as candle lets them.
+    stock = {"CANDLE_BARRIER_POOL_SPIN_LIMIT": "25000"}
+    wick, candle = cargo("--bin", "jobs"), cargo("--bin", "jobs", variables=stock)
     one_thread = cargo("--bin", "jobs", threads=1)
     simd = wick.ask("simd")
     level = LEVELS.index(simd) if simd in LEVELS else None

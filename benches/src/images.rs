@@ -38,10 +38,14 @@ const IMAGES: usize = 60_000;
 /// The steps that are timed together.
 const STEPS: u64 = 20;
 
-/// The names of the jobs: a layer forward, and forward and backward; a pool forward and backward; a step of the CNN
+/// The passes of a layer, as its job's name ends: forward, and forward and backward to the input alone, to the weight
+/// alone, and to all that want a gradient.
+const PASSES: [&str; 4] = ["_forward", "_input", "_weight", ""];
+
+/// The names of the jobs: a layer's passes; a pool forward and backward; a step of the CNN
 /// alone, and through the trainer.
 pub(crate) fn names() -> impl Iterator<Item = String> {
-    let layers = LAYERS.iter().flat_map(|layer| [format!("{}_forward", layer.0), layer.0.to_owned()]);
+    let layers = LAYERS.iter().flat_map(|layer| PASSES.map(|pass| format!("{}{pass}", layer.0)));
     let pools = POOLS.iter().map(|pool| pool.0.to_owned());
     let steps = ["cnn_step", "cnn_trainer"].map(str::to_owned);
     layers
@@ -66,7 +70,8 @@ impl Images {
             let made = self.cnn.take().map_or_else(Cnn::new, Ok)?;
             return self.cnn.insert(made).run(name, stock);
         }
-        let (layer, forward) = name.strip_suffix("_forward").map_or((name, false), |layer| (layer, true));
+        let pass = PASSES.into_iter().find(|pass| name.ends_with(pass)).unwrap_or_default();
+        let layer = name.strip_suffix(pass).unwrap_or(name);
         if !self.tensors.iter().any(|(known, _)| known == layer) {
             self.tensors.push((layer.to_owned(), tensors(layer)?));
         }
@@ -76,11 +81,11 @@ impl Images {
         let op = op(layer, stock)?;
         let start = Instant::now();
         let [x, w, b] = tensors;
-        if forward {
-            drop(op(&x.detach(), &w.detach(), &b.detach())?);
-        } else {
-            let y = op(x, w, b)?;
-            drop(y.backward()?);
+        match pass {
+            "_forward" => drop(op(&x.detach(), &w.detach(), &b.detach())?),
+            "_input" => drop(op(x, &w.detach(), &b.detach())?.backward()?),
+            "_weight" => drop(op(&x.detach(), w, &b.detach())?.backward()?),
+            _ => drop(op(x, w, b)?.backward()?),
         }
         Ok(start.elapsed().as_secs_f64() * 1e3)
     }

@@ -266,6 +266,7 @@ impl Bench {
 }
 
 fn main() -> Result<()> {
+    wick_kernels::limit_idle_spinning();
     wick_kernels::retain_freed_memory();
     let mut bench = Bench::new()?;
     serve::serve(|line| bench.answer(line))

@@ -32,6 +32,7 @@ fn start(dtype: DType) -> Result<String> {
 }
 
 fn main() -> Result<()> {
+    wick_kernels::limit_idle_spinning();
     wick_kernels::retain_freed_memory();
     serve::serve(|line| match line {
         "f32" => start(DType::F32),

@@ -48,6 +48,7 @@ pub fn run<A: Parser>(program: impl FnOnce(A) -> Result<()>) -> ExitCode {
         }
         Err(error) => return complain(&one_line(&error.render().to_string()), 2),
     };
+    wick_kernels::limit_idle_spinning(); // Before there is another thread.
     wick_files::remove_temporaries_on_signals();
     wick_kernels::retain_freed_memory();
     match threads::start().and_then(|()| program(arguments)) {

@@ -20,7 +20,7 @@
 //! - [`AdamW`], [`Sgd`], [`Lion`], [`Muon`], [`ScheduleFree`]: optimizers in one pass over the parameters, with
 //!   groups, clipping and a state that is saved by name ([`Stepper`]); [`Ema`]: averaged weights.
 //! - [`CudaGraph`]: a forward pass or a training step as a CUDA graph.
-//! - [`retain_freed_memory`], [`retain_freed_memory_on`]: for programs that train; [`advise_large_pages`]: for
+//! - [`limit_idle_spinning`], [`retain_freed_memory`], [`retain_freed_memory_on`]: for programs that train; [`advise_large_pages`]: for
 //!   tensors that are filled for the first time.
 //! - [`gemm`](mod@gemm), [`qr`], [`haar`]: matrix products, and orthonormal rows, given and random, on
 //!   slices.
@@ -64,6 +64,7 @@ pub use attention::{attention, attention_joined};
 pub use conv::geometry::Window;
 pub use conv::{conv_transpose1d, conv_transpose2d, conv1d, conv2d};
 pub use cpu::element::Number;
+pub use cpu::idle::limit_idle_spinning;
 pub use cpu::malloc::{advise_large_pages, retain_freed_memory};
 pub use cpu::simd::SimdLevel;
 pub use cpu::{parallel, simd};

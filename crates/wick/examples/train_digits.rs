@@ -27,6 +27,8 @@ fn accuracy(mlp: &Mlp, (xs, classes): &(Tensor, Tensor)) -> Result<f32> {
 }
 
 fn main() -> Result<()> {
+    wick::limit_idle_spinning();
+    wick::retain_freed_memory();
     let path = std::env::args().skip_while(|argument| argument != "--data").nth(1);
     let table = load(path.as_deref().unwrap_or("assets/digits/digits.csv"))?;
     // A seeded permutation; four fifths of the rows are for training, the rest for the test.

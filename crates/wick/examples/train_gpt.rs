@@ -42,6 +42,8 @@ fn loss(net: &Gpt, tokens: &Tensor, next: &Tensor) -> candle_core::Result<Tensor
 }
 
 fn main() -> Result<()> {
+    wick::limit_idle_spinning();
+    wick::retain_freed_memory();
     let given = match options() {
         Ok(given) => given,
         Err(error) => {

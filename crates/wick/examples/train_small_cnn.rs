@@ -82,6 +82,8 @@ fn train(
 }
 
 fn main() -> Result<()> {
+    wick::limit_idle_spinning();
+    wick::retain_freed_memory();
     let data = std::env::args().skip_while(|argument| argument != "--data").nth(1);
     let map = InitMap::new(42).with_default_init(Initializer::kaiming_normal());
     let vb = map.var_builder(DType::F32, &Device::Cpu);

@@ -65,7 +65,8 @@ pub use wick_init::{
 };
 pub use wick_kernels::{
     AdamW, Clip, ClipRule, Ema, Lion, LossScale, Muon, MuonScaling, Named, ParamsLion, ParamsMuon,
-    ParamsScheduleFree, ParamsSgd, ScheduleFree, Sgd, Stepper, activate, dense, retain_freed_memory,
+    ParamsScheduleFree, ParamsSgd, ScheduleFree, Sgd, Stepper, activate, dense, limit_idle_spinning,
+    retain_freed_memory,
 };
 pub use wick_model::loss::{self, Loss};
 pub use wick_model::{Mlp, MlpConfig, Tape, fit, fit_with};

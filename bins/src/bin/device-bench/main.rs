@@ -72,7 +72,6 @@ fn device_bench(args: Args) -> Result<()> {
     }
     let (device, name) = args.common.device.open()?;
     args.common.check_out()?;
-    wick_kernels::retain_freed_memory();
 
     let cpu =
         Machine { device: Device::Cpu, name: "cpu".into(), dtype: DType::F32, tf32: false, graph: false };

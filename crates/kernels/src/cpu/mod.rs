@@ -3,6 +3,7 @@
 #[cfg(test)]
 pub(crate) mod checks;
 pub(crate) mod element;
+pub(crate) mod idle;
 pub(crate) mod lanes;
 pub(crate) mod malloc;
 pub mod parallel;
