@@ -10,7 +10,7 @@ NORM_GOALS = {
     f"{op}{shape}{way}": {
         f"torch {op}{shape}{way}": None if op in ("log_softmax", "cross_entropy") else (1.0, 1.0),
         f"candle {op}{shape}{way}": None,
-    }
+    } | ({f"wick graph{shape}": None} if way else {})
     for op, shapes in OPS.items() for shape in shapes for way in ("", "_training")
 }
 

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
 
 mod kernels;
+mod layers;
 mod nets;
 mod numbers;
 mod optimizers;
@@ -39,8 +40,15 @@ fn main() -> ExitCode {
     // A device's stream belongs to the thread that opened it.
     arguments.test_threads = Some(1);
     let gpu = gpu();
-    let tests =
-        [kernels::TESTS, statistics::TESTS, optimizers::TESTS, weights::TESTS, nets::TESTS, programs::TESTS];
+    let tests = [
+        kernels::TESTS,
+        layers::TESTS,
+        statistics::TESTS,
+        optimizers::TESTS,
+        weights::TESTS,
+        nets::TESTS,
+        programs::TESTS,
+    ];
     let trial = |(name, test): &Test| match &gpu {
         Ok(device) => {
             let (test, device) = (*test, device.clone());

@@ -3,6 +3,7 @@
 use candle_core::backend::{BackendDevice, BackendStorage};
 use candle_core::{CpuStorage, CudaStorage, CustomOp1, Layout, MetalStorage, Result, Shape, Tensor};
 
+use crate::cpu::malloc::room;
 use crate::cpu::parallel;
 
 /// Returns `xs` with a tap on it: a backward pass calls `callback` with the gradient of the loss with respect
@@ -94,7 +95,7 @@ impl<F: Fn(&Tensor) -> Result<()> + Send + Sync> CustomOp1 for Tap<F> {
 /// A copy made on every core.
 fn copied(values: &[f32]) -> Vec<f32> {
     const PART: usize = 1 << 16;
-    let mut copy = Vec::with_capacity(values.len());
+    let mut copy = room(values.len());
     parallel::for_each_part(&mut copy.spare_capacity_mut()[..values.len()], PART, |part, copy| {
         for (copy, &value) in copy.iter_mut().zip(&values[part * PART..]) {
             copy.write(value);

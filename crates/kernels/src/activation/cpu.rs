@@ -8,6 +8,7 @@ use wick_theory::Activation;
 use crate::activation::function::{Function, OfOutput};
 use crate::activation::scalar::{Visit, visit};
 use crate::cpu::element::{Element, Number};
+use crate::cpu::malloc::room;
 use crate::cpu::parallel;
 use crate::cpu::simd::{self, SimdLevel};
 
@@ -57,7 +58,7 @@ pub(crate) fn gradients<T: Element>(level: SimdLevel, activation: Activation, xs
 /// A vector that tasks fill part by part: `fill` gets the index of its part's first element, and writes the
 /// whole part.
 fn filled<T: Send>(count: usize, fill: impl Fn(usize, &mut [MaybeUninit<T>]) + Sync) -> Vec<T> {
-    let mut values = Vec::with_capacity(count);
+    let mut values = room(count);
     let spare = &mut values.spare_capacity_mut()[..count];
     parallel::for_each_part(spare, TASK, |task, part| fill(task * TASK, part));
     // SAFETY: `fill` has written every part.

@@ -172,6 +172,33 @@ impl<T: Number> simd::Task for Scatter<'_, T> {
     #[inline(always)]
     fn run(self) {
         let Self { rows, order, segments, width, to } = self;
+        let last = |of: fn(&Segment) -> usize| segments.iter().map(of).max().unwrap_or(0);
+        let row_end = last(|segment| segment.first + segment.count);
+        let reach = last(|segment| segment.source + segment.count);
+        let (rows_reach, to_reach) = order
+            .iter()
+            .fold((0, 0), |(a, b), &(row, offset)| (a.max(row * width + row_end), b.max(offset + reach)));
+        let are_whole = segments.iter().all(|segment| segment.count % SLACK == 0);
+        if are_whole && rows_reach <= rows.len() && to_reach <= to.len() {
+            for &(row, offset) in order {
+                for segment in segments {
+                    for done in (0..segment.count).step_by(SLACK) {
+                        // SAFETY: no segment ends beyond either slice, as was just computed.
+                        unsafe {
+                            let from = rows.as_ptr().add(row * width + segment.first + done);
+                            let place = to.as_mut_ptr().add(segment.source + offset + done);
+                            let from = from.cast::<[T; SLACK]>().read_unaligned();
+                            let mut sums = place.cast::<[T; SLACK]>().read_unaligned();
+                            for (sum, from) in sums.iter_mut().zip(from) {
+                                *sum += from;
+                            }
+                            place.cast::<[T; SLACK]>().write_unaligned(sums);
+                        }
+                    }
+                }
+            }
+            return;
+        }
         for &(row, offset) in order {
             for segment in segments {
                 let (from, at) = (row * width + segment.first, segment.source + offset);

@@ -7,6 +7,7 @@ use crate::conv::geometry::Geometry;
 use crate::conv::stage::Stage;
 use crate::conv::{depthwise, sums};
 use crate::cpu::element::Number;
+use crate::cpu::malloc::room;
 use crate::cpu::parallel::{self, Start};
 use crate::cpu::simd::SimdLevel;
 use crate::linalg::gemm::Matrix;
@@ -22,6 +23,8 @@ const WIDE: usize = 64;
 const OUTPUTS: usize = 256;
 /// The number of outputs that the gradient of the weight is summed over at once.
 const DEEP: usize = 256;
+/// The number of input channels whose kernels one task turns round.
+const TURNED: usize = 16;
 /// The columns of the gradient of the weight that one task computes.
 const COLUMNS: usize = 256;
 
@@ -61,7 +64,7 @@ fn products<'w, T: Number>(
     let together = (GRAIN / (rows * depth * widest).max(1)).clamp(1, panels);
     let tasks = panels.div_ceil(together);
 
-    let mut ys = Vec::with_capacity(geometry.output_len());
+    let mut ys = room(geometry.output_len());
     let start = Start(ys.as_mut_ptr());
     let size = Left::<T>::size(level, rows, depth);
     with_buffer(size * groups, |packed: &mut [T]| {
@@ -146,9 +149,10 @@ pub(super) fn of_input<T: Number>(level: SimdLevel, geometry: &Geometry, dys: &[
     }
     let (outputs, depth) = (geometry.outputs, geometry.depth());
     let weight_of = |group: usize| &weight[group * outputs * depth..][..outputs * depth];
-    if geometry.is_pointwise() {
-        let turned = Geometry { inputs: outputs, outputs: geometry.inputs, ..*geometry };
-        let left = |group: usize| Matrix::new(weight_of(group), outputs, depth).map(Matrix::t);
+    if let Some(turned) = geometry.turned() {
+        let (rows, depth) = (turned.outputs, turned.depth());
+        let weight = turn(geometry, weight);
+        let left = |group: usize| Matrix::new(&weight[group * rows * depth..][..rows * depth], rows, depth);
         return products(level, &turned, left, dys, None);
     }
     let stage = Stage::new(geometry);
@@ -207,6 +211,22 @@ pub(super) fn of_input<T: Number>(level: SimdLevel, geometry: &Geometry, dys: &[
         });
     });
     stage.unstage(dxs)
+}
+
+/// The weight of [`Geometry::turned`]: inputs and outputs of each group exchanged, and each kernel turned round.
+fn turn<T: Number>(geometry: &Geometry, weight: &[T]) -> Vec<T> {
+    let (inputs, outputs, taps) = (geometry.inputs, geometry.outputs, geometry.taps());
+    let mut turned = vec![T::ZERO; weight.len()];
+    parallel::for_each_part(&mut turned, TURNED * outputs * taps, |part, turned| {
+        for (row, to) in turned.chunks_exact_mut(outputs * taps).enumerate() {
+            let (group, input) = ((part * TURNED + row) / inputs, (part * TURNED + row) % inputs);
+            for (output, to) in to.chunks_exact_mut(taps).enumerate() {
+                let from = &weight[((group * outputs + output) * inputs + input) * taps..][..taps];
+                to.iter_mut().zip(from.iter().rev()).for_each(|(to, from)| *to = *from);
+            }
+        }
+    });
+    turned
 }
 
 /// The gradients of some rows and columns of the matrix of columns, rows [`WIDE`] apart.

@@ -4,7 +4,7 @@
 //! kernel adds its offset. The places between the ends of two rows of outputs are computed too and dropped.
 
 use crate::conv::geometry::Geometry;
-use crate::conv::stage::Stage;
+use crate::conv::stage::{Stage, copy_row};
 use crate::conv::sums::LANES;
 use crate::cpu::element::Number;
 use crate::cpu::parallel::{self, Start};
@@ -60,7 +60,7 @@ pub(crate) fn forward<T: Number>(
                     let start = bias.map_or(T::ZERO, |bias| bias[output]);
                     simd::run(level, Correlate { xs: staged, offsets: &offsets, weight, start, to: long });
                     let rows = ys.chunks_exact_mut(geometry.places[1]).zip(long.chunks(stage.row()));
-                    rows.for_each(|(to, from)| to.copy_from_slice(&from[..to.len()]));
+                    rows.for_each(|(to, from)| copy_row(from, to));
                 }
             }
         });
@@ -105,7 +105,6 @@ pub(crate) fn of_input<T: Number>(level: SimdLevel, geometry: &Geometry, dys: &[
     // Each part of the staged channel is a sum of its own: the entries of the kernel that meet it, with the distance
     // by which each moves the outputs.
     let part = stage.part_size();
-    let starts: Vec<usize> = (0..size / part).map(|number| number * part).collect();
     let before = offsets.iter().map(|offset| offset % part).max().unwrap_or(0);
     let whole = part.next_multiple_of(BLOCK);
     let mut dxs = vec![T::ZERO; geometry.input_len()];
@@ -114,6 +113,7 @@ pub(crate) fn of_input<T: Number>(level: SimdLevel, geometry: &Geometry, dys: &[
             buffer.fill(T::ZERO);
             let (longs, rest) = buffer.split_at_mut(multiplier * (before + whole));
             let (sums, staged) = rest.split_at_mut(whole);
+            let (mut moved, mut weights) = (Vec::new(), Vec::new());
             for (index, dxs) in dxs.chunks_exact_mut(pixels).enumerate() {
                 let plane = number * some + index;
                 let channel = plane % channels;
@@ -122,8 +122,9 @@ pub(crate) fn of_input<T: Number>(level: SimdLevel, geometry: &Geometry, dys: &[
                     let long = &mut longs[output * (before + whole) + before..][..whole];
                     spread(geometry, &stage, dys, long);
                 }
-                for &start in &starts {
-                    let (mut moved, mut weights) = (Vec::new(), Vec::new());
+                for start in (0..size).step_by(part) {
+                    moved.clear();
+                    weights.clear();
                     for output in 0..multiplier {
                         for (tap, offset) in offsets.iter().enumerate() {
                             if offset - offset % part == start {
@@ -146,7 +147,7 @@ pub(crate) fn of_input<T: Number>(level: SimdLevel, geometry: &Geometry, dys: &[
 /// Writes outputs into their places in the long row, whose other places hold zeros.
 fn spread<T: Number>(geometry: &Geometry, stage: &Stage, dys: &[T], long: &mut [T]) {
     let rows = dys.chunks_exact(geometry.places[1]).zip(long.chunks_mut(stage.row()));
-    rows.for_each(|(from, to)| to[..from.len()].copy_from_slice(from));
+    rows.for_each(|(from, to)| copy_row(from, &mut to[..from.len()]));
 }
 
 pub(crate) fn of_weight<T: Number>(level: SimdLevel, geometry: &Geometry, xs: &[T], dys: &[T]) -> Vec<T> {

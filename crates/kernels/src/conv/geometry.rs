@@ -195,11 +195,23 @@ impl Geometry {
         self.places[0] * self.places[1]
     }
 
-    /// Whether each output is a product of the channels of one pixel of the input.
-    pub(crate) fn is_pointwise(&self) -> bool {
-        let plain = self.window.stride == [1; 2] && self.window.padding == [0; 2];
-        // With an output padding, the input of a transposed convolution's twin is larger than its output.
-        self.taps() == 1 && plain && self.image == self.places
+    /// The convolution, of the output's gradient with the weight turned round, that the gradient of the input is: with
+    /// stride 1, and if it takes about as many products.
+    pub(crate) fn turned(&self) -> Option<Self> {
+        let extent = self.window.extent(self.kernel);
+        let [top, left] = [0, 1].map(|axis| (extent[axis] - 1).checked_sub(self.window.padding[axis]));
+        let window = Window { padding: [top?, left?], ..self.window };
+        // With an output padding, the input of a transposed convolution's twin has more pixels than that gives.
+        let fits = window.places(self.places, self.kernel) == Some(self.image);
+        let is_cheap = self.pixels() <= self.area() + self.area() / 4;
+        (window.stride == [1; 2] && fits && is_cheap).then_some(Self {
+            inputs: self.outputs,
+            outputs: self.inputs,
+            image: self.places,
+            places: self.image,
+            window,
+            ..*self
+        })
     }
 
     /// Whether each input channel is a group of its own, with few outputs.

@@ -165,11 +165,30 @@ impl<T: Number> simd::Task for StageChannel<'_, T> {
         stage.rows(|start, count, place, step| {
             let to = &mut to[start..start + count];
             match step {
-                1 => to.copy_from_slice(&from[place..place + count]),
+                1 => copy_row(&from[place..place + count], to),
                 2 => copy_every::<T, 2>(&from[place..], to),
                 _ => to.iter_mut().zip(from[place..].iter().step_by(step)).for_each(|(to, x)| *to = *x),
             }
         });
+    }
+}
+
+/// Copies a row, a short one without a call, which takes longer than the row.
+#[inline(always)]
+pub(crate) fn copy_row<T: Copy>(from: &[T], to: &mut [T]) {
+    const PIECE: usize = 8;
+    const LONG: usize = 16 * PIECE;
+    let from = &from[..to.len()];
+    if !(PIECE..LONG).contains(&to.len()) {
+        return to.copy_from_slice(from);
+    }
+    for first in (0..to.len()).step_by(PIECE) {
+        // The last piece may overlap the one before.
+        let first = first.min(to.len() - PIECE);
+        if let (Some(to), Some(from)) = (to[first..].first_chunk_mut(), from[first..].first_chunk::<PIECE>())
+        {
+            *to = *from;
+        }
     }
 }
 
@@ -195,7 +214,7 @@ impl<T: Number> simd::Task for UnstageChannel<'_, T> {
         stage.rows(|start, count, place, step| {
             let from = &from[start..start + count];
             match step {
-                1 => to[place..place + count].copy_from_slice(from),
+                1 => copy_row(from, &mut to[place..place + count]),
                 _ => to[place..].iter_mut().step_by(step).zip(from).for_each(|(to, x)| *to = *x),
             }
         });

@@ -63,3 +63,15 @@ pub fn advise_large_pages<T>(fresh: &mut [MaybeUninit<T>]) {
     #[cfg(not(target_os = "linux"))]
     let _ = fresh;
 }
+
+/// Room for a tensor of `count` elements that are about to be written: on large pages if the allocator takes it from
+/// the system anew each time.
+pub(crate) fn room<T>(count: usize) -> Vec<T> {
+    /// About the size from which glibc does so, whatever [`retain_freed_memory`] asks for.
+    const LARGE: usize = 32 << 20;
+    let mut room = Vec::with_capacity(count);
+    if count >= LARGE / size_of::<T>().max(1) {
+        advise_large_pages(&mut room.spare_capacity_mut()[..count]);
+    }
+    room
+}

@@ -7,6 +7,7 @@ use wick_theory::Activation;
 
 use crate::activation::cpu::{apply, apply_gradient};
 use crate::cpu::element::Number;
+use crate::cpu::malloc::room;
 use crate::cpu::parallel;
 use crate::cpu::simd::{self, SimdLevel};
 use crate::linalg::gemm;
@@ -126,7 +127,7 @@ impl<T: Number> Layer<'_, T> {
         assert!(known.len() == gradient.len(), "{} numbers for {} gradients", known.len(), gradient.len());
         let block_size = rows_of_block(samples) * self.outputs.max(1);
         // dL/dz, its sum over the samples, and the moments of dL/dh, in one pass over blocks of rows.
-        let mut of_z = Vec::with_capacity(gradient.len());
+        let mut of_z = room(gradient.len());
         let spare = &mut of_z.spare_capacity_mut()[..gradient.len()];
         let parts =
             spare.chunks_mut(block_size).zip(gradient.chunks(block_size)).zip(known.chunks(block_size));

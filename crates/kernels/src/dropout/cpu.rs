@@ -3,6 +3,7 @@
 use std::mem::MaybeUninit;
 
 use crate::cpu::element::Element;
+use crate::cpu::malloc::room;
 use crate::cpu::parallel;
 use crate::cpu::simd::{self, SimdLevel};
 use crate::dropout::philox::{self, BLOCKS};
@@ -31,7 +32,7 @@ impl Mask {
 
     /// The numbers that the mask leaves, divided by `1 - p`, and zeros.
     pub(super) fn apply<T: Element + Default>(&self, level: SimdLevel, xs: &[T]) -> Vec<T> {
-        let mut out = Vec::with_capacity(xs.len());
+        let mut out = room(xs.len());
         parallel::for_each_part(&mut out.spare_capacity_mut()[..xs.len()], TASK, |task, out| {
             let first = task * TASK;
             simd::run(level, Part { mask: self, first: first / GROUP, xs: &xs[first..][..out.len()], out });

@@ -7,6 +7,7 @@ use candle_nn::ops::sigmoid;
 
 use crate::activation::math;
 use crate::cpu::lanes::{self, Float};
+use crate::cpu::malloc::room;
 use crate::cpu::parallel::{self, Start};
 use crate::cpu::simd::{self, SimdLevel};
 use crate::cpu::slice;
@@ -161,7 +162,7 @@ impl BinaryOp {
         // Rows without columns have no weights.
         let part = (lanes::rows_of_task(self.weights.len()) * self.weights.len()).max(1);
         let size = if self.wanted { xs.len() } else { 0 };
-        let mut gradient = Vec::with_capacity(size);
+        let mut gradient = room(size);
         let start = Start(gradient.spare_capacity_mut().as_mut_ptr());
         let sums = parallel::map(xs.len().div_ceil(part), |task| {
             let place = task * part..xs.len().min((task + 1) * part);

@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use candle_core::{CpuStorage, CustomOp1, D, DType, Device, Layout, Result, Shape, Tensor, bail};
 
 use crate::cpu::lanes::{self, Float};
+use crate::cpu::malloc::room;
 use crate::cpu::parallel;
 use crate::cpu::simd::{self, SimdLevel};
 use crate::cpu::slice;
@@ -177,7 +178,7 @@ impl ClassesOp {
         let (xs, (_, width)) = (slice::of::<T>(logits, layout)?, layout.shape().dims2()?);
         let (level, rows) = (self.level, lanes::rows_of_task(width));
         let size = if self.wanted { xs.len() } else { 0 };
-        let mut gradient = Vec::with_capacity(size);
+        let mut gradient = room(size);
         let start = parallel::Start(gradient.spare_capacity_mut().as_mut_ptr());
         let sums = parallel::map(self.plan.chosen.len().div_ceil(rows), |task| {
             let samples = task * rows..self.plan.chosen.len().min((task + 1) * rows);

@@ -3,6 +3,7 @@
 use std::mem::MaybeUninit;
 
 use crate::cpu::lanes::{self, BLOCK, Float, LANES};
+use crate::cpu::malloc::room;
 use crate::cpu::parallel::{self, Start};
 use crate::cpu::simd::{self, SimdLevel};
 use crate::norm::Scale;
@@ -107,7 +108,7 @@ impl<T: Float> simd::Task for Statistics<'_, T> {
 
 /// The norm of each element, by the scales of the groups.
 pub(super) fn forward<T: Float>(level: SimdLevel, of: Channels<T>, bias: &[T], scales: &[Scale]) -> Vec<T> {
-    let mut out = Vec::with_capacity(of.xs.len());
+    let mut out = room(of.xs.len());
     let start = Start(out.spare_capacity_mut().as_mut_ptr());
     let of_task = of.plan.of_task();
     parallel::for_each(of.plan.count().div_ceil(of_task), |task| {
@@ -162,7 +163,7 @@ pub(super) fn backward<T: Float>(
 ) -> Gradients<T> {
     let plan = of.plan;
     let count = if wanted.input { of.xs.len() } else { 0 };
-    let mut input = Vec::with_capacity(count);
+    let mut input = room(count);
     let mut sums = vec![[0.0; 2]; plan.batch * plan.channels];
     let (start, of_sums) = (Start(input.spare_capacity_mut().as_mut_ptr()), Start(sums.as_mut_ptr()));
     let of_task = plan.of_task();

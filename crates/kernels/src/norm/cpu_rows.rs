@@ -3,6 +3,7 @@
 use std::mem::MaybeUninit;
 
 use crate::cpu::lanes::{self, BLOCK, Float, LANES};
+use crate::cpu::malloc::room;
 use crate::cpu::parallel::{self, Start};
 use crate::cpu::simd::{self, SimdLevel};
 use crate::norm::Scale;
@@ -26,7 +27,7 @@ pub(super) fn forward<T: Float>(
 ) -> (Vec<T>, Vec<Scale>) {
     let width = rows.weight.len();
     let (of_task, count) = (lanes::rows_of_task(width), rows.xs.len());
-    let mut out = Vec::with_capacity(count);
+    let mut out = room(count);
     let mut scales = vec![[0.0; 2]; count.checked_div(width).unwrap_or(0)];
     let start = Start(scales.as_mut_ptr());
     parallel::for_each_part(&mut out.spare_capacity_mut()[..count], of_task * width, |task, out| {
@@ -116,7 +117,7 @@ pub(super) fn backward<T: Float>(
     let width = rows.weight.len();
     let of_task = lanes::rows_of_task(width).max(scales.len().div_ceil(TASKS));
     let count = if wanted.input { rows.xs.len() } else { 0 };
-    let mut input = Vec::with_capacity(count);
+    let mut input = room(count);
     let start = Start(input.spare_capacity_mut().as_mut_ptr());
     let sums = parallel::map(scales.len().div_ceil(of_task), |task| {
         let first = task * of_task;

@@ -3,6 +3,7 @@
 use std::mem::MaybeUninit;
 
 use crate::cpu::element::Number;
+use crate::cpu::malloc::room;
 use crate::cpu::parallel;
 use crate::cpu::simd::{self, SimdLevel};
 use crate::rope::layout::RopeLayout;
@@ -30,7 +31,7 @@ pub(super) fn rotate<T: Number>(
 ) -> Vec<T> {
     let [batch, second, third, width] = rotation.dims;
     let (rows, count) = (batch * second * third, batch * second * third * width);
-    let mut out = Vec::with_capacity(count);
+    let mut out = room(count);
     if count > 0 {
         let of_task = (TASK / width).max(1);
         parallel::for_each_part(&mut out.spare_capacity_mut()[..count], of_task * width, |task, out| {

@@ -3,13 +3,14 @@
 use std::mem::MaybeUninit;
 
 use crate::cpu::lanes::{self, BLOCK, Chunk, Float, LANES};
+use crate::cpu::malloc::room;
 use crate::cpu::parallel;
 use crate::cpu::simd::{self, SimdLevel};
 
 /// Softmax of each row, or its logarithm.
 pub(super) fn values<T: Float>(level: SimdLevel, xs: &[T], width: usize, log: bool) -> Vec<T> {
     let part = lanes::rows_of_task(width) * width;
-    let mut out = Vec::with_capacity(xs.len());
+    let mut out = room(xs.len());
     parallel::for_each_part(&mut out.spare_capacity_mut()[..xs.len()], part, |task, out| {
         simd::run(level, Values { xs: &xs[task * part..][..out.len()], out, width, log });
     });
@@ -21,7 +22,7 @@ pub(super) fn values<T: Float>(level: SimdLevel, xs: &[T], width: usize, log: bo
 /// The gradient with respect to the input, from the output and its gradient.
 pub(super) fn gradients<T: Float>(level: SimdLevel, ys: &[T], gs: &[T], width: usize, log: bool) -> Vec<T> {
     let part = lanes::rows_of_task(width) * width;
-    let mut out = Vec::with_capacity(ys.len());
+    let mut out = room(ys.len());
     parallel::for_each_part(&mut out.spare_capacity_mut()[..ys.len()], part, |task, out| {
         let place = task * part..task * part + out.len();
         simd::run(level, Gradients { ys: &ys[place.clone()], gs: &gs[place], out, width, log });

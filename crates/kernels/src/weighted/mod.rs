@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, WithDType, bail};
 
+use crate::cpu::malloc::room;
 use crate::cpu::simd::{self, SimdLevel};
 use crate::cpu::{parallel, slice};
 
@@ -75,7 +76,7 @@ impl CustomOp2 for WeightedSum {
 const PART: usize = 1 << 15;
 
 fn sum<T: WithDType>((a, b): (T, T), xs: &[T], ys: &[T]) -> Vec<T> {
-    let mut out = Vec::with_capacity(xs.len());
+    let mut out = room(xs.len());
     parallel::for_each_part(&mut out.spare_capacity_mut()[..xs.len()], PART, |part, out| {
         let place = part * PART..part * PART + out.len();
         simd::run(SimdLevel::best(), Part { a, b, xs: &xs[place.clone()], ys: &ys[place], out });
