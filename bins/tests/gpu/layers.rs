@@ -122,7 +122,9 @@ fn results((name, shapes, call): &Op, device: &Device) -> Vec<Option<Tensor>> {
     let tensors: Vec<Tensor> = inputs.iter().map(|var| var.as_tensor().clone()).collect();
     let output = call(&tensors).unwrap();
     let weights = normal(&format!("{name}/weights"), output.shape(), DType::F32).to_device(device).unwrap();
-    let gradients = (&output * weights).unwrap().sum_all().unwrap().backward().unwrap();
+    // (candle's sum of a scalar is an error on a GPU.)
+    let products = (&output * weights).unwrap().flatten_all().unwrap();
+    let gradients = products.sum_all().unwrap().backward().unwrap();
     let of_inputs = inputs.iter().map(|var| gradients.get(var).cloned());
     std::iter::once(Some(output)).chain(of_inputs).collect()
 }
