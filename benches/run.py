@@ -60,7 +60,7 @@ GOALS = {
     "attention_training": {"torch attention_training": (1.0, 1.0), "candle attention_training": None},
     "attention_causal_training": {"torch attention_causal_training": (1.0, 1.0)},
     "gpt_forward": {"torch gpt_forward": None},
-    "gpt_step": {"torch gpt_step": (1.0, 1.0)},
+    "gpt_step": {"torch gpt_step": (1.0, 1.0), "candle gpt_step": (0.40, 0.40)},
     "leaves_8": {"wick epoch": None},
     "loader": {"wick epoch_bare": (0.02, 0.02)},
     "checkpoint": {"wick ten_seconds": (0.01, 0.01)},

@@ -11,9 +11,10 @@ use wick_model::loss::Loss;
 
 use crate::gpt::{Gpt, GptConfig};
 use crate::net::{adamw_params, normal};
+use crate::stock_gpt::StockGpt;
 
 /// The names of the jobs.
-pub(crate) const NAMES: [&str; 8] = [
+pub(crate) const NAMES: [&str; 9] = [
     "attention_forward",
     "attention_causal_forward",
     "attention_training",
@@ -22,6 +23,7 @@ pub(crate) const NAMES: [&str; 8] = [
     "candle_attention_training",
     "gpt_step",
     "gpt_forward",
+    "candle_gpt_step",
 ];
 
 /// Batch, heads, positions and width.
@@ -35,6 +37,8 @@ pub(crate) struct Attention {
     cotangent: Tensor,
     net: Gpt,
     adamw: AdamW,
+    stock: StockGpt,
+    stock_adamw: candle_nn::AdamW,
     tokens: Tensor,
     next: Tensor,
 }
@@ -54,6 +58,8 @@ impl Attention {
             cotangent: normal("attended", SHAPE, &Device::Cpu)?.transpose(1, 2)?.contiguous()?,
             net,
             adamw: AdamW::new(map.vars(), adamw_params())?,
+            stock: StockGpt::new(&GPT, map.var_builder(DType::F32, &Device::Cpu))?,
+            stock_adamw: candle_nn::AdamW::new(map.vars(), adamw_params())?,
             tokens: tokens(0)?,
             next: tokens(1)?.flatten_all()?,
         })
@@ -73,6 +79,10 @@ impl Attention {
             "gpt_step" => {
                 let loss = Loss::CrossEntropy.forward(&self.net.forward(&self.tokens)?, &self.next)?;
                 self.adamw.backward_step(&loss)?;
+            }
+            "candle_gpt_step" => {
+                let logits = self.stock.forward(&self.tokens)?;
+                self.stock_adamw.backward_step(&candle_nn::loss::cross_entropy(&logits, &self.next)?)?;
             }
             other => bail!("unknown job '{other}'"),
         }

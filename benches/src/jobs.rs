@@ -22,6 +22,7 @@ mod net;
 mod norms;
 mod serve;
 mod step;
+mod stock_gpt;
 
 use attention::Attention;
 use epochs::Epochs;
