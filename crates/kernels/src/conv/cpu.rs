@@ -11,7 +11,7 @@ use crate::cpu::malloc::room;
 use crate::cpu::parallel::{self, Start};
 use crate::cpu::simd::SimdLevel;
 use crate::linalg::gemm::Matrix;
-use crate::linalg::gemm::implicit::{Left, SLACK, Target, widest, with_buffer};
+use crate::linalg::gemm::implicit::{Left, SLACK, Target, pack_right, right_size, widest, with_buffer};
 
 /// The number of multiplications that one task takes, at least.
 const GRAIN: usize = 1 << 18;
@@ -25,7 +25,7 @@ const OUTPUTS: usize = 256;
 const DEEP: usize = 256;
 /// The number of input channels whose kernels one task turns round.
 const TURNED: usize = 16;
-/// The columns of the gradient of the weight that one task computes.
+/// The columns of the gradient of the weight that one task computes, where there are few tasks.
 const COLUMNS: usize = 256;
 
 /// `x ∗ w + b`.
@@ -161,7 +161,7 @@ pub(super) fn of_input<T: Number>(level: SimdLevel, geometry: &Geometry, dys: &[
     let blocks = geometry.inputs.div_ceil(at_once);
     let images = (OUTPUTS / area).clamp(1, geometry.batch);
     let batches = geometry.batch.div_ceil(images);
-    let outputs_of = Outputs::new(geometry, &stage);
+    let (outputs_of, widest) = (Outputs::new(geometry, &stage), widest::<T>(level));
     // Within a row of the kernel's entries, neighbours in a column of the kernel follow each other.
     let [height, width] = geometry.kernel;
     let order: Vec<(usize, usize)> = (0..at_once)
@@ -183,34 +183,86 @@ pub(super) fn of_input<T: Number>(level: SimdLevel, geometry: &Geometry, dys: &[
                 Some(Left::pack(level, part.t(), packed))
             })
             .collect();
-        parallel::for_each(batches * lefts.len(), |task| {
-            let (batch, index) = (task / lefts.len(), task % lefts.len());
-            let (group, first) = (index / blocks, index % blocks * at_once);
-            let (left, mut segments) = (&lefts[index], Vec::new());
-            let channels = left.rows() / taps;
+        // A task that has all blocks packs its gradients once for them.
+        let is_enough = batches * geometry.groups >= 2 * rayon::current_num_threads();
+        let of_task = if is_enough { blocks } else { 1 };
+        let room = right_size::<T>(level, outputs);
+        parallel::for_each(batches * lefts.len() / of_task, |task| {
+            let (batch, first) = (task * of_task / lefts.len(), task * of_task % lefts.len());
+            let group = first / blocks;
+            let (dys, offsets) = channels_of(geometry, dys, group);
             let end = geometry.batch.min((batch + 1) * images) * area;
             for from in (batch * images * area..end).step_by(WIDE) {
                 let range = from..end.min(from + WIDE);
-                with_buffer(left.rows() * WIDE + SLACK, |rows: &mut [T]| {
-                    columns_of_gradient(level, geometry, left, dys, group, &outputs_of, range.clone(), rows);
-                    for piece in outputs_of.pieces(range.clone()) {
-                        let place = piece.image * area + piece.place;
-                        outputs_of.segments(place..place + piece.count, &mut segments);
-                        for segment in &mut segments {
-                            segment.first += piece.first;
-                            segment.source -= piece.image * geometry.channels() * size;
-                        }
-                        let at = (piece.image * geometry.channels() + group * geometry.inputs + first) * size;
-                        debug_assert!(at + channels * size <= geometry.batch * geometry.channels() * size);
-                        // SAFETY: these channels of these images belong to this task alone.
-                        let to = unsafe { std::slice::from_raw_parts_mut(start.at(at), channels * size) };
-                        scatter(rows, &order[..left.rows()], &segments, WIDE, to);
+                let panels = |range: &Range<usize>| {
+                    let end = range.end;
+                    range.clone().step_by(widest).map(move |first| first..end.min(first + widest))
+                };
+                with_buffer(WIDE.div_ceil(widest) * room, |packed: &mut [T]| {
+                    for (panel, packed) in panels(&range).zip(packed.chunks_exact_mut(room)) {
+                        let segments = segments_of(geometry, &outputs_of, panel.clone());
+                        pack_right(level, panel.len(), outputs, packed, |depths, width, to| {
+                            fill(dys, &offsets[depths], &segments, width, to);
+                        });
+                    }
+                    for (index, left) in lefts.iter().enumerate().skip(first).take(of_task) {
+                        let before = group * geometry.inputs + index % blocks * at_once;
+                        with_buffer(left.rows() * WIDE + SLACK, |rows: &mut [T]| {
+                            for (panel, packed) in panels(&range).zip(packed.chunks_exact(room)) {
+                                let at = panel.start - range.start;
+                                let (len, start) = (rows.len() - at, rows[at..].as_mut_ptr());
+                                let target = Target { start, len, row_stride: WIDE, add: false };
+                                left.packed_panel(panel.len(), target, packed);
+                            }
+                            let order = &order[..left.rows()];
+                            // SAFETY: these channels of these images belong to this task alone.
+                            unsafe {
+                                add_to_pixels(
+                                    geometry,
+                                    size,
+                                    &outputs_of,
+                                    range.clone(),
+                                    rows,
+                                    order,
+                                    start.at(before * size),
+                                );
+                            }
+                        });
                     }
                 });
             }
         });
     });
     stage.unstage(dxs)
+}
+
+/// Adds rows of the gradients of the columns, of some outputs and [`WIDE`] apart, to the pixels that they came from:
+/// `start` is the place of the rows' first channel in the first image, whose channels have `size` elements.
+///
+/// # Safety
+/// The rows' channels of the outputs' images belong to the caller alone.
+unsafe fn add_to_pixels<T: Number>(
+    geometry: &Geometry,
+    size: usize,
+    outputs: &Outputs,
+    range: Range<usize>,
+    rows: &[T],
+    order: &[(usize, usize)],
+    start: *mut T,
+) {
+    let (area, step, mut segments) = (geometry.area(), geometry.channels() * size, Vec::new());
+    let channels = order.len() / geometry.taps();
+    for piece in outputs.pieces(range) {
+        let place = piece.image * area + piece.place;
+        outputs.segments(place..place + piece.count, &mut segments);
+        for segment in &mut segments {
+            segment.first += piece.first;
+            segment.source -= piece.image * step;
+        }
+        // SAFETY: the function's contract; the channels of an image follow each other.
+        let to = unsafe { std::slice::from_raw_parts_mut(start.add(piece.image * step), channels * size) };
+        scatter(rows, order, &segments, WIDE, to);
+    }
 }
 
 /// The weight of [`Geometry::turned`]: inputs and outputs of each group exchanged, and each kernel turned round.
@@ -227,32 +279,6 @@ fn turn<T: Number>(geometry: &Geometry, weight: &[T]) -> Vec<T> {
         }
     });
     turned
-}
-
-/// The gradients of some rows and columns of the matrix of columns, rows [`WIDE`] apart.
-#[allow(clippy::too_many_arguments)] // The operands, and which part of them.
-fn columns_of_gradient<T: Number>(
-    level: SimdLevel,
-    geometry: &Geometry,
-    left: &Left<T>,
-    dys: &[T],
-    group: usize,
-    outputs: &Outputs,
-    range: Range<usize>,
-    rows: &mut [T],
-) {
-    let (dys, offsets) = channels_of(geometry, dys, group);
-    let widest = widest::<T>(level);
-    for first in range.clone().step_by(widest) {
-        let panel = first..range.end.min(first + widest);
-        let at = first - range.start;
-        let (len, start) = (rows.len() - at, rows[at..].as_mut_ptr());
-        let target = Target { start, len, row_stride: WIDE, add: false };
-        let segments = segments_of(geometry, outputs, panel.clone());
-        left.panel(panel.len(), target, |depths, width, to| {
-            fill(dys, &offsets[depths], &segments, width, to);
-        });
-    }
 }
 
 /// The gradients of the outputs from a group's on, and the place of each of its channels.
@@ -292,13 +318,16 @@ pub(super) fn of_weight<T: Number>(level: SimdLevel, geometry: &Geometry, xs: &[
     let stage = Stage::new(geometry);
     let staged = stage.stage(xs);
     let (staged, offsets, outputs) = (&*staged, stage.offsets(), Outputs::new(geometry, &stage));
-    let parts = depth.div_ceil(COLUMNS);
+    // A task that has all columns packs its gradients once for them.
+    let is_enough = blocks * geometry.groups >= 2 * rayon::current_num_threads();
+    let in_part = if is_enough { depth } else { COLUMNS };
+    let parts = depth.div_ceil(in_part);
     let mut sums: Vec<T> = Vec::with_capacity(blocks * len);
     let start = Start(sums.as_mut_ptr());
     parallel::for_each(blocks * geometry.groups * parts, |task| {
         let (block, rest) = (task / (geometry.groups * parts), task % (geometry.groups * parts));
         let (group, part) = (rest / parts, rest % parts);
-        let columns = part * COLUMNS..depth.min((part + 1) * COLUMNS);
+        let columns = part * in_part..depth.min((part + 1) * in_part);
         let xs = &staged[group * geometry.inputs * stage.size()..];
         let (mut segments, widest) = (Vec::new(), widest::<T>(level));
         let panels = columns.clone().step_by(widest).map(|column| column..columns.end.min(column + widest));

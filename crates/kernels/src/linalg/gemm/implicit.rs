@@ -43,6 +43,26 @@ pub(crate) fn with_buffer<T: Number, R>(size: usize, f: impl FnOnce(&mut [T]) ->
     buffer::with_buffer(size, f)
 }
 
+/// The number of elements that [`pack_right`] needs for an operand of `depth` rows.
+pub(crate) fn right_size<T: Number>(level: SimdLevel, depth: usize) -> usize {
+    widest::<T>(level) * depth + SLACK
+}
+
+/// Packs `columns` columns of a right operand, at most [`widest`], whose rows `fill` writes as for [`Left::panel`].
+pub(crate) fn pack_right<T: Number>(
+    level: SimdLevel,
+    columns: usize,
+    depth: usize,
+    packed: &mut [T],
+    mut fill: impl FnMut(Range<usize>, usize, &mut [T]),
+) {
+    let width = columns.next_multiple_of(T::tiles(level).lanes);
+    for depths in chunks(0..depth, depth_of(depth)) {
+        let to = &mut packed[width * depths.start..][..width * depths.len() + SLACK];
+        fill(depths, width, to);
+    }
+}
+
 impl<'a, T: Number> Left<'a, T> {
     /// The number of elements that [`pack`](Self::pack) needs.
     pub(crate) fn size(level: SimdLevel, rows: usize, depth: usize) -> usize {
@@ -88,6 +108,26 @@ impl<'a, T: Number> Left<'a, T> {
                 panel_of(self.tiles, output, panel, self.rows, depths.len(), (a, packed), add);
             }
         });
+    }
+
+    /// Computes the same columns from a right operand that [`pack_right`] has packed.
+    pub(crate) fn packed_panel(&self, columns: usize, target: Target<T>, packed: &[T]) {
+        debug_assert!((self.rows - 1) * target.row_stride + columns <= target.len);
+        let width = columns.next_multiple_of(self.tiles.lanes);
+        let output = Output { start: target.start, len: target.len, row_stride: target.row_stride };
+        for depths in chunks(0..self.depth, depth_of(self.depth)) {
+            let panel = Panel { start: 0, first: 0, columns, width };
+            let (a, b) = (&self.packed[self.rows * depths.start..], &packed[width * depths.start..]);
+            panel_of(
+                self.tiles,
+                output,
+                panel,
+                self.rows,
+                depths.len(),
+                (a, b),
+                target.add || depths.start > 0,
+            );
+        }
     }
 
     /// Turns `columns` rows of a matrix, `stride` apart, into the panel that [`panel`](Self::panel) asks for.
