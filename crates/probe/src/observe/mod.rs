@@ -11,6 +11,7 @@ pub(crate) mod parameters;
 pub(crate) mod probe;
 pub(crate) mod record;
 mod rows;
+mod sums;
 pub(crate) mod units;
 pub(crate) mod watch;
 

@@ -1,11 +1,11 @@
 //! Parameters: how far a step moves them, and their gradients.
 
-use std::collections::HashSet;
-
 use candle_core::backprop::GradStore;
-use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_core::{Result, Tensor, Var};
 use serde::Serialize;
-use wick_kernels::Stats;
+use wick_kernels::moments;
+
+use crate::observe::sums::{copied_rows, magnitudes, moved};
 
 /// Copies of parameters from before a step.
 ///
@@ -78,21 +78,19 @@ impl Parameters {
             else {
                 continue;
             };
-            let rms = rms(before)?;
-            let exact = before.detach().to_dtype(DType::F64)?;
-            let update = var.as_tensor().detach().to_dtype(DType::F64)?.sub(&exact)?;
-            let update_rms = self::rms(&update)?;
-            let product = (update * exact)?.mean_all()?.to_scalar::<f64>()?;
+            let sums = moved(before, var)?;
+            let count = before.elem_count() as f64;
+            let (rms, update_rms) = ((sums.squares / count).sqrt(), (sums.updates / count).sqrt());
             updates.push(Update {
                 name: name.clone(),
                 rank: before.rank(),
                 fan_in: before.elem_count() / before.dims().first().map_or(1, |rows| (*rows).max(1)),
                 copied_rows: copied_rows(before)?,
-                norm: rms * (before.elem_count() as f64).sqrt(),
+                norm: sums.squares.sqrt(),
                 rms,
                 update_rms,
                 log10_ratio: (update_rms / rms).log10(),
-                cosine: product / (update_rms * rms),
+                cosine: sums.products / (sums.updates.sqrt() * sums.squares.sqrt()),
             });
         }
         Ok(updates)
@@ -123,40 +121,15 @@ impl ParameterGradient {
         let known = vars.iter().filter_map(|(name, var)| Some((name, var, gradients.get(var)?)));
         known
             .map(|(name, var, gradient)| {
-                let stats = Stats::of_tensor(gradient)?;
-                let norm = if stats.non_finite() > 0 {
-                    f64::NAN
-                } else {
-                    stats.rms() * (stats.count() as f64).sqrt()
-                };
-                let mean_abs = gradient.to_dtype(DType::F64)?.abs()?.mean_all()?.to_scalar::<f64>()?;
+                let (sums, count) = (magnitudes(gradient)?, gradient.elem_count() as f64);
                 Ok(Self {
                     name: name.clone(),
-                    norm,
-                    mean_abs,
-                    zeros: stats.zeros() as f64 / stats.count().max(1) as f64,
-                    weight_std: Stats::of_tensor(var)?.std(),
+                    norm: if sums.absolute.is_finite() { sums.squares.sqrt() } else { f64::NAN },
+                    mean_abs: sums.absolute / count,
+                    zeros: sums.zeros / count.max(1.0),
+                    weight_std: moments(var)?.std(),
                 })
             })
             .collect()
     }
-}
-
-/// The fraction of rows that equal an earlier one; rows of one element or of zeros do not count.
-fn copied_rows(xs: &Tensor) -> Result<f64> {
-    let rows = xs.dims().first().copied().unwrap_or(0);
-    let columns = xs.elem_count() / rows.max(1);
-    if xs.rank() < 2 || columns < 2 || rows < 2 {
-        return Ok(0.0);
-    }
-    let values =
-        xs.detach().flatten_all()?.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
-    let rows_of = || values.chunks_exact(columns).filter(|row| row.iter().any(|x| *x != 0.0));
-    let distinct: HashSet<Vec<u64>> =
-        rows_of().map(|row| row.iter().map(|x| x.to_bits()).collect()).collect();
-    Ok((rows_of().count() - distinct.len()) as f64 / rows as f64)
-}
-
-fn rms(xs: &Tensor) -> Result<f64> {
-    Ok(xs.detach().to_dtype(DType::F64)?.sqr()?.mean_all()?.to_scalar::<f64>()?.sqrt())
 }

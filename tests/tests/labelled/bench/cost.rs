@@ -75,7 +75,8 @@ fn costs(kind: Kind, width: usize) -> Result<([f64; 5], usize)> {
             let (way, probe) = (WAYS[index], &probes[index]);
             let looks = way != Way::EveryTenth || probe.is_recording();
             let since = now();
-            let (xs, _) = training.step(probe)?;
+            let (xs, gradients) = training.passes(probe)?;
+            training.finish(&gradients)?;
             if way == Way::Judged {
                 judge(&probe.layer_reports(), &Units::of(&xs)?.unwrap().batch);
             }

@@ -193,6 +193,17 @@ impl<'a> Training<'a> {
 
     /// One step, seen by the probe.
     pub(crate) fn step(&mut self, probe: &Probe) -> Result<(Tensor, Vec<ParameterGradient>)> {
+        let (xs, gradients) = self.passes(probe)?;
+        let of_parameters = match probe.is_recording() {
+            true => ParameterGradient::of(&self.net.vars(), &gradients)?,
+            false => Vec::new(),
+        };
+        self.finish(&gradients)?;
+        Ok((xs, of_parameters))
+    }
+
+    /// The forward and the backward pass of a step: the input and the gradients.
+    pub(crate) fn passes(&mut self, probe: &Probe) -> Result<(Tensor, GradStore)> {
         let (xs, ys) = self.batch()?;
         self.net.step.set(Some(self.step));
         // Without taps: the graph behind the loss has the layers.
@@ -207,13 +218,14 @@ impl<'a> Training<'a> {
             trace.record(probe)?;
             self.unreached = trace.reach().verdict();
         }
-        let of_parameters = match probe.is_recording() {
-            true => ParameterGradient::of(&self.net.vars(), &gradients)?,
-            false => Vec::new(),
-        };
-        self.update(&gradients)?;
+        Ok((xs, gradients))
+    }
+
+    /// The end of a step: the update.
+    pub(crate) fn finish(&mut self, gradients: &GradStore) -> Result<()> {
+        self.update(gradients)?;
         self.step += 1;
-        Ok((xs, of_parameters))
+        Ok(())
     }
 
     /// A step with a look at it.
