@@ -81,8 +81,8 @@ pub(super) fn copied_rows(xs: &Tensor) -> Result<f64> {
     }
     let xs = on_cpu(xs)?;
     let copies = match xs.dtype() {
-        DType::F64 => with::<f64, _>(&xs, |xs| copies(xs, columns, |x| x.to_bits()))?,
-        _ => with::<f32, _>(&xs, |xs| copies(xs, columns, |x| x.to_bits()))?,
+        DType::F64 => with::<f64, _>(&xs, |xs| copies(xs, columns, f64::to_bits))?,
+        _ => with::<f32, _>(&xs, |xs| copies(xs, columns, f32::to_bits))?,
     };
     Ok(copies as f64 / rows as f64)
 }
