@@ -8,6 +8,7 @@ mod kept;
 mod models;
 mod stale;
 mod tapped;
+mod zero_heads;
 
 use std::collections::BTreeSet;
 
