@@ -5,6 +5,7 @@
 mod bands;
 mod cuts;
 mod kept;
+mod least_squares;
 mod models;
 mod stale;
 mod tapped;
