@@ -181,7 +181,8 @@ mod tests {
             let noise = noise_of(n as u64, n);
             let fall = |step: f64| 0.5 + 1.8 * (-step / 30.0).exp();
             let part = |step: f64| step / n as f64;
-            let courses: [(&dyn Fn(f64) -> f64, Option<&str>); 6] = [
+            type Case<'a> = (&'a dyn Fn(f64) -> f64, Option<&'a str>);
+            let courses: [Case; 6] = [
                 (&fall, None),
                 (&|step| fall(step) + 0.08 * part(step), None),
                 (&|step| fall(step) + if part(step) < 0.5 { 0.0 } else { 2.5 }, Some("the loss rises")),

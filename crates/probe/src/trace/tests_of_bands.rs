@@ -191,10 +191,10 @@ fn masks_of_any_number_are_left_out() -> Result<()> {
             let numbers = Tensor::full(by, scores.shape(), &Device::Cpu)?;
             later.broadcast_as(scores.shape())?.where_cond(&numbers, scores)
         };
-        let ways: [&dyn Fn(&Tensor) -> Result<Tensor>; 3] =
-            [&|scores| scores.broadcast_add(&added(by)?), &filled, &|scores| {
-                (scores * 8.0)?.broadcast_add(&added(by)?)? / 8.0
-            }];
+        type Way<'w> = &'w dyn Fn(&Tensor) -> Result<Tensor>;
+        let ways: [Way; 3] = [&|scores| scores.broadcast_add(&added(by)?), &filled, &|scores| {
+            (scores * 8.0)?.broadcast_add(&added(by)?)? / 8.0
+        }];
         for (way, mask) in ways.into_iter().enumerate() {
             let found = run(1.0, mask)?;
             let is_near = |found: f64, expected: f64| (found / expected - 1.0).abs() < 1e-3;
