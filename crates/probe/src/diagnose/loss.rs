@@ -149,10 +149,10 @@ pub(super) fn least_mean(losses: &[f64], width: usize) -> (f64, usize) {
     means.min_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((f64::INFINITY, 0))
 }
 
-/// A jump is seen by the means of so many losses before and behind it.
+/// A jump is seen by the means of this number of losses before and behind it.
 pub(super) const JUMP_WIDTH: usize = 5;
 
-/// The noise before a jump is that of at most so many losses.
+/// The noise before a jump is that of at most this number of losses.
 pub(super) const NOISE_STEPS: usize = 200;
 
 /// The first step at which a loss that had fallen jumps up.
