@@ -114,6 +114,12 @@ impl Response {
         ratio(product, self.slope_square.powi(2))
     }
 
+    /// The part of `χ(c)` that comes from the norm of the pre-activations, and does not fluctuate where that is given.
+    pub(crate) fn squared_slopes_by_norm(&self, c: f64, conserved: f64) -> f64 {
+        let product = conserved * (self.slope_squared.0[2] * c).powi(2);
+        if self.slope_square > 0.0 { product / self.slope_square.powi(2) } else { 0.0 }
+    }
+
     /// `κ(c) = Cov(φ²(u₁), φ²(u₂))/(E φ²)²`.
     pub(crate) fn cov_squares(&self, c: f64, conserved: f64) -> f64 {
         let product = self.square.product(&self.square, self.fourth, c);
@@ -166,6 +172,12 @@ mod tests {
         );
         // E[φ'² φ²] = q/2 = 2 E φ'² E φ².
         assert!((relu.cov_squared_slopes_and_squares(1.0, 0.0) - 1.0).abs() < 1e-10);
+        // Whether a ReLU is on says nothing of the norm; nearly all of a sigmoid's slope is a function of u².
+        assert!(relu.squared_slopes_by_norm(1.0, 1.0).abs() < 1e-10);
+        let sigmoid = Response::new(&Activation::Sigmoid, 0.3);
+        let part = sigmoid.squared_slopes_by_norm(1.0, 1.0) / (sigmoid.product_of_squared_slopes(1.0) - 1.0);
+        assert!(part > 0.9 && part <= 1.0, "{part}");
+        assert_eq!(sigmoid.squared_slopes_by_norm(1.0, 0.0), 0.0);
         let linear = Response::new(&Activation::Identity, 0.7);
         assert!((linear.cov_squares(1.0, 0.0) - 2.0).abs() < 1e-10);
         assert!(linear.cov_squares(1.0, 1.0).abs() < 1e-10 && linear.cov_squares(0.5, 1.0).abs() < 1e-10);

@@ -7,7 +7,7 @@ use candle_core::DType;
 use wick_init::{Initializer, KeyedV1};
 use wick_model::{Activation, MlpConfig};
 use wick_tests::CPU;
-use wick_theory::LayerBands;
+use wick_theory::{LayerBands, LayerLaw};
 
 use crate::case::Case;
 use crate::{Coverage, count, four_times_as_wide};
@@ -97,10 +97,51 @@ fn gelu_with_the_gain_of_relu() {
     assert!(wide.iter().all(|&fraction| fraction < 0.8), "the twin that must fail: {wide:?}");
 }
 
+/// Sigmoids and tanhs with orthogonal weights, 20 layers of 96 units, 64 samples: these weights give the norm of the
+/// pre-activations, by which the slopes go, so that gradients deviate from their median by as many standard deviations of
+/// their band as they should. Of 48 nets (seeds 0 to 47) of each, the rms of this number at the middle layer has a standard
+/// error of .10: the test requires .74 to 1.26 (α = .01). With slopes that fluctuate as those of independent weights it was
+/// .66 over 153 such sigmoid nets of the range. The twin predicts for independent weights.
+#[test]
+fn gradients_through_orthogonal_weights() {
+    for activation in [Activation::Sigmoid, Activation::Tanh] {
+        let rms_of = |by: &dyn Fn(&Case) -> Vec<LayerLaw<Activation>>| {
+            let square = |seed: u64| {
+                let case = Case {
+                    seed,
+                    config: MlpConfig::new(96, [96; 20], activation),
+                    initializer: Initializer::orthogonal(activation.gain()),
+                    bias_std: 0.0,
+                    samples: 64,
+                    shared: 0.0,
+                    dtype: DType::F64,
+                };
+                let input = case.input();
+                let (bands, measured) = (case.predicted(&by(&case), &input), case.measured(&input));
+                let band = &bands[10].gradient_rms;
+                let log = |x: f64| (x / band.middle).ln();
+                let half = if measured[10].1 > band.middle { log(band.high) } else { -log(band.low) };
+                (1.96 * log(measured[10].1) / half).powi(2)
+            };
+            ((0..48).map(square).sum::<f64>() / 48.0).sqrt()
+        };
+        let found = rms_of(&Case::layers);
+        let independent = |case: &Case| {
+            case.layers().into_iter().map(|law| LayerLaw { orthogonal: false, ..law }).collect::<Vec<_>>()
+        };
+        let twin = rms_of(&independent);
+        println!(
+            "{activation}, orthogonal weights: {found:.2}; by the theory of independent weights: {twin:.2}"
+        );
+        assert!((0.74..1.26).contains(&found), "{activation}: {found}");
+        assert!(twin < 0.74, "the twin that must fail, {activation}: {twin}");
+    }
+}
+
 /// The whole table: 200 nets of each activation (seeds 0 to 199), or those of the environment variable
-/// `WICK_CALIBRATION_SEEDS` (`1000..1800`). The layers of one net deviate together, so nets are resampled for the
-/// interval. Of 150 nets or more, each interval must reach into
-/// 93 to 97 %; all nets together must be in 94 to 96 %.
+/// `WICK_CALIBRATION_SEEDS` (`1000..1800`), and of the activations of `WICK_CALIBRATION_ONLY` (`gelu,sigmoid`). The
+/// layers of one net deviate together, so nets are resampled for the interval. Of 150 nets or more, each interval must
+/// reach into 93 to 97 %; all activations together must be in 94 to 96 %.
 #[test]
 #[ignore = "a quarter of an hour on two cores"]
 fn every_activation_over_the_range() {
@@ -129,23 +170,29 @@ fn every_activation_over_the_range() {
         (nets, intervals)
     };
     println!("seeds {seeds:?}, % in their 95 % bands:\n| activation | forward | backward |\n|---|---|---|");
-    let (nets, intervals): (Vec<_>, Vec<_>) = Activation::ALL.into_iter().map(of).unzip();
+    let only = std::env::var("WICK_CALIBRATION_ONLY").ok();
+    let is_wanted = |phi: &Activation| {
+        only.as_ref().is_none_or(|only| only.split(',').any(|name| name == phi.to_string()))
+    };
+    let (nets, intervals): (Vec<_>, Vec<_>) = Activation::ALL.into_iter().filter(is_wanted).map(of).unzip();
     let all = fractions(&nets.concat());
     println!("| all | {:.1} | {:.1} |", 100.0 * all[0], 100.0 * all[1]);
-    assert!(all.iter().all(|fraction| (0.94..=0.96).contains(fraction)), "{all:?}");
+    let is_near = |fraction: &f64| only.is_some() || (0.94..=0.96).contains(fraction);
+    assert!(all.iter().all(is_near), "{all:?}");
     // The interval of few nets is too narrow: they are all that nets are drawn from.
     for [low, high] in intervals.concat().into_iter().filter(|_| seeds.clone().count() >= 150) {
         assert!(low <= 0.97 && high >= 0.93, "an interval of {low} to {high}");
     }
 }
 
-/// Where the layers outside their bands are: by relative gain and depth, of 200 nets of GELU and sigmoid (seeds 0 to
-/// 199), and the nets that have most of them.
+/// Where the layers outside their bands are: by initializer, relative gain and depth, of 200 nets of GELU and sigmoid
+/// (seeds 0 to 199, or those of `WICK_CALIBRATION_SEEDS`), and the nets that have most of them.
 #[test]
 #[ignore = "some minutes"]
 fn outside_by_gain_and_depth() {
     for (phi, direction) in [(Activation::Gelu, 0), (Activation::Sigmoid, 1)] {
-        let nets: Vec<(Case, [Coverage; 2])> = (0..200)
+        let seeds = seeds(std::env::var("WICK_CALIBRATION_SEEDS").ok().as_deref().unwrap_or("0..200"));
+        let nets: Vec<(Case, [Coverage; 2])> = seeds
             .map(|seed| {
                 let case = Case::over_the_range(phi, seed);
                 let coverage = coverages(std::iter::once(Case::over_the_range(phi, seed)), by_theory)[0];
@@ -157,6 +204,11 @@ fn outside_by_gain_and_depth() {
             (law.weight_variance * law.fan_in as f64).sqrt() / phi.gain()
         };
         println!("{phi}, {}: gain over its own, depth: inside, nets", ["forward", "backward"][direction]);
+        for orthogonal in [true, false] {
+            let is_one = |(case, _): &&(Case, [Coverage; 2])| case.layers()[0].orthogonal == orthogonal;
+            let of: Vec<[Coverage; 2]> = nets.iter().filter(is_one).map(|(_, coverage)| *coverage).collect();
+            println!("orthogonal {orthogonal}: {:.3}, {}", fractions(&of)[direction], of.len());
+        }
         for gains in [(0.0, 0.8), (0.8, 0.99), (0.99, 1.01), (1.01, 1.3), (1.3, 9.0)] {
             for depths in [(5, 20), (20, 50), (50, 101)] {
                 let of: Vec<[Coverage; 2]> = nets

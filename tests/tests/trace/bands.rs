@@ -153,7 +153,8 @@ fn bands_hold_over_draws() {
 }
 
 /// The same of a whole convolutional net: EfficientNet-B0 on two images of 64 pixels, 81 linear layers and convolutions,
-/// n = 200 draws (from seed 100 on, or that of `WICK_FROM`) or `WICK_DRAWS`. No healthy draw has a verdict.
+/// n = 200 draws (from seed 100 on, or that of `WICK_FROM`) or `WICK_DRAWS`. Of 16 200 layers one in 150 000 has a verdict by
+/// chance: two draws have one with a probability of .005.
 #[test]
 #[ignore = "half an hour"]
 fn bands_of_efficientnet() {
@@ -164,7 +165,7 @@ fn bands_of_efficientnet() {
     let fraction = |inside: usize| inside as f64 / found.layers as f64;
     assert!((0.93..0.97).contains(&fraction(found.inside)), "{found:?}");
     assert!(fraction(found.of_other_law) < 0.85, "{found:?}");
-    assert_eq!(found.alarms, 0);
+    assert!(found.alarms <= 1, "{found:?}");
     assert!(found.named as f64 >= 0.99 * draws as f64, "{found:?}");
 }
 

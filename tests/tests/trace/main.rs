@@ -5,9 +5,11 @@
 mod bands;
 mod cuts;
 mod kept;
+mod least_squares;
 mod models;
 mod stale;
 mod tapped;
+mod zero_heads;
 
 use std::collections::BTreeSet;
 

@@ -107,8 +107,10 @@ pub(crate) fn rank_collapse(layers: &[LayerReport]) -> Option<Verdict> {
         }
     };
     let verdict = Verdict::new(Fault::RankCollapse, Level::Faulty, &layer.name, 1.0 - part, text);
-    // Where laws are stated, `remedy` compares them.
-    let is_untold = !layer.after_start && layers.iter().all(|layer| layer.law.is_none());
+    // Where laws are stated, `remedy` compares them. Behind a layer that is dead as a whole all samples are alike, whatever
+    // the weights of the others.
+    let follows = layers.iter().take_while(|other| !std::ptr::eq(*other, layer)).any(LayerReport::is_same);
+    let is_untold = !layer.after_start && !follows && layers.iter().all(|layer| layer.law.is_none());
     let phi = layers.iter().find_map(LayerReport::phi).filter(|_| is_untold);
     Some(verdict.with_remedy(phi.and_then(weights_that_keep).unwrap_or_default()))
 }

@@ -68,6 +68,17 @@ impl Diagnosis {
         since_start: &[Update],
         losses: &[f64],
     ) -> Self {
+        Self::with_loss(layers, input, step, since_start, judge_loss(losses))
+    }
+
+    /// Does the same with the verdict on the losses.
+    pub(crate) fn with_loss(
+        layers: &[LayerReport],
+        input: &BatchGeometry,
+        step: &[Update],
+        since_start: &[Update],
+        of_loss: Option<Verdict>,
+    ) -> Self {
         let of_layers = judge(layers, input);
         let unused: Vec<&str> = (0..layers.len())
             .filter(|index| is_unused(layers, *index))
@@ -94,7 +105,7 @@ impl Diagnosis {
         }
         // A loss that rises and weights that have gone off are causes; a loss that is NaN, or does not fall, is none.
         let (rises, flat): (Vec<Verdict>, Vec<Verdict>) =
-            judge_loss(losses).into_iter().partition(|verdict| verdict.level == Level::Faulty);
+            of_loss.into_iter().partition(|verdict| verdict.level == Level::Faulty);
         let drift = judge_drift(&of(since_start));
         let verdicts =
             rises.into_iter().chain(drift).chain(of_layers).chain(of_updates).chain(flat).collect();

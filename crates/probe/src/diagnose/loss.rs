@@ -4,13 +4,13 @@ use crate::diagnose::fault::{Fault, Level, Verdict};
 use crate::text::{short, significant};
 
 /// Fewer steps show no rise and no fall.
-const MIN_STEPS: usize = 20;
+pub(super) const MIN_STEPS: usize = 20;
 
 /// Fewer steps may be a warm-up, in which nothing falls.
 const MIN_FLAT_STEPS: usize = 100;
 
 /// The start of the loss is the mean of at most 20 losses: a longer run is to be compared with the same start.
-const MAX_START: usize = 20;
+pub(super) const MAX_START: usize = 20;
 
 /// A loss that ends this much of its first size above its start has risen.
 const MIN_RISE: f64 = 0.1;
@@ -55,97 +55,142 @@ const MIN_ERRORS: f64 = 4.0;
 /// assert!(verdict.text.starts_with("the loss rises: from"));
 /// ```
 pub fn judge_loss(losses: &[f64]) -> Option<Verdict> {
-    let verdict = |level, figure: f64, text: String, remedy: &str| {
-        Some(Verdict::new(Fault::Loss, level, "loss", figure, text).with_remedy(remedy))
-    };
     if let Some((step, loss)) = losses.iter().enumerate().find(|(_, loss)| !loss.is_finite()) {
-        let text = format!("the loss is {loss} at step {step}");
-        let remedy = "find the first NaN or infinity, as with Probe::first_bad";
-        return Some(Verdict::new(Fault::NonFinite, Level::Broken, "loss", *loss, text).with_remedy(remedy));
+        return Some(not_finite(step, *loss));
     }
     let n = losses.len();
-    if n < MIN_STEPS {
-        return None;
-    }
-    let width = (n / 10).max(5);
+    let (start, width) = Summary::widths(n)?;
     let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
-    let start = width.min(MAX_START);
     let (first, last) = (mean(&losses[..start]), mean(&losses[n - width..]));
-    // The standard error of the difference of two means, of `of` losses and of a tenth of them all.
-    let noise = noise(losses);
-    let error = |of: usize| noise * (1.0 / of as f64 + 1.0 / width as f64).sqrt();
     let (least, best) = least_mean(losses, width);
-    let has_risen = last - first > (MIN_RISE * first.abs()).max(MIN_ERRORS * error(start));
-    let is_lost = last - least
-        > (MIN_LOST * (first - least)).max(MIN_RISE * first.abs()).max(MIN_ERRORS * error(width));
-    if has_risen || is_lost {
-        let mut text = match has_risen {
-            true => format!("the loss rises: from {} to {} in {n} steps", short(first), short(last)),
-            false => format!(
-                "the loss does not come back: it was {} at step {best} and is {} after {n} steps",
-                short(least),
-                short(last)
-            ),
-        };
-        let remedy = match jump(losses, first) {
-            Some(step) => {
-                text += &format!(", by a jump at step {step}");
-                format!("look at the learning rate and the batch of step {step}, and go on from before it")
-            }
-            None => {
-                "start again with a smaller learning rate, a tenth at a time, until the loss falls".to_owned()
-            }
-        };
-        return verdict(Level::Faulty, last / first, text, &remedy);
+    let noise = noise(differences(losses));
+    Summary { n, start, width, first, last, least, best, noise }.judge(|| jump(losses, first))
+}
+
+/// The verdict on a loss that is not finite.
+pub(super) fn not_finite(step: usize, loss: f64) -> Verdict {
+    let text = format!("the loss is {loss} at step {step}");
+    let remedy = "find the first NaN or infinity, as with Probe::first_bad";
+    Verdict::new(Fault::NonFinite, Level::Broken, "loss", loss, text).with_remedy(remedy)
+}
+
+/// What the verdict on a course is made from.
+pub(super) struct Summary {
+    /// The number of losses.
+    pub(super) n: usize,
+    /// How many losses the first mean is of.
+    pub(super) start: usize,
+    /// How many losses the last and the least mean are of.
+    pub(super) width: usize,
+    pub(super) first: f64,
+    pub(super) last: f64,
+    pub(super) least: f64,
+    /// The step behind the losses of the least mean.
+    pub(super) best: usize,
+    pub(super) noise: f64,
+}
+
+impl Summary {
+    /// How many losses the means at the start and at the end of `n` are of; `None` if they are too few to tell.
+    pub(super) fn widths(n: usize) -> Option<(usize, usize)> {
+        let width = (n / 10).max(5);
+        (n >= MIN_STEPS).then_some((width.min(MAX_START), width))
     }
-    let is_flat = first - last < (MIN_FALL * first.abs()).max(error(start));
-    if n >= MIN_FLAT_STEPS && is_flat {
-        let [first_text, last_text] = [first, last].map(|loss| significant(loss, 4));
-        let text = format!("the loss does not fall: from {first_text} to {last_text} in {n} steps");
-        let remedy = "try other learning rates, ten times larger and smaller ones; if none helps, look whether inputs \
-                      and targets belong together";
-        return verdict(Level::Unusual, last / first, text, remedy);
+
+    pub(super) fn judge(&self, jump: impl FnOnce() -> Option<usize>) -> Option<Verdict> {
+        let Self { n, start, width, first, last, least, best, noise } = *self;
+        let verdict = |level, figure: f64, text: String, remedy: &str| {
+            Some(Verdict::new(Fault::Loss, level, "loss", figure, text).with_remedy(remedy))
+        };
+        // The standard error of the difference of two means, of `of` losses and of a tenth of them all.
+        let error = |of: usize| noise * (1.0 / of as f64 + 1.0 / width as f64).sqrt();
+        let has_risen = last - first > (MIN_RISE * first.abs()).max(MIN_ERRORS * error(start));
+        let is_lost = last - least
+            > (MIN_LOST * (first - least)).max(MIN_RISE * first.abs()).max(MIN_ERRORS * error(width));
+        if has_risen || is_lost {
+            let mut text = match has_risen {
+                true => format!("the loss rises: from {} to {} in {n} steps", short(first), short(last)),
+                false => format!(
+                    "the loss does not come back: it was {} at step {best} and is {} after {n} steps",
+                    short(least),
+                    short(last)
+                ),
+            };
+            let remedy = match jump() {
+                Some(step) => {
+                    text += &format!(", by a jump at step {step}");
+                    format!(
+                        "look at the learning rate and the batch of step {step}, and go on from before it"
+                    )
+                }
+                None => "start again with a smaller learning rate, a tenth at a time, until the loss falls"
+                    .to_owned(),
+            };
+            return verdict(Level::Faulty, last / first, text, &remedy);
+        }
+        let is_flat = first - last < (MIN_FALL * first.abs()).max(error(start));
+        if n >= MIN_FLAT_STEPS && is_flat {
+            let [first_text, last_text] = [first, last].map(|loss| significant(loss, 4));
+            let text = format!("the loss does not fall: from {first_text} to {last_text} in {n} steps");
+            let remedy = "try other learning rates, ten times larger and smaller ones; if none helps, look whether \
+                          inputs and targets belong together";
+            return verdict(Level::Unusual, last / first, text, remedy);
+        }
+        None
     }
-    None
 }
 
 /// The least mean of `width` losses that follow each other, of windows a tenth of a width apart, and the step behind
 /// them. Each sum is its own: a running sum would keep the rounding of a loss that was huge.
-fn least_mean(losses: &[f64], width: usize) -> (f64, usize) {
+pub(super) fn least_mean(losses: &[f64], width: usize) -> (f64, usize) {
     let stride = (width / 10).max(1);
     let windows = losses.windows(width).enumerate().step_by(stride);
     let means = windows.map(|(from, window)| (window.iter().sum::<f64>() / width as f64, from + width));
     means.min_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((f64::INFINITY, 0))
 }
 
-/// The first step at which a loss that had fallen jumps up by more than [`MIN_LOST`] of its fall, and beyond noise: the
-/// means of five losses before and behind it tell.
+/// A jump is seen by the means of this number of losses before and behind it.
+pub(super) const JUMP_WIDTH: usize = 5;
+
+/// The noise before a jump is that of at most this number of losses.
+pub(super) const NOISE_STEPS: usize = 200;
+
+/// The first step at which a loss that had fallen jumps up.
 fn jump(losses: &[f64], first: f64) -> Option<usize> {
-    const WIDTH: usize = 5;
-    /// The noise is that of these many losses before.
-    const NOISE_STEPS: usize = 200;
+    let rise_at = |step: usize| rise(&losses[..step], &losses[step..step + JUMP_WIDTH]);
+    // Before, nothing was learnt that could be lost.
+    let steps = || MIN_STEPS..losses.len().saturating_sub(JUMP_WIDTH - 1);
+    let from = steps().find(|step| is_jump(&losses[..*step], &losses[*step..*step + JUMP_WIDTH], first))?;
+    (from..(from + JUMP_WIDTH).min(steps().end)).max_by(|a, b| rise_at(*a).total_cmp(&rise_at(*b)))
+}
+
+/// How much the mean of the losses behind a step is larger than that of as many before it.
+pub(super) fn rise(before: &[f64], behind: &[f64]) -> f64 {
+    let mean = |losses: &[f64]| losses.iter().sum::<f64>() / JUMP_WIDTH as f64;
+    mean(behind) - mean(&before[before.len() - JUMP_WIDTH..])
+}
+
+/// Whether a loss that had fallen from `first` jumps up by more than [`MIN_LOST`] of its fall, and beyond noise.
+pub(super) fn is_jump(before: &[f64], behind: &[f64], first: f64) -> bool {
     /// A jump is this many standard errors large.
     const MIN_JUMP: f64 = 8.0;
-    let mean = |from: usize| losses[from..from + WIDTH].iter().sum::<f64>() / WIDTH as f64;
-    let rise = |step: usize| mean(step) - mean(step - WIDTH);
-    // Before, nothing was learnt that could be lost.
-    let steps = || MIN_STEPS..losses.len().saturating_sub(WIDTH - 1);
-    let is_jump = |step: &usize| {
-        let before = mean(step - WIDTH);
-        let fall = first - before;
-        fall > MIN_RISE * first.abs() && rise(*step) > MIN_LOST * fall && {
-            let before = &losses[step.saturating_sub(NOISE_STEPS)..*step];
-            rise(*step) > MIN_JUMP * noise(before) * (2.0 / WIDTH as f64).sqrt()
-        }
-    };
-    let from = steps().find(is_jump)?;
-    (from..(from + WIDTH).min(steps().end)).max_by(|a, b| rise(*a).total_cmp(&rise(*b)))
+    let near = &before[before.len() - JUMP_WIDTH..];
+    let fall = first - near.iter().sum::<f64>() / JUMP_WIDTH as f64;
+    let rise = rise(before, behind);
+    fall > MIN_RISE * first.abs() && rise > MIN_LOST * fall && {
+        let before = &before[before.len().saturating_sub(NOISE_STEPS)..];
+        rise > MIN_JUMP * noise(differences(before)) * (2.0 / JUMP_WIDTH as f64).sqrt()
+    }
+}
+
+/// The sizes of the differences of losses that follow each other.
+fn differences(losses: &[f64]) -> Vec<f64> {
+    losses.windows(2).map(|pair| (pair[1] - pair[0]).abs()).collect()
 }
 
 /// The standard deviation of a loss around its course, by the median of the differences of neighbours, of which the
 /// normal distribution has .6745 `√2` standard deviations.
-fn noise(losses: &[f64]) -> f64 {
-    let mut differences: Vec<f64> = losses.windows(2).map(|pair| (pair[1] - pair[0]).abs()).collect();
+pub(super) fn noise(mut differences: Vec<f64>) -> f64 {
     if differences.is_empty() {
         return 0.0;
     }
@@ -155,11 +200,11 @@ fn noise(losses: &[f64]) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// Numbers of mean 0 and std 1: sums of twelve uniform numbers of a fixed generator, less 6.
-    fn noise_of(seed: u64, n: usize) -> Vec<f64> {
+    pub(crate) fn noise_of(seed: u64, n: usize) -> Vec<f64> {
         let mut state = seed;
         let mut uniform = || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -2,6 +2,7 @@
 
 mod bands;
 mod collapse;
+mod course;
 mod cut;
 pub(crate) mod diagnosis;
 pub(crate) mod drift;

@@ -3,6 +3,7 @@
 use candle_core::{DType, Result, Tensor, Var};
 use wick_theory::BatchGeometry;
 
+use crate::diagnose::course::Course;
 use crate::diagnose::diagnosis::Diagnosis;
 use crate::observe::parameters::Parameters;
 use crate::observe::probe::Probe;
@@ -35,19 +36,20 @@ pub struct Monitor {
     start: Parameters,
     /// The parameters before the next step, if that is looked at.
     before: Option<Parameters>,
-    losses: Vec<f64>,
+    losses: Course,
 }
 
 impl Monitor {
     /// Watches by the probe, of which every step is looked at or one in [`every`](Probe::every), and copies the
-    /// parameters, which are given in forward order. The copies take twice the parameters' memory.
+    /// parameters, which are given in forward order. The copies take twice the parameters' memory; of the losses of a run
+    /// of any length at most 70 kB are kept, as means of losses that follow each other where they are more than 4095.
     ///
     /// # Errors
     /// If the device has no memory for the copies.
     pub fn new(probe: Probe, vars: &[(String, Var)]) -> Result<Self> {
         let start = Parameters::of(vars)?;
         let before = probe.is_recording().then(|| start.clone());
-        Ok(Self { probe, vars: vars.to_vec(), start, before, losses: Vec::new() })
+        Ok(Self { probe, vars: vars.to_vec(), start, before, losses: Course::default() })
     }
 
     /// The probe, for the taps of the forward pass.
@@ -67,7 +69,8 @@ impl Monitor {
             Some(before) => {
                 let (step, since_start) = (before.updates(&self.vars)?, self.start.updates(&self.vars)?);
                 let layers = self.probe.layer_reports();
-                Some(Diagnosis::of(&layers, &geometry(input)?, &step, &since_start, &self.losses))
+                let (input, of_loss) = (geometry(input)?, self.losses.judge());
+                Some(Diagnosis::with_loss(&layers, &input, &step, &since_start, of_loss))
             }
             None => None,
         };

@@ -170,8 +170,15 @@ fn probabilities(xs: &Tensor) -> Result<Option<Probabilities>> {
     Ok((!rows.is_empty()).then_some(Probabilities { chosen, rows }))
 }
 
-/// The scores of the same rows: of a tensor shortly before, whose exponentials are proportional to the probabilities.
-fn scores(graph: &Graph, softmax: usize, probabilities: &Probabilities) -> Result<Option<Vec<Vec<f64>>>> {
+/// The scores of the same rows, and whether a mask was put on each.
+struct Scores {
+    rows: Vec<Vec<f64>>,
+    masked: Vec<Vec<bool>>,
+}
+
+/// Scores are those of a tensor shortly before, whose exponentials are proportional to the probabilities. A mask was put
+/// on them, or on what they were made of, where one tensor is another one but for some elements.
+fn scores(graph: &Graph, softmax: usize, probabilities: &Probabilities) -> Result<Option<Scores>> {
     let node = &graph.nodes[softmax];
     let keys = node.tensor.dims()[node.tensor.rank() - 1];
     let fits = |index: &usize| {
@@ -180,38 +187,79 @@ fn scores(graph: &Graph, softmax: usize, probabilities: &Probabilities) -> Resul
     };
     let mut before: Vec<usize> = (0..graph.nodes.len()).filter(fits).collect();
     before.sort_by_key(|index| std::cmp::Reverse(graph.nodes[*index].number));
-    for index in before.into_iter().take(NEAR) {
-        let mut scores = Vec::with_capacity(probabilities.rows.len());
+    let row_of = |index: usize, row: usize| {
+        elements(&graph.nodes[index].tensor, &(row * keys..(row + 1) * keys).collect::<Vec<_>>())
+    };
+    for (at, index) in before.iter().enumerate().take(NEAR) {
+        let mut rows = Vec::with_capacity(probabilities.rows.len());
         for (row, expected) in probabilities.chosen.iter().zip(&probabilities.rows) {
-            let places: Vec<usize> = (row * keys..(row + 1) * keys).collect();
-            let found = elements(&graph.nodes[index].tensor, &places)?;
+            let found = row_of(*index, *row)?;
             let largest = found.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let powers: Vec<f64> = found.iter().map(|z| (z - largest).exp()).collect();
             let sum: f64 = powers.iter().sum();
             if !powers.iter().zip(expected).all(|(power, p)| (power / sum - p).abs() <= TOLERANCE) {
                 break;
             }
-            scores.push(found);
+            rows.push(found);
         }
         // Rows of one key, or of equal ones, fit the probabilities themselves.
-        let are_scores = scores.iter().flatten().any(|z| *z < 0.0 || *z > 1.0);
-        let are_equal = || scores.iter().all(|row| row.iter().all(|z| *z == row[0]));
-        if scores.len() == probabilities.rows.len() && (are_scores || are_equal()) {
-            return Ok(Some(scores));
+        let are_scores = rows.iter().flatten().any(|z| *z < 0.0 || *z > 1.0);
+        let are_equal = || rows.iter().all(|row| row.iter().all(|z| *z == row[0]));
+        if rows.len() < probabilities.rows.len() || !(are_scores || are_equal()) {
+            continue;
         }
+        let mut masked = vec![vec![false; keys]; rows.len()];
+        let mut with = rows.clone();
+        for before in before[at + 1..].iter().take(NEAR) {
+            let without: Vec<Vec<f64>> =
+                probabilities.chosen.iter().map(|row| row_of(*before, *row)).collect::<Result<_>>()?;
+            if let Some(found) = mask(&with, &without) {
+                masked.iter_mut().flatten().zip(found.into_iter().flatten()).for_each(|(a, b)| *a |= b);
+            }
+            with = without;
+        }
+        return Ok(Some(Scores { rows, masked }));
     }
     Ok(None)
 }
 
-/// Scores this far below the largest one are masked: -1e4 is added by some models, and the scores' own range is small
-/// beside it.
+/// A mask adds this to a score, or less, or puts it in its place: models take -100, -1e4, the smallest number of a type
+/// or -∞.
+const MASK: f64 = -50.0;
+/// The digits that a sum has of a mask.
+const OF_MASK: f64 = 0.01;
+
+/// The elements that are masked in the first rows and not in the second: all others are equal, and these are one number,
+/// or one number is added to them.
+fn mask(with: &[Vec<f64>], without: &[Vec<f64>]) -> Option<Vec<Vec<bool>>> {
+    let pairs = || with.iter().flatten().zip(without.iter().flatten());
+    let is_masked = |(with, without): &(&f64, &f64)| with != without;
+    let is_one = |number: &dyn Fn(f64, f64) -> f64| {
+        let mut numbers = pairs().filter(is_masked).map(|(with, without)| number(*with, *without));
+        let Some(first) = numbers.next().filter(|first| *first <= MASK) else { return false };
+        numbers.all(|x| x == first || (x - first).abs() <= OF_MASK * first.abs())
+    };
+    let is_mask = pairs().any(|pair| !is_masked(&pair))
+        && (is_one(&|with, without| with - without) || is_one(&|with, _| with));
+    let of_row = |(with, without): (&Vec<f64>, &Vec<f64>)| {
+        with.iter().zip(without).map(|pair| is_masked(&pair)).collect()
+    };
+    is_mask.then(|| with.iter().zip(without).map(of_row).collect())
+}
+
+/// Scores this far below the largest one are masked, where what they were without a mask is not in the graph: -1e4 is
+/// added by some models, and the scores' own range is small beside it.
 const MASKED: f64 = -5e3;
 
-fn of_rows(probabilities: &Probabilities, scores: &[Vec<f64>]) -> Attention {
+fn of_rows(probabilities: &Probabilities, scores: &Scores) -> Attention {
     let (mut squares, mut degrees, mut entropy, mut keys) = (0.0, 0.0, 0.0, Vec::new());
-    for (row, scores) in probabilities.rows.iter().zip(scores) {
-        let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let open: Vec<f64> = scores.iter().copied().filter(|z| z - largest > MASKED).collect();
+    for (row, (scores, masked)) in probabilities.rows.iter().zip(scores.rows.iter().zip(&scores.masked)) {
+        // A row that is masked as a whole is as it was.
+        let is_whole = masked.iter().all(|masked| *masked);
+        let unmasked = scores.iter().zip(masked).filter(|(_, masked)| is_whole || !**masked).map(|(z, _)| *z);
+        let unmasked: Vec<f64> = unmasked.collect();
+        let largest = unmasked.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let open: Vec<f64> = unmasked.into_iter().filter(|z| z - largest > MASKED).collect();
         let count = open.len() as f64;
         let mean = open.iter().sum::<f64>() / count;
         squares += open.iter().map(|z| (z - mean).powi(2)).sum::<f64>();

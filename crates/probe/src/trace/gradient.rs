@@ -1,11 +1,11 @@
 //! Gradients of activations, out of what a backward pass leaves.
 
 use candle_core::backprop::GradStore;
-use candle_core::{DType, Device, Result, Tensor};
-use nalgebra::{Cholesky, DMatrix};
+use candle_core::{Result, Tensor};
 
 use super::graph::{address, number};
 use super::layer::{GradientBy, Kind, TracedLayer};
+use super::least_squares::least_squares;
 use super::node::{Node, Role};
 use super::product::{Filter, filter, indices, is_product};
 use super::sample::{elements, places};
@@ -13,6 +13,21 @@ use super::traced::Trace;
 
 /// Elements by which a gradient is known behind an activation.
 const PLACES: usize = 64;
+
+/// The gradient of an activation, with where it is from and its relative error: 0 where the numbers are candle's own.
+#[derive(Debug, Clone)]
+pub(super) struct Gradient {
+    pub(super) by: GradientBy,
+    pub(super) tensor: Tensor,
+    pub(super) error: f64,
+}
+
+impl TracedLayer {
+    pub(super) fn set_gradient(&mut self, gradient: Option<Gradient>) {
+        self.gradient_error = gradient.as_ref().map(|gradient| gradient.error);
+        self.gradient = gradient.map(|gradient| (gradient.by, gradient.tensor.detach()));
+    }
+}
 
 impl Trace {
     /// Adds the gradients of the layers' outputs, which candle drops as a backward pass goes on, to
@@ -22,9 +37,10 @@ impl Trace {
     ///   they are found in it, each by what it makes of the weight's gradient: to the bit. All gradients are in memory
     ///   then, several times what a pass needs.
     /// - Otherwise `δ = (X Xᵀ)⁻¹ X dWᵀ` for linear layers whose input `X` has at most half as many rows as columns,
-    ///   and `δ W` behind the activation before such a layer. The error is about 1e-7 of the gradient's size, and grows
-    ///   as the rows come to be alike.
-    ///
+    ///   and `δ W` behind the activation before such a layer. The error is that of the rounding of `dW`, times the
+    ///   condition number of `X`: 1e-6 or less of the gradient's size for independent rows in `f32`, 1e-13 in `f64`, more
+    ///   as the rows come to be alike. [`TracedLayer::gradient_error`] has an estimate of it, and gradients with an error
+    ///   above 1e-3 are left out.
     /// - [`wide_biases`](Self::wide_biases) is a third way, for a model that can be built again.
     ///
     /// A weight that is used twice has none, nor have norms, embeddings and convolutions with groups.
@@ -61,7 +77,7 @@ impl Trace {
             });
         }
         for (layer, gradient) in self.layers.iter_mut().zip(behind) {
-            layer.gradient = gradient.map(|(by, gradient)| (by, gradient.detach()));
+            layer.set_gradient(gradient);
         }
         Ok(())
     }
@@ -72,7 +88,7 @@ impl Trace {
         layer: &TracedLayer,
         gradients: &GradStore,
         inputs: &[&Tensor],
-    ) -> Result<Option<(GradientBy, Tensor)>> {
+    ) -> Result<Option<Gradient>> {
         let [(node, weight)] = layer.uses[..] else { return Ok(None) };
         let parameter = &self.graph.nodes[weight].parameters;
         // What is made of the parameter, a part of it, and one that is used elsewhere too have no gradient of their own.
@@ -110,17 +126,20 @@ impl Trace {
                 _ => continue,
             };
             // In the graph of the gradients, if candle kept it: what is newer than the loss.
+            let telling = telling(of_weight)?;
             for candidate in of_weight.sorted_nodes().into_iter().skip(1) {
                 if self.is_newer(candidate)
                     && candidate.dims() == made.tensor.dims()
-                    && product.makes(&input, candidate, of_weight)?
+                    && product.makes(&input, candidate, &telling, of_weight.dims())?
                 {
-                    return Ok(Some((GradientBy::KeptGraph, candidate.clone())));
+                    let tensor = candidate.clone();
+                    return Ok(Some(Gradient { by: GradientBy::KeptGraph, tensor, error: 0.0 }));
                 }
             }
             if let Product::Matrix { is_transposed } = product {
                 let solved = least_squares(&input, of_weight, is_transposed, made.tensor.dims())?;
-                return Ok(solved.map(|solved| (GradientBy::LeastSquares, solved)));
+                let by = GradientBy::LeastSquares;
+                return Ok(solved.map(|(tensor, error)| Gradient { by, tensor, error }));
             }
         }
         Ok(None)
@@ -135,9 +154,9 @@ impl Trace {
     pub(super) fn behind_activation(
         &self,
         layer: &TracedLayer,
-        (by, of_output): &(GradientBy, Tensor),
-        all: &[Option<(GradientBy, Tensor)>],
-    ) -> Result<Option<(GradientBy, Tensor)>> {
+        Gradient { by, tensor: of_output, .. }: &Gradient,
+        all: &[Option<Gradient>],
+    ) -> Result<Option<Gradient>> {
         let Some((activation, value)) = &layer.activation else { return Ok(None) };
         let places = places(value.elem_count(), PLACES);
         let (at, expected) = (elements(&layer.output, &places)?, elements(of_output, &places)?);
@@ -154,7 +173,7 @@ impl Trace {
             for candidate in of_output.sorted_nodes().into_iter().skip(1) {
                 let is_same_size = candidate.elem_count() == value.elem_count();
                 if is_same_size && self.is_newer(candidate) && is_it(candidate, 1e-4)? {
-                    last = Some((*by, candidate.clone()));
+                    last = Some(Gradient { by: *by, tensor: candidate.clone(), error: 0.0 });
                 }
             }
             if last.is_some() {
@@ -162,17 +181,18 @@ impl Trace {
             }
         }
         for (next, of_next) in self.layers.iter().zip(all) {
-            let (Some((_, of_next)), Kind::Linear) = (of_next, next.kind) else { continue };
+            let (Some(of_next), Kind::Linear) = (of_next, next.kind) else { continue };
             let Some(input) = self.input(next)? else { continue };
             let weight = &self.graph.nodes[next.uses[0].1].tensor;
             if address(&input) != address(value) || weight.rank() != 2 {
                 continue;
             }
+            let (of_next, error) = (&of_next.tensor, of_next.error);
             let of_next = of_next.reshape(((), weight.dim(1)?))?;
             let gradient = of_next.matmul(&weight.detach().to_dtype(of_next.dtype())?.t()?)?;
             let gradient = gradient.reshape(value.shape())?;
             if is_it(&gradient, 1e-3)? {
-                return Ok(Some((*by, gradient)));
+                return Ok(Some(Gradient { by: *by, tensor: gradient, error }));
             }
         }
         Ok(None)
@@ -193,6 +213,18 @@ fn may_be_of_zeros(weight: &Tensor, input: &Tensor, made: &Tensor) -> Result<boo
         && is_zero(made)?)
 }
 
+/// Elements of a weight's gradient, with their places: the largest of some. One that is 0, as beside a pixel at the edge or
+/// a dead unit, is made by every tensor of zeros.
+fn telling(of_weight: &Tensor) -> Result<Vec<(usize, f64)>> {
+    const TELLING: usize = 4;
+    let places = places(of_weight.elem_count(), PLACES);
+    let mut found: Vec<(usize, f64)> =
+        places.iter().copied().zip(elements(&of_weight.detach(), &places)?).collect();
+    found.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
+    found.truncate(TELLING);
+    Ok(found)
+}
+
 /// How a weight's gradient is made of a layer's input and the gradient of its output.
 #[derive(Debug, Clone, Copy)]
 enum Product {
@@ -203,12 +235,17 @@ enum Product {
 }
 
 impl Product {
-    /// Whether the first and the last element of a weight's gradient are made of this.
-    fn makes(self, input: &Tensor, gradient: &Tensor, of_weight: &Tensor) -> Result<bool> {
+    /// Whether these elements of a weight's gradient of the shape `dims` are made of this.
+    fn makes(
+        self,
+        input: &Tensor,
+        gradient: &Tensor,
+        of_weight: &[(usize, f64)],
+        dims: &[usize],
+    ) -> Result<bool> {
         let gradient = &gradient.detach();
-        let last = of_weight.elem_count() - 1;
-        for place in [0, last] {
-            let at = indices(place, of_weight.dims());
+        for (place, expected) in of_weight {
+            let at = indices(*place, dims);
             let (left, right): (Vec<usize>, Vec<usize>) = match self {
                 Self::Matrix { is_transposed } => {
                     let (output, inner) = if is_transposed { (at[0], at[1]) } else { (at[1], at[0]) };
@@ -238,44 +275,10 @@ impl Product {
             for (d, x) in elements(gradient, &left)?.iter().zip(elements(input, &right)?) {
                 (sum, magnitude) = (sum + d * x, magnitude + (d * x).abs());
             }
-            if (elements(&of_weight.detach(), &[place])?[0] - sum).abs() > 1e-4 * magnitude {
+            if (expected - sum).abs() > 1e-4 * magnitude {
                 return Ok(false);
             }
         }
         Ok(true)
     }
-}
-
-/// `(X Xᵀ)⁻¹ X dWᵀ` in `f64`, for at most half as many rows as columns.
-fn least_squares(
-    input: &Tensor,
-    of_weight: &Tensor,
-    is_transposed: bool,
-    dims: &[usize],
-) -> Result<Option<Tensor>> {
-    let width = input.dims().last().copied().unwrap_or(0);
-    let rows = input.elem_count() / width.max(1);
-    if rows == 0 || 2 * rows > width {
-        return Ok(None);
-    }
-    let x = input.to_dtype(DType::F64)?.reshape((rows, width))?.to_device(&Device::Cpu)?;
-    let of_weight = of_weight.detach().to_dtype(DType::F64)?.to_device(&Device::Cpu)?;
-    // [in, out].
-    let of_weight = if is_transposed { of_weight.t()? } else { of_weight };
-    let right = x.matmul(&of_weight.contiguous()?)?;
-    let gram = x.matmul(&x.t()?)?;
-    let matrix = |xs: &Tensor| -> Result<DMatrix<f64>> {
-        let (rows, columns) = xs.dims2()?;
-        Ok(DMatrix::from_row_iterator(rows, columns, xs.flatten_all()?.to_vec1::<f64>()?))
-    };
-    let Some(cholesky) = Cholesky::new(matrix(&gram)?) else { return Ok(None) };
-    let solved = cholesky.solve(&matrix(&right)?);
-    let columns = solved.ncols();
-    let numbers: Vec<f64> =
-        (0..rows).flat_map(|row| solved.row(row).iter().copied().collect::<Vec<_>>()).collect();
-    let solved = Tensor::from_vec(numbers, (rows, columns), &Device::Cpu)?;
-    // A penalty of the weights, or another path to them, is no gradient of outputs.
-    let rest = (x.t()?.matmul(&solved)? - &of_weight)?.sqr()?.sum_all()?.to_scalar::<f64>()?;
-    let whole = of_weight.sqr()?.sum_all()?.to_scalar::<f64>()?;
-    if rest > 1e-6 * whole { Ok(None) } else { Ok(Some(solved.reshape(dims)?)) }
 }

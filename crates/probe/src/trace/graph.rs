@@ -64,7 +64,9 @@ impl Graph {
                 (Role::View, vec![*index])
             } else if is_before {
                 (Role::Stale, parameters_below(tensor, &by_number))
-            } else if let Some(made) = weights::made_of(&graph.nodes, tensor, address)? {
+            } else if let Some(made) =
+                weights::made_of(&graph.nodes, tensor, address)?.filter(|_| graph.is_of_weights(tensor))
+            {
                 made
             } else {
                 (Role::Activation, Vec::new())
@@ -73,6 +75,13 @@ impl Graph {
             graph.nodes.push(Node { tensor: tensor.clone(), number, address, role, parameters });
         }
         Ok(graph)
+    }
+
+    /// Whether all that a tensor is made of, and that has a graph, are weights. The output of a head that starts at 0 is
+    /// its bias, repeated, and is none.
+    fn is_of_weights(&self, tensor: &Tensor) -> bool {
+        let mut below = tensor.sorted_nodes().into_iter().skip(1);
+        below.all(|node| self.index(node).is_some_and(|index| self.nodes[index].is_weight()))
     }
 
     /// The place of a tensor among the nodes.

@@ -51,6 +51,9 @@ pub struct TracedLayer {
     /// The gradient of the loss behind the activation, or of the output where there is none, once it was
     /// [added](super::traced::Trace::add_gradients), with where it is from.
     pub gradient: Option<(GradientBy, Tensor)>,
+    /// An estimate of the gradient's error, the rms of its elements' errors over theirs: 0 where its numbers are candle's
+    /// own, by least squares what the rounding of the weight's gradient makes of it.
+    pub gradient_error: Option<f64>,
     /// The axis of the units, where it is known.
     pub axis: Option<usize>,
     /// Whether the layer's weight is a copy that was made before the pass, so that no step changes what the layer

@@ -12,6 +12,7 @@ mod graph;
 mod kind;
 mod layer;
 mod layer_band;
+mod least_squares;
 mod node;
 mod norms;
 mod product;

@@ -1,6 +1,6 @@
 //! Norms, residual sums and attentions beside what is predicted for them, each with a wrong twin.
 
-use candle_core::{D, Device, Result, Tensor, Var};
+use candle_core::{D, DType, Device, Result, Tensor, Var};
 
 use super::test_numbers::normal;
 use super::*;
@@ -46,7 +46,7 @@ fn norms_are_predicted() -> Result<()> {
 /// Statistics of a batch that run along are no law of a norm.
 #[test]
 fn a_batch_norm_that_is_evaluated_has_no_band() -> Result<()> {
-    let ones = Tensor::ones(12, candle_core::DType::F32, &Device::Cpu)?;
+    let ones = Tensor::ones(12, DType::F32, &Device::Cpu)?;
     let mut vars = vec![var("bn.weight", &ones), var("stem", &normal(2.0, (16, 12)))];
     let xs = normal(1.0, (40, 16));
     let forward = |vars: &[(String, Var)]| {
@@ -99,7 +99,7 @@ fn residual_sums_are_predicted() -> Result<()> {
     let fraction = |inside: usize| inside as f64 / f64::from(all);
     assert!((0.92..0.98).contains(&fraction(inside)), "{inside} of {all}");
     assert!(fraction(narrow) < 0.85, "{narrow} of {all}");
-    vars[1].1.set(&Tensor::eye(16, candle_core::DType::F32, &Device::Cpu)?)?;
+    vars[1].1.set(&Tensor::eye(16, DType::F32, &Device::Cpu)?)?;
     let verdict = Trace::run(&vars, forward)?.sum_bands(&stds, &[])?[0].verdict();
     assert!(verdict.is_some_and(|verdict| verdict.text.starts_with("b: the residual sum")));
     Ok(())
@@ -153,5 +153,59 @@ fn attentions_are_predicted() -> Result<()> {
         (normal(1.0, (4, 1, width)).broadcast_as((4, tokens, width))? + normal(0.01, (4, tokens, width)))?;
     let verdict = run(&alike, 1.0, false)?.verdict();
     assert_eq!(verdict.map(|verdict| verdict.fault), Some(Fault::RankCollapse));
+    Ok(())
+}
+
+/// A causal mask is none of the scores, whatever number it has and however it is put on them: std, entropy and number of
+/// keys are those of a mask of -∞, with no verdict. The twins are scores that really are four times too large behind the
+/// mask, and numbers of -100 to -200 that differ, which are no mask; both are named.
+#[test]
+fn masks_of_any_number_are_left_out() -> Result<()> {
+    let (tokens, width) = (32, 64);
+    let vars = [var("q", &normal(0.125, (width, width))), var("k", &normal(0.125, (width, width)))];
+    let xs = normal(1.0, (4, tokens, width));
+    let is_later = |i: usize| i % tokens > i / tokens;
+    let matrix = |number: &dyn Fn(usize) -> f32| {
+        Tensor::from_vec(
+            (0..tokens * tokens).map(number).collect::<Vec<f32>>(),
+            (tokens, tokens),
+            &Device::Cpu,
+        )
+    };
+    let added = |by: f32| matrix(&move |i| if is_later(i) { by } else { 0.0 });
+    let later = matrix(&|i| f32::from(u8::from(is_later(i))))?.to_dtype(DType::U8)?;
+    let run = |scale: f64, mask: &dyn Fn(&Tensor) -> Result<Tensor>| -> Result<Attention> {
+        let mut found = Trace::run(&vars, || {
+            let (query, key) = (xs.broadcast_matmul(&vars[0].1)?, xs.broadcast_matmul(&vars[1].1)?);
+            let scores = mask(&(query.matmul(&key.transpose(1, 2)?)? * (scale / 8.0))?)?;
+            candle_nn::ops::softmax(&scores, D::Minus1)?.matmul(&xs)?.sqr()?.mean_all()
+        })?
+        .attentions(&[])?;
+        assert_eq!(found.len(), 1);
+        Ok(found.remove(0))
+    };
+    let expected = run(1.0, &|scores| scores.broadcast_add(&added(f32::NEG_INFINITY)?))?;
+    assert!((expected.keys - 16.5).abs() < 2.0 && expected.verdict().is_none(), "{expected:?}");
+    for by in [-100.0, -1e4, -1e9, f32::MIN] {
+        let filled = |scores: &Tensor| {
+            let numbers = Tensor::full(by, scores.shape(), &Device::Cpu)?;
+            later.broadcast_as(scores.shape())?.where_cond(&numbers, scores)
+        };
+        type Way<'w> = &'w dyn Fn(&Tensor) -> Result<Tensor>;
+        let ways: [Way; 3] = [&|scores| scores.broadcast_add(&added(by)?), &filled, &|scores| {
+            (scores * 8.0)?.broadcast_add(&added(by)?)? / 8.0
+        }];
+        for (way, mask) in ways.into_iter().enumerate() {
+            let found = run(1.0, mask)?;
+            let is_near = |found: f64, expected: f64| (found / expected - 1.0).abs() < 1e-3;
+            let is_same = found.keys == expected.keys && is_near(found.std, expected.std);
+            assert!(is_same && is_near(found.entropy, expected.entropy), "{by}, way {way}: {found:?}");
+            assert_eq!(found.verdict(), None, "{by}, way {way}");
+            assert!(run(4.0, mask)?.verdict().is_some(), "{by}, way {way}");
+        }
+    }
+    let uneven = matrix(&|i| if is_later(i) { -100.0 - (i % 101) as f32 } else { 0.0 })?;
+    let named = run(1.0, &|scores| scores.broadcast_add(&uneven))?;
+    assert!(named.keys > 30.0 && named.verdict().is_some(), "{named:?}");
     Ok(())
 }

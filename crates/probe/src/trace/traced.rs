@@ -150,6 +150,7 @@ fn layers(
             output: graph.nodes[call.output].tensor.clone(),
             activation,
             gradient: None,
+            gradient_error: None,
             axis: call.axis,
             is_stale: call.entries.iter().any(|entry| graph.nodes[entry.weight].role == Role::Stale),
             uses: call.uses(),

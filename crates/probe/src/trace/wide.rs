@@ -7,6 +7,7 @@ use candle_core::{DType, Device, Result, Shape, Tensor, Var};
 use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder};
 
+use super::gradient::Gradient;
 use super::layer::{GradientBy, Kind};
 use super::traced::Trace;
 
@@ -125,7 +126,8 @@ impl Trace {
         let mut found = vec![None; self.layers.len()];
         for (index, bias) in biases.biases.values() {
             let gradient = gradients.get(bias.as_tensor());
-            found[*index] = gradient.map(|gradient| (GradientBy::WideBias, gradient.detach()));
+            let by = GradientBy::WideBias;
+            found[*index] = gradient.map(|tensor| Gradient { by, tensor: tensor.detach(), error: 0.0 });
         }
         let mut behind = Vec::with_capacity(found.len());
         for (layer, of_output) in self.layers.iter().zip(&found) {
@@ -135,7 +137,9 @@ impl Trace {
             });
         }
         for (layer, gradient) in self.layers.iter_mut().zip(behind) {
-            layer.gradient = gradient.or_else(|| layer.gradient.take());
+            if gradient.is_some() {
+                layer.set_gradient(gradient);
+            }
         }
         Ok(())
     }

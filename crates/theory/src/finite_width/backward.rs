@@ -148,7 +148,9 @@ impl Step {
 
     /// `Var Γ_gates`, equation (17): that of the batch, and that of each sample about it.
     fn gate_variances(&self, gates: &Gates, p: f64) -> [f64; 2] {
-        let (of_pair, of_self) = (gates.of_pair * (1.0 + 2.0 * self.cosine_square), 3.0 * gates.of_self);
+        let [pair_norm, self_norm] = gates.by_norm;
+        let of_pair = (gates.of_pair * (1.0 + 2.0 * self.cosine_square) - pair_norm).max(0.0);
+        let of_self = (3.0 * gates.of_self - self_norm).max(0.0);
         let common = (1.0 - p) * of_pair + p * of_self;
         [common / self.units, (of_self - common).max(0.0) / self.units]
     }

@@ -43,6 +43,8 @@ pub(super) struct Gates {
     pub(super) of_pair: f64,
     /// `χ(1) - 1`.
     pub(super) of_self: f64,
+    /// `⟨ν(c)⟩`, the part of it that the norm of the pre-activations has, and `ν(1)`.
+    pub(super) by_norm: [f64; 2],
     /// The correlation of the common part of the factors with that of the outputs' mean square, but for the root of
     /// their variance.
     pub(super) covariance: f64,
@@ -131,6 +133,7 @@ impl Signal<'_> {
             gates.push(Gates {
                 of_pair: row.pair_gates,
                 of_self: row.self_gates,
+                by_norm: [row.pair_norm, row.self_norm],
                 covariance: over_root(covariance, common),
                 own_covariance: over_root(row.self_covariance - covariance, row.self_variance - common),
             });

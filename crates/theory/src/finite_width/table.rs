@@ -50,7 +50,7 @@ pub(super) struct Table {
 }
 
 /// Those of a [`Row`], and the third: `E φ/√(E φ²)`.
-const FIELDS: usize = 11;
+const FIELDS: usize = 13;
 
 /// What is interpolated. Means are in units of the root of the mean square; variances are those of one unit,
 /// to be divided by the number of units.
@@ -76,6 +76,10 @@ pub(super) struct Row {
     pub(super) pair_covariance: f64,
     /// That of one sample.
     pub(super) self_covariance: f64,
+    /// `⟨ν(c)⟩`: the part of the gates' variance that the norm has, equation (17).
+    pub(super) pair_norm: f64,
+    /// `ν(1)`.
+    pub(super) self_norm: f64,
 }
 
 impl Table {
@@ -108,6 +112,8 @@ impl Table {
             self_gates: fields[8].max(0.0),
             pair_covariance: fields[9],
             self_covariance: fields[10],
+            pair_norm: fields[11].max(0.0),
+            self_norm: fields[12].max(0.0),
         }
     }
 
@@ -173,6 +179,7 @@ fn row_of(response: &Response, pairs: &Pairs, Orthogonal { conserved, fourth }: 
     let squares = both(&|c| response.cov_squares(c, conserved));
     let gates = both(&|c| response.product_of_squared_slopes(c) - 1.0);
     let covariances = both(&|c| response.cov_squared_slopes_and_squares(c, conserved));
+    let norms = both(&|c| response.squared_slopes_by_norm(c, conserved));
     let covariance = over_all(both(&|c| response.cov_values_and_squares(c, conserved))) / root.powi(3);
     let mean_variance = over_all(both(&|c| response.cov_values(c, conserved))).max(0.0) / root.powi(2);
     let variance = over_all(squares).max(0.0);
@@ -189,6 +196,8 @@ fn row_of(response: &Response, pairs: &Pairs, Orthogonal { conserved, fourth }: 
         gates.1.max(0.0),
         covariances.0,
         covariances.1,
+        norms.0,
+        norms.1,
     ]
 }
 

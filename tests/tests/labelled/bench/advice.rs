@@ -86,7 +86,8 @@ impl Changes {
             Weight::Law(variance) => {
                 let is_hidden = |name: &str| name.ends_with(".weight") && !name.starts_with("out");
                 for (name, var) in vars.iter().filter(|(name, _)| is_hidden(name)) {
-                    let std = (variance / var.dim(1)? as f64).sqrt();
+                    let fan_in = var.elem_count() / var.dim(0)?;
+                    let std = (variance / fan_in as f64).sqrt();
                     let key = KeyedV1::new(setting.seed + 7_000_000).key(name);
                     let drawn: Tensor =
                         Initializer::normal(std).tensor(key, var.dims(), DType::F32, &CPU).unwrap();
