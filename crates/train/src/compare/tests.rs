@@ -169,7 +169,7 @@ fn known_runs_are_not_run_again_and_an_error_ends_all() {
 #[test]
 fn seeds_are_those_of_the_run() {
     let design = design();
-    let trials = design.finals(Part::WHOLE, |_| 1).into_iter().chain(design.tuning(Part::WHOLE));
+    let trials = design.finals(Part::WHOLE, |_, _| 1).into_iter().chain(design.tuning(Part::WHOLE));
     let seeds: std::collections::HashSet<u64> = trials.map(|trial| design.seed_of(&trial)).collect();
     // 6 cases of 4 runs, and of 2 that choose the rate.
     assert_eq!(seeds.len(), 6 * 4 + 6 * 2);
@@ -227,8 +227,10 @@ fn each_run_has_its_own_tuning() {
     )
     .unwrap();
     let finals = records.iter().filter(|record| record.trial.stage == Stage::Final);
-    let rates: Vec<usize> = finals.take(4).map(|record| record.trial.rate).collect();
-    assert_eq!(rates, [0, 1, 2, 0]);
+    let mut rates: Vec<(usize, usize)> =
+        finals.take(4).map(|record| (record.trial.run, record.trial.rate)).collect();
+    rates.sort_unstable();
+    assert_eq!(rates, [(0, 0), (1, 1), (2, 2), (3, 0)]);
     assert_eq!(design.best_rate([0, 1], 4, &records), None); // there is no fifth run
 }
 
