@@ -40,8 +40,9 @@ fn parts_join_to_the_whole() {
         let [out, error] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
         if output.status.success() { Ok(out) } else { Err(error) }
     };
-    for rates in ["1", "2"] {
-        let options = [SMALL, &["--rates", rates, "--format", "json"]].concat();
+    for rates in ["1", "2", "2 --nested"] {
+        let tuning: Vec<&str> = rates.split(' ').collect();
+        let options = [SMALL, &["--rates"], &tuning, &["--format", "json"]].concat();
         let part = |shard: &str| stdout("compare", &[&options[..], &["--shard", shard]].concat());
         let files: Vec<String> = (1..=3)
             .map(|k| {
@@ -169,6 +170,93 @@ fn what_never_trains_counts() {
     assert!(
         table.contains("never") && table.contains("6 diverged") && table.contains("no difference between")
     );
+}
+
+/// With nested tuning each compared run has its own tuning runs, and the table says what that guarantees.
+#[test]
+fn each_run_has_its_own_tuning() {
+    let options = [SMALL, &["--rates", "2", "--nested"]].concat();
+    let result = json("compare", &options);
+    // 4 cases of 3 runs, each tuned by one run at 2 rates.
+    assert_eq!(result["runs"].as_array().unwrap().len(), 4 * 3 * (2 + 1));
+    let case = &result["cases"][0];
+    let [low, high] = [0, 1].map(|end| case["learning_rates"][end].as_f64().unwrap());
+    let median = case["learning_rate"].as_f64().unwrap();
+    assert!(low <= median && median <= high, "{case}");
+    let table = stdout("compare", &options);
+    let said = "two copies of one start are called different with a probability of 0.05 at most";
+    assert!(table.contains(said) && table.contains("1 runs each for each compared run"), "{table}");
+    assert!(!stdout("compare", &[SMALL, &["--rates", "2"]].concat()).contains(said));
+}
+
+/// Without a norm, Xavier's weights stall in 16 ReLU layers and Kaiming's train; behind batch norm both do, and compare says
+/// that there is no difference.
+#[test]
+fn behind_batch_norm_the_start_hardly_matters() {
+    let options = [
+        "--nets",
+        "32x16",
+        "--activation",
+        "relu",
+        "--optimizer",
+        "sgd:lr=0.03",
+        "--steps",
+        "200",
+        "--threshold",
+        "0.5",
+        "--rates",
+        "3",
+        "--tuning-seeds",
+        "1",
+        "--seeds",
+        "5",
+        "--start",
+        "kaiming_normal",
+        "--start",
+        "xavier_normal",
+    ];
+    let difference = |norm: &str| {
+        let result = json("compare", &[&options[..], &["--norm", norm]].concat());
+        assert_eq!(result["experiment"]["norm"], norm);
+        let reached = [0, 1].map(|case| result["cases"][case]["reached"].as_u64().unwrap());
+        (reached, result["comparisons"][0]["differs"].as_bool().unwrap())
+    };
+    assert_eq!(difference("none"), ([5, 0], true));
+    assert_eq!(difference("batch"), ([5, 5], false));
+    let table = stdout("compare", &[&options[..], &["--norm", "batch"]].concat());
+    assert!(table.contains("relu behind batch norm") && table.contains("no difference between"), "{table}");
+}
+
+/// Biases are drawn, and the depth scales know them: for tanh with σ_w = 1 and σ_b² = .05, ξ_c is 3.627 layers, so that 21
+/// hidden layers are not too deep, and 22 are. Without biases σ_w = 1 is critical.
+#[test]
+fn the_prediction_knows_the_biases() {
+    let options = |bias: &'static str, nets: &'static str| {
+        json(
+            "compare",
+            &[
+                "--nets",
+                nets,
+                "--steps",
+                "10",
+                "--rates",
+                "1",
+                "--seeds",
+                "2",
+                "--bias-std",
+                bias,
+                "--start",
+                "lecun_normal",
+            ],
+        )
+    };
+    let result = options("sqrt(0.05)", "128x21,128x22");
+    let prediction = |case: usize| &result["cases"][case]["prediction"];
+    let xi = prediction(0)["xi_c"].as_f64().unwrap();
+    assert!((xi - 3.627).abs() < 0.004, "{xi}");
+    let is_too_deep = [0, 1].map(|case| prediction(case)["is_too_deep"].as_bool().unwrap());
+    assert_eq!(is_too_deep, [false, true]);
+    assert!(options("0", "128x22")["cases"][0]["prediction"]["is_too_deep"] == false);
 }
 
 /// Every task that can be drawn trains, and a run ends at its threshold where it is to.

@@ -144,13 +144,14 @@ pub(crate) const PROGRAMS: &[Program] = &[
             ("", "alpha cases comparisons experiment runs"),
             (
                 "/experiment",
-                "activation batch bias data dtype every features fingerprint nets optimizer outputs rates runs schedule \
+                "activation batch bias bias_std data dtype every features fingerprint nested nets norm optimizer outputs \
+                 rates runs schedule \
                  seed starts steps stop_at_threshold task test_samples threshold training_samples tuning_runs \
                  validation_samples widths",
             ),
             (
                 "/cases/0",
-                "at_edge came_true diverged gap learning_rate median_steps net prediction reached runs start \
+                "at_edge came_true diverged gap learning_rate learning_rates median_steps net prediction reached runs start \
                  steps_interval test_loss test_score training_loss training_score trains",
             ),
             ("/cases/0/prediction", "chi_1 is_too_deep sigma_w trains verdicts xi_c xi_grad"),
@@ -160,6 +161,20 @@ pub(crate) const PROGRAMS: &[Program] = &[
             ("/runs/0/trial", "net rate run stage start"),
             ("/runs/0/course", "ended history reached test training"),
             ("/runs/0/course/test", "loss score"),
+        ],
+    },
+    Program {
+        name: "coordinate-check",
+        small: &["--sizes", "8,16", "--seeds", "2"],
+        depends: Depends::Seed,
+        rows: 8,
+        keys: &[
+            ("", "experiment runs"),
+            ("/experiment", "device dtype optimizer over seed seeds sizes steps tolerance units"),
+            ("/runs/0", "is_independent layers parametrization"),
+            ("/runs/0/layers/0", "change layer points start"),
+            ("/runs/0/layers/0/points/0", "change seed size start"),
+            ("/runs/0/layers/0/change", "exponent half_width"),
         ],
     },
     Program {

@@ -34,7 +34,9 @@ mod schedule;
 mod text;
 mod trainer;
 
-pub use coordinate_check::{CoordinateCheck, CoordinatePoint, CoordinateTable, Coordinates, Power, Subject};
+pub use coordinate_check::{
+    CoordinateCheck, CoordinatePoint, CoordinateTable, Coordinates, Power, Size, Subject,
+};
 pub use error::Error;
 pub use optimizer::OptimizerSpec;
 pub use order::{Epoch, LastBatch, Order, PermutationV1, Position};

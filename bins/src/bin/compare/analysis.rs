@@ -18,8 +18,10 @@ const RESAMPLES: usize = 2000;
 pub(crate) struct Case {
     pub(crate) net: usize,
     pub(crate) start: usize,
-    /// The learning rate of its runs; `None` if it is not known yet.
+    /// The learning rate of its runs, with nested tuning their median; `None` if it is not known yet.
     pub(crate) learning_rate: Option<f64>,
+    /// The lowest and the highest learning rate of its runs.
+    pub(crate) learning_rates: Option<[f64; 2]>,
     /// Whether the learning rate is the smallest or the largest that was tried: a better one may lie beyond.
     pub(crate) at_edge: bool,
     pub(crate) runs: usize,
@@ -50,7 +52,7 @@ pub(crate) struct Comparison {
     pub(crate) figure: Figure,
     /// The starts, the better one first.
     pub(crate) starts: [usize; 2],
-    /// The learning rates of their runs, which the tuning chose.
+    /// The learning rates of their runs, which the tuning chose; with nested tuning, the medians.
     pub(crate) learning_rates: [Option<f64>; 2],
     pub(crate) p: f64,
     /// Corrected for the number of comparisons of this figure.
@@ -85,12 +87,21 @@ pub(crate) fn courses<'a>(records: &'a [Record], net: usize, start: usize) -> Ve
     records.iter().filter(is_of).map(|record| &record.course).collect()
 }
 
-/// The learning rate of the compared runs of a case; `None` if there are none.
-fn rate(records: &[Record], net: usize, start: usize) -> Option<usize> {
+/// The learning rates of the compared runs of a case, rising.
+fn rates(records: &[Record], net: usize, start: usize) -> Vec<usize> {
     let is_of = |record: &&Record| {
         (record.trial.stage, record.trial.net, record.trial.start) == (Stage::Final, net, start)
     };
-    records.iter().find(is_of).map(|record| record.trial.rate)
+    let mut rates: Vec<usize> = records.iter().filter(is_of).map(|record| record.trial.rate).collect();
+    rates.sort_unstable();
+    rates
+}
+
+/// The median of the learning rates of the compared runs of a case, which without nested tuning are equal; `None` if there
+/// are none.
+fn rate(records: &[Record], net: usize, start: usize) -> Option<usize> {
+    let rates = rates(records, net, start);
+    rates.get(rates.len().saturating_sub(1) / 2).copied()
 }
 
 /// The steps to the threshold of these runs.
@@ -108,7 +119,7 @@ impl Case {
     ) -> Self {
         let design = &experiment.design;
         let courses = courses(records, net, start);
-        let rate = rate(records, net, start);
+        let (rate, rates) = (rate(records, net, start), rates(records, net, start));
         let key = |what: &str| key(experiment, &format!("{net}/{start}/{what}"));
         let steps = steps(experiment, &courses);
         let reached = courses.iter().filter(|course| course.reached.is_some()).count();
@@ -122,6 +133,10 @@ impl Case {
             net,
             start,
             learning_rate: rate.map(|rate| design.rates[rate]),
+            learning_rates: rates
+                .first()
+                .zip(rates.last())
+                .map(|(low, high)| [design.rates[*low], design.rates[*high]]),
             at_edge: design.is_tuned()
                 && rate.is_some_and(|rate| rate == 0 || rate + 1 == design.rates.len()),
             runs: courses.len(),

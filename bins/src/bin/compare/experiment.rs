@@ -9,6 +9,7 @@ use wick_train::compare::{Design, Threshold};
 use wick_train::data::{Dataset, Task};
 use wick_train::{Config, Length, Schedule};
 
+use crate::net::Norm;
 use crate::options::Args;
 use crate::task::Samples;
 
@@ -29,6 +30,9 @@ pub(crate) struct Experiment {
     pub(crate) fingerprint: String,
     pub(crate) activation: String,
     pub(crate) bias: bool,
+    /// The standard deviation of the biases.
+    pub(crate) bias_std: f64,
+    pub(crate) norm: Norm,
     pub(crate) optimizer: String,
     pub(crate) schedule: String,
     pub(crate) batch: usize,
@@ -58,6 +62,7 @@ impl Experiment {
             rates: rates.collect(),
             tuning_runs: usize::from(args.comparison.tuning_seeds),
             runs: usize::from(args.comparison.seeds),
+            nested: args.comparison.nested,
             seed: args.common.seed,
         };
         let comparison = &args.comparison;
@@ -74,6 +79,8 @@ impl Experiment {
             fingerprint: samples.fingerprint.clone(),
             activation: args.net.activation.to_string(),
             bias: !args.net.no_bias,
+            bias_std: args.net.bias_std,
+            norm: args.net.norm,
             optimizer: args.training.optimizer.to_string(),
             schedule: schedule(args)?.to_string(),
             batch: args.training.batch,

@@ -3,6 +3,7 @@
 mod analysis;
 mod experiment;
 mod merge;
+mod net;
 mod options;
 mod picture;
 mod predict;
@@ -19,14 +20,13 @@ use wick_bins::args::{Float, Target};
 use wick_bins::cli::{self, usage};
 use wick_bins::device::DeviceChoice;
 use wick_bins::names::shown;
-use wick_bins::objective::Objective;
 use wick_bins::{memory, progress};
-use wick_model::Mlp;
 use wick_theory::write_number;
 use wick_train::Config;
 use wick_train::compare::{Course, Part, Race, Record, RecordFile, Stage, Trial, run};
 
 use experiment::{Experiment, config};
+use net::{Net, Norm};
 use options::Args;
 use predict::Prediction;
 use report::Compare;
@@ -64,7 +64,7 @@ fn trained(args: &Args) -> Result<(Experiment, Vec<Prediction>, Vec<Record>)> {
     let part = args.split.shard.unwrap_or(Part::WHOLE);
     if part.of > design.units() {
         return Err(usage(format!(
-            "--shard is of {} parts, and there are {} to give away: starts of nets, or with --rates 1 runs",
+            "--shard is of {} parts, and there are {} to give away: starts of nets, or with --rates 1 or --nested runs",
             part.of,
             design.units()
         )));
@@ -110,10 +110,10 @@ fn train(
 ) -> Result<Course> {
     let (design, start) = (&experiment.design, &args.net.start[trial.start]);
     let seed = design.seed_of(trial);
-    let net = experiment.net(trial.net)?;
-    let map = start.map(seed, net.widths.len())?;
-    let mlp = Mlp::new(&net, map.var_builder(target.dtype, &target.device))?;
-    let objective = Objective::new(mlp, samples.task);
+    let config_of_net = experiment.net(trial.net)?;
+    let map = start.map(seed, config_of_net.widths.len(), experiment.bias_std)?;
+    let vb = map.var_builder(target.dtype, &target.device);
+    let net = Net::new(&config_of_net, experiment.norm, vb, samples.task)?;
     let rate = design.rates[trial.rate];
     let config =
         Config { seed, optimizer: config.optimizer.clone().with_learning_rate(rate), ..config.clone() };
@@ -127,8 +127,7 @@ fn train(
         ends_there: experiment.stop_at_threshold,
     };
     let rates = map.learning_rates()?.into_iter().filter(|(_, factor)| *factor != 1.0).collect();
-    let course =
-        race.run(&map, rates, config, |step| objective.gradients(step), |batch| objective.outputs(batch));
+    let course = race.run(&map, rates, config, |step| net.gradients(step), |batch| net.outputs(batch));
     course.with_context(|| format!("{} in the net {}", start.text, design.nets[trial.net]))
 }
 
@@ -165,7 +164,20 @@ fn check_options(args: &Args) -> Result<()> {
     if let Some((option, _)) = given.iter().find(|(_, value)| *value == 0) {
         return Err(usage(format!("{option} is 0, and must be 1 or more")));
     }
+    if !(0.0..f64::INFINITY).contains(&args.net.bias_std) {
+        let std = write_number(args.net.bias_std);
+        return Err(usage(format!("--bias-std is {std}, and a standard deviation is 0 or more")));
+    }
+    if args.net.bias_std > 0.0
+        && let Some(preset) = args.net.start.iter().find(|start| start.initializer().is_none())
+    {
+        let preset = shown(&preset.text);
+        return Err(usage(format!("--bias-std is given, and {preset} has biases of its own: leave one out")));
+    }
     let comparison = &args.comparison;
+    if comparison.nested && comparison.rates == 1 {
+        return Err(usage("--nested tunes the rate of each run, and --rates is 1: leave one out"));
+    }
     if !(0.0 < comparison.alpha && comparison.alpha < 1.0) {
         let alpha = write_number(comparison.alpha);
         return Err(usage(format!("--alpha is {alpha}, and must be above 0 and below 1")));
@@ -184,6 +196,13 @@ fn check_samples(args: &Args, experiment: &Experiment) -> Result<()> {
     if experiment.batch > experiment.training_samples {
         return Err(usage(format!(
             "--batch is {}, and there are {} samples to train on: take fewer",
+            experiment.batch, experiment.training_samples
+        )));
+    }
+    let last = experiment.training_samples % experiment.batch;
+    if experiment.norm == Norm::Batch && (experiment.batch == 1 || last == 1) {
+        return Err(usage(format!(
+            "batch norm takes two samples or more, and with --batch {} the last batch of {} samples has one: take another",
             experiment.batch, experiment.training_samples
         )));
     }
@@ -213,7 +232,8 @@ fn check_memory(experiment: &Experiment, target: &Target) -> Result<()> {
         let config = experiment.net(net)?;
         let weights: f64 = config.layers().map(|(inputs, outputs)| inputs as f64 * outputs as f64).sum();
         let units: f64 = config.widths.iter().map(|width| *width as f64).sum();
-        Ok(7.0 * weights + experiment.batch.max(256) as f64 * (config.features as f64 + 4.0 * units))
+        let signals = if experiment.norm == Norm::Batch { 8.0 } else { 4.0 };
+        Ok(7.0 * weights + experiment.batch.max(256) as f64 * (config.features as f64 + signals * units))
     };
     let nets = (0..experiment.design.nets.len()).map(numbers).collect::<Result<Vec<f64>>>()?;
     let largest = nets.into_iter().fold(0.0, f64::max);

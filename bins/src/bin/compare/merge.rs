@@ -53,7 +53,7 @@ pub(crate) fn merge(files: &[PathBuf]) -> Result<(Experiment, Vec<Prediction>, V
     if let Some(twice) = runs.windows(2).find(|pair| pair[0].trial == pair[1].trial) {
         bail!("{} is in two of the files: give each part once", describe(&twice[0].trial));
     }
-    let rates = |case| design.best_rate(case, &runs).unwrap_or(0);
+    let rates = |case, run| design.best_rate(case, run, &runs).unwrap_or(0);
     let wanted: Vec<Trial> =
         design.tuning(Part::WHOLE).into_iter().chain(design.finals(Part::WHOLE, rates)).collect();
     let found: HashSet<Trial> = runs.iter().map(|record| record.trial).collect();

@@ -12,6 +12,7 @@ use wick_train::OptimizerSpec;
 use wick_train::compare::Part;
 use wick_train::data::Synthetic;
 
+use crate::net::Norm;
 use crate::start::Start;
 
 /// Trains nets from several starts, each at its own best learning rate and with fresh seeds, and says which starts reach
@@ -52,6 +53,19 @@ pub(crate) struct NetOptions {
     /// Layers without biases; else biases start at 0, or as a preset has it
     #[arg(long)]
     pub(crate) no_bias: bool,
+    /// The standard deviation of the biases, N(0, X²), where the start is an initializer
+    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = number, allow_hyphen_values = true,
+        conflicts_with = "no_bias")]
+    pub(crate) bias_std: f64,
+    /// What stands between a hidden layer and its activation. With batch norm a hidden layer has no bias of its own
+    #[arg(
+        long,
+        value_name = "NORM",
+        default_value = "none",
+        ignore_case = true,
+        conflicts_with = "bias_std"
+    )]
+    pub(crate) norm: Norm,
     /// A start of the weights: an initializer, `name` or `name:key=value,…`, or preset:NAME (an unknown name lists
     /// those that there are); repeat it for each start [default: normal:std=0.01 and normal:std=1 and xavier_normal]
     #[arg(long, value_name = "SPEC", hide_default_value = true,
@@ -104,6 +118,10 @@ pub(crate) struct ComparisonOptions {
     /// Runs of each start at each learning rate, by which the rate is chosen; differences are given these rates
     #[arg(long, value_name = "N", default_value = "2", value_parser = within(1, 100))]
     pub(crate) tuning_seeds: u16,
+    /// Tune the rate anew for each compared run, with seeds of its own (nested tuning). Two copies of one start are then
+    /// called different with the probability --alpha at most; it takes --seeds times as many tuning runs
+    #[arg(long)]
+    pub(crate) nested: bool,
     /// Runs of each start at its rate that are compared, with other seeds
     #[arg(long, value_name = "N", default_value = "10", value_parser = within(1, 1000))]
     pub(crate) seeds: u16,
@@ -120,16 +138,16 @@ pub(crate) struct SplitOptions {
     /// A file to which each finished run is added; the same command goes on from it after a kill [default: none]
     #[arg(long, value_name = "FILE")]
     pub(crate) runs: Option<PathBuf>,
-    /// Compute part K of N; its runs are those of the whole. A part has whole starts of nets, or with --rates 1 runs
+    /// Compute part K of N; its runs are those of the whole. A part has whole starts of nets, or with --rates 1 or --nested runs
     #[arg(long, value_name = "K/N", value_parser = shard, conflicts_with = "merge")]
     pub(crate) shard: Option<Part>,
     /// Join the JSON of all parts instead of training. Only --alpha, --format, --out and --no-pictures can be given with
     /// it
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = [
         "data", "label", "labels", "test", "test_labels", "validation", "task", "missing", "header", "delimiter",
-        "decimal_comma", "drop", "synthetic", "nets", "activation", "no_bias", "start", "optimizer", "schedule",
+        "decimal_comma", "drop", "synthetic", "nets", "activation", "no_bias", "bias_std", "norm", "start", "optimizer", "schedule",
         "batch", "steps", "every", "threshold", "loss_threshold", "stop_at_threshold", "rates", "tuning_seeds",
-        "seeds", "runs", "device", "seed", "dtype"])]
+        "nested", "seeds", "runs", "device", "seed", "dtype"])]
     pub(crate) merge: Vec<PathBuf>,
 }
 

@@ -5,14 +5,13 @@ use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use wick_bins::args::Target;
 use wick_bins::data::numbers;
-use wick_bins::objective::Objective;
 use wick_bins::warning::warn;
-use wick_model::loss::Loss;
-use wick_model::{Activation, Mlp, MlpConfig};
+use wick_model::{Activation, MlpConfig};
 use wick_probe::{BatchGeometry, Level, Probe, judge};
 use wick_theory::{LayerLaw, MeanField};
 
 use crate::experiment::Experiment;
+use crate::net::{Net, Norm};
 use crate::start::Start;
 use crate::task::Samples;
 
@@ -64,28 +63,24 @@ impl Prediction {
     ) -> Result<Self> {
         let config = experiment.net(net)?;
         let layers = config.widths.len();
-        let map = start.map(seed, layers)?;
-        let mlp = Mlp::new(&config, map.var_builder(target.dtype, &target.device))?;
+        let map = start.map(seed, layers, experiment.bias_std)?;
+        let vb = map.var_builder(target.dtype, &target.device);
+        let net = Net::new(&config, experiment.norm, vb, samples.task)?;
         for purpose in map.unmatched_essentials() {
             warn(&format!("no weight of the net met the rules of {} for {purpose}", start.text));
         }
-        let laws = laws(start, &config)?;
+        // Theory has no law of a layer with a norm.
+        let laws = match experiment.norm {
+            Norm::None => laws(start, &config, experiment.bias_std.powi(2))?,
+            Norm::Batch => None,
+        };
         let probe = Probe::new().with_output_units();
         let named = laws.iter().flatten().enumerate();
         let probe = named.fold(probe, |probe, (index, law)| probe.with_law(format!("layer_{index}"), *law));
 
         let (all, count) = (samples.training.len(), samples.training.len().min(BATCH));
         let batch = samples.training.batch(&(0..count).map(|k| k * all / count).collect::<Vec<_>>())?;
-        let objective = Objective::new(mlp, samples.task);
-        let tape = objective.mlp().tape(&batch.input, |layer| Some(probe.observer(layer)))?;
-        if let Some(targets) = &batch.targets {
-            let targets = match objective.loss() {
-                Loss::CrossEntropy => targets.clone(),
-                Loss::Squared => targets.reshape(tape.output().shape())?,
-            };
-            let (_, gradient) = objective.loss().with_gradient(tape.output(), &targets)?;
-            tape.backward_from(&gradient)?;
-        }
+        net.observe(&probe, &batch)?;
         let input = batch.input.to_device(&Device::Cpu)?;
         let geometry = BatchGeometry::of(&numbers(&input)?, samples.features);
         let said = |verdict: wick_probe::Verdict| -> Result<Said> {
@@ -135,7 +130,7 @@ impl Scales {
             return Self { sigma_w: None, chi_1: None, xi_c: None, xi_grad: None };
         };
         let weight_variance = law.weight_variance * law.fan_in as f64;
-        let field = MeanField { phi: config.activation, weight_variance, bias_variance: 0.0 };
+        let field = MeanField { phi: config.activation, weight_variance, bias_variance: law.bias_variance };
         let phase = field.phase();
         let finite = |x: f64| x.is_finite().then_some(x);
         // A scale that rounding made negative, or less than infinite, is infinite.
@@ -151,7 +146,7 @@ impl Scales {
 
 /// The laws from which the layers' weights are drawn; `None` for presets, and for weights of a structure that theory
 /// does not cover.
-fn laws(start: &Start, config: &MlpConfig) -> Result<Option<Vec<LayerLaw<Activation>>>> {
+fn laws(start: &Start, config: &MlpConfig, bias_variance: f64) -> Result<Option<Vec<LayerLaw<Activation>>>> {
     let Some(initializer) = start.initializer() else { return Ok(None) };
     let last = config.widths.len() - 1;
     let laws = config.layers().enumerate().map(|(index, (fan_in, fan_out))| {
@@ -160,7 +155,7 @@ fn laws(start: &Start, config: &MlpConfig) -> Result<Option<Vec<LayerLaw<Activat
             fan_in,
             fan_out,
             weight_variance: law.variance,
-            bias_variance: 0.0,
+            bias_variance,
             orthogonal: law.orthogonal,
             phi: if index == last { config.output_activation } else { config.activation },
         }))

@@ -7,6 +7,7 @@ use wick_train::compare::{Interval, Mean, Record, Threshold};
 
 use crate::analysis::{Case, Comparison, Figure, comparisons, enough_runs};
 use crate::experiment::Experiment;
+use crate::net::Norm;
 use crate::predict::Prediction;
 
 #[derive(Debug, Serialize)]
@@ -54,20 +55,26 @@ impl Compare {
         let rates = match &e.design.rates[..] {
             [rate] => format!("learning rate {}", short(*rate)),
             [low, .., high] => format!(
-                "{} learning rates from {} to {}, {} runs each",
+                "{} learning rates from {} to {}, {} runs each{}",
                 e.design.rates.len(),
                 short(*low),
                 short(*high),
-                e.design.tuning_runs
+                e.design.tuning_runs,
+                if e.design.is_nested() { " for each compared run" } else { "" }
             ),
             [] => String::new(),
         };
         format!(
-            "{} samples of {}, {}{}, {}, batch {}, {} steps; {rates}; then {} runs; {}, seed {}",
+            "{} samples of {}, {}{}{}, {}, batch {}, {} steps; {rates}; then {} runs; {}, seed {}",
             e.training_samples,
             e.data,
             e.activation,
-            if e.bias { "" } else { " without biases" },
+            if e.norm == Norm::Batch { " behind batch norm" } else { "" },
+            match (e.bias, e.bias_std > 0.0) {
+                (false, _) => " without biases".to_owned(),
+                (true, false) => String::new(),
+                (true, true) => format!(" with biases of std {}", write_number(e.bias_std)),
+            },
             e.optimizer,
             e.batch,
             e.steps,
@@ -85,7 +92,11 @@ impl Compare {
         let (score, threshold) = (self.experiment.score(), self.threshold());
         let of = move |x: f64| fraction(x, is_fraction);
         let rate = |case: &Case| {
-            let rate = case.learning_rate.map_or("–".to_owned(), short);
+            let rate = match case.learning_rates {
+                None => "–".to_owned(),
+                Some([low, high]) if low == high => short(low),
+                Some([low, high]) => format!("{} to {}", short(low), short(high)),
+            };
             if case.at_edge { format!("{rate} *") } else { rate }
         };
         let reached = |case: &Case| match case.diverged {
@@ -202,10 +213,18 @@ impl Compare {
             write_number(self.alpha),
             if count == 1 { "comparison" } else { "comparisons" }
         )];
-        if self.experiment.design.is_tuned() {
+        let design = &self.experiment.design;
+        if design.is_nested() {
             notes.push(format!(
-                "given the rates that {} tuning runs each chose: starts at different rates may differ by these alone",
-                self.experiment.design.tuning_runs
+                "each run is at the rate that {} tuning runs of its own chose: two copies of one start are called different \
+                 with a probability of {} at most; rates: the medians",
+                design.tuning_runs * design.rates.len(),
+                write_number(self.alpha)
+            ));
+        } else if design.is_tuned() {
+            notes.push(format!(
+                "given the rates that {} tuning runs each chose: starts at different rates may differ by these alone (--nested)",
+                design.tuning_runs
             ));
         }
         if self.comparisons.iter().any(|comparison| comparison.least_p > self.alpha) {

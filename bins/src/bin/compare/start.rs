@@ -42,12 +42,14 @@ impl FromStr for Start {
 }
 
 impl Start {
-    /// The weights of a net with this number of layers.
-    pub(crate) fn map(&self, seed: u64, layers: usize) -> anyhow::Result<InitMap> {
+    /// The weights of a net with this number of layers. Where an initializer draws them, biases are N(0, `bias_std`²).
+    pub(crate) fn map(&self, seed: u64, layers: usize, bias_std: f64) -> anyhow::Result<InitMap> {
         let map = InitMap::new(seed);
         Ok(match &self.how {
             How::Initializer(initializer) => {
-                let rules = [Rule::draw("*.bias", Initializer::zeros())?];
+                let biases =
+                    if bias_std > 0.0 { Initializer::normal(bias_std) } else { Initializer::zeros() };
+                let rules = [Rule::draw("*.bias", biases)?];
                 map.with_rules(rules).with_default_init(initializer.clone())
             }
             How::Preset(name) => match presets::by_name(name, layers, BASE_WIDTH) {

@@ -104,7 +104,7 @@ impl Step {
             beta2,
             scale1: now.clock.correction(beta1),
             scale2: now.clock.correction(beta2),
-            eps,
+            eps: eps * now.eps,
             rate: now.rate,
             keep: 1.0 - now.rate * now.decay,
         }

@@ -94,6 +94,8 @@ pub struct Now<'a> {
     pub(crate) rate: f64,
     /// The weight decay of the variable.
     pub(crate) decay: f64,
+    /// What the `ε` of the variable is multiplied by.
+    pub(crate) eps: f64,
     pub(crate) level: SimdLevel,
 }
 

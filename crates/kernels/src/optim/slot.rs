@@ -27,6 +27,8 @@ pub struct Named {
     pub rate: f64,
     /// The weight decay, not negative; `None` for that of the optimizer's parameters.
     pub decay: Option<f64>,
+    /// What the `ε` of AdamW and Muon's AdamW is multiplied by, not negative.
+    pub eps: f64,
     /// Whether the variable stays as it is. It then has no state, and its gradient is not read.
     pub frozen: bool,
     /// Whether [`Muon`](crate::Muon) steps the variable by AdamW although it is a matrix, as is usual for
@@ -37,7 +39,7 @@ pub struct Named {
 impl Named {
     /// A variable with the learning rate and the weight decay of the optimizer's parameters.
     pub fn new(name: impl Into<String>, var: Var) -> Self {
-        Self { name: name.into(), var, rate: 1.0, decay: None, frozen: false, elementwise: false }
+        Self { name: name.into(), var, rate: 1.0, decay: None, eps: 1.0, frozen: false, elementwise: false }
     }
 
     /// Multiplies the learning rate by `rate`.
@@ -48,6 +50,30 @@ impl Named {
     /// Sets the weight decay.
     pub fn with_decay(self, decay: f64) -> Self {
         Self { decay: Some(decay), ..self }
+    }
+
+    /// Multiplies AdamW's `ε` by `eps`, as CompleteP does for the weights of residual branches (Dey et al. 2025, arXiv
+    /// 2505.01618, table 1), whose gradients fall with the depth. Other optimizers do not read it.
+    ///
+    /// ```
+    /// use candle_core::{Device, Var};
+    /// use candle_nn::{Optimizer, ParamsAdamW};
+    /// use wick_kernels::{AdamW, Named};
+    ///
+    /// // A gradient and an ε that are eight times as small give the same step.
+    /// let step = |eps: f64, gradient: f64| {
+    ///     let w = Var::new(&[1f64], &Device::Cpu)?;
+    ///     let params = ParamsAdamW { lr: 0.1, eps: 1.0, weight_decay: 0.0, ..Default::default() };
+    ///     let mut adamw = AdamW::named(vec![Named::new("w", w.clone()).with_eps(eps)], params)?;
+    ///     adamw.backward_step(&(w.as_tensor() * gradient)?.sum_all()?)?;
+    ///     w.get(0)?.to_scalar::<f64>()
+    /// };
+    /// assert!((step(0.125, 0.125)? - step(1.0, 1.0)?).abs() < 1e-12);
+    /// assert!((step(1.0, 0.125)? - step(1.0, 1.0)?).abs() > 0.03);
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    pub fn with_eps(self, eps: f64) -> Self {
+        Self { eps, ..self }
     }
 
     /// Leaves the variable as it is.

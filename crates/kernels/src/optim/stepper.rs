@@ -65,7 +65,7 @@ impl<P: Method> Stepper<P> {
     pub fn named(vars: Vec<Named>, params: P) -> Result<Self> {
         params.check()?;
         let (mut names, mut ids) = (HashSet::new(), HashSet::new());
-        for Named { name, var, rate, decay, .. } in &vars {
+        for Named { name, var, rate, decay, eps, .. } in &vars {
             if !is_float(var) {
                 bail!("`{name}` is {:?}: an optimizer takes f32, f64, bf16 and f16", var.dtype());
             }
@@ -77,6 +77,7 @@ impl<P: Method> Stepper<P> {
             }
             not_negative(&format!("the factor of the learning rate of `{name}`"), *rate)?;
             not_negative(&format!("the weight decay of `{name}`"), decay.unwrap_or(0.0))?;
+            not_negative(&format!("the factor of the eps of `{name}`"), *eps)?;
         }
         Self::with_slots(vars, params)
     }
@@ -261,6 +262,7 @@ impl<P: Method> Optimizer for Stepper<P> {
                 factor,
                 rate: self.params.learning_rate() * slot.named.rate,
                 decay: slot.named.decay.unwrap_or(self.params.weight_decay()),
+                eps: slot.named.eps,
                 level: self.level,
             };
             self.params.update(slot, &gradient, &now)?;

@@ -18,12 +18,21 @@ use super::race::{Course, CourseEnd};
 ///     rates: vec![0.001, 0.01],
 ///     tuning_runs: 2,
 ///     runs: 5,
+///     nested: false,
 ///     seed: 42,
 /// };
 /// assert_eq!(design.cases(), [[0, 0], [0, 1]]);
 /// assert_eq!((design.tuning(Part::WHOLE).len(), design.count(Part::WHOLE)), (8, 18));
 /// assert_eq!(design.count(Part { index: 1, of: 2 }), 9);
+/// let nested = Design { nested: true, ..design };
+/// assert_eq!((nested.tuning(Part::WHOLE).len(), nested.count(Part::WHOLE)), (40, 50));
 /// ```
+///
+/// Where the rate is tuned once for each case, a difference between two starts is given these rates: two copies of one start
+/// may land on different rates, and differ by them alone. In a *nested* design each compared run has a tuning of its own, with
+/// seeds of its own, so that the tuning is a part of what is repeated. The runs of two copies of one start, each with its
+/// tuning, are then independent draws from one law, and a permutation test of them is exact: it calls them different with a
+/// probability of its level at most (for given data). It takes `runs` times as many tuning runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Design {
     /// What the nets are called.
@@ -36,6 +45,8 @@ pub struct Design {
     pub tuning_runs: usize,
     /// The runs of each case at its rate.
     pub runs: usize,
+    /// Whether the rate is tuned anew for each compared run, by `tuning_runs` runs at each rate that no other has.
+    pub nested: bool,
     /// The seed of all.
     pub seed: u64,
 }
@@ -61,12 +72,13 @@ pub struct Trial {
     pub stage: Stage,
     /// The learning rate.
     pub rate: usize,
-    /// The number of the run among those of its case and rate.
+    /// The number of the run among those of its case and rate. In a nested design, the runs that tune the rate of compared
+    /// run `r` are `r · tuning_runs` and the following.
     pub run: usize,
 }
 
 /// One of several parts of a design, which different processes run: every `of`-th unit from the one of this index on. A
-/// unit is a case, or a run where no rate is tuned.
+/// unit is a case, or a compared run where no rate is tuned or each run has its own tuning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
     /// The index, from 0.
@@ -104,34 +116,53 @@ impl Design {
         self.rates.len() > 1
     }
 
+    /// Whether each compared run has its own tuning.
+    pub fn is_nested(&self) -> bool {
+        self.nested && self.is_tuned()
+    }
+
+    /// Whether a case is tuned once, and cannot be parted.
+    fn is_whole(&self) -> bool {
+        self.is_tuned() && !self.nested
+    }
+
     /// The number of units that parts divide among them.
     pub fn units(&self) -> usize {
-        self.cases().len() * if self.is_tuned() { 1 } else { self.runs }
+        self.cases().len() * if self.is_whole() { 1 } else { self.runs }
+    }
+
+    /// The unit of a compared run of a case.
+    fn unit(&self, case: usize, run: usize) -> usize {
+        if self.is_whole() { case } else { case * self.runs + run }
     }
 
     /// The runs of a part that choose learning rates.
     pub fn tuning(&self, part: Part) -> Vec<Trial> {
-        if !self.is_tuned() {
-            return Vec::new();
-        }
-        let cases = self.cases().into_iter().enumerate().filter(|(unit, _)| part.has(*unit));
-        let of_case = |[net, start]: [usize; 2]| {
-            (0..self.rates.len()).flat_map(move |rate| {
-                (0..self.tuning_runs).map(move |run| Trial { net, start, stage: Stage::Tuning, rate, run })
-            })
+        let mut trials = Vec::new();
+        // A case that is tuned once is tuned for all of its runs.
+        let tunings = match (self.is_tuned(), self.nested) {
+            (false, _) => 0,
+            (true, false) => self.runs.min(1),
+            (true, true) => self.runs,
         };
-        cases.flat_map(|(_, case)| of_case(case)).collect()
+        for (case, [net, start]) in self.cases().into_iter().enumerate() {
+            for tuning in (0..tunings).filter(|tuning| part.has(self.unit(case, *tuning))) {
+                let runs = tuning * self.tuning_runs..(tuning + 1) * self.tuning_runs;
+                for rate in 0..self.rates.len() {
+                    let of_run = |run| Trial { net, start, stage: Stage::Tuning, rate, run };
+                    trials.extend(runs.clone().map(of_run));
+                }
+            }
+        }
+        trials
     }
 
-    /// The runs of a part that are compared, where `rate` gives the rate of a case.
-    pub fn finals(&self, part: Part, rate: impl Fn([usize; 2]) -> usize) -> Vec<Trial> {
+    /// The runs of a part that are compared, where `rate` gives the rate of a case and of the number of its run.
+    pub fn finals(&self, part: Part, rate: impl Fn([usize; 2], usize) -> usize) -> Vec<Trial> {
         let mut trials = Vec::new();
-        for (number, [net, start]) in self.cases().into_iter().enumerate() {
-            for run in 0..self.runs {
-                let unit = if self.is_tuned() { number } else { number * self.runs + run };
-                if part.has(unit) {
-                    trials.push(Trial { net, start, stage: Stage::Final, rate: rate([net, start]), run });
-                }
+        for (case, [net, start]) in self.cases().into_iter().enumerate() {
+            for run in (0..self.runs).filter(|run| part.has(self.unit(case, *run))) {
+                trials.push(Trial { net, start, stage: Stage::Final, rate: rate([net, start], run), run });
             }
         }
         trials
@@ -139,7 +170,7 @@ impl Design {
 
     /// The number of runs of a part.
     pub fn count(&self, part: Part) -> usize {
-        self.tuning(part).len() + self.finals(part, |_| 0).len()
+        self.tuning(part).len() + self.finals(part, |_, _| 0).len()
     }
 
     /// The seed of a run. The runs of different starts have different seeds, so that they are independent and can be
@@ -153,18 +184,21 @@ impl Design {
         KeyedV1::new(self.seed).key(&format!("compare/{stage}/{}/{net}/{start}", trial.run)).rng().next_u64()
     }
 
-    /// The rate of a case by its runs: the one at which most runs reached the threshold and did not diverge later; of several
+    /// The rate of a compared run of a case by the runs that tune it: the one at which most runs reached the threshold and did not diverge later; of several
     /// the one with the fewest steps until then; of these the one with the lowest mean loss at the end, where a run that
     /// diverged counts as infinite; and of these the one nearest to the middle. `None` if a run is missing.
-    pub fn best_rate(&self, case: [usize; 2], records: &[Record]) -> Option<usize> {
+    pub fn best_rate(&self, case: [usize; 2], run: usize, records: &[Record]) -> Option<usize> {
         if !self.is_tuned() {
             return Some(0);
         }
         let middle = (self.rates.len() - 1) / 2;
+        let first = if self.nested { run * self.tuning_runs } else { 0 };
+        let runs = first..first + self.tuning_runs;
         let mut best: Option<(usize, [f64; 4])> = None;
         for rate in 0..self.rates.len() {
             let of_rate = records.iter().filter(|Record { trial, .. }| {
-                trial.stage == Stage::Tuning && [trial.net, trial.start] == case && trial.rate == rate
+                let is_of_case = trial.stage == Stage::Tuning && [trial.net, trial.start] == case;
+                is_of_case && trial.rate == rate && runs.contains(&trial.run)
             });
             let courses: Vec<&Course> = of_rate.map(|record| &record.course).collect();
             if courses.len() < self.tuning_runs {

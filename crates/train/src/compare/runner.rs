@@ -24,6 +24,7 @@ use super::race::Course;
 ///     rates: vec![0.1, 1.0],
 ///     tuning_runs: 1,
 ///     runs: 3,
+///     nested: false,
 ///     seed: 42,
 /// };
 /// let records = run(&design, Part::WHOLE, Vec::new(), |trial| {
@@ -69,7 +70,7 @@ pub fn run<E: Send>(
         Ok(())
     };
     missing(&mut records, design.tuning(part))?;
-    let rates = |case| design.best_rate(case, &records).unwrap_or(0);
+    let rates = |case, run| design.best_rate(case, run, &records).unwrap_or(0);
     let finals = design.finals(part, rates);
     missing(&mut records, finals.clone())?;
     let wanted: HashSet<Trial> = design.tuning(part).into_iter().chain(finals).collect();

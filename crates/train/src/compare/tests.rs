@@ -101,6 +101,7 @@ fn design() -> Design {
         rates: vec![0.1, 0.3, 1.0],
         tuning_runs: 2,
         runs: 4,
+        nested: false,
         seed: 7,
     }
 }
@@ -121,7 +122,8 @@ fn the_same_records_however_it_was_split() {
     };
     let tuned = design();
     let single = Design { rates: vec![0.3], ..design() };
-    for (design, units) in [(&tuned, 6), (&single, 24)] {
+    let nested = Design { nested: true, ..design() };
+    for (design, units) in [(&tuned, 6), (&single, 24), (&nested, 24)] {
         assert_eq!(design.units(), units);
         let whole = all(design, Part::WHOLE, Vec::new());
         assert_eq!(whole.len(), design.count(Part::WHOLE));
@@ -167,7 +169,7 @@ fn known_runs_are_not_run_again_and_an_error_ends_all() {
 #[test]
 fn seeds_are_those_of_the_run() {
     let design = design();
-    let trials = design.finals(Part::WHOLE, |_| 1).into_iter().chain(design.tuning(Part::WHOLE));
+    let trials = design.finals(Part::WHOLE, |_, _| 1).into_iter().chain(design.tuning(Part::WHOLE));
     let seeds: std::collections::HashSet<u64> = trials.map(|trial| design.seed_of(&trial)).collect();
     // 6 cases of 4 runs, and of 2 that choose the rate.
     assert_eq!(seeds.len(), 6 * 4 + 6 * 2);
@@ -185,7 +187,7 @@ fn the_rate_is_chosen_by_what_arrives() {
             })
         };
         let records: Vec<Record> = courses.into_iter().enumerate().flat_map(of_rate).collect();
-        design.best_rate([0, 1], &records)
+        design.best_rate([0, 1], 0, &records)
     };
     let (soon, late, never) = (course(Some(10), 0.5), course(Some(90), 0.1), course(None, 0.2));
     let low = course(None, 0.1);
@@ -198,7 +200,38 @@ fn the_rate_is_chosen_by_what_arrives() {
     assert_eq!(chosen([twice(&never), twice(&never), twice(&never)]), Some(1));
     // What diverges behind the threshold is no rate to train at.
     assert_eq!(chosen([twice(&lost_later), twice(&late), twice(&never)]), Some(1));
-    assert_eq!(design.best_rate([0, 1], &[]), None);
+    assert_eq!(design.best_rate([0, 1], 0, &[]), None);
+}
+
+/// In a nested design each compared run has the rate that its own runs chose, with seeds that no other has.
+#[test]
+fn each_run_has_its_own_tuning() {
+    let design = Design { nested: true, ..design() };
+    let tuning = design.tuning(Part::WHOLE);
+    // 6 cases of 4 runs, each tuned by 2 runs at 3 rates.
+    assert_eq!((tuning.len(), design.count(Part::WHOLE)), (6 * 4 * 2 * 3, 6 * 4 * 2 * 3 + 6 * 4));
+    let finals = design.finals(Part::WHOLE, |_, _| 1);
+    let seeds: std::collections::HashSet<u64> =
+        finals.iter().chain(&tuning).map(|trial| design.seed_of(trial)).collect();
+    assert_eq!(seeds.len(), 6 * 4 + 6 * 4 * 2);
+    // Run r of a case is soonest at the rate r mod 3 by its own tuning alone.
+    let records = run(
+        &design,
+        Part::WHOLE,
+        Vec::new(),
+        |trial| {
+            let is_best = trial.rate == trial.run / design.tuning_runs % 3;
+            Ok::<_, ()>(course(Some(if is_best { 10 } else { 20 }), 0.1))
+        },
+        |_| Ok(()),
+    )
+    .unwrap();
+    let finals = records.iter().filter(|record| record.trial.stage == Stage::Final);
+    let mut rates: Vec<(usize, usize)> =
+        finals.take(4).map(|record| (record.trial.run, record.trial.rate)).collect();
+    rates.sort_unstable();
+    assert_eq!(rates, [(0, 0), (1, 1), (2, 2), (3, 0)]);
+    assert_eq!(design.best_rate([0, 1], 4, &records), None); // there is no fifth run
 }
 
 /// A file of runs goes on after a kill in the middle of a line, and runs what stood behind a damaged one again.

@@ -1,4 +1,4 @@
-//! The coordinate check: how the outputs of layers and their changes grow with a net's width.
+//! The coordinate check: how the outputs of layers and their changes grow with a net's width or depth.
 
 #[cfg(test)]
 mod tests;
@@ -7,16 +7,19 @@ use std::fmt;
 
 use candle_core::{DType, Result, Tensor, Var};
 use serde::Serialize;
-use wick_kernels::{Named, moments};
+use wick_kernels::{LossScale, Named, moments};
 use wick_probe::{Kind, Trace};
 
 use crate::Error;
 use crate::optimizer::{AnyOptimizer, OptimizerSpec};
 
-/// A net of one width, made for a check.
+/// What the loss of `f16` nets is multiplied by.
+const LOSS_SCALE: f64 = 1024.0;
+
+/// A net of one width or depth, made for a check.
 #[derive(Debug)]
 pub struct Subject<F> {
-    /// The variables, each with the factor for its learning rate.
+    /// The variables, each with the factors for its learning rate and for Adam's `ε`.
     pub vars: Vec<Named>,
     /// Makes the scalar loss of a step's batch. The first batch, that of step 0, is looked at again after the last step.
     pub loss: F,
@@ -26,6 +29,9 @@ pub struct Subject<F> {
 /// steps, and the root mean square of each layer's output and of its change is fitted as a power of the width. In muP
 /// no change grows or fades with the width (exponent 0). In the standard parametrization, Adam's changes of hidden
 /// layers grow with it (exponent 1), so that the best learning rate of a narrow net is too high for a wide one.
+///
+/// [`over_depths`](Self::over_depths) does the same for residual nets of rising depth, as CompleteP asks for (Dey et al. 2025,
+/// arXiv 2505.01618).
 ///
 /// ```
 /// use candle_core::{DType, Device};
@@ -58,23 +64,34 @@ pub struct Subject<F> {
 pub struct CoordinateCheck {
     optimizer: OptimizerSpec,
     steps: u64,
+    size: Size,
 }
 
-/// How a number grows with the width.
+/// What grows from net to net.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Size {
+    /// The width.
+    Width,
+    /// The number of blocks.
+    Depth,
+}
+
+/// How a number grows with the width or the depth.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Power {
-    /// The mean over the seeds of the slope of its logarithm over that of the width, by least squares.
+    /// The mean over the seeds of the slope of its logarithm over that of the width or depth, by least squares.
     pub exponent: f64,
     /// The half-width of its 95 % interval, by Student's distribution over the seeds; none for one seed.
     pub half_width: Option<f64>,
 }
 
-/// One layer at all widths.
+/// One layer at all widths; or one kind of layer at all depths.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Coordinates {
-    /// The layer's name.
+    /// The layer's name; over depths with `*` in place of a block's number.
     pub layer: String,
-    /// For each width and seed: the root mean square of the outputs at the start, and that of their change.
+    /// For each size and seed: the root mean square of the outputs at the start, and that of their change.
     pub points: Vec<CoordinatePoint>,
     /// How the outputs at the start grow; none if some are 0.
     pub start: Option<Power>,
@@ -85,8 +102,8 @@ pub struct Coordinates {
 /// One layer of one net.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct CoordinatePoint {
-    /// The width.
-    pub width: usize,
+    /// The width or the depth.
+    pub size: usize,
     /// The seed.
     pub seed: u64,
     /// The root mean square of the outputs at the start.
@@ -98,16 +115,28 @@ pub struct CoordinatePoint {
 /// What a check found; a line for each layer as text.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CoordinateTable {
+    /// What grows.
+    pub size: Size,
     /// The steps that were taken.
     pub steps: u64,
     /// The layers in the order of execution.
     pub layers: Vec<Coordinates>,
 }
 
+impl Size {
+    /// `width` or `depth`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Width => "width",
+            Self::Depth => "depth",
+        }
+    }
+}
+
 impl CoordinateCheck {
     /// Four steps at the optimizer's own learning rate.
     pub fn new(optimizer: OptimizerSpec) -> Self {
-        Self { optimizer, steps: 4 }
+        Self { optimizer, steps: 4, size: Size::Width }
     }
 
     /// The number of steps, at least 1.
@@ -115,28 +144,70 @@ impl CoordinateCheck {
         Self { steps, ..self }
     }
 
-    /// Trains a net of each width and seed. `build` makes it; all must have layers of the same names.
+    /// Compares nets of rising depth in place of width: `run` is given numbers of blocks. Layers whose names differ in a number
+    /// alone, as `blocks.0.fc` and `blocks.1.fc`, are one, `blocks.*.fc`, whose root mean square is that over the layers.
+    ///
+    /// ```
+    /// use candle_core::{DType, Device};
+    /// use candle_nn::{Module, linear_no_bias};
+    /// use wick_init::{InitMap, Initializer, KeyedV1};
+    /// use wick_kernels::Named;
+    /// use wick_train::{CoordinateCheck, Subject};
+    ///
+    /// let key = |name| KeyedV1::new(1).key(name);
+    /// let xs = Initializer::normal(1.0).tensor(key("xs"), (16, 32), DType::F32, &Device::Cpu)?;
+    /// let check = CoordinateCheck::new("adamw:lr=0.001".parse()?).with_steps(1).over_depths();
+    /// // The sum of L linear branches of the input, each times L^-alpha, changes like L^(1 - alpha).
+    /// let exponent = |alpha: f64| -> Result<f64, Box<dyn std::error::Error>> {
+    ///     let found = check.run(&[2, 4, 8], &[1, 2], |depth, seed| {
+    ///         let map = InitMap::new(seed).with_default_init(Initializer::lecun_normal());
+    ///         let vb = map.var_builder(DType::F32, &Device::Cpu);
+    ///         let branches = (0..depth).map(|block| linear_no_bias(32, 32, vb.pp(format!("blocks.{block}.fc"))));
+    ///         let branches = branches.collect::<Result<Vec<_>, _>>()?;
+    ///         let (head, xs) = (linear_no_bias(32, 1, vb.pp("head"))?, xs.clone());
+    ///         let vars = map.named_vars().into_iter().map(|(name, var)| Named::new(&name, var)).collect();
+    ///         let factor = (depth as f64).powf(-alpha);
+    ///         let sum = move |_| {
+    ///             let h = branches.iter().try_fold(xs.zeros_like()?, |h, fc| h + (fc.forward(&xs)? * factor)?)?;
+    ///             head.forward(&h)?.mean_all()
+    ///         };
+    ///         Ok(Subject { vars, loss: sum })
+    ///     })?;
+    ///     assert_eq!((found.layers.len(), found.layers[0].layer.as_str()), (2, "blocks.*.fc"));
+    ///     Ok(found.layers[1].change.ok_or("the head does not change")?.exponent)
+    /// };
+    /// assert!((exponent(0.0)? - 1.0).abs() < 0.2 && exponent(1.0)?.abs() < 0.2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn over_depths(self) -> Self {
+        Self { size: Size::Depth, ..self }
+    }
+
+    /// Trains a net of each width (or number of blocks) and seed. `build` makes it; all must have layers of the same names.
     ///
     /// # Errors
-    /// [`Error::Settings`] for fewer than two widths, no seed, no steps, nets with different layers, or outputs that are
+    /// [`Error::Settings`] for fewer than two sizes, no seed, no steps, nets with different layers, or outputs that are
     /// not finite; those of `build` and of the passes.
     pub fn run<F: FnMut(u64) -> Result<Tensor>>(
         &self,
-        widths: &[usize],
+        sizes: &[usize],
         seeds: &[u64],
         mut build: impl FnMut(usize, u64) -> std::result::Result<Subject<F>, Error>,
     ) -> std::result::Result<CoordinateTable, Error> {
         let settings = |text: &str| Err(Error::Settings(text.to_owned()));
-        if widths.len() < 2 || widths.windows(2).any(|pair| pair[0] >= pair[1]) || widths[0] == 0 {
-            return settings("a coordinate check needs two widths or more, in rising order");
+        if sizes.len() < 2 || sizes.windows(2).any(|pair| pair[0] >= pair[1]) || sizes[0] == 0 {
+            return Err(Error::Settings(format!(
+                "a coordinate check needs two {}s or more, in rising order",
+                self.size.name()
+            )));
         }
         if seeds.is_empty() || self.steps == 0 {
             return settings("a coordinate check needs a seed and a step at least");
         }
         let mut layers: Vec<Coordinates> = Vec::new();
         for &seed in seeds {
-            for &width in widths {
-                let found = self.net(build(width, seed)?)?;
+            for &size in sizes {
+                let found = self.net(build(size, seed)?)?;
                 if found.is_empty() {
                     return settings(
                         "a coordinate check needs layers, and none was found: pass the nets' variables",
@@ -157,18 +228,19 @@ impl CoordinateCheck {
                 for (layer, (name, start, change)) in layers.iter_mut().zip(found) {
                     if !(start.is_finite() && change.is_finite()) {
                         return Err(Error::Settings(format!(
-                            "the outputs of `{name}` at width {width} are not finite: lower the learning rate"
+                            "the outputs of `{name}` at {} {size} are not finite: lower the learning rate",
+                            self.size.name()
                         )));
                     }
-                    layer.points.push(CoordinatePoint { width, seed, start, change });
+                    layer.points.push(CoordinatePoint { size, seed, start, change });
                 }
             }
         }
         for layer in &mut layers {
-            layer.start = power(&layer.points, widths.len(), |point| point.start);
-            layer.change = power(&layer.points, widths.len(), |point| point.change);
+            layer.start = power(&layer.points, sizes.len(), |point| point.start);
+            layer.change = power(&layer.points, sizes.len(), |point| point.change);
         }
-        Ok(CoordinateTable { steps: self.steps, layers })
+        Ok(CoordinateTable { size: self.size, steps: self.steps, layers })
     }
 
     /// Trains one net; its layers with the root mean squares of their outputs and of the change of these.
@@ -193,31 +265,56 @@ impl CoordinateCheck {
             trace.layers().iter().filter(is_measured).map(of_layer).collect()
         };
         let before = outputs(&mut loss)?;
+        // Gradients in f16 vanish without a loss scale, and a power of two changes no digit.
+        let scale = named.iter().any(|(_, var)| var.dtype() == DType::F16).then_some(LOSS_SCALE);
         let mut optimizer = AnyOptimizer::new(&self.optimizer, vars)?;
+        optimizer.set_loss_scale(scale.map(LossScale::fixed))?;
         for step in 0..self.steps {
-            optimizer.step(&loss(step)?.backward()?, self.optimizer.learning_rate())?;
+            let loss = loss(step)?;
+            let loss = if let Some(scale) = scale { (loss * scale)? } else { loss };
+            optimizer.step(&loss.backward()?, self.optimizer.learning_rate())?;
         }
         let after = outputs(&mut loss)?;
         let pairs = before.into_iter().zip(after);
         let measured = pairs.map(|((name, before), (_, after))| {
             Ok((name, moments(&before)?.rms(), moments(&(after - before)?)?.rms()))
         });
-        Ok(measured.collect::<Result<_>>()?)
+        let measured = measured.collect::<Result<Vec<_>>>()?;
+        Ok(if self.size == Size::Depth { pooled(measured) } else { measured })
     }
 }
 
-/// The power of the width that fits each seed's numbers, which come `widths` at a time.
-fn power(points: &[CoordinatePoint], widths: usize, of: impl Fn(&CoordinatePoint) -> f64) -> Option<Power> {
+/// One entry for the layers whose names differ in a number alone, with the root mean squares over them.
+fn pooled(layers: Vec<(String, f64, f64)>) -> Vec<(String, f64, f64)> {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let mut sums: Vec<(String, [f64; 3])> = Vec::new();
+    for (name, start, change) in layers {
+        let parts: Vec<&str> = name.split('.').map(|part| if is_number(part) { "*" } else { part }).collect();
+        let name = parts.join(".");
+        let squares = [1.0, start * start, change * change];
+        match sums.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, sums)) => sums.iter_mut().zip(squares).for_each(|(sum, square)| *sum += square),
+            None => sums.push((name, squares)),
+        }
+    }
+    let root = |(name, [count, start, change]): (String, [f64; 3])| {
+        (name, (start / count).sqrt(), (change / count).sqrt())
+    };
+    sums.into_iter().map(root).collect()
+}
+
+/// The power of the width or depth that fits each seed's numbers, which come `sizes` at a time.
+fn power(points: &[CoordinatePoint], sizes: usize, of: impl Fn(&CoordinatePoint) -> f64) -> Option<Power> {
     if points.iter().any(|point| of(point) <= 0.0) {
         return None;
     }
     let slope = |points: &[CoordinatePoint]| {
-        let (count, ln_width) = (points.len() as f64, |point: &CoordinatePoint| (point.width as f64).ln());
-        let mean = points.iter().map(ln_width).sum::<f64>() / count;
-        let squares = points.iter().map(|point| (ln_width(point) - mean).powi(2)).sum::<f64>();
-        points.iter().map(|point| (ln_width(point) - mean) * of(point).ln()).sum::<f64>() / squares
+        let (count, ln_size) = (points.len() as f64, |point: &CoordinatePoint| (point.size as f64).ln());
+        let mean = points.iter().map(ln_size).sum::<f64>() / count;
+        let squares = points.iter().map(|point| (ln_size(point) - mean).powi(2)).sum::<f64>();
+        points.iter().map(|point| (ln_size(point) - mean) * of(point).ln()).sum::<f64>() / squares
     };
-    let slopes: Vec<f64> = points.chunks(widths).map(slope).collect();
+    let slopes: Vec<f64> = points.chunks(sizes).map(slope).collect();
     let count = slopes.len() as f64;
     let exponent = slopes.iter().sum::<f64>() / count;
     let half_width = (slopes.len() > 1).then(|| {
@@ -234,9 +331,9 @@ fn student(degrees: usize) -> f64 {
 }
 
 impl CoordinateTable {
-    /// Whether each layer's change is a power of the width within `tolerance` of 0. A layer that does not change at all
-    /// is not.
-    pub fn is_independent_of_width(&self, tolerance: f64) -> bool {
+    /// Whether each layer's change is a power of the width (or depth) within `tolerance` of 0. A layer that does not change
+    /// at all is not.
+    pub fn is_independent(&self, tolerance: f64) -> bool {
         self.layers.iter().all(|layer| layer.change.is_some_and(|change| change.exponent.abs() <= tolerance))
     }
 }
@@ -244,8 +341,10 @@ impl CoordinateTable {
 impl fmt::Display for CoordinateTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = |power: Option<Power>| match power {
-            Some(Power { exponent, half_width: Some(half) }) => format!("width^{exponent:.2} (± {half:.2})"),
-            Some(Power { exponent, half_width: None }) => format!("width^{exponent:.2}"),
+            Some(Power { exponent, half_width: Some(half) }) => {
+                format!("{}^{exponent:.2} (± {half:.2})", self.size.name())
+            }
+            Some(Power { exponent, half_width: None }) => format!("{}^{exponent:.2}", self.size.name()),
             None => "zero somewhere".to_owned(),
         };
         for Coordinates { layer, start, change, .. } in &self.layers {

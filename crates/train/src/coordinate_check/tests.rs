@@ -51,7 +51,7 @@ fn nothing_depends_on_the_width_in_mup_and_all_but_the_input_does_without() {
     let mup = check("adamw:lr=0.002,weight_decay=0", 4, || presets::mup(128.0).unwrap());
     println!("muP\n{mup}");
     // Five seeds leave ± 0.07 at the head.
-    assert!(mup.is_independent_of_width(0.1), "{mup}");
+    assert!(mup.is_independent(0.1), "{mup}");
     let plain = check("adamw:lr=0.0005,weight_decay=0", 1, standard);
     println!("standard\n{plain}");
     let [input, first, second, head] = exponents(&plain)[..] else { panic!("{plain}") };
@@ -60,7 +60,7 @@ fn nothing_depends_on_the_width_in_mup_and_all_but_the_input_does_without() {
     assert!([first, second].iter().all(|exponent| (exponent - 1.0).abs() < 0.1), "{plain}");
     // The head's weights, of size 1/√n, meet changes that are aligned with them: n · n / √n.
     assert!((1.2..1.6).contains(&head), "{plain}");
-    assert!(!plain.is_independent_of_width(0.1));
+    assert!(!plain.is_independent(0.1));
 }
 
 #[test]

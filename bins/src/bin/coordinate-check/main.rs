@@ -1,0 +1,159 @@
+//! The coordinate check: whether what a few steps change grows with a net's width or depth.
+
+mod nets;
+mod picture;
+mod report;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, ValueEnum};
+use wick_bins::allocator::Allocator;
+use wick_bins::args::{Common, Float, Target};
+use wick_bins::cli::{self, usage};
+use wick_bins::values::{number, whole, within};
+use wick_train::{CoordinateCheck, CoordinateTable, OptimizerSpec};
+
+use nets::{Data, Parametrization};
+use report::{Checked, CoordinateReport, Experiment};
+
+/// Trains nets of rising width or depth for a few steps, and fits the change of each layer's outputs as a power of it. Where
+/// no change grows or fades, the best learning rate of a small net is that of a large one.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLE)]
+struct Args {
+    /// What grows: the width of perceptrons of three hidden layers, or the number of blocks of residual perceptrons
+    #[arg(long, value_name = "SIZE", default_value = "width", ignore_case = true)]
+    over: Over,
+    /// The widths or the numbers of blocks, rising [default: 64,128,256,512, or with --over depth 4,8,16,32,64]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = whole::<usize>)]
+    sizes: Vec<usize>,
+    /// How weights, learning rates and branches go by the size; repeat it for more. Over the width mup or standard, over the
+    /// depth complete_p, root or standard [default: mup, or complete_p, and standard]
+    #[arg(long, value_name = "NAME", ignore_case = true)]
+    parametrization: Vec<Parametrization>,
+    /// Units of a layer of residual nets
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = whole::<usize>)]
+    units: usize,
+    /// The optimizer of the smallest net, `name` or `name:key=value,…`
+    #[arg(long, value_name = "SPEC", default_value = "adamw:lr=0.0005,weight_decay=0")]
+    optimizer: OptimizerSpec,
+    /// Steps before the outputs are looked at again
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = whole::<u64>)]
+    steps: u64,
+    /// Nets of each size, over which the intervals are
+    #[arg(long, value_name = "N", default_value = "5", value_parser = within(1, 100))]
+    seeds: u16,
+    /// An exponent is no growth if it is as near to 0 as this
+    #[arg(long, value_name = "X", default_value_t = 0.1, value_parser = number)]
+    tolerance: f64,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What grows from net to net.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Over {
+    /// The width
+    Width,
+    /// The number of blocks
+    Depth,
+}
+
+const EXAMPLE: &str = "\
+Examples:
+  coordinate-check
+  coordinate-check --sizes 128,256,512,1024 --seeds 3
+  coordinate-check --over depth --parametrization complete_p --parametrization root --parametrization standard";
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
+
+fn main() -> ExitCode {
+    cli::run(coordinate_check)
+}
+
+fn coordinate_check(mut args: Args) -> Result<()> {
+    if args.sizes.is_empty() {
+        args.sizes = match args.over {
+            Over::Width => vec![64, 128, 256, 512],
+            Over::Depth => vec![4, 8, 16, 32, 64],
+        };
+    }
+    if args.parametrization.is_empty() {
+        let right = if args.over == Over::Width { Parametrization::Mup } else { Parametrization::CompleteP };
+        args.parametrization = vec![right, Parametrization::Standard];
+    }
+    check_options(&args)?;
+    let target = args.common.target(Float::F32)?;
+    target.check_memory(numbers(&args), "ask for smaller --sizes or fewer --units")?;
+    args.common.check_out()?;
+    let runs =
+        args.parametrization.iter().map(|how| check(&args, *how, &target)).collect::<Result<Vec<_>>>()?;
+    let experiment = Experiment {
+        over: if args.over == Over::Width { "width" } else { "depth" },
+        sizes: args.sizes.clone(),
+        units: (args.over == Over::Depth).then_some(args.units),
+        optimizer: args.optimizer.to_string(),
+        steps: args.steps,
+        seeds: usize::from(args.seeds),
+        tolerance: args.tolerance,
+        dtype: target.dtype.as_str(),
+        device: target.name.clone(),
+        seed: args.common.seed,
+    };
+    let report = CoordinateReport { experiment, runs };
+    args.common.finish("coordinate-check", &report, || picture::render(&report))
+}
+
+/// Refuses what has no meaning.
+fn check_options(args: &Args) -> Result<()> {
+    let is_rising = args.sizes.windows(2).all(|pair| pair[0] < pair[1]);
+    if args.sizes.len() < 2 || !is_rising || args.sizes[0] == 0 {
+        return Err(usage("--sizes are two or more numbers above 0 in rising order, as 64,128,256"));
+    }
+    if args.units == 0 || args.steps == 0 {
+        return Err(usage("--units and --steps are 1 or more"));
+    }
+    if !(args.tolerance > 0.0 && args.tolerance.is_finite()) {
+        return Err(usage("--tolerance is an exponent above 0, as 0.1"));
+    }
+    if let Some(wrong) = args.parametrization.iter().find(|how| !how.is_for(args.over == Over::Depth)) {
+        let (over, known) = match args.over {
+            Over::Width => ("width", "mup or standard"),
+            Over::Depth => ("depth", "complete_p, root or standard"),
+        };
+        return Err(usage(format!(
+            "--parametrization {} is not one over the {over}: take {known}",
+            wrong.name()
+        )));
+    }
+    Ok(())
+}
+
+/// The numbers that exist at once for the largest net: weights, gradients and the optimizer's state, and signals.
+fn numbers(args: &Args) -> f64 {
+    let largest = args.sizes.last().copied().unwrap_or(1) as f64;
+    match args.over {
+        Over::Width => 8.0 * (2.0 * largest * largest + 12.0 * largest),
+        Over::Depth => largest * args.units as f64 * (16.0 * args.units as f64 + 200.0),
+    }
+}
+
+/// Checks one parametrization.
+fn check(args: &Args, how: Parametrization, target: &Target) -> Result<Checked> {
+    let check = CoordinateCheck::new(args.optimizer.clone()).with_steps(args.steps);
+    let seeds: Vec<u64> = (0..u64::from(args.seeds)).map(|run| args.common.seed.wrapping_add(run)).collect();
+    let data = Data::new(args.common.seed, target)?;
+    let table: CoordinateTable = match args.over {
+        Over::Width => {
+            let base = args.sizes[0];
+            check.run(&args.sizes, &seeds, |width, seed| nets::wide(&data, how, width, base, seed))?
+        }
+        Over::Depth => {
+            let check = check.over_depths();
+            check.run(&args.sizes, &seeds, |depth, seed| nets::deep(&data, how, depth, args.units, seed))?
+        }
+    };
+    Ok(Checked::new(how, table, args.tolerance))
+}
