@@ -1,6 +1,6 @@
 //! Embeddings.
 
-use candle_core::{Module, Result, Tensor};
+use candle_core::{Module, Result, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
 
 /// The rows of a table that ids name, as [`candle_nn::Embedding`]: ids `[…]` become `[…, hidden size]`. The gradient
@@ -40,6 +40,13 @@ impl Embedding {
 
 impl Module for Embedding {
     fn forward(&self, ids: &Tensor) -> Result<Tensor> {
+        if self.embeddings.dims().get(1).is_some_and(|width| *width != self.hidden_size) {
+            bail!(
+                "an embedding of hidden size {} has a table of {:?}",
+                self.hidden_size,
+                self.embeddings.dims()
+            );
+        }
         wick_kernels::embedding(&self.embeddings, ids)
     }
 }

@@ -22,7 +22,8 @@ pub(crate) struct Course {
     rest: (f64, usize),
     /// The size of a difference of two losses that follow each other for each mean.
     differences: Vec<f64>,
-    /// The mean of the first losses.
+    /// The first loss, and the mean of the first ones.
+    initial: f64,
     first: f64,
     /// The last losses, as many as a jump is seen by, or up to twice as many.
     last: Vec<f64>,
@@ -47,6 +48,7 @@ impl Default for Course {
             size: 1,
             rest: (0.0, 0),
             differences: Vec::new(),
+            initial: f64::NAN,
             first: f64::NAN,
             last: Vec::new(),
             jump: None,
@@ -66,6 +68,9 @@ impl Course {
         if !loss.is_finite() {
             self.not_finite = Some((step, loss));
             return;
+        }
+        if step == 0 {
+            self.initial = loss;
         }
         let before = self.last.last().copied();
         self.last.push(loss);
@@ -123,7 +128,8 @@ impl Course {
         let last = sum / (means * self.size + self.rest.1) as f64;
         let noise = noise(self.differences.clone());
         let (n, first, best) = (self.count, self.first, best * self.size);
-        let summary = Summary { n, start, width: means * self.size, first, last, least, best, noise };
+        let (initial, width) = (self.initial, means * self.size);
+        let summary = Summary { n, start, width, initial, first, last, least, best, noise };
         summary.judge(|| self.jump.map(|jump| jump.step))
     }
 }

@@ -64,7 +64,8 @@ pub fn judge_loss(losses: &[f64]) -> Option<Verdict> {
     let (first, last) = (mean(&losses[..start]), mean(&losses[n - width..]));
     let (least, best) = least_mean(losses, width);
     let noise = noise(differences(losses));
-    Summary { n, start, width, first, last, least, best, noise }.judge(|| jump(losses, first))
+    let initial = losses[0];
+    Summary { n, start, width, initial, first, last, least, best, noise }.judge(|| jump(losses, first))
 }
 
 /// The verdict on a loss that is not finite.
@@ -82,6 +83,8 @@ pub(super) struct Summary {
     pub(super) start: usize,
     /// How many losses the last and the least mean are of.
     pub(super) width: usize,
+    /// The very first loss.
+    pub(super) initial: f64,
     pub(super) first: f64,
     pub(super) last: f64,
     pub(super) least: f64,
@@ -98,7 +101,7 @@ impl Summary {
     }
 
     pub(super) fn judge(&self, jump: impl FnOnce() -> Option<usize>) -> Option<Verdict> {
-        let Self { n, start, width, first, last, least, best, noise } = *self;
+        let Self { n, start, width, initial, first, last, least, best, noise } = *self;
         let verdict = |level, figure: f64, text: String, remedy: &str| {
             Some(Verdict::new(Fault::Loss, level, "loss", figure, text).with_remedy(remedy))
         };
@@ -128,7 +131,10 @@ impl Summary {
             };
             return verdict(Level::Faulty, last / first, text, &remedy);
         }
-        let is_flat = first - last < (MIN_FALL * first.abs()).max(error(start));
+        // Where the loss goes up at once, its first mean is of what the training has broken.
+        let has_exploded = first - initial > 2.0 * noise;
+        let (first, of) = if has_exploded { (initial, 1) } else { (first, start) };
+        let is_flat = first - last < (MIN_FALL * first.abs()).max(error(of));
         if n >= MIN_FLAT_STEPS && is_flat {
             let [first_text, last_text] = [first, last].map(|loss| significant(loss, 4));
             let text = format!("the loss does not fall: from {first_text} to {last_text} in {n} steps");
@@ -216,6 +222,19 @@ pub(super) mod tests {
     fn said(losses: &[f64]) -> Option<String> {
         let verdict = judge_loss(losses)?;
         Some(verdict.text.split(':').next().unwrap_or_default().to_owned())
+    }
+
+    /// A loss that explodes at once and ends where it began has not fallen, although it is below the mean of its first
+    /// steps. The twin falls below its first loss.
+    #[test]
+    fn a_loss_that_comes_down_to_its_start_has_not_fallen() {
+        let course = |end: f64| -> Vec<f64> {
+            let explosion = [1.45, 1.87, 2.98, 2.6, 2.2, 1.94, 1.8, 1.7, 1.65, 1.6];
+            let rest = noise_of(5, 290).into_iter().map(|noise| end + 0.08 * noise);
+            explosion.into_iter().chain(rest).collect()
+        };
+        assert_eq!(said(&course(1.386)).as_deref(), Some("the loss does not fall"));
+        assert_eq!(said(&course(0.6)), None);
     }
 
     /// Each course by its verdict, and the same course times 2⁻³⁰ and 2³⁰.

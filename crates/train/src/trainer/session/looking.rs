@@ -26,8 +26,9 @@ impl Session<'_, '_> {
         }
         if !found.is_deterministic {
             self.say(
-                "the first step, run twice, gave different bits: the model draws from a generator without a key \
-                 (candle's Dropout?), so that a resumed run will differ from an undisturbed one",
+                "the first step, run twice, gave different bits: the model draws from a generator without a key, \
+                 as candle's Dropout, or counts its own steps, as Wick's without dropout.set_step(step.key()), so \
+                 that a resumed run will differ from an undisturbed one",
             );
         }
         Ok(())
