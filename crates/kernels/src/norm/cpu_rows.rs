@@ -172,11 +172,7 @@ impl<T: Float> simd::Task for &mut Backward<'_, T> {
             let [centre, rest, r] = parts(scale);
             if sums {
                 let (of_weight, of_bias) = (&mut of_weight[..width], &mut of_bias[..width]);
-                for place in 0..width {
-                    let x = ((xs[place] - centre) - rest) * r;
-                    of_weight[place] = gs[place].fused(x, of_weight[place]);
-                    of_bias[place] += gs[place];
-                }
+                add_to_parameters(xs, gs, [centre, rest, r], of_weight, of_bias);
                 if (row + 1) % GROUP == 0 || row + 1 == self.scales.len() {
                     flush(of_weight, &mut self.weight);
                     flush(of_bias, &mut self.bias);
@@ -187,13 +183,47 @@ impl<T: Float> simd::Task for &mut Backward<'_, T> {
                 let [of_a, of_ax] = sums_of(xs, gs, weight, [centre, rest, r]);
                 let of_a = if self.rows.centred { T::narrow(of_a / n) } else { T::ZERO };
                 let of_ax = T::narrow(-of_ax / n);
-                for place in 0..width {
-                    let x = ((xs[place] - centre) - rest) * r;
-                    let a = gs[place].fused(weight[place], -of_a);
-                    out[place].write(x.fused(of_ax, a) * r);
-                }
+                of_row(xs, gs, weight, [centre, rest, r], [of_a, of_ax], out);
             }
         }
+    }
+}
+
+/// Adds a row's part of the gradients of the weight and the bias. (A function of its own, as is [`of_row`], since the
+/// compiler vectorizes a loop only over slices of which it knows that they do not overlap.)
+#[inline(always)]
+fn add_to_parameters<T: Float>(
+    xs: &[T],
+    gs: &[T],
+    [centre, rest, r]: [T; 3],
+    of_weight: &mut [T],
+    of_bias: &mut [T],
+) {
+    let width = of_weight.len();
+    let (xs, gs, of_bias) = (&xs[..width], &gs[..width], &mut of_bias[..width]);
+    for place in 0..width {
+        let x = ((xs[place] - centre) - rest) * r;
+        of_weight[place] = gs[place].fused(x, of_weight[place]);
+        of_bias[place] += gs[place];
+    }
+}
+
+/// The gradient of a row, from `mean(a)` and `-mean(a x̂)`.
+#[inline(always)]
+fn of_row<T: Float>(
+    xs: &[T],
+    gs: &[T],
+    weight: &[T],
+    [centre, rest, r]: [T; 3],
+    [of_a, of_ax]: [T; 2],
+    out: &mut [MaybeUninit<T>],
+) {
+    let width = out.len();
+    let (xs, gs, weight) = (&xs[..width], &gs[..width], &weight[..width]);
+    for place in 0..width {
+        let x = ((xs[place] - centre) - rest) * r;
+        let a = gs[place].fused(weight[place], -of_a);
+        out[place].write(x.fused(of_ax, a) * r);
     }
 }
 
