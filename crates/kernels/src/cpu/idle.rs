@@ -3,9 +3,9 @@
 /// Lets candle's worker threads sleep soon after each of its ops; returns whether they will.
 ///
 /// candle 0.11 has threads of its own for elementwise ops. After an op they wait awake for the next one, for 25 000
-/// turns of a loop, and keep a core that long (a third of a millisecond) from the threads that compute the ops of this
-/// crate: a step of a small GPT takes 1.3 times as long (`docs/benchmarks.md`). The function sets
-/// `CANDLE_BARRIER_POOL_SPIN_LIMIT`, from which candle reads the number of turns, to 500, unless it is set already.
+/// turns of a loop, and keep a core that long from the threads that compute the ops of this crate: a step of a small GPT
+/// takes 1.35 times as long (`docs/benchmarks.md`). The function sets `CANDLE_BARRIER_POOL_SPIN_LIMIT`, from which
+/// candle reads the number of turns, to 500, unless it is set already.
 ///
 /// Call it once, as the first statement of a program that trains. A variable may be set only while no other thread
 /// reads one: in a process with more than one thread, and where their number cannot be known (other systems than Linux
