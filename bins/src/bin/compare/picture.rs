@@ -23,15 +23,7 @@ pub(crate) fn render(report: &Compare) -> Result<Picture> {
         if nets > 1 { steps_of_nets(report) } else { fraction_on_its_way(report) },
         test_against_training(report),
     ];
-    Picture::render((PANEL * charts.len() as u32, HEIGHT), |area| {
-        let mut rest = area.clone();
-        for chart in &charts {
-            let (panel, others) = rest.split_horizontally(PANEL as i32);
-            chart.draw(&panel)?;
-            rest = others;
-        }
-        Ok(())
-    })
+    Picture::beside(&charts, (PANEL, HEIGHT))
 }
 
 /// The middle of the runs of each start of a net, with the band of eight of ten runs.

@@ -12,15 +12,7 @@ const PANEL: u32 = 560;
 
 pub(crate) fn render(report: &CoordinateReport) -> Result<Picture> {
     let charts: Vec<Chart> = report.runs.iter().map(|run| chart(report, run)).collect();
-    Picture::render((PANEL * charts.len() as u32, HEIGHT), |area| {
-        let mut rest = area.clone();
-        for chart in &charts {
-            let (panel, others) = rest.split_horizontally(PANEL as i32);
-            chart.draw(&panel)?;
-            rest = others;
-        }
-        Ok(())
-    })
+    Picture::beside(&charts, (PANEL, HEIGHT))
 }
 
 fn chart(report: &CoordinateReport, run: &Checked) -> Chart {
