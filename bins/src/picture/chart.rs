@@ -7,7 +7,7 @@ use wick_probe::text::significant;
 
 use super::style::{COLOURS, GREY, LIGHT, colour, grey_text, marker, text};
 use super::ticks::{self, Axis};
-use super::{Area, cannot_draw};
+use super::{Area, Picture, cannot_draw};
 
 /// One line of a chart.
 #[derive(Debug, Clone)]
@@ -266,6 +266,24 @@ impl Chart {
         let x = widen(range(&mut points().map(|(x, _)| x)), 0.02);
         let y = widen(range(&mut points().map(|(_, y)| y)), 0.06);
         (x, y)
+    }
+}
+
+impl Picture {
+    /// Renders charts beside each other, each of `size` (width, height).
+    ///
+    /// # Errors
+    /// If a chart cannot be drawn.
+    pub fn beside(charts: &[Chart], (width, height): (u32, u32)) -> Result<Self> {
+        Self::render((width * charts.len() as u32, height), |area| {
+            let mut rest = area.clone();
+            for chart in charts {
+                let (panel, others) = rest.split_horizontally(width as i32);
+                chart.draw(&panel)?;
+                rest = others;
+            }
+            Ok(())
+        })
     }
 }
 

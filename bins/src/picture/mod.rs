@@ -29,22 +29,6 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// Renders charts beside each other, each of `size` (width, height).
-    ///
-    /// # Errors
-    /// If a chart cannot be drawn.
-    pub fn beside(charts: &[chart::Chart], (width, height): (u32, u32)) -> Result<Self> {
-        Self::render((width * charts.len() as u32, height), |area| {
-            let mut rest = area.clone();
-            for chart in charts {
-                let (panel, others) = rest.split_horizontally(width as i32);
-                chart.draw(&panel)?;
-                rest = others;
-            }
-            Ok(())
-        })
-    }
-
     /// Renders a picture of `size` (width, height) on white.
     ///
     /// # Errors
