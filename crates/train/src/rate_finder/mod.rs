@@ -13,8 +13,10 @@ use crate::schedule::{Curve, Schedule};
 
 /// The learning-rate finder. First some steps at rates that rise geometrically (Smith 2017, arXiv 1506.01186): between
 /// the rates at which the loss begins to fall and at which it blows up, it finds the one by which three quarters of the
-/// fall are done. Then short trainings at rates about that one, each from the start and with the same batches: the rate
-/// with the lowest loss at their end is suggested, or the highest of those that are as good. Every variable is put back to the bit.
+/// fall are done. Then short trainings at rates about that one, each from the start and with the same batches. A trial
+/// goes on as long as its loss can compete with the lowest that another one had at that step: which of two rates is
+/// better often shows late, where the loss rests on a plateau or has fallen to its noise. The rate with the lowest loss
+/// at the end is suggested, or the fastest of those that are as good. Every variable is put back to the bit.
 ///
 /// ```
 /// use candle_core::{DType, Device};
@@ -63,8 +65,12 @@ pub struct RatePoint {
 pub struct RateTrial {
     /// The learning rate.
     pub rate: f64,
-    /// The mean loss of the last fifth of the steps; infinite if the loss blew up.
+    /// The steps after which the trial ended: fewer than those of others if its loss could not compete.
+    pub steps: u64,
+    /// The mean loss of the last fifth of these steps; infinite if the loss blew up.
     pub loss: f64,
+    /// The mean loss of all of them: of two rates with the same end the lower one belongs to the faster.
+    pub mean: f64,
 }
 
 /// What the finder saw.
@@ -85,12 +91,20 @@ const KEEP: f64 = 0.9;
 /// The part of the fall of the loss by which a rate is found.
 const FALLEN: f64 = 0.75;
 /// Losses of trials that are as close as this part of them are taken for equal.
-const TIE: f64 = 0.04;
-/// The rates of the trials, as multiples of that rate.
-const TRIALS: [f64; 6] = [0.25, 0.5, 1.0, 2.0, 4.0, 8.0];
+const TIE: f64 = 0.02;
+/// A trial goes on if its loss is at most this part above the lowest of the others: the means of short trials differ
+/// by chance by less.
+const COMPETES: f64 = 0.5;
+/// The rates of the trials, as multiples of that rate, the most probable first.
+const TRIALS: [f64; 6] = [1.0, 2.0, 0.5, 4.0, 0.25, 8.0];
+/// The further rates that are tried at most where the first or the last is the best, each twice or half of it.
+const FURTHER: usize = 3;
+/// The lengths at which a trial is compared with the others, as multiples of the shortest.
+const LENGTHS: [u64; 3] = [1, 2, 4];
 
 impl RateFinder {
-    /// 150 steps from 1e-6 to 10 by this optimizer, whose own rate is not used, and six trials of 100 steps.
+    /// 150 steps from 1e-6 to 10 by this optimizer, whose own rate is not used, and six to nine trials of 100, 200 or
+    /// 400 steps.
     pub fn new(optimizer: OptimizerSpec) -> Self {
         Self { optimizer, low: 1e-6, high: 10.0, steps: 150, trial: 100 }
     }
@@ -105,12 +119,14 @@ impl RateFinder {
         Self { steps, ..self }
     }
 
-    /// The number of steps of a trial; 0 for none.
+    /// The number of steps of the shortest trials, from 5 to 2⁶⁰; those that can compete take twice, and then four
+    /// times as many. 0 for no trials.
     pub fn with_trial_steps(self, trial: u64) -> Self {
         Self { trial, ..self }
     }
 
-    /// Takes the steps, and puts every variable back. `loss` makes the scalar loss of a step's batch.
+    /// Takes the steps, and puts every variable back. `loss` makes the scalar loss of a step's batch; the steps are
+    /// counted from 0 in each trial.
     ///
     /// # Errors
     /// [`Error::Parameter`] for settings out of range, [`Error::Settings`] if the first loss is not finite; those of the
@@ -126,18 +142,24 @@ impl RateFinder {
         check("low", self.low, self.low > 0.0 && self.low.is_finite(), "above 0")?;
         check("high", self.high, self.high > self.low && self.high.is_finite(), "above the lowest rate")?;
         check("steps", self.steps as f64, self.steps >= 10, "at least 10")?;
+        let trial = self.trial;
+        check("trial", trial as f64, trial == 0 || (5..=1 << 60).contains(&trial), "0, or from 5 to 2⁶⁰")?;
         let before = vars.iter().map(|(_, var)| Ok(var.copy()?.detach())).collect::<Result<Vec<_>>>()?;
         let restore = || vars.iter().zip(&before).try_for_each(|((_, var), before)| var.set(before));
         let found = self.rising(vars, &mut loss);
         restore()?;
         let mut found = found?;
-        if let (Some(middle), true) = (found.fallen(), self.trial > 0) {
-            for factor in TRIALS {
-                let rate = factor * middle;
-                let losses = self.constant(vars, rate, &mut loss);
+        let Some(middle) = found.fallen().filter(|_| self.trial > 0) else { return Ok(found) };
+        let mut lowest = [f64::INFINITY; LENGTHS.len()];
+        let mut next = TRIALS.map(|factor| factor * middle).to_vec();
+        for further in 0..=FURTHER {
+            for rate in next.drain(..) {
+                let trial = self.constant(vars, rate, &mut lowest, &mut loss);
                 restore()?;
-                found.trials.push(RateTrial { rate, loss: last_mean(&losses?) });
+                found.trials.push(trial?);
             }
+            found.trials.sort_by(|a, b| a.rate.total_cmp(&b.rate));
+            next.extend(found.beyond().filter(|_| further < FURTHER));
         }
         Ok(found)
     }
@@ -149,24 +171,33 @@ impl RateFinder {
         )
     }
 
-    /// The losses at a constant rate, up to one that is not finite.
+    /// A trial, which lowers the `lowest` losses of each length.
     fn constant(
         &self,
         vars: &[(String, Var)],
         rate: f64,
+        lowest: &mut [f64; LENGTHS.len()],
         loss: &mut impl FnMut(u64) -> Result<Tensor>,
-    ) -> std::result::Result<Vec<f64>, Error> {
+    ) -> std::result::Result<RateTrial, Error> {
         let mut optimizer = self.optimizer(vars)?;
         let mut losses = Vec::new();
-        for step in 0..self.trial {
-            let tensor = loss(step)?;
-            losses.push(number(&tensor)?);
-            if !losses[losses.len() - 1].is_finite() {
+        for (length, lowest) in LENGTHS.iter().zip(lowest) {
+            for step in losses.len() as u64..self.trial * length {
+                let tensor = loss(step)?;
+                losses.push(number(&tensor)?);
+                if !losses[losses.len() - 1].is_finite() {
+                    return Ok(RateTrial { rate, steps: step + 1, loss: f64::INFINITY, mean: f64::INFINITY });
+                }
+                optimizer.step(&tensor.backward()?, rate)?;
+            }
+            let end = mean_from(&losses, losses.len() * 4 / 5);
+            *lowest = end.min(*lowest);
+            if end > *lowest + COMPETES * lowest.abs() {
                 break;
             }
-            optimizer.step(&tensor.backward()?, rate)?;
         }
-        Ok(losses)
+        let (end, mean) = (mean_from(&losses, losses.len() * 4 / 5), mean_from(&losses, 0));
+        Ok(RateTrial { rate, steps: losses.len() as u64, loss: end, mean })
     }
 
     /// The steps at rising rates.
@@ -211,9 +242,9 @@ fn number(loss: &Tensor) -> Result<f64> {
     loss.to_dtype(DType::F64)?.to_scalar()
 }
 
-/// The mean of the last fifth, infinite if a loss is not finite.
-fn last_mean(losses: &[f64]) -> f64 {
-    let last = &losses[losses.len() - losses.len().div_ceil(5)..];
+/// The mean of the losses from one on, infinite if one is not finite.
+fn mean_from(losses: &[f64], first: usize) -> f64 {
+    let last = &losses[first..];
     let mean = last.iter().sum::<f64>() / last.len() as f64;
     if mean.is_finite() { mean } else { f64::INFINITY }
 }
@@ -231,17 +262,30 @@ impl RateTest {
         self.points.iter().find(is_fallen).map(|point| point.rate)
     }
 
-    /// A constant rate to train with: the highest of the trials whose loss is within 4 % of the lowest, since where the
-    /// loss cannot tell in a short time a lower rate is the one that takes longer; [`fallen`](Self::fallen) without
-    /// trials; none if the loss never falls, or blew up in every trial.
+    /// A constant rate to train with: that of the longest trial with the lowest loss at its end, or, of those within 2 %
+    /// of it, of the one whose mean loss is the lowest; [`fallen`](Self::fallen) without trials; none if the loss never
+    /// falls, or blew up in every trial.
     pub fn suggestion(&self) -> Option<f64> {
         if self.trials.is_empty() {
             return self.fallen();
         }
         let finite = || self.trials.iter().filter(|trial| trial.loss.is_finite());
-        let lowest = finite().map(|trial| trial.loss).fold(f64::INFINITY, f64::min);
+        let longest = finite().map(|trial| trial.steps).max()?;
+        let finalists = || finite().filter(|trial| trial.steps == longest);
+        let lowest = finalists().map(|trial| trial.loss).fold(f64::INFINITY, f64::min);
         let is_as_good = |trial: &&RateTrial| trial.loss <= lowest + TIE * lowest.abs();
-        finite().rfind(is_as_good).map(|trial| trial.rate)
+        let fastest = finalists().filter(is_as_good).min_by(|a, b| a.mean.total_cmp(&b.mean));
+        fastest.map(|trial| trial.rate)
+    }
+
+    /// The rate to try next: beyond the lowest or the highest that was tried, if that one is the best.
+    fn beyond(&self) -> Option<f64> {
+        let (suggestion, first, last) = (self.suggestion()?, self.trials.first()?, self.trials.last()?);
+        match suggestion {
+            rate if rate == last.rate => Some(2.0 * rate),
+            rate if rate == first.rate => Some(0.5 * rate),
+            _ => None,
+        }
     }
 
     /// The suggestion, with the one-cycle schedule over `steps` steps whose highest rate it is (Smith and Topin 2018,
