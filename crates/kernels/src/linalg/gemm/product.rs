@@ -149,7 +149,7 @@ impl<T: Number> Product<'_, T> {
     }
 
     /// The rows of each task: those of [`rows_of_block`], or about [`ROWS`], chosen such that all threads get
-    /// the same number of tiles.
+    /// the same number of tiles, or of rows if the longest task is shorter then.
     fn blocks(&self, fixed: bool) -> Vec<Range<usize>> {
         let m = self.a.rows;
         if fixed {
@@ -159,8 +159,13 @@ impl<T: Number> Product<'_, T> {
         let height = self.tiles.rows();
         let tiles = m.div_ceil(height);
         let blocks = m.div_ceil(ROWS).next_multiple_of(threads).min(tiles);
-        let start = |block: usize| m.min(block * tiles / blocks * height);
-        (0..blocks).map(|block| start(block)..start(block + 1)).collect()
+        let split = |start: &dyn Fn(usize) -> usize| -> Vec<Range<usize>> {
+            (0..blocks).map(|block| start(block)..start(block + 1)).collect()
+        };
+        let longest = |blocks: &[Range<usize>]| blocks.iter().map(|rows| self.tiles.cost(rows.len())).max();
+        let by_tiles = split(&|block| m.min(block * tiles / blocks * height));
+        let by_rows = split(&|block| block * m / blocks);
+        if longest(&by_rows) < longest(&by_tiles) { by_rows } else { by_tiles }
     }
 
     /// Adds the product of some rows of `A` and a part of `k` to the same rows of `C`. `packed` begins with

@@ -71,6 +71,18 @@ impl<T: 'static> Tiles<T> {
         self.heights[fits.unwrap_or(last)]
     }
 
+    /// About the time of a column of tiles over these rows, in that of one row of the highest tile: sums follow each
+    /// other too closely in tiles of less than four rows.
+    pub(super) fn cost(&self, rows: usize) -> usize {
+        let (mut rest, mut cost) = (rows, 0);
+        while rest > 0 {
+            let (height, _) = self.of(rest);
+            cost += height.max(4);
+            rest -= height;
+        }
+        cost
+    }
+
     /// The tile of this height (1, 2 or 4) and width.
     pub(super) fn direct(&self, height: usize, width: usize) -> Direct<T> {
         self.direct[height.ilog2() as usize][width / self.lanes - 1]
