@@ -4,10 +4,10 @@
 ///
 /// All methods are `#[inline(always)]`, so that a loop over them is compiled for the vector unit in use.
 pub trait Function: Copy + Sync + Send {
-    /// `φ(x)`, in `f64`.
+    /// `φ(x)`, computed in `f64` and as exact as `f32` needs it.
     fn value(self, x: f64) -> f64;
 
-    /// `φ'(x)`, in `f64`.
+    /// `φ'(x)`, computed in `f64` and as exact as `f32` needs it.
     fn derivative(self, x: f64) -> f64;
 
     /// `φ(x)` rounded to `f32`.

@@ -6,7 +6,8 @@ use wick_theory::{Activation, GELU_CUBIC, SELU_ALPHA, SELU_SCALE};
 
 use crate::activation::function::{Function, OfOutput};
 use crate::activation::math::{
-    SIN_LIMIT, cos, erf, exp, exp_m1, normal_cdf, normal_pdf, sech2, sigmoid, sin, softplus, tanh_f32,
+    SIN_LIMIT, cos, erf, exp, exp_for_f32, exp_m1, normal_cdf_and_slope, normal_cdf_for_f32, sech2,
+    sigmoid_for_f32, sin, softplus, tanh_f32,
 };
 
 #[derive(Clone, Copy)]
@@ -108,12 +109,12 @@ impl Function for Identity {
 impl Function for Sigmoid {
     #[inline(always)]
     fn value(self, x: f64) -> f64 {
-        sigmoid(x)
+        sigmoid_for_f32(x)
     }
 
     #[inline(always)]
     fn derivative(self, x: f64) -> f64 {
-        let e = exp(-x.abs());
+        let e = exp_for_f32(-x.abs());
         e / ((1.0 + e) * (1.0 + e))
     }
 
@@ -201,14 +202,14 @@ impl Function for Elu {
 impl Function for Gelu {
     #[inline(always)]
     fn value(self, x: f64) -> f64 {
-        left_end(x) * normal_cdf(x)
+        left_end(x) * normal_cdf_for_f32(x)
     }
 
     #[inline(always)]
     fn derivative(self, x: f64) -> f64 {
         let x = left_end(x);
-        let x = if x > 760.0 { 760.0 } else { x };
-        x.mul_add(normal_pdf(x), normal_cdf(x))
+        let (area, slope) = normal_cdf_and_slope(if x > 760.0 { 760.0 } else { x });
+        area + slope
     }
 }
 
@@ -220,7 +221,7 @@ impl Function for GeluTanh {
     fn value(self, x: f64) -> f64 {
         // Beyond ±40 the sigmoid is 0 or 1, and the cube would overflow.
         let near = x.clamp(-40.0, 40.0);
-        left_end(x) * sigmoid(SLOPE * (GELU_CUBIC * near * near).mul_add(near, near))
+        left_end(x) * sigmoid_for_f32(SLOPE * (GELU_CUBIC * near * near).mul_add(near, near))
     }
 
     #[inline(always)]
@@ -238,7 +239,7 @@ impl Function for GeluTanh {
 impl Function for Silu {
     #[inline(always)]
     fn value(self, x: f64) -> f64 {
-        left_end(x) * sigmoid(x)
+        left_end(x) * sigmoid_for_f32(x)
     }
 
     #[inline(always)]
@@ -259,7 +260,7 @@ impl Function for Softplus {
 
     #[inline(always)]
     fn derivative(self, x: f64) -> f64 {
-        sigmoid(x)
+        sigmoid_for_f32(x)
     }
 }
 
