@@ -24,6 +24,9 @@ const FEW_ROWS: usize = 64;
 /// With at most this many rows, `B` is not packed either, if its columns are contiguous.
 const DIRECT_ROWS: usize = 7;
 
+/// With as many blocks of rows for each thread, the last ones are made shorter.
+const MANY: usize = 4;
+
 /// What happens to the product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accumulate {
@@ -92,6 +95,17 @@ pub(super) fn multiply<T: Number>(
     }
 }
 
+/// Parts of `all`, of `most` first, and then each of half of what would be a thread's part of the rest.
+fn falling(all: usize, most: usize, threads: usize) -> impl Iterator<Item = Range<usize>> {
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let rest = all - start;
+        let some = (rest / (2 * threads)).clamp(2, most.max(2)).min(rest);
+        start += some;
+        (some > 0).then(|| start - some..start)
+    })
+}
+
 /// The destination of a product: rows that begin `row_stride` elements apart.
 #[derive(Clone, Copy)]
 pub(super) struct Output<T> {
@@ -149,7 +163,8 @@ impl<T: Number> Product<'_, T> {
     }
 
     /// The rows of each task: those of [`rows_of_block`], or about [`ROWS`], chosen such that all threads get
-    /// the same number of tiles, or of rows if the longest task is shorter then.
+    /// the same number of tiles, or of rows if the longest task is shorter then. Where there are many tasks, the last
+    /// ones are shorter, since all wait for the one that ends last.
     fn blocks(&self, fixed: bool) -> Vec<Range<usize>> {
         let m = self.a.rows;
         if fixed {
@@ -159,6 +174,11 @@ impl<T: Number> Product<'_, T> {
         let height = self.tiles.rows();
         let tiles = m.div_ceil(height);
         let blocks = m.div_ceil(ROWS).next_multiple_of(threads).min(tiles);
+        if threads > 1 && blocks >= MANY * threads {
+            return falling(tiles, tiles.div_ceil(blocks), threads)
+                .map(|tiles| tiles.start * height..m.min(tiles.end * height))
+                .collect();
+        }
         let split = |start: &dyn Fn(usize) -> usize| -> Vec<Range<usize>> {
             (0..blocks).map(|block| start(block)..start(block + 1)).collect()
         };
@@ -336,4 +356,39 @@ pub(super) fn panel_of<T: Number>(
     let (empty, accumulate) = (Matrix::empty(), Accumulate::Set);
     let product = Product { a: empty, b: empty, c, accumulate, tiles, parallel: false };
     product.panel(panel, 0..rows, depth, a, b, b.as_ptr(), add);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_parts_are_short_and_all_is_covered() {
+        let sizes = |all, most, threads| -> Vec<usize> {
+            let parts: Vec<_> = falling(all, most, threads).collect();
+            let ends = parts.iter().map(|part| part.end);
+            assert!(std::iter::once(0).chain(ends).eq(parts.iter().map(|part| part.start).chain([all])));
+            parts.iter().map(Range::len).collect()
+        };
+        assert_eq!(sizes(40, 8, 2), [8, 8, 6, 4, 3, 2, 2, 2, 2, 2, 1]);
+        assert_eq!(sizes(9, 1, 2), [2, 2, 2, 2, 1]);
+        assert_eq!(sizes(0, 8, 2), [0usize; 0]);
+    }
+
+    /// The longest task of a product of `rows` rows for two threads, in rows.
+    #[test]
+    fn two_threads_get_the_same_number_of_rows() {
+        let Some(pool) = rayon::ThreadPoolBuilder::new().num_threads(2).build().ok() else { return };
+        for rows in [65, 100, 128, 150, 200] {
+            let a = vec![0f32; rows];
+            let a = Matrix::new(&a, rows, 1).unwrap_or(Matrix::empty());
+            let c = Output { start: std::ptr::null_mut(), len: 0, row_stride: 1 };
+            let tiles = f32::tiles(SimdLevel::best());
+            let (b, accumulate) = (Matrix::empty(), Accumulate::Set);
+            let product = Product { a, b, c, accumulate, tiles, parallel: true };
+            let blocks = pool.install(|| product.blocks(false));
+            let longest = blocks.iter().map(|rows| tiles.cost(rows.len())).max();
+            assert!(longest.is_some_and(|cost| cost <= rows.div_ceil(2) + 6), "{rows}: {blocks:?}");
+        }
+    }
 }
