@@ -30,15 +30,20 @@ impl Window {
         Self { stride: [1, stride], padding: [0, padding], dilation: [1, dilation] }
     }
 
-    /// Fails for a stride or a dilation of 0, and for numbers of which no sum could be a size.
+    /// Fails, with the numbers as [`shown`], for a stride or a dilation of 0, and for numbers of which no sum could be a size.
     pub(crate) fn check(&self, op: &str) -> Result<()> {
-        let Self { stride, padding, dilation } = self;
-        if stride.contains(&0) || dilation.contains(&0) {
-            bail!("{op}: stride {stride:?} and dilation {dilation:?} have to be at least 1");
-        }
         const LARGEST: usize = 1 << 30;
-        if stride.iter().chain(padding).chain(dilation).any(|&number| number > LARGEST) {
-            bail!("{op}: stride {stride:?}, padding {padding:?} and dilation {dilation:?} are at most 2³⁰");
+        let Self { stride, padding, dilation } = self;
+        let numbers = stride.iter().chain(padding).chain(dilation);
+        let is_too_large = numbers.max().is_some_and(|&largest| largest > LARGEST);
+        let shown = || [stride, padding, dilation].map(|of| shown(op, *of));
+        if stride.contains(&0) || dilation.contains(&0) {
+            let [stride, _, dilation] = shown();
+            bail!("{op}: stride {stride} and dilation {dilation} have to be at least 1");
+        }
+        if is_too_large {
+            let [stride, padding, dilation] = shown();
+            bail!("{op}: stride {stride}, padding {padding} and dilation {dilation} are at most 2³⁰");
         }
         Ok(())
     }
@@ -96,13 +101,17 @@ impl Geometry {
             );
         }
         if kernel.contains(&0) || channels == 0 || out == 0 {
-            bail!("{op}: a kernel of size {kernel:?} from {channels} to {out} channels has no entries");
+            let kernel = shown(op, kernel);
+            bail!("{op}: a kernel of size {kernel} from {channels} to {out} channels has no entries");
         }
         let Some(places) = window.places(image, kernel) else {
             let Window { padding, dilation, .. } = window;
+            let what = if is_of_sequences(op) { "a sequence" } else { "an image" };
+            let [kernel, dilation, image, padding] =
+                [kernel, dilation, image, padding].map(|of| shown(op, of));
             bail!(
-                "{op}: a kernel of {kernel:?} with dilation {dilation:?} does not fit into an image of {image:?} \
-                 with padding {padding:?}"
+                "{op}: a kernel of {kernel} with dilation {dilation} does not fit into {what} of {image} with padding \
+                 {padding}"
             );
         };
         Self { batch, groups, inputs, outputs: out / groups, image, kernel, places, window }.checked(op)
@@ -139,25 +148,25 @@ impl Geometry {
             bail!("{op}: a weight for {inputs} input channels, but x has {channels}");
         }
         if kernel.contains(&0) || channels == 0 || outputs == 0 {
+            let kernel = shown(op, kernel);
             bail!(
-                "{op}: a kernel of size {kernel:?} from {channels} to {outputs} channels a group has no entries"
+                "{op}: a kernel of size {kernel} from {channels} to {outputs} channels a group has no entries"
             );
         }
         let (Window { stride, padding, dilation }, extent) = (window, window.extent(kernel));
         if (0..2).any(|axis| output_padding[axis] >= stride[axis].max(dilation[axis])) {
-            bail!(
-                "{op}: an output padding of {output_padding:?} is not below stride {stride:?} or dilation {dilation:?}"
-            );
+            let [more, stride, dilation] = [output_padding, stride, dilation].map(|of| shown(op, of));
+            bail!("{op}: an output padding of {more} is not below stride {stride} or dilation {dilation}");
         }
         if places.contains(&0) {
-            bail!("{op}: x of {places:?} places has none");
+            bail!("{op}: x of {} places has none", shown(op, places));
         }
         let size = |axis: usize| {
             let whole = (places[axis] - 1) * stride[axis] + extent[axis] + output_padding[axis];
             whole.checked_sub(2 * padding[axis]).filter(|&size| size > 0)
         };
         let (Some(height), Some(width)) = (size(0), size(1)) else {
-            bail!("{op}: a padding of {padding:?} leaves nothing of the output");
+            bail!("{op}: a padding of {} leaves nothing of the output", shown(op, padding));
         };
         let image = [height, width];
         let outputs_of_twin = channels / groups;
@@ -230,4 +239,14 @@ impl Geometry {
     pub(crate) fn weight_len(&self) -> usize {
         self.out() * self.depth()
     }
+}
+
+/// Whether an op works on sequences, which are images of one row.
+fn is_of_sequences(op: &str) -> bool {
+    op.ends_with("1d")
+}
+
+/// Two numbers as the user of an op has given them: one for a sequence.
+fn shown(op: &str, [rows, columns]: [usize; 2]) -> String {
+    if is_of_sequences(op) { columns.to_string() } else { format!("[{rows}, {columns}]") }
 }

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Shape, Tensor, Var};
 
 use super::geometry::{Geometry, Window};
-use super::{composed, conv2d, cpu};
+use super::{composed, conv_transpose1d, conv1d, conv2d, cpu};
 use crate::cpu::simd::SimdLevel;
 
 fn wave(shape: impl Into<Shape>, dtype: DType, seed: f64) -> Tensor {
@@ -174,6 +174,27 @@ fn what_does_not_fit_is_named() {
     ] {
         assert!(error.contains(part), "{error}");
     }
+}
+
+/// The sizes of a sequence are those that its user gave, not those of an image of one row.
+#[test]
+fn what_does_not_fit_into_a_sequence_is_named() {
+    let (x, w) = (wave((1, 4, 5), DType::F32, 0.0), wave((6, 4, 3), DType::F32, 0.0));
+    let line =
+        |error: candle_core::Error| error.to_string().lines().next().map(str::to_owned).unwrap_or_default();
+    let fail = |padding, stride, dilation| {
+        line(conv1d(&x, &w, None, padding, stride, dilation, 1).map(|_| ()).unwrap_err())
+    };
+    assert_eq!(fail(0, 0, 1), "conv1d: stride 0 and dilation 1 have to be at least 1");
+    assert_eq!(
+        fail(0, 1, 3),
+        "conv1d: a kernel of 3 with dilation 3 does not fit into a sequence of 5 with padding 0"
+    );
+    let transposed = conv_transpose1d(&x, &wave((4, 6, 3), DType::F32, 0.0), None, 0, 2, 2, 1, 1);
+    assert_eq!(
+        line(transposed.map(|_| ()).unwrap_err()),
+        "conv_transpose1d: an output padding of 2 is not below stride 2 or dilation 1"
+    );
 }
 
 #[test]
