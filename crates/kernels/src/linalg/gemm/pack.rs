@@ -39,15 +39,57 @@ pub(super) fn panels<T: 'static>(
     })
 }
 
+/// The largest number of panels that are packed together.
+const MOST: usize = 8;
+
 /// The number of panels that are packed together, so that rows are read in long pieces.
-pub(super) fn together<T: 'static>(tiles: &Tiles<T>) -> usize {
+fn together<T: 'static>(tiles: &Tiles<T>) -> usize {
     /// The length of a piece, in bytes.
     const PIECE: usize = 256;
-    (PIECE / (tiles.columns() * size_of::<T>())).max(1)
+    (PIECE / (tiles.columns() * size_of::<T>())).clamp(1, MOST)
+}
+
+/// Panels that are packed together.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Group {
+    panels: [Panel; MOST],
+    count: usize,
+}
+
+impl std::ops::Deref for Group {
+    type Target = [Panel];
+
+    fn deref(&self) -> &[Panel] {
+        &self.panels[..self.count]
+    }
+}
+
+impl FromIterator<Panel> for Group {
+    /// At most [`MOST`] panels.
+    fn from_iter<I: IntoIterator<Item = Panel>>(panels: I) -> Self {
+        let none = Panel { start: 0, first: 0, columns: 0, width: 0 };
+        let mut group = Self { panels: [none; MOST], count: 0 };
+        for (to, panel) in group.panels.iter_mut().zip(panels) {
+            *to = panel;
+            group.count += 1;
+        }
+        group
+    }
+}
+
+/// The number of groups of panels of `columns` columns.
+pub(super) fn groups<T: 'static>(columns: usize, tiles: &Tiles<T>) -> usize {
+    columns.div_ceil(tiles.columns() * together(tiles))
+}
+
+/// One of these groups.
+pub(super) fn group<T: 'static>(columns: usize, index: usize, tiles: &Tiles<T>) -> Group {
+    let many = together(tiles);
+    panels(columns, 0, tiles).skip(index * many).take(many).collect()
 }
 
 /// Consecutive panels of `depth` rows as they lie in a buffer of their own.
-pub(super) fn placed(panels: &[Panel], depth: usize) -> Vec<Panel> {
+pub(super) fn placed(panels: &[Panel], depth: usize) -> Group {
     let left = panels.first().map_or(0, |panel| panel.first);
     panels.iter().map(|panel| Panel { start: (panel.first - left) * depth, ..*panel }).collect()
 }

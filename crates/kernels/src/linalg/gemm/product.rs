@@ -208,19 +208,18 @@ impl<T: Number> Product<'_, T> {
     fn by_columns(&self) {
         let (m, k) = (self.a.rows, self.a.columns);
         let depth = depth_of(k);
-        let all: Vec<_> = pack::panels(self.b.columns, 0, self.tiles).collect();
         let lies_well = self.a.column_stride == 1 && self.b.row_stride == 1;
         let directly = m <= DIRECT_ROWS && lies_well && self.accumulate != Accumulate::Subtract;
         with_buffer(pack::rows_size(m, k, self.tiles), |a| {
             for depths in chunks(0..k, depth) {
                 pack::rows(&self.a, 0..m, depths.clone(), self.tiles, &mut a[m * depths.start..]);
             }
-            let (a, groups) = (&*a, all.chunks(pack::together(self.tiles)));
-            let groups: Vec<_> = groups.collect();
-            self.for_each(groups.len(), |index| {
+            let a = &*a;
+            self.for_each(pack::groups(self.b.columns, self.tiles), |index| {
+                let group = pack::group(self.b.columns, index, self.tiles);
                 let whole = |panel: &pack::Panel| directly && panel.columns == panel.width;
-                let direct = groups[index].iter().take_while(|panel| whole(panel)).count();
-                let (direct, packed) = groups[index].split_at(direct);
+                let direct = group.iter().take_while(|panel| whole(panel)).count();
+                let (direct, packed) = group.split_at(direct);
                 direct.iter().for_each(|panel| self.direct(*panel, depth));
                 if !packed.is_empty() {
                     self.packing(packed, depth, a);
@@ -241,9 +240,9 @@ impl<T: Number> Product<'_, T> {
                 let negate = self.accumulate == Accumulate::Subtract;
                 let placed = pack::placed(panels, depths.len());
                 pack::some_panels(&self.b, &placed, depths.clone(), self.tiles, negate, packed);
-                for panel in placed {
+                for panel in placed.iter() {
                     let b = &packed[panel.start..];
-                    self.panel(panel, 0..m, depths.len(), a, b, packed.as_ptr(), add);
+                    self.panel(*panel, 0..m, depths.len(), a, b, packed.as_ptr(), add);
                 }
             }
         });
