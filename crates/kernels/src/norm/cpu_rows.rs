@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use crate::cpu::lanes::{self, BLOCK, Float, LANES};
+use crate::cpu::lanes::{self, Float};
 use crate::cpu::malloc::room;
 use crate::cpu::parallel::{self, Start};
 use crate::cpu::simd::{self, SimdLevel};
@@ -167,63 +167,69 @@ impl<T: Float> simd::Task for &mut Backward<'_, T> {
         let (n, sums) = (width as f64, !self.weight.is_empty());
         let (mut of_weight, mut of_bias) =
             (vec![T::ZERO; self.weight.len()], vec![T::ZERO; self.weight.len()]);
+        // A row's x̂ and a, which stay in the first-level cache.
+        let (mut normed, mut scaled) = (vec![T::ZERO; width], vec![T::ZERO; width]);
         let rows = self.rows.xs.chunks_exact(width).zip(self.gs.chunks_exact(width));
-        for (row, ((xs, gs), &scale)) in rows.zip(self.scales).enumerate() {
-            let [centre, rest, r] = parts(scale);
+        for ((row, (xs, gs)), &scale) in rows.enumerate().zip(self.scales) {
+            let parts = parts(scale);
+            let (normed, scaled) = (&mut normed[..width], &mut scaled[..width]);
+            normalize(xs, parts, normed);
             if sums {
                 let (of_weight, of_bias) = (&mut of_weight[..width], &mut of_bias[..width]);
-                add_to_parameters(xs, gs, [centre, rest, r], of_weight, of_bias);
+                add_to_parameters(normed, gs, of_weight, of_bias);
                 if (row + 1) % GROUP == 0 || row + 1 == self.scales.len() {
                     flush(of_weight, &mut self.weight);
                     flush(of_bias, &mut self.bias);
                 }
             }
             if let Some(out) = &mut self.out {
-                let out = &mut out[row * width..][..width];
-                let [of_a, of_ax] = sums_of(xs, gs, weight, [centre, rest, r]);
-                let of_a = if self.rows.centred { T::narrow(of_a / n) } else { T::ZERO };
-                let of_ax = T::narrow(-of_ax / n);
-                of_row(xs, gs, weight, [centre, rest, r], [of_a, of_ax], out);
+                multiply(gs, weight, scaled);
+                let of_a = if self.rows.centred { lanes::sum(scaled) / n } else { 0.0 };
+                let of_ax = -lanes::dot(scaled, normed) / n;
+                let means = [of_a, of_ax].map(T::narrow);
+                of_row(normed, scaled, parts[2], means, &mut out[row * width..][..width]);
             }
         }
     }
 }
 
-/// Adds a row's part of the gradients of the weight and the bias. (A function of its own, as is [`of_row`], since the
-/// compiler vectorizes a loop only over slices of which it knows that they do not overlap.)
+// Loops that are functions of their own: the compiler vectorizes one only over slices of which it knows that they do not
+// overlap.
+
+/// `x̂` of a row.
 #[inline(always)]
-fn add_to_parameters<T: Float>(
-    xs: &[T],
-    gs: &[T],
-    [centre, rest, r]: [T; 3],
-    of_weight: &mut [T],
-    of_bias: &mut [T],
-) {
+fn normalize<T: Float>(xs: &[T], [centre, rest, r]: [T; 3], normed: &mut [T]) {
+    for (normed, &x) in normed.iter_mut().zip(xs) {
+        *normed = ((x - centre) - rest) * r;
+    }
+}
+
+/// `a = g·weight` of a row.
+#[inline(always)]
+fn multiply<T: Float>(gs: &[T], weight: &[T], scaled: &mut [T]) {
+    for ((scaled, &g), &weight) in scaled.iter_mut().zip(gs).zip(weight) {
+        *scaled = g * weight;
+    }
+}
+
+/// Adds a row's part of the gradients of the weight and the bias.
+#[inline(always)]
+fn add_to_parameters<T: Float>(normed: &[T], gs: &[T], of_weight: &mut [T], of_bias: &mut [T]) {
     let width = of_weight.len();
-    let (xs, gs, of_bias) = (&xs[..width], &gs[..width], &mut of_bias[..width]);
+    let (normed, gs, of_bias) = (&normed[..width], &gs[..width], &mut of_bias[..width]);
     for place in 0..width {
-        let x = ((xs[place] - centre) - rest) * r;
-        of_weight[place] = gs[place].fused(x, of_weight[place]);
+        of_weight[place] = gs[place].fused(normed[place], of_weight[place]);
         of_bias[place] += gs[place];
     }
 }
 
-/// The gradient of a row, from `mean(a)` and `-mean(a x̂)`.
+/// The gradient of a row, from `x̂`, `a`, `mean(a)` and `-mean(a x̂)`.
 #[inline(always)]
-fn of_row<T: Float>(
-    xs: &[T],
-    gs: &[T],
-    weight: &[T],
-    [centre, rest, r]: [T; 3],
-    [of_a, of_ax]: [T; 2],
-    out: &mut [MaybeUninit<T>],
-) {
+fn of_row<T: Float>(normed: &[T], scaled: &[T], r: T, [of_a, of_ax]: [T; 2], out: &mut [MaybeUninit<T>]) {
     let width = out.len();
-    let (xs, gs, weight) = (&xs[..width], &gs[..width], &weight[..width]);
+    let (normed, scaled) = (&normed[..width], &scaled[..width]);
     for place in 0..width {
-        let x = ((xs[place] - centre) - rest) * r;
-        let a = gs[place].fused(weight[place], -of_a);
-        out[place].write(x.fused(of_ax, a) * r);
+        out[place].write(normed[place].fused(of_ax, scaled[place] - of_a) * r);
     }
 }
 
@@ -234,36 +240,4 @@ fn flush<T: Float>(group: &mut [T], all: &mut [f64]) {
         *all += sum.widen();
         *sum = T::ZERO;
     }
-}
-
-/// `Σ a` and `Σ a x̂` with `a = g·weight`.
-#[inline(always)]
-fn sums_of<T: Float>(xs: &[T], gs: &[T], weight: &[T], [centre, rest, r]: [T; 3]) -> [f64; 2] {
-    let mut all = [0.0; 2];
-    let blocks = xs.chunks(BLOCK).zip(gs.chunks(BLOCK)).zip(weight.chunks(BLOCK));
-    for ((xs, gs), weight) in blocks {
-        let (mut of_a, mut of_ax) = ([T::ZERO; LANES], [T::ZERO; LANES]);
-        let (xs, x_rest) = xs.as_chunks::<LANES>();
-        let (gs, g_rest) = gs.as_chunks::<LANES>();
-        let (weight, w_rest) = weight.as_chunks::<LANES>();
-        for ((xs, gs), weight) in xs.iter().zip(gs).zip(weight) {
-            for lane in 0..LANES {
-                let a = gs[lane] * weight[lane];
-                of_a[lane] += a;
-                of_ax[lane] = a.fused(((xs[lane] - centre) - rest) * r, of_ax[lane]);
-            }
-        }
-        if !x_rest.is_empty() {
-            let (xs, gs) = (lanes::padded(x_rest, centre), lanes::padded(g_rest, T::ZERO));
-            let weight = lanes::padded(w_rest, T::ZERO);
-            for lane in 0..LANES {
-                let a = gs[lane] * weight[lane];
-                of_a[lane] += a;
-                of_ax[lane] = a.fused(((xs[lane] - centre) - rest) * r, of_ax[lane]);
-            }
-        }
-        all[0] += lanes::total(of_a).widen();
-        all[1] += lanes::total(of_ax).widen();
-    }
-    all
 }
