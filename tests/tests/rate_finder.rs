@@ -157,9 +157,10 @@ fn the_suggestion_is_near_the_best_of_a_grid() {
     assert_eq!(far_of_all(&STARTS[..3], 1..=3), (0, 45));
 }
 
-/// By these the rules of the finder were set.
+/// By these the rules of the finder were set, but for the one that compares batches with themselves.
 #[test]
 #[ignore = "takes a minute"]
 fn the_suggestion_is_near_the_best_of_a_grid_with_other_seeds_and_starts() {
-    assert_eq!(far_of_all(&STARTS, 11..=13), (0, 75));
+    let (far, all) = far_of_all(&STARTS, 11..=13);
+    assert!(far <= 2, "{far} of {all}");
 }

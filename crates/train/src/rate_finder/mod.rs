@@ -13,7 +13,8 @@ use crate::schedule::{Curve, Schedule};
 
 /// The learning-rate finder. First some steps at rates that rise geometrically (Smith 2017, arXiv 1506.01186): between
 /// the rates at which the loss begins to fall and at which it blows up, it finds the one by which three quarters of the
-/// fall are done. Then short trainings at rates about that one, each from the start and with the same batches. A trial
+/// fall are done. The fall is that from the loss that the start has on the same batch, so that easy and hard batches do
+/// not count. Then short trainings at rates about that one, each from the start and with the same batches. A trial
 /// goes on as long as its loss can compete with the lowest that another one had at that step: which of two rates is
 /// better often shows late, where the loss rests on a plateau or has fallen to its noise. The rate with the lowest loss
 /// at the end is suggested, or the fastest of those that are as good. Every variable is put back to the bit.
@@ -56,6 +57,8 @@ pub struct RatePoint {
     pub rate: f64,
     /// The loss before the step.
     pub loss: f64,
+    /// The loss of the start on the same batch.
+    pub start: f64,
     /// The exponential average of the losses so far, without its bias towards the start.
     pub smoothed: f64,
 }
@@ -98,18 +101,18 @@ const COMPETES: f64 = 0.5;
 /// The rates of the trials, as multiples of that rate, the most probable first.
 const TRIALS: [f64; 6] = [1.0, 2.0, 0.5, 4.0, 0.25, 8.0];
 /// The further rates that are tried at most where the first or the last is the best, each twice or half of it.
-const FURTHER: usize = 3;
+const FURTHER: usize = 6;
 /// The lengths at which a trial is compared with the others, as multiples of the shortest.
 const LENGTHS: [u64; 3] = [1, 2, 4];
 
 impl RateFinder {
-    /// 150 steps from 1e-6 to 10 by this optimizer, whose own rate is not used, and six to nine trials of 100, 200 or
+    /// 150 steps from 1e-6 to 10 by this optimizer, whose own rate is not used, and six to twelve trials of 100, 200 or
     /// 400 steps.
     pub fn new(optimizer: OptimizerSpec) -> Self {
         Self { optimizer, low: 1e-6, high: 10.0, steps: 150, trial: 100 }
     }
 
-    /// The first and the last rate, above 0 and rising.
+    /// The first and the last rate, above 0 and rising; no rate outside is tried.
     pub fn with_range(self, low: f64, high: f64) -> Self {
         Self { low, high, ..self }
     }
@@ -129,8 +132,8 @@ impl RateFinder {
     /// counted from 0 in each trial.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for settings out of range, [`Error::Settings`] if the first loss is not finite; those of the
-    /// pass. All variables have the bits that they had.
+    /// [`Error::Parameter`] for settings out of range, [`Error::Settings`] if the first loss is not finite or depends on
+    /// none of the variables; those of the pass. All variables have the bits that they had.
     pub fn run(
         &self,
         vars: &[(String, Var)],
@@ -151,7 +154,8 @@ impl RateFinder {
         let mut found = found?;
         let Some(middle) = found.fallen().filter(|_| self.trial > 0) else { return Ok(found) };
         let mut lowest = [f64::INFINITY; LENGTHS.len()];
-        let mut next = TRIALS.map(|factor| factor * middle).to_vec();
+        let is_inside = |rate: &f64| (self.low..=self.high).contains(rate);
+        let mut next: Vec<f64> = TRIALS.map(|factor| factor * middle).into_iter().filter(is_inside).collect();
         for further in 0..=FURTHER {
             for rate in next.drain(..) {
                 let trial = self.constant(vars, rate, &mut lowest, &mut loss);
@@ -159,7 +163,7 @@ impl RateFinder {
                 found.trials.push(trial?);
             }
             found.trials.sort_by(|a, b| a.rate.total_cmp(&b.rate));
-            next.extend(found.beyond().filter(|_| further < FURTHER));
+            next.extend(found.beyond().filter(|rate| further < FURTHER && is_inside(rate)));
         }
         Ok(found)
     }
@@ -206,12 +210,25 @@ impl RateFinder {
         vars: &[(String, Var)],
         loss: &mut impl FnMut(u64) -> Result<Tensor>,
     ) -> std::result::Result<RateTest, Error> {
+        let mut starts = Vec::new();
+        for step in 0..self.steps {
+            let tensor = loss(step)?;
+            starts.push(number(&tensor)?);
+            if step == 0 && starts[0].is_finite() {
+                let gradients = tensor.backward()?;
+                if !vars.iter().any(|(_, var)| gradients.get(var).is_some()) {
+                    let problem =
+                        format!("the loss depends on none of the {} variables: pass the model's", vars.len());
+                    return Err(Error::Settings(problem));
+                }
+            }
+        }
         let mut optimizer = self.optimizer(vars)?;
         let mut points: Vec<RatePoint> = Vec::new();
         let (mut average, mut lowest) = (0.0, f64::INFINITY);
-        for step in 0..self.steps {
+        for (step, start) in starts.into_iter().enumerate() {
             let rate = self.low * (self.high / self.low).powf(step as f64 / (self.steps - 1) as f64);
-            let tensor = loss(step)?;
+            let tensor = loss(step as u64)?;
             let value = number(&tensor)?;
             if step == 0 && !value.is_finite() {
                 return Err(Error::Settings(format!(
@@ -230,7 +247,7 @@ impl RateFinder {
                     trials: Vec::new(),
                 });
             }
-            points.push(RatePoint { rate, loss: value, smoothed });
+            points.push(RatePoint { rate, loss: value, start, smoothed });
             optimizer.step(&tensor.backward()?, rate)?;
         }
         Ok(RateTest { points, limit: None, trials: Vec::new() })
@@ -250,16 +267,30 @@ fn mean_from(losses: &[f64], first: usize) -> f64 {
 }
 
 impl RateTest {
-    /// The first rate by which three quarters of the fall of the average loss are done; none if it never falls by a
-    /// thousandth.
+    /// The first rate by which three quarters of the average loss's fall below the start's are done; none if it never
+    /// falls by a thousandth.
     pub fn fallen(&self) -> Option<f64> {
-        let first = self.points.first()?.smoothed;
-        let lowest = self.points.iter().map(|point| point.smoothed).fold(f64::INFINITY, f64::min);
-        if first - lowest <= 1e-3 * first.abs() {
+        let (mut average, mut of_start) = (0.0, 0.0);
+        let falls = self.points.iter().zip(1..).map(|(point, step)| {
+            average = KEEP * average + (1.0 - KEEP) * (point.start - point.loss);
+            of_start = KEEP * of_start + (1.0 - KEEP) * point.start;
+            let without_bias = 1.0 / (1.0 - KEEP.powi(step));
+            (point.rate, without_bias * average, without_bias * of_start)
+        });
+        let falls: Vec<(f64, f64, f64)> = falls.collect();
+        let &(_, largest, of_start) = falls.iter().max_by(|a, b| a.1.total_cmp(&b.1))?;
+        if largest <= 1e-3 * of_start.abs() || largest.is_nan() {
             return None;
         }
-        let is_fallen = |point: &&RatePoint| point.smoothed <= first + FALLEN * (lowest - first);
-        self.points.iter().find(is_fallen).map(|point| point.rate)
+        falls.iter().find(|(_, fall, _)| *fall >= FALLEN * largest).map(|(rate, ..)| *rate)
+    }
+
+    /// Whether a lower and a higher rate than the suggestion were tried: else the best one may lie beyond.
+    pub fn is_bracketed(&self) -> bool {
+        self.suggestion().is_some_and(|rate| {
+            self.trials.iter().any(|trial| trial.rate < rate)
+                && self.trials.iter().any(|trial| trial.rate > rate)
+        })
     }
 
     /// A constant rate to train with: that of the longest trial with the lowest loss at its end, or, of those within 2 %

@@ -85,7 +85,34 @@ fn a_trial_that_can_compete_goes_on_until_the_plateau_is_left() {
     let early = found.trials.iter().min_by(|a, b| after(100, a.rate).total_cmp(&after(100, b.rate))).unwrap();
     let suggestion = found.suggestion().unwrap();
     assert!(suggestion > 3.0 * early.rate, "{suggestion} beside {early:?}");
-    assert!(found.trials.iter().any(|trial| trial.steps == 100));
+    assert!(found.trials.iter().any(|trial| trial.steps < 400));
+}
+
+/// A first batch whose loss is far above the others': a fall from it would be done at the lowest rates.
+#[test]
+fn easy_batches_are_no_fall() {
+    let hardness = |step: u64| if step == 0 { 50.0 } else { 1.0 };
+    let w = Var::new(&[1f64, -2.0], &CPU).unwrap();
+    let vars = [("w".to_owned(), w.clone())];
+    let finder = RateFinder::new("sgd:momentum=0".parse().unwrap());
+    let found = finder.run(&vars, |step| (w.sqr()?.sum_all()? * 0.5)? + hardness(step)).unwrap();
+    assert!((0.01..1.0).contains(&found.fallen().unwrap()), "{:?}", found.fallen());
+    assert!(found.is_bracketed() && (0.1..2.0).contains(&found.suggestion().unwrap()));
+    // The twin that looks at the losses alone.
+    let first = found.points[0].smoothed;
+    let lowest = found.points.iter().map(|point| point.smoothed).fold(f64::INFINITY, f64::min);
+    let fallen = found.points.iter().find(|point| point.smoothed <= first + 0.75 * (lowest - first)).unwrap();
+    assert!(fallen.rate < 1e-4, "{fallen:?}");
+}
+
+#[test]
+fn no_rate_outside_the_range_is_tried() {
+    let w = Var::new(&[1f64, -2.0], &CPU).unwrap();
+    let vars = [("w".to_owned(), w.clone())];
+    let finder = RateFinder::new("sgd:momentum=0".parse().unwrap()).with_range(1e-4, 0.2);
+    let found = finder.run(&vars, |_| w.sqr()?.sum_all()? * 0.5).unwrap();
+    assert!(found.trials.iter().all(|trial| (1e-4..=0.2).contains(&trial.rate)), "{:?}", found.trials);
+    assert!(!found.is_bracketed(), "the best rate is 1: {:?}", found.trials);
 }
 
 #[test]
@@ -102,10 +129,10 @@ fn every_variable_has_its_bits_again_after_an_error_too() {
             mse(&model.forward(&xs)?, &targets)
         })
         .unwrap();
-    // Only the first pass of the rise and of each of the trials sees the start.
+    // The passes over the start's own losses, and the first one of the rise and of each trial, see the start.
     let trials = found.trials.len();
-    assert!((6..=9).contains(&trials) && found.trials.is_sorted_by(|a, b| a.rate < b.rate), "{trials}");
-    assert_eq!((bits(&vars), passes - moved), (before.clone(), 1 + trials));
+    assert!((6..=12).contains(&trials) && found.trials.is_sorted_by(|a, b| a.rate < b.rate), "{trials}");
+    assert_eq!((bits(&vars), passes - moved), (before.clone(), 150 + 1 + trials));
     let best = found.trials.iter().map(|trial| trial.loss).fold(f64::INFINITY, f64::min);
     let suggested = found.trials.iter().find(|trial| Some(trial.rate) == found.suggestion()).unwrap();
     assert!(suggested.steps == 400 && suggested.loss <= 1.02 * best && suggested.loss.is_finite());
@@ -120,10 +147,15 @@ fn a_loss_that_never_falls_has_no_suggestion_and_settings_are_checked() {
     let w = Var::new(&[1f32], &CPU).unwrap();
     let vars = [("w".to_owned(), w.clone())];
     let finder = RateFinder::new("sgd".parse().unwrap());
-    let flat = finder.run(&vars, |_| (w.sum_all()? * 0.0)?.affine(1.0, 1.0)).unwrap();
+    let flat = finder.run(&vars, |_| (w.as_tensor() - w.detach())?.sum_all()? + 1.0).unwrap();
     assert_eq!((flat.suggestion(), flat.limit, flat.points.len()), (None, None, 150));
     let error = finder.run(&vars, |_| w.sum_all()? * f64::NAN).unwrap_err().to_string();
     assert_eq!(error, "the loss is NaN before any step: check the batch and the start");
+    for vars in [&vars[..0], &[("b".to_owned(), Var::new(&[1f32], &CPU).unwrap())]] {
+        let error = finder.run(vars, |_| w.sum_all()).unwrap_err().to_string();
+        let expected = format!("the loss depends on none of the {} variables: pass the model's", vars.len());
+        assert_eq!(error, expected);
+    }
     for wrong in [
         finder.clone().with_range(0.0, 1.0),
         finder.clone().with_range(1.0, 1.0),
