@@ -49,7 +49,9 @@ pub(super) fn calls(graph: &Graph, order: &[usize], vars: &[(String, Var)]) -> R
         entries.retain(|entry| graph.below(entry.node).last() == Some(&entry.weight));
     }
     again::add(graph, order, vars, &mut entries)?;
-    entries.sort_by_key(|entry| graph.nodes[entry.node].number);
+    // An op that takes a weight and a bias has the weight first.
+    let rank = |entry: &Entry| graph.nodes[entry.weight].tensor.rank();
+    entries.sort_by_key(|entry| (graph.nodes[entry.node].number, std::cmp::Reverse(rank(entry))));
     let mut open: HashMap<String, usize> = HashMap::new();
     let mut groups: Vec<(String, Vec<Entry>)> = Vec::new();
     for entry in entries {

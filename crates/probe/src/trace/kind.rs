@@ -40,6 +40,7 @@ pub(super) fn of(
         _ if is_spread => (Kind::Other, last),
         2 if is_table && Table::of(weight, made)?.is_some() => (Kind::Embedding, last),
         2 if made.rank() >= 2 && made.dims().last() == weight.dims().last() => (Kind::Linear, last),
+        2 if is_dense(graph, first) => (Kind::Linear, last),
         2 => (Kind::Other, last),
         3.. if graph.nodes[first.weight].role != Role::View || is_filter(weight, var) => {
             // A parameter that is added has the shape of what it is added to and is the same for all samples; so has a
@@ -51,6 +52,24 @@ pub(super) fn of(
         }
         _ => (Kind::Linear, last),
     })
+}
+
+/// Whether an op takes a parameter `[outputs, inputs]` as it is, and an activation with as many inputs, and makes as many
+/// outputs of them: a dense layer as one op.
+fn is_dense(graph: &Graph, entry: &Entry) -> bool {
+    let (weight, made) = (&graph.nodes[entry.weight], &graph.nodes[entry.node].tensor);
+    let &[outputs, inputs] = weight.tensor.dims() else { return false };
+    let arguments = graph.arguments(entry.node);
+    let has_inputs = |&argument: &usize| {
+        let node = &graph.nodes[argument];
+        !node.is_weight() && node.tensor.dims().last() == Some(&inputs)
+    };
+    // The inputs of the first layer have no graph.
+    let others = arguments.iter().filter(|argument| !graph.nodes[**argument].is_weight());
+    weight.role == Role::Parameter
+        && arguments.contains(&entry.weight)
+        && made.dims().last() == Some(&outputs)
+        && (others.count() == 0 || arguments.iter().any(has_inputs))
 }
 
 /// Whether a tensor is a convolution, with this weight, of an activation below it.
