@@ -11,7 +11,7 @@ use wick_layers as layers;
 use wick_model::{Activation, Mlp, MlpConfig};
 use wick_probe::{Kind, Trace};
 use wick_tests::{CPU, normal, numbers};
-use wick_train::data_dependent::{Lsuv, PerChannel};
+use wick_train::data_dependent::{AutoInit, Lsuv, PerChannel};
 
 fn std(xs: &Tensor) -> f64 {
     let xs = numbers(xs);
@@ -128,6 +128,19 @@ fn lsuv_corrects_every_layer() {
         assert!(changes.are_reached() && changes.layers.len() == count, "{changes}");
         for output in model.outputs() {
             assert!((std(&output) - 1.0).abs() < 0.051, "{changes}");
+        }
+    }
+}
+
+/// From the moments of the input that is given, and of the activations between.
+#[test]
+fn auto_init_corrects_every_layer() {
+    for (model, shape) in [(dense(true), vec![128, 16]), (convolutions(1), vec![16, 4, 6, 6])] {
+        let xs = normal(3, "xs", shape, DType::F32);
+        let changes = AutoInit::new().run(&model.vars(), &[&xs], || model.run()).unwrap();
+        assert_eq!(changes.layers.len(), model.outputs().len(), "{changes}");
+        for output in model.outputs() {
+            assert!((0.7..1.4).contains(&std(&output)), "{}: {changes}", std(&output));
         }
     }
 }

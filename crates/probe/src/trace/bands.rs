@@ -107,14 +107,34 @@ impl Trace {
             return Ok(None);
         }
         let visible = self.input_of(kind, (node, weight))?;
-        let [made, weight] = [node, weight].map(|node| &self.graph.nodes[node].tensor);
+        let made = self.without_bias((node, weight))?;
+        let weight = &self.graph.nodes[weight].tensor;
         for input in visible.iter().chain(inputs.iter().copied()) {
-            let found = rows(kind, (input, weight, made), most)?;
+            let found = rows(kind, (input, weight, &made), most)?;
             if found.is_some() {
                 return Ok(found);
             }
         }
         Ok(None)
+    }
+}
+
+impl Trace {
+    /// What a use of a weight makes, less the bias if one op adds that too: its last argument is the tensor before it.
+    fn without_bias(&self, (node, weight): (usize, usize)) -> Result<Tensor> {
+        let (made, before) = (&self.graph.nodes[node].tensor, node.saturating_sub(1));
+        let (weight_node, bias) = (&self.graph.nodes[weight], &self.graph.nodes[before]);
+        let axis = if weight_node.tensor.rank() > 2 { 1 } else { made.rank().saturating_sub(1) };
+        let is_bias = before != weight
+            && weight_node.role == Role::Parameter
+            && bias.role == Role::Parameter
+            && made.dims().get(axis).is_some_and(|&units| bias.tensor.dims() == [units]);
+        if !is_bias {
+            return Ok(made.clone());
+        }
+        let mut shape = vec![1; made.rank()];
+        shape[axis] = made.dims()[axis];
+        made.detach().broadcast_sub(&bias.tensor.detach().reshape(shape)?)
     }
 }
 

@@ -65,7 +65,10 @@ pub(super) fn rows(
                 3 if weight.stride()[0] == 0 => weight.narrow(0, 0, 1)?.squeeze(0)?,
                 _ => weight.clone(),
             };
-            if !is_product(&weight, &input, made)? {
+            // An op takes it as `[outputs, inputs]`, a product as `[inputs, outputs]`.
+            let is_turned = !is_product(&weight, &input, made)?;
+            let weight = if is_turned { weight.t()? } else { weight };
+            if is_turned && !is_product(&weight, &input, made)? {
                 return Ok(None);
             }
             let width = weight.dim(0)?;
