@@ -19,14 +19,17 @@ fn std(xs: &Tensor) -> f64 {
     (xs.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / xs.len() as f64).sqrt()
 }
 
-/// A model that keeps the outputs of its layers.
+/// A forward pass that keeps the outputs of its layers.
+type Forward = Box<dyn Fn(&mut Vec<Tensor>) -> Result<Tensor>>;
+
+/// A model with its variables.
 struct Model {
     map: InitMap,
-    forward: Box<dyn Fn(&mut Vec<Tensor>) -> Result<Tensor>>,
+    forward: Forward,
 }
 
 impl Model {
-    fn new(make: impl FnOnce(&InitMap) -> Box<dyn Fn(&mut Vec<Tensor>) -> Result<Tensor>>) -> Self {
+    fn new(make: impl FnOnce(&InitMap) -> Forward) -> Self {
         let map = InitMap::new(7).with_default_init("normal:std=0.02".parse().unwrap());
         let forward = make(&map);
         Self { map, forward }
