@@ -20,6 +20,7 @@ use wick_bins::args::{Float, Target};
 use wick_bins::cli::{self, usage};
 use wick_bins::device::DeviceChoice;
 use wick_bins::names::shown;
+use wick_bins::threads::with_stack;
 use wick_bins::{memory, progress};
 use wick_theory::write_number;
 use wick_train::Config;
@@ -80,7 +81,10 @@ fn trained(args: &Args) -> Result<(Experiment, Vec<Prediction>, Vec<Record>)> {
     let of_net = |[net, start]: [usize; 2]| {
         let first = Trial { net, start, stage: Stage::Final, rate: 0, run: 0 };
         let start = &args.net.start[start];
-        Prediction::new((&experiment, start, net), design.seed_of(&first), &samples, &target)
+        let predict =
+            || Prediction::new((&experiment, start, net), design.seed_of(&first), &samples, &target);
+        with_stack(experiment.widths[net].len(), predict)
+            .flatten()
             .with_context(|| format!("{} in the net {}", start.text, design.nets[net]))
     };
     let predictions = design.cases().into_iter().map(of_net).collect::<Result<Vec<_>>>()?;
@@ -88,7 +92,10 @@ fn trained(args: &Args) -> Result<(Experiment, Vec<Prediction>, Vec<Record>)> {
     let bar = progress::bar(design.count(part), "compare");
     bar.inc(known.len() as u64);
     bar.reset_eta();
-    let train = |trial: &Trial| train(args, &experiment, &samples, &target, &config, trial);
+    let train = |trial: &Trial| {
+        let train = || train(args, &experiment, &samples, &target, &config, trial);
+        with_stack(experiment.widths[trial.net].len(), train).flatten()
+    };
     let finished = |record: &Record| {
         bar.set_message(design.starts[record.trial.start].clone());
         bar.inc(1);

@@ -11,6 +11,7 @@ use clap::{Parser, ValueEnum};
 use wick_bins::allocator::Allocator;
 use wick_bins::args::{Common, Float, Target};
 use wick_bins::cli::{self, usage};
+use wick_bins::threads::with_stack;
 use wick_bins::values::{number, whole, within};
 use wick_train::{CoordinateCheck, CoordinateTable, OptimizerSpec};
 
@@ -51,6 +52,9 @@ struct Args {
     common: Common,
 }
 
+/// A net of more blocks than this is no net that anyone trains.
+const MOST_BLOCKS: usize = 10_000;
+
 /// What grows from net to net.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Over {
@@ -88,8 +92,9 @@ fn coordinate_check(mut args: Args) -> Result<()> {
     let target = args.common.target(Float::F32)?;
     target.check_memory(numbers(&args), "ask for smaller --sizes or fewer --units")?;
     args.common.check_out()?;
-    let runs =
-        args.parametrization.iter().map(|how| check(&args, *how, &target)).collect::<Result<Vec<_>>>()?;
+    let deepest = args.sizes.last().copied().filter(|_| args.over == Over::Depth).unwrap_or(0);
+    let all = || args.parametrization.iter().map(|how| check(&args, *how, &target)).collect();
+    let runs: Vec<Checked> = with_stack(deepest, all).and_then(|runs: Result<_>| runs)?;
     let experiment = Experiment {
         over: if args.over == Over::Width { "width" } else { "depth" },
         sizes: args.sizes.clone(),
@@ -111,6 +116,9 @@ fn check_options(args: &Args) -> Result<()> {
     let is_rising = args.sizes.windows(2).all(|pair| pair[0] < pair[1]);
     if args.sizes.len() < 2 || !is_rising || args.sizes[0] == 0 {
         return Err(usage("--sizes are two or more numbers above 0 in rising order, as 64,128,256"));
+    }
+    if args.over == Over::Depth && args.sizes.iter().any(|depth| *depth > MOST_BLOCKS) {
+        return Err(usage(format!("--sizes over the depth are {MOST_BLOCKS} blocks at most")));
     }
     if args.units == 0 || args.steps == 0 {
         return Err(usage("--units and --steps are 1 or more"));
