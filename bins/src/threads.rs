@@ -90,8 +90,7 @@ pub fn with_stack<T: Send>(layers: usize, task: impl FnOnce() -> T + Send) -> Re
     let bytes = layers.saturating_mul(STACK_PER_LAYER);
     let is_alone = rayon::current_num_threads() == 1;
     let task = move || {
-        let pool =
-            is_alone.then(|| ThreadPoolBuilder::new().num_threads(1).use_current_thread().build());
+        let pool = is_alone.then(|| ThreadPoolBuilder::new().num_threads(1).use_current_thread().build());
         let done = task();
         drop(pool);
         done

@@ -28,7 +28,7 @@ use wick_train::compare::{Course, Part, Race, Record, RecordFile, Stage, Trial, 
 
 use experiment::{Experiment, config};
 use net::{Net, Norm};
-use options::Args;
+use options::{Args, MOST_STEPS};
 use predict::Prediction;
 use report::Compare;
 use task::Samples;
@@ -170,6 +170,10 @@ fn check_options(args: &Args) -> Result<()> {
     ];
     if let Some((option, _)) = given.iter().find(|(_, value)| *value == 0) {
         return Err(usage(format!("{option} is 0, and must be 1 or more")));
+    }
+    if args.training.steps > MOST_STEPS {
+        let steps = args.training.steps;
+        return Err(usage(format!("--steps is {steps}, and a run has {MOST_STEPS} at most")));
     }
     if !(0.0..f64::INFINITY).contains(&args.net.bias_std) {
         let std = write_number(args.net.bias_std);

@@ -55,6 +55,9 @@ struct Args {
 /// A net of more blocks than this is no net that anyone trains.
 const MOST_BLOCKS: usize = 10_000;
 
+/// What a net does in a few steps is asked for, and this is no few.
+const MOST_STEPS: u64 = 100_000;
+
 /// What grows from net to net.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Over {
@@ -122,6 +125,9 @@ fn check_options(args: &Args) -> Result<()> {
     }
     if args.units == 0 || args.steps == 0 {
         return Err(usage("--units and --steps are 1 or more"));
+    }
+    if args.steps > MOST_STEPS {
+        return Err(usage(format!("--steps is {}, and a net takes {MOST_STEPS} at most", args.steps)));
     }
     if !(args.tolerance > 0.0 && args.tolerance.is_finite()) {
         return Err(usage("--tolerance is an exponent above 0, as 0.1"));
