@@ -26,7 +26,7 @@ use wick_theory::write_number;
 use wick_train::Config;
 use wick_train::compare::{Course, Part, Race, Record, RecordFile, Stage, Trial, run};
 
-use experiment::{Experiment, config};
+use experiment::{Experiment, config, rates};
 use net::{Net, Norm};
 use options::{Args, MOST_STEPS};
 use predict::Prediction;
@@ -54,6 +54,7 @@ fn compare(args: Args) -> Result<()> {
 
 /// Trains the nets of this part.
 fn trained(args: &Args) -> Result<(Experiment, Vec<Prediction>, Vec<Record>)> {
+    rates(args)?;
     let target = target(args)?;
     let config = config(args)?;
     let samples = Samples::load(args, &target)?;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use wick_train::compare::{Part, Record, Trial};
 
-use crate::experiment::Experiment;
+use crate::experiment::{Experiment, are_rates};
 use crate::options::{MOST_RATES, MOST_RUNS, MOST_STEPS, MOST_TUNING_RUNS};
 use crate::predict::Prediction;
 
@@ -93,6 +93,7 @@ fn read(path: &Path) -> Result<Parts> {
             "it asks for {count} {what} of each start, and {most} is the most"
         );
     }
+    ensure!(are_rates(&design.rates), "its learning rates are not all above 0, finite and rising");
     let steps = experiment.steps;
     ensure!(steps <= MOST_STEPS, "its runs have {steps} steps, and {MOST_STEPS} is the most");
     for Record { trial, course } in runs {

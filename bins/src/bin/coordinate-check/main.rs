@@ -12,7 +12,7 @@ use wick_bins::allocator::Allocator;
 use wick_bins::args::{Common, Float, Target};
 use wick_bins::cli::{self, usage};
 use wick_bins::threads::with_stack;
-use wick_bins::values::{number, whole, within};
+use wick_bins::values::{number, spec, whole, within};
 use wick_train::{CoordinateCheck, CoordinateTable, OptimizerSpec};
 
 use nets::{Data, Parametrization};
@@ -102,7 +102,7 @@ fn coordinate_check(mut args: Args) -> Result<()> {
         over: if args.over == Over::Width { "width" } else { "depth" },
         sizes: args.sizes.clone(),
         units: (args.over == Over::Depth).then_some(args.units),
-        optimizer: args.optimizer.to_string(),
+        optimizer: spec(&args.optimizer),
         steps: args.steps,
         seeds: usize::from(args.seeds),
         tolerance: args.tolerance,
