@@ -15,7 +15,7 @@ use crate::net::Norm;
 use crate::options::Args;
 use crate::task::Samples;
 
-/// The steps between validations where the user gives none.
+/// The steps between validations where the user gives none and a run has as many.
 const EVERY: u64 = 10;
 
 /// The settings of all runs.
@@ -84,7 +84,7 @@ impl Experiment {
             batch: args.training.batch,
             steps: args.training.steps,
             every: match &samples.validation {
-                Some(_) => args.training.every.unwrap_or(EVERY),
+                Some(_) => args.training.every.unwrap_or(EVERY.min(args.training.steps)),
                 None => samples.training.len().div_ceil(args.training.batch) as u64,
             },
             threshold,
