@@ -24,7 +24,7 @@ use wick_bins::threads::with_stack;
 use wick_bins::{memory, progress};
 use wick_theory::write_number;
 use wick_train::Config;
-use wick_train::compare::{Course, Part, Race, Record, RecordFile, Stage, Trial, run};
+use wick_train::compare::{Course, Part, Race, Record, RecordFile, Stage, Threshold, Trial, run};
 
 use experiment::{Experiment, config, rates};
 use net::{Net, Norm};
@@ -197,6 +197,14 @@ fn check_options(args: &Args) -> Result<()> {
     if !comparison.threshold.is_finite() || comparison.loss_threshold.is_some_and(|loss| !loss.is_finite()) {
         return Err(usage("a threshold is not finite: give a number"));
     }
+    if comparison.threshold > 1.0 {
+        let threshold = write_number(comparison.threshold);
+        return Err(usage(format!("--threshold is {threshold}, and an accuracy and an R² are 1 at most")));
+    }
+    if let Some(loss) = comparison.loss_threshold.filter(|loss| *loss < 0.0) {
+        let loss = write_number(loss);
+        return Err(usage(format!("--loss-threshold is {loss}, and no loss is below 0: give 0 or more")));
+    }
     if comparison.seeds < 2 {
         return Err(usage("--seeds is 1, and one run is nothing to compare: give 2 or more"));
     }
@@ -216,6 +224,15 @@ fn check_samples(args: &Args, experiment: &Experiment) -> Result<()> {
         return Err(usage(format!(
             "batch norm takes two samples or more, and with --batch {} the last batch of {} samples has one: take another",
             experiment.batch, experiment.training_samples
+        )));
+    }
+    if let Threshold::Score(threshold) = experiment.threshold
+        && experiment.is_classification()
+        && threshold <= 0.0
+    {
+        let threshold = write_number(threshold);
+        return Err(usage(format!(
+            "--threshold is {threshold}, and every run has that accuracy: give one above 0, and 1 at most"
         )));
     }
     if experiment.validation_samples == 0 && args.comparison.loss_threshold.is_none() {
