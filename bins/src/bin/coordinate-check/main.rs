@@ -29,8 +29,8 @@ struct Args {
     /// The widths or the numbers of blocks, rising [default: 64,128,256,512, or with --over depth 4,8,16,32,64]
     #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = whole::<usize>)]
     sizes: Vec<usize>,
-    /// How weights, learning rates and branches go by the size; repeat it for more. Over the width mup or standard, over the
-    /// depth complete_p, root or standard [default: mup, or complete_p, and standard]
+    /// How weights, learning rates and branches go by the size; repeat it for more. Over the width mup (that of Adam: for
+    /// adamw and schedule_free) or standard, over the depth complete_p, root or standard [default: mup, or complete_p, and standard]
     #[arg(long, value_name = "NAME", ignore_case = true)]
     parametrization: Vec<Parametrization>,
     /// Units of a layer of residual nets
@@ -91,6 +91,12 @@ fn coordinate_check(mut args: Args) -> Result<()> {
         let right = if args.over == Over::Width { Parametrization::Mup } else { Parametrization::CompleteP };
         args.parametrization = vec![right, Parametrization::Standard];
     }
+    let mut known = Vec::new();
+    args.parametrization.retain(|how| {
+        let is_new = !known.contains(how);
+        known.push(*how);
+        is_new
+    });
     check_options(&args)?;
     let target = args.common.target(Float::F32)?;
     target.check_memory(numbers(&args), "ask for smaller --sizes or fewer --units")?;
@@ -120,8 +126,10 @@ fn check_options(args: &Args) -> Result<()> {
     if args.sizes.len() < 2 || !is_rising || args.sizes[0] == 0 {
         return Err(usage("--sizes are two or more numbers above 0 in rising order, as 64,128,256"));
     }
-    if args.over == Over::Depth && args.sizes.iter().any(|depth| *depth > MOST_BLOCKS) {
-        return Err(usage(format!("--sizes over the depth are {MOST_BLOCKS} blocks at most")));
+    if args.over == Over::Depth && args.sizes.iter().any(|depth| !(2..=MOST_BLOCKS).contains(depth)) {
+        return Err(usage(format!(
+            "--sizes over the depth are 2 to {MOST_BLOCKS} blocks: a net of one has no branch in front of a norm"
+        )));
     }
     if args.units == 0 || args.steps == 0 {
         return Err(usage("--units and --steps are 1 or more"));
@@ -140,6 +148,14 @@ fn check_options(args: &Args) -> Result<()> {
         return Err(usage(format!(
             "--parametrization {} is not one over the {over}: take {known}",
             wrong.name()
+        )));
+    }
+    let is_adam = matches!(args.optimizer, OptimizerSpec::AdamW(_) | OptimizerSpec::ScheduleFree(_));
+    if !is_adam && args.parametrization.contains(&Parametrization::Mup) {
+        return Err(usage(format!(
+            "--parametrization mup has the learning rates of Adam's muP, and --optimizer is {}, whose muP is another: take \
+             adamw or schedule_free, or --parametrization standard alone",
+            args.optimizer.name()
         )));
     }
     Ok(())
