@@ -1,6 +1,7 @@
-//! The threads of a program: as many as the system grants.
+//! The threads of a program: as many as the system grants, and with the stack that a deep net takes.
 
 use std::num::NonZero;
+use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -8,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use anyhow::{Context, Result};
 use rayon::{ThreadBuilder, ThreadPoolBuilder};
 
+use crate::output::size;
 use crate::warning::warn;
 
 /// The most threads for each core: more only wait for one another.
@@ -56,6 +58,50 @@ pub fn start() -> Result<()> {
         }
     };
     built.context("cannot start threads")
+}
+
+/// The layers of a net whose graph every thread has the stack for.
+const SHALLOW: usize = 500;
+
+/// The bytes of stack for a layer of a graph. A layer of batch norm, and a block of a residual net, take less than 1 KiB
+/// and 2 KiB.
+const STACK_PER_LAYER: usize = 1 << 14;
+
+/// Runs `task` on a thread whose stack suffices for the graph of a net with this number of layers, or on this thread if
+/// they are few. candle walks and drops a graph by recursion, a call or more for each layer, and a stack that overflows
+/// ends the process. A stack is address space: memory is taken where it is used. Where the loops of the calling thread do
+/// not leave it, those of `task` do not leave its thread.
+///
+/// # Errors
+/// The system refuses such a thread.
+///
+/// ```
+/// use std::thread;
+/// use wick_bins::threads::with_stack;
+///
+/// assert_eq!(with_stack(3, || thread::current().id())?, thread::current().id());
+/// assert_ne!(with_stack(10_000, || thread::current().id())?, thread::current().id());
+/// # Ok::<(), anyhow::Error>(())
+/// ```
+pub fn with_stack<T: Send>(layers: usize, task: impl FnOnce() -> T + Send) -> Result<T> {
+    if layers <= SHALLOW {
+        return Ok(task());
+    }
+    let bytes = layers.saturating_mul(STACK_PER_LAYER);
+    let is_alone = rayon::current_num_threads() == 1;
+    let task = move || {
+        let pool = is_alone.then(|| ThreadPoolBuilder::new().num_threads(1).use_current_thread().build());
+        let done = task();
+        drop(pool);
+        done
+    };
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().stack_size(bytes).spawn_scoped(scope, task).with_context(|| {
+            let stack = size(bytes as f64);
+            format!("the system refuses a thread with a stack of {stack}, which {layers} layers take: take fewer")
+        })?;
+        thread.join().map_err(|panic| resume_unwind(panic))
+    })
 }
 
 /// Tells candle to compute on the calling thread alone if the system would refuse the threads that candle

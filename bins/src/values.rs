@@ -1,6 +1,8 @@
 //! The values of options: numbers as people write them.
 
-use wick_theory::read_number;
+use std::fmt::Display;
+
+use wick_theory::{read_number, write_number};
 
 /// Reads a number or a formula, as in a SPEC: `0.5`, `1/3`, `sqrt(2)`. It can be infinite or NaN, which the
 /// program refuses with the range that it takes.
@@ -16,6 +18,25 @@ use wick_theory::read_number;
 /// ```
 pub fn number(text: &str) -> Result<f64, String> {
     read_number(text).ok_or_else(|| "write a number as 0.5, or a formula as 1/sqrt(2)".into())
+}
+
+/// Writes a SPEC with exponents in place of many zeros: numbers beyond 1e±15, as [`write_number`] writes them.
+///
+/// ```
+/// use wick_bins::values::spec;
+///
+/// assert_eq!(spec("sgd:lr=1000000000000000000,nesterov=true"), "sgd:lr=1e18,nesterov=true");
+/// assert_eq!(spec("adamw:lr=0.01"), "adamw:lr=0.01");
+/// assert_eq!(spec("lion"), "lion");
+/// ```
+pub fn spec(spec: impl Display) -> String {
+    let text = spec.to_string();
+    let Some((name, pairs)) = text.split_once(':') else { return text };
+    let written = |pair: &str| {
+        let number = pair.split_once('=').and_then(|(key, value)| Some((key, value.parse::<f64>().ok()?)));
+        number.map_or(pair.to_owned(), |(key, value)| format!("{key}={}", write_number(value)))
+    };
+    format!("{name}:{}", pairs.split(',').map(written).collect::<Vec<_>>().join(","))
 }
 
 /// Reads a whole number from 0 on, also as `1e3` or `2^10`.

@@ -4,7 +4,9 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use wick_bins::args::Target;
 use wick_bins::cli::usage;
+use wick_bins::values::spec;
 use wick_model::{Activation, MlpConfig};
+use wick_theory::write_number;
 use wick_train::compare::{Design, Threshold};
 use wick_train::data::{Dataset, Task};
 use wick_train::{Config, Length, Schedule};
@@ -13,7 +15,7 @@ use crate::net::Norm;
 use crate::options::Args;
 use crate::task::Samples;
 
-/// The steps between validations where the user gives none.
+/// The steps between validations where the user gives none and a run has as many.
 const EVERY: u64 = 10;
 
 /// The settings of all runs.
@@ -51,15 +53,11 @@ pub(crate) struct Experiment {
 
 impl Experiment {
     pub(crate) fn new(args: &Args, samples: &Samples, target: &Target) -> Result<Self> {
-        let middle = (usize::from(args.comparison.rates) - 1) / 2;
-        let rate = args.training.optimizer.learning_rate();
-        let rates = (0..usize::from(args.comparison.rates))
-            .map(|number| rate * 10f64.powi(number as i32 - middle as i32).sqrt());
         let count = |part: &Option<Box<dyn Dataset>>| part.as_ref().map_or(0, |part| part.len());
         let design = Design {
             nets: args.net.nets.iter().map(|net| net.text.clone()).collect(),
             starts: args.net.start.iter().map(|start| start.text.clone()).collect(),
-            rates: rates.collect(),
+            rates: rates(args)?,
             tuning_runs: usize::from(args.comparison.tuning_seeds),
             runs: usize::from(args.comparison.seeds),
             nested: args.comparison.nested,
@@ -81,12 +79,12 @@ impl Experiment {
             bias: !args.net.no_bias,
             bias_std: args.net.bias_std,
             norm: args.net.norm,
-            optimizer: args.training.optimizer.to_string(),
+            optimizer: spec(&args.training.optimizer),
             schedule: schedule(args)?.to_string(),
             batch: args.training.batch,
             steps: args.training.steps,
             every: match &samples.validation {
-                Some(_) => args.training.every.unwrap_or(EVERY),
+                Some(_) => args.training.every.unwrap_or(EVERY.min(args.training.steps)),
                 None => samples.training.len().div_ceil(args.training.batch) as u64,
             },
             threshold,
@@ -113,6 +111,35 @@ impl Experiment {
         let config = MlpConfig::new(self.features, widths, phi).with_bias(self.bias);
         Ok(config.with_output_activation(Activation::Identity))
     }
+}
+
+/// The learning rates, √10 apart, with the optimizer's in the middle.
+///
+/// # Errors
+/// Some are 0, infinite or equal.
+pub(crate) fn rates(args: &Args) -> Result<Vec<f64>> {
+    let (rate, count) = (args.training.optimizer.learning_rate(), i32::from(args.comparison.rates));
+    let middle = (count - 1) / 2;
+    let rates: Vec<f64> = (0..count).map(|number| rate * 10f64.powi(number - middle).sqrt()).collect();
+    if are_rates(&rates) {
+        return Ok(rates);
+    }
+    let lr = write_number(rate);
+    Err(usage(match count {
+        1 => format!(
+            "--optimizer has lr={lr}, and at a learning rate of 0 nothing is trained: take one above 0"
+        ),
+        _ => format!(
+            "--optimizer has lr={lr}, and the {count} learning rates around it are not all above 0, finite and different: \
+             take another lr"
+        ),
+    }))
+}
+
+/// Whether these can be learning rates of a design: above 0, finite and rising.
+pub(crate) fn are_rates(rates: &[f64]) -> bool {
+    let are_positive = rates.iter().all(|rate| *rate > 0.0 && rate.is_finite());
+    are_positive && rates.windows(2).all(|pair| pair[0] < pair[1])
 }
 
 /// The schedule over the whole budget.

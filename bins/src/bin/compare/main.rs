@@ -20,14 +20,15 @@ use wick_bins::args::{Float, Target};
 use wick_bins::cli::{self, usage};
 use wick_bins::device::DeviceChoice;
 use wick_bins::names::shown;
+use wick_bins::threads::with_stack;
 use wick_bins::{memory, progress};
 use wick_theory::write_number;
 use wick_train::Config;
-use wick_train::compare::{Course, Part, Race, Record, RecordFile, Stage, Trial, run};
+use wick_train::compare::{Course, Part, Race, Record, RecordFile, Stage, Threshold, Trial, run};
 
-use experiment::{Experiment, config};
+use experiment::{Experiment, config, rates};
 use net::{Net, Norm};
-use options::Args;
+use options::{Args, MOST_STEPS};
 use predict::Prediction;
 use report::Compare;
 use task::Samples;
@@ -53,6 +54,7 @@ fn compare(args: Args) -> Result<()> {
 
 /// Trains the nets of this part.
 fn trained(args: &Args) -> Result<(Experiment, Vec<Prediction>, Vec<Record>)> {
+    rates(args)?;
     let target = target(args)?;
     let config = config(args)?;
     let samples = Samples::load(args, &target)?;
@@ -80,7 +82,10 @@ fn trained(args: &Args) -> Result<(Experiment, Vec<Prediction>, Vec<Record>)> {
     let of_net = |[net, start]: [usize; 2]| {
         let first = Trial { net, start, stage: Stage::Final, rate: 0, run: 0 };
         let start = &args.net.start[start];
-        Prediction::new((&experiment, start, net), design.seed_of(&first), &samples, &target)
+        let predict =
+            || Prediction::new((&experiment, start, net), design.seed_of(&first), &samples, &target);
+        with_stack(experiment.widths[net].len(), predict)
+            .flatten()
             .with_context(|| format!("{} in the net {}", start.text, design.nets[net]))
     };
     let predictions = design.cases().into_iter().map(of_net).collect::<Result<Vec<_>>>()?;
@@ -88,7 +93,10 @@ fn trained(args: &Args) -> Result<(Experiment, Vec<Prediction>, Vec<Record>)> {
     let bar = progress::bar(design.count(part), "compare");
     bar.inc(known.len() as u64);
     bar.reset_eta();
-    let train = |trial: &Trial| train(args, &experiment, &samples, &target, &config, trial);
+    let train = |trial: &Trial| {
+        let train = || train(args, &experiment, &samples, &target, &config, trial);
+        with_stack(experiment.widths[trial.net].len(), train).flatten()
+    };
     let finished = |record: &Record| {
         bar.set_message(design.starts[record.trial.start].clone());
         bar.inc(1);
@@ -164,6 +172,10 @@ fn check_options(args: &Args) -> Result<()> {
     if let Some((option, _)) = given.iter().find(|(_, value)| *value == 0) {
         return Err(usage(format!("{option} is 0, and must be 1 or more")));
     }
+    if args.training.steps > MOST_STEPS {
+        let steps = args.training.steps;
+        return Err(usage(format!("--steps is {steps}, and a run has {MOST_STEPS} at most")));
+    }
     if !(0.0..f64::INFINITY).contains(&args.net.bias_std) {
         let std = write_number(args.net.bias_std);
         return Err(usage(format!("--bias-std is {std}, and a standard deviation is 0 or more")));
@@ -185,6 +197,14 @@ fn check_options(args: &Args) -> Result<()> {
     if !comparison.threshold.is_finite() || comparison.loss_threshold.is_some_and(|loss| !loss.is_finite()) {
         return Err(usage("a threshold is not finite: give a number"));
     }
+    if comparison.threshold > 1.0 {
+        let threshold = write_number(comparison.threshold);
+        return Err(usage(format!("--threshold is {threshold}, and an accuracy and an R² are 1 at most")));
+    }
+    if let Some(loss) = comparison.loss_threshold.filter(|loss| *loss < 0.0) {
+        let loss = write_number(loss);
+        return Err(usage(format!("--loss-threshold is {loss}, and no loss is below 0: give 0 or more")));
+    }
     if comparison.seeds < 2 {
         return Err(usage("--seeds is 1, and one run is nothing to compare: give 2 or more"));
     }
@@ -204,6 +224,15 @@ fn check_samples(args: &Args, experiment: &Experiment) -> Result<()> {
         return Err(usage(format!(
             "batch norm takes two samples or more, and with --batch {} the last batch of {} samples has one: take another",
             experiment.batch, experiment.training_samples
+        )));
+    }
+    if let Threshold::Score(threshold) = experiment.threshold
+        && experiment.is_classification()
+        && threshold <= 0.0
+    {
+        let threshold = write_number(threshold);
+        return Err(usage(format!(
+            "--threshold is {threshold}, and every run has that accuracy: give one above 0, and 1 at most"
         )));
     }
     if experiment.validation_samples == 0 && args.comparison.loss_threshold.is_none() {

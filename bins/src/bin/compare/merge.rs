@@ -9,7 +9,8 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use wick_train::compare::{Part, Record, Trial};
 
-use crate::experiment::Experiment;
+use crate::experiment::{Experiment, are_rates};
+use crate::options::{MOST_RATES, MOST_RUNS, MOST_STEPS, MOST_TUNING_RUNS};
 use crate::predict::Prediction;
 
 /// The JSON of a part.
@@ -81,7 +82,25 @@ fn read(path: &Path) -> Result<Parts> {
     ensure!(experiment.widths.iter().all(|net| !net.is_empty()), "it has a net without hidden layers");
     ensure!(cases.len() == design.cases().len(), "it has {} cases", cases.len());
     ensure!(!design.rates.is_empty() && design.runs > 0, "it has no learning rates or no runs");
-    for Record { trial, .. } in runs {
+    let counts = [
+        ("learning rates", design.rates.len(), MOST_RATES),
+        ("tuning runs", design.tuning_runs, MOST_TUNING_RUNS),
+        ("runs", design.runs, MOST_RUNS),
+    ];
+    for (what, count, most) in counts {
+        ensure!(
+            count <= usize::from(most),
+            "it asks for {count} {what} of each start, and {most} is the most"
+        );
+    }
+    ensure!(are_rates(&design.rates), "its learning rates are not all above 0, finite and rising");
+    let steps = experiment.steps;
+    ensure!(steps <= MOST_STEPS, "its runs have {steps} steps, and {MOST_STEPS} is the most");
+    for Record { trial, course } in runs {
+        ensure!(
+            course.reached.is_none_or(|reached| reached <= steps),
+            "a run reached the threshold after its end"
+        );
         let is_known = trial.net < design.nets.len()
             && trial.start < design.starts.len()
             && trial.rate < design.rates.len();

@@ -15,6 +15,14 @@ use wick_train::data::Synthetic;
 use crate::net::Norm;
 use crate::start::Start;
 
+/// The most steps of a run: beyond it, one run of the smallest net takes hours.
+pub(crate) const MOST_STEPS: u64 = 100_000_000;
+
+/// The most learning rates, runs that tune each, and compared runs of a start.
+pub(crate) const MOST_RATES: u16 = 25;
+pub(crate) const MOST_TUNING_RUNS: u16 = 100;
+pub(crate) const MOST_RUNS: u16 = 1000;
+
 /// Trains nets from several starts, each at its own best learning rate and with fresh seeds, and says which starts reach
 /// a threshold sooner, which generalize better, which differences are real, and whether theory said so before.
 #[derive(Debug, Parser)]
@@ -91,8 +99,8 @@ pub(crate) struct TrainingOptions {
     /// Steps of each run, its budget
     #[arg(long, value_name = "N", default_value_t = 400, value_parser = whole::<u64>)]
     pub(crate) steps: u64,
-    /// Steps between validations, at which the threshold is looked for [default: 10; without a validation the threshold is
-    /// looked for at the ends of epochs, and this cannot be given]
+    /// Steps between validations, at which the threshold is looked for [default: 10, or the steps of a run if they are
+    /// fewer; without a validation the threshold is looked for at the ends of epochs, and this cannot be given]
     #[arg(long, value_name = "N", value_parser = whole::<u64>)]
     pub(crate) every: Option<u64>,
 }
@@ -113,17 +121,17 @@ pub(crate) struct ComparisonOptions {
     pub(crate) stop_at_threshold: bool,
     /// Learning rates that are tried for each start of each net, √10 apart; 1 takes the optimizer's lr. The rate is chosen
     /// for the threshold, and test scores are at that rate
-    #[arg(long, value_name = "N", default_value = "5", value_parser = within(1, 25))]
+    #[arg(long, value_name = "N", default_value = "5", value_parser = within(1, MOST_RATES))]
     pub(crate) rates: u16,
     /// Runs of each start at each learning rate, by which the rate is chosen; differences are given these rates
-    #[arg(long, value_name = "N", default_value = "2", value_parser = within(1, 100))]
+    #[arg(long, value_name = "N", default_value = "2", value_parser = within(1, MOST_TUNING_RUNS))]
     pub(crate) tuning_seeds: u16,
     /// Tune the rate anew for each compared run, with seeds of its own (nested tuning). Two copies of one start are then
     /// called different with the probability --alpha at most; it takes --seeds times as many tuning runs
     #[arg(long)]
     pub(crate) nested: bool,
     /// Runs of each start at its rate that are compared, with other seeds
-    #[arg(long, value_name = "N", default_value = "10", value_parser = within(1, 1000))]
+    #[arg(long, value_name = "N", default_value = "10", value_parser = within(1, MOST_RUNS))]
     pub(crate) seeds: u16,
     /// The level of the tests and, of intervals, the nominal probability outside (of 6 to 10 runs, intervals of 95 % hold
     /// 86 to 90 %)

@@ -11,7 +11,8 @@ use clap::{Parser, ValueEnum};
 use wick_bins::allocator::Allocator;
 use wick_bins::args::{Common, Float, Target};
 use wick_bins::cli::{self, usage};
-use wick_bins::values::{number, whole, within};
+use wick_bins::threads::with_stack;
+use wick_bins::values::{number, spec, whole, within};
 use wick_train::{CoordinateCheck, CoordinateTable, OptimizerSpec};
 
 use nets::{Data, Parametrization};
@@ -28,8 +29,8 @@ struct Args {
     /// The widths or the numbers of blocks, rising [default: 64,128,256,512, or with --over depth 4,8,16,32,64]
     #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = whole::<usize>)]
     sizes: Vec<usize>,
-    /// How weights, learning rates and branches go by the size; repeat it for more. Over the width mup or standard, over the
-    /// depth complete_p, root or standard [default: mup, or complete_p, and standard]
+    /// How weights, learning rates and branches go by the size; repeat it for more. Over the width mup (that of Adam: for
+    /// adamw and schedule_free) or standard, over the depth complete_p, root or standard [default: mup, or complete_p, and standard]
     #[arg(long, value_name = "NAME", ignore_case = true)]
     parametrization: Vec<Parametrization>,
     /// Units of a layer of residual nets
@@ -50,6 +51,12 @@ struct Args {
     #[command(flatten)]
     common: Common,
 }
+
+/// A net of more blocks than this is no net that anyone trains.
+const MOST_BLOCKS: usize = 10_000;
+
+/// What a net does in a few steps is asked for, and this is no few.
+const MOST_STEPS: u64 = 100_000;
 
 /// What grows from net to net.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -84,17 +91,24 @@ fn coordinate_check(mut args: Args) -> Result<()> {
         let right = if args.over == Over::Width { Parametrization::Mup } else { Parametrization::CompleteP };
         args.parametrization = vec![right, Parametrization::Standard];
     }
+    let mut known = Vec::new();
+    args.parametrization.retain(|how| {
+        let is_new = !known.contains(how);
+        known.push(*how);
+        is_new
+    });
     check_options(&args)?;
     let target = args.common.target(Float::F32)?;
     target.check_memory(numbers(&args), "ask for smaller --sizes or fewer --units")?;
     args.common.check_out()?;
-    let runs =
-        args.parametrization.iter().map(|how| check(&args, *how, &target)).collect::<Result<Vec<_>>>()?;
+    let deepest = args.sizes.last().copied().filter(|_| args.over == Over::Depth).unwrap_or(0);
+    let all = || args.parametrization.iter().map(|how| check(&args, *how, &target)).collect();
+    let runs: Vec<Checked> = with_stack(deepest, all).and_then(|runs: Result<_>| runs)?;
     let experiment = Experiment {
         over: if args.over == Over::Width { "width" } else { "depth" },
         sizes: args.sizes.clone(),
         units: (args.over == Over::Depth).then_some(args.units),
-        optimizer: args.optimizer.to_string(),
+        optimizer: spec(&args.optimizer),
         steps: args.steps,
         seeds: usize::from(args.seeds),
         tolerance: args.tolerance,
@@ -112,8 +126,16 @@ fn check_options(args: &Args) -> Result<()> {
     if args.sizes.len() < 2 || !is_rising || args.sizes[0] == 0 {
         return Err(usage("--sizes are two or more numbers above 0 in rising order, as 64,128,256"));
     }
+    if args.over == Over::Depth && args.sizes.iter().any(|depth| !(2..=MOST_BLOCKS).contains(depth)) {
+        return Err(usage(format!(
+            "--sizes over the depth are 2 to {MOST_BLOCKS} blocks: a net of one has no branch in front of a norm"
+        )));
+    }
     if args.units == 0 || args.steps == 0 {
         return Err(usage("--units and --steps are 1 or more"));
+    }
+    if args.steps > MOST_STEPS {
+        return Err(usage(format!("--steps is {}, and a net takes {MOST_STEPS} at most", args.steps)));
     }
     if !(args.tolerance > 0.0 && args.tolerance.is_finite()) {
         return Err(usage("--tolerance is an exponent above 0, as 0.1"));
@@ -126,6 +148,14 @@ fn check_options(args: &Args) -> Result<()> {
         return Err(usage(format!(
             "--parametrization {} is not one over the {over}: take {known}",
             wrong.name()
+        )));
+    }
+    let is_adam = matches!(args.optimizer, OptimizerSpec::AdamW(_) | OptimizerSpec::ScheduleFree(_));
+    if !is_adam && args.parametrization.contains(&Parametrization::Mup) {
+        return Err(usage(format!(
+            "--parametrization mup has the learning rates of Adam's muP, and --optimizer is {}, whose muP is another: take \
+             adamw or schedule_free, or --parametrization standard alone",
+            args.optimizer.name()
         )));
     }
     Ok(())

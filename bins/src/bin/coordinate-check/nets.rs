@@ -21,7 +21,7 @@ const BASE_DEPTH: f64 = 2.0;
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub(crate) enum Parametrization {
-    /// Over the width: muP, with learning rates of hidden layers and of the output layer, which starts at 0, times 1/m
+    /// Over the width: Adam's muP, with learning rates of hidden layers and of the output layer, which starts at 0, times 1/m
     Mup,
     /// Over the depth: branches times 1/m, and Adam's ε of their weights times 1/m
     CompleteP,

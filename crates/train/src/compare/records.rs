@@ -38,9 +38,13 @@ impl RecordFile {
     /// Opens a file, or makes it, and returns the runs that it has. A line that a killed process did not end is cut off.
     ///
     /// # Errors
-    /// The file is of another experiment, is no such file, is in use by another process, or cannot be read or written.
+    /// The file is of another experiment, is no such file, is a device, a pipe or a folder, is in use by another process, or cannot be read or written.
     pub fn open(path: &Path, experiment: &str) -> Result<(Self, Vec<Record>), Error> {
         let refused = |reason: String| Error::File { path: path.to_owned(), reason };
+        // A device or a pipe has no end, or nothing to read: a file is asked for before it is opened.
+        if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+            return Err(refused("it is no regular file: give another name".to_owned()));
+        }
         let lock = lock(path)?;
         let bytes = match fs::read(path) {
             Ok(bytes) => bytes,
