@@ -119,9 +119,10 @@ pub fn by_name(name: &str, layers: usize, base: f64) -> Option<Rules> {
     })
 }
 
-/// GPT-2 (Radford et al. 2019, section 2.3): N(0, 0.02²); the projections into the residual stream
-/// (`c_proj`), two in each layer, divided by `√(2·layers)`; biases 0, norms 1. A projection of a layer beyond
-/// `layers` is an error. The names are those of the hub and of nanoGPT (`h.0.attn.c_proj.weight`), of the
+/// GPT-2 as the hub's `GPT2PreTrainedModel._init_weights` and nanoGPT start it: N(0, 0.02²), the table of positions too
+/// (0.01 in the original code); the projections into the residual stream (`c_proj`), two in each layer, divided by
+/// `√(2·layers)` (Radford et al. 2019, section 2.3); biases 0, norms 1. A projection of a layer beyond `layers` is an
+/// error. The names are those of the hub and of nanoGPT (`h.0.attn.c_proj.weight`), of the
 /// original release (`model/h0/attn/c_proj/w`) and of JAX (`kernel`).
 pub fn gpt2(layers: usize) -> Rules {
     let residual = 0.02 / (2.0 * layers.max(1) as f64).sqrt();
