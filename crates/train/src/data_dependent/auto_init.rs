@@ -62,7 +62,9 @@ impl AutoInit {
         super::lsuv::check("aim", self.aim)?;
         let method = format!("AutoInit, rms {}", self.aim);
         let layers = Layers::new(vars, forward)?;
-        layers.correct(method, |layers, target| self.correct(layers, target, inputs))
+        let correct = |layers: &mut _, target: &_| self.correct(layers, target, inputs);
+        // What was asked for is an expectation.
+        layers.correct(method, Signal::PreActivation, correct, |_, _, _| Ok(true))
     }
 
     fn correct<F: FnMut() -> Result<Tensor>>(
