@@ -339,7 +339,7 @@ fn a_model_without_a_layer_to_correct_says_why() {
     let vars = map.named_vars();
     let error = AutoInit::new().run(&vars, &[], || fc.forward(&xs)).unwrap_err().to_string();
     assert!(
-        error.contains("found no layer") && error.contains("`fc` has an input that is not known"),
+        error.contains("found no layer") && error.contains("`fc` has an input that was not found"),
         "{error}"
     );
     let one = xs.narrow(0, 0, 1).unwrap();
@@ -364,5 +364,19 @@ fn factors_have_four_significant_digits() {
     ];
     for (number, text) in cases {
         assert_eq!(super::changes::digits(number), text);
+    }
+}
+
+#[test]
+fn the_groups_of_a_convolution_take_their_parts_of_an_input() {
+    for (groups, outputs) in [(2, 64), (8, 64)] {
+        let map = InitMap::new(1).with_default_init("normal:std=.01".parse().unwrap());
+        let config = candle_nn::Conv2dConfig { groups, ..Default::default() };
+        let vb = map.var_builder(DType::F32, &CPU).pp("conv");
+        let conv = candle_nn::conv2d_no_bias(8, outputs, 3, config, vb).unwrap();
+        let xs = batch("images", (40, 8 * 36), 2.0).reshape((40, 8, 6, 6)).unwrap();
+        let changes = AutoInit::new().run(&map.named_vars(), &[&xs], || conv.forward(&xs)).unwrap();
+        assert!((std_of(&conv.forward(&xs).unwrap()) - 1.0).abs() < 0.03, "{changes}");
+        assert!((changes.layers[0].std_after - 1.0).abs() < 0.03, "{changes}");
     }
 }
