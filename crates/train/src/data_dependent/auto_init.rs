@@ -62,7 +62,9 @@ impl AutoInit {
         super::lsuv::check("aim", self.aim)?;
         let method = format!("AutoInit, rms {}", self.aim);
         let layers = Layers::new(vars, forward)?;
-        layers.correct(method, |layers, target| self.correct(layers, target, inputs))
+        let correct = |layers: &mut _, target: &_| self.correct(layers, target, inputs);
+        // What was asked for is an expectation.
+        layers.correct(method, Signal::PreActivation, correct, |_, _, _| Ok(true))
     }
 
     fn correct<F: FnMut() -> Result<Tensor>>(
@@ -77,10 +79,12 @@ impl AutoInit {
         // What weights of N(0, 1) would make of the input.
         let mut laws = vec![(layers.name_of(target.weight).to_owned(), 1.0)];
         laws.extend(target.bias.map(|bias| (layers.name_of(bias).to_owned(), 0.0)));
-        let band = layers.trace().bands(&laws, inputs)?.into_iter().next();
+        let parts = parts(weight, inputs)?;
+        let inputs: Vec<&Tensor> = inputs.iter().copied().chain(&parts).collect();
+        let band = layers.trace().bands(&laws, &inputs)?.into_iter().next();
         let Some(band) = band.filter(|_| rms > 0.0) else {
             let reason = if rms > 0.0 {
-                "has an input that is not known: pass it (transposed convolutions have none)"
+                "has an input that was not found: pass it (that of a transposed convolution, or in bf16, is never found)"
             } else {
                 "has weights of zero"
             };
@@ -105,6 +109,18 @@ impl AutoInit {
             is_reached: true,
         }))
     }
+}
+
+/// The channels that each group of a convolution takes of the inputs, where its filters have fewer than these.
+fn parts(weight: &Var, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+    let mut parts = Vec::new();
+    for input in inputs.iter().filter(|input| weight.rank() >= 3 && input.rank() == weight.rank()) {
+        let (all, own) = (input.dim(1)?, weight.dim(1)?);
+        if own > 0 && own < all && all % own == 0 {
+            parts.extend(input.chunk(all / own, 1)?);
+        }
+    }
+    Ok(parts)
 }
 
 impl Default for AutoInit {

@@ -29,7 +29,7 @@ pub struct Change {
     pub factor: f64,
     /// The standard deviation of all elements of the signal before.
     pub std_before: f64,
-    /// The same when the layer was left.
+    /// The same after the last correction of all.
     pub std_after: f64,
     /// Whether the signal is as close to its aim as was asked for.
     pub is_reached: bool,
@@ -51,13 +51,28 @@ impl Changes {
     }
 }
 
+/// A number with four significant digits, from 1e-4 to 1e6 without an exponent.
+pub(super) fn digits(number: f64) -> String {
+    if number == 0.0 || !number.is_finite() {
+        return number.to_string();
+    }
+    // Rounding can reach the next power of ten.
+    let rounded: f64 = format!("{number:.3e}").parse().unwrap_or(number);
+    let power = rounded.abs().log10().floor() as i32;
+    match power {
+        -4..=5 => format!("{rounded:.*}", (3 - power).max(0) as usize),
+        _ => format!("{number:.3e}"),
+    }
+}
+
 /// A line for the method, for each layer and for what was left out.
 impl fmt::Display for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}: {} layers by {} forward passes", self.method, self.layers.len(), self.forwards)?;
         for Change { layer, weight, factor, std_before, std_after, is_reached } in &self.layers {
             let missed = if *is_reached { "" } else { ", which is not what was asked for" };
-            writeln!(f, "{layer}: std {std_before:.4} -> {std_after:.4}, {weight} × {factor:.4}{missed}")?;
+            let [before, after, factor] = [std_before, std_after, factor].map(|number| digits(*number));
+            writeln!(f, "{layer}: std {before} -> {after}, {weight} × {factor}{missed}")?;
         }
         for Skipped { name, reason } in &self.skipped {
             writeln!(f, "{name} {reason}")?;

@@ -15,8 +15,10 @@ pub(super) struct Layers<'a, F> {
     /// The trace of the pass with the weights as they are now.
     trace: Trace,
     forwards: usize,
-    /// Changed variables with what they had before.
-    before: Vec<(Var, Tensor)>,
+    /// What every variable had before the first pass.
+    before: Vec<Tensor>,
+    /// Which variables were corrected.
+    is_changed: Vec<bool>,
     pub(super) skipped: Vec<Skipped>,
 }
 
@@ -31,37 +33,81 @@ pub(super) struct Target {
 impl<'a, F: FnMut() -> Result<Tensor>> Layers<'a, F> {
     /// Runs the first pass.
     pub(super) fn new(vars: &'a [(String, Var)], mut forward: F) -> Result<Self> {
-        let trace = Trace::run(vars, &mut forward)?;
-        Ok(Self { vars, forward, trace, forwards: 1, before: Vec::new(), skipped: Vec::new() })
+        let before: Vec<Tensor> =
+            vars.iter().map(|(_, var)| Ok(var.copy()?.detach())).collect::<Result<_>>()?;
+        let is_changed = vec![false; vars.len()];
+        match Trace::run(vars, &mut forward) {
+            Ok(trace) => {
+                Ok(Self { vars, forward, trace, forwards: 1, before, is_changed, skipped: Vec::new() })
+            }
+            Err(error) => {
+                put_back(vars, &before, &[])?;
+                Err(error)
+            }
+        }
     }
 
-    /// Corrects one layer after the other, and puts every variable back if one of them fails.
+    /// Corrects one layer after the other, and then measures each of them in the last pass: a layer can lie behind
+    /// another one that was corrected after it. Variables that are not corrected, as the statistics of a norm, are put
+    /// back; after an error all of them are.
     pub(super) fn correct(
         mut self,
         method: String,
-        mut one: impl FnMut(&mut Self, &Target) -> std::result::Result<Option<Change>, Error>,
+        signal: Signal,
+        one: impl FnMut(&mut Self, &Target) -> std::result::Result<Option<Change>, Error>,
+        is_reached: impl Fn(&Self, &Target, &Moments) -> std::result::Result<bool, Error>,
     ) -> std::result::Result<Changes, Error> {
-        let targets = self.targets();
-        let mut layers = Vec::with_capacity(targets.len());
-        for target in &targets {
-            match one(&mut self, target) {
-                Ok(change) => layers.extend(change),
-                Err(error) => {
-                    for (var, before) in &self.before {
-                        var.set(before)?;
-                    }
-                    return Err(error);
-                }
+        match self.correct_each(&method, signal, one, is_reached) {
+            Ok(layers) => {
+                put_back(self.vars, &self.before, &self.is_changed)?;
+                Ok(Changes { method, layers, skipped: self.skipped, forwards: self.forwards })
+            }
+            Err(error) => {
+                put_back(self.vars, &self.before, &[])?;
+                Err(error)
             }
         }
-        if layers.is_empty() {
-            return Err(Error::Settings(format!(
-                "{method} found no layer to correct among {} parameters: pass the variables of the model that makes \
-                 the output",
-                self.vars.len()
-            )));
+    }
+
+    fn correct_each(
+        &mut self,
+        method: &str,
+        signal: Signal,
+        mut one: impl FnMut(&mut Self, &Target) -> std::result::Result<Option<Change>, Error>,
+        is_reached: impl Fn(&Self, &Target, &Moments) -> std::result::Result<bool, Error>,
+    ) -> std::result::Result<Vec<Change>, Error> {
+        let mut changed: Vec<(Target, Change)> = Vec::new();
+        for target in self.targets() {
+            if let Some(change) = one(self, &target)? {
+                changed.push((target, change));
+            }
         }
-        Ok(Changes { method, layers, skipped: self.skipped, forwards: self.forwards })
+        for (target, change) in &mut changed {
+            let now = self.moments(target, signal)?;
+            (change.std_after, change.is_reached) = (now.std(), is_reached(self, target, &now)?);
+        }
+        if changed.is_empty() {
+            return Err(self.none_found(method));
+        }
+        Ok(changed.into_iter().map(|(_, change)| change).collect())
+    }
+
+    /// The error of a model without a layer that could be corrected, with why each was left out.
+    fn none_found(&self, method: &str) -> Error {
+        const MOST: usize = 3;
+        let found = format!("{method} found no layer to correct among {} parameters", self.vars.len());
+        if self.skipped.is_empty() {
+            return Error::Settings(format!(
+                "{found}: pass the variables of the model that makes the output"
+            ));
+        }
+        let shown =
+            self.skipped.iter().take(MOST).map(|Skipped { name, reason }| format!("`{name}` {reason}"));
+        let mut reasons = shown.collect::<Vec<_>>().join("; ");
+        if self.skipped.len() > MOST {
+            reasons += &format!("; and {} more were left out", self.skipped.len() - MOST);
+        }
+        Error::Settings(format!("{found}: {reasons}"))
     }
 
     pub(super) fn var(&self, index: usize) -> &'a Var {
@@ -80,11 +126,11 @@ impl<'a, F: FnMut() -> Result<Tensor>> Layers<'a, F> {
         self.skipped.push(Skipped { name: target.name.clone(), reason: reason.into() });
     }
 
-    /// Sets a variable, and remembers what it had.
+    /// Corrects a variable.
     pub(super) fn set(&mut self, index: usize, value: &Tensor) -> Result<()> {
         let var = self.var(index);
-        if !self.before.iter().any(|(known, _)| known.id() == var.id()) {
-            self.before.push((var.clone(), var.copy()?.detach()));
+        for (is_changed, (_, other)) in self.is_changed.iter_mut().zip(self.vars) {
+            *is_changed |= other.id() == var.id();
         }
         var.set(&value.detach().to_dtype(var.dtype())?)
     }
@@ -99,8 +145,11 @@ impl<'a, F: FnMut() -> Result<Tensor>> Layers<'a, F> {
     /// The first call of the layer, or of the slices of its matrix.
     pub(super) fn calls(&self, target: &Target) -> Vec<&TracedLayer> {
         let weight = self.name_of(target.weight);
-        let is_it =
-            |layer: &&TracedLayer| layer.call == 0 && layer.parameters.iter().any(|name| name == weight);
+        let is_it = |layer: &&TracedLayer| {
+            layer.call == 0
+                && base(layer) == target.name
+                && layer.parameters.iter().any(|name| name == weight)
+        };
         self.trace.layers().iter().filter(is_it).collect()
     }
 
@@ -150,10 +199,16 @@ impl<'a, F: FnMut() -> Result<Tensor>> Layers<'a, F> {
                 [_] if layer.is_stale => {
                     self.skipped.push(skip("computes with a copy of its weight, which no change reaches"));
                 }
+                [weight] if self.other_use(*weight, layer).is_some() => {
+                    let name = base(layer).to_owned();
+                    if !self.skipped.iter().any(|skipped| skipped.name == name) {
+                        let reason = self.other_use(*weight, layer).unwrap_or_default().to_owned();
+                        self.skipped.push(Skipped { name, reason });
+                    }
+                }
                 [weight] => {
                     let bias = others.iter().copied().find(|&index| self.vars[index].0.ends_with("bias"));
-                    let name = layer.name.split_once('[').map_or(layer.name.as_str(), |(name, _)| name);
-                    targets.push(Target { name: name.to_owned(), weight: *weight, bias });
+                    targets.push(Target { name: base(layer).to_owned(), weight: *weight, bias });
                 }
                 _ => self.skipped.push(skip("has a weight that is made of several parameters")),
             }
@@ -172,4 +227,36 @@ impl<'a, F: FnMut() -> Result<Tensor>> Layers<'a, F> {
         }));
         targets
     }
+
+    /// Why the weight of a layer cannot be scaled for its output: an embedding or an earlier operation of another kind
+    /// uses it too, so that a factor changes the layer's input and what was corrected before.
+    fn other_use(&self, weight: usize, layer: &TracedLayer) -> Option<&'static str> {
+        let name = self.name_of(weight);
+        let mut uses =
+            self.trace.layers().iter().filter(|layer| layer.parameters.iter().any(|other| other == name));
+        if uses.clone().any(|layer| layer.kind == Kind::Embedding) {
+            return Some(
+                "is the table of an embedding too, which a factor would change with what is made of it",
+            );
+        }
+        let is_product = uses.next().is_some_and(|first| {
+            matches!(first.kind, Kind::Linear | Kind::Conv) && base(first) == base(layer) && first.call == 0
+        });
+        (!is_product)
+            .then_some("has a weight that another operation uses before, which a factor would change too")
+    }
+}
+
+/// The name of a layer without the first row of a slice.
+fn base(layer: &TracedLayer) -> &str {
+    layer.name.split_once('[').map_or(layer.name.as_str(), |(name, _)| name)
+}
+
+/// Gives each variable what it had, but those that were changed.
+fn put_back(vars: &[(String, Var)], before: &[Tensor], is_changed: &[bool]) -> Result<()> {
+    let is_changed = |index: usize| is_changed.get(index).copied().unwrap_or(false);
+    let all = vars.iter().zip(before).enumerate().filter(|(index, _)| !is_changed(*index));
+    // One that fails keeps no other from its numbers.
+    let results: Vec<Result<()>> = all.map(|(_, ((_, var), before))| var.set(before)).collect();
+    results.into_iter().collect()
 }

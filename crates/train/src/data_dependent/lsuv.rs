@@ -4,15 +4,23 @@ use candle_core::{Result, Tensor, Var};
 use serde::Serialize;
 use wick_kernels::{Moments, moments};
 
-use super::changes::{Change, Changes};
+use super::changes::{Change, Changes, digits};
 use super::layers::{Layers, Target};
 use super::signal::Signal;
 use crate::Error;
+
+/// The least fraction of the variance that a weight has to make: with a smaller one, the factor would be above 100 times
+/// that of the output, for a weight whose part is little more than rounding.
+const LEAST_FRACTION: f64 = 1e-4;
 
 /// Layer-sequential unit variance (Mishkin and Matas 2015, arXiv 1511.06422): in the order of execution, each weight is
 /// multiplied by `aim / std` of its layer's output over a batch, until the standard deviation is within the tolerance,
 /// at most `tries` times. The paper begins with orthogonal weights and biases of zero, for which one try is exact
 /// before an activation.
+///
+/// A layer whose weight makes less than 1e-4 of the variance of its output, as with a batch of zeros beside a bias, is
+/// left as it was, and so is a weight that is also the table of an embedding; [`Changes::skipped`] says why. All layers
+/// are measured again after the last correction.
 ///
 /// ```
 /// use candle_core::{DType, Device};
@@ -85,7 +93,7 @@ impl Lsuv {
     ///
     /// # Errors
     /// [`Error::Parameter`] for settings out of range; [`Error::Settings`] if no layer is found or an output is not
-    /// finite; those of the pass. All variables then have the values that they had.
+    /// finite; those of the pass. All variables that were passed then have the values that they had.
     pub fn run(
         &self,
         vars: &[(String, Var)],
@@ -96,7 +104,14 @@ impl Lsuv {
         check("tries", self.tries as f64)?;
         let at = if self.signal == Signal::Activation { " behind the activation" } else { "" };
         let method = format!("LSUV, std {} ± {}{at}", self.aim, self.tolerance);
-        Layers::new(vars, forward)?.correct(method, |layers, target| self.correct(layers, target))
+        let is_reached = |_: &_, target: &_, now: &_| Ok(self.is_reached(target, now));
+        let layers = Layers::new(vars, forward)?;
+        layers.correct(method, self.signal, |layers, target| self.correct(layers, target), is_reached)
+    }
+
+    fn is_reached(&self, target: &Target, now: &Moments) -> bool {
+        let is_centred = !self.centers || target.bias.is_none() || now.mean().abs() <= self.tolerance;
+        (now.std() - self.aim).abs() <= self.tolerance && is_centred
     }
 
     fn correct<F: FnMut() -> Result<Tensor>>(
@@ -112,12 +127,13 @@ impl Lsuv {
         }
         let (mut now, mut factor) = (before, 1.0);
         let bias = target.bias.filter(|_| self.centers);
-        let is_reached = |now: &Moments| {
-            let is_centred = bias.is_none() || now.mean().abs() <= self.tolerance;
-            (now.std() - self.aim).abs() <= self.tolerance && is_centred
-        };
+        let kept = [Some(target.weight), bias]
+            .into_iter()
+            .flatten()
+            .map(|index| Ok((index, layers.var(index).copy()?)));
+        let kept: Vec<(usize, Tensor)> = kept.collect::<Result<_>>()?;
         let mut tries = 0;
-        while tries < self.tries && !is_reached(&now) {
+        while tries < self.tries && !self.is_reached(target, &now) {
             let step = self.aim / now.std();
             if !(step.is_finite() && step > 0.0) {
                 break;
@@ -131,6 +147,21 @@ impl Lsuv {
             layers.run()?;
             (factor, tries) = (factor * step, tries + 1);
             now = layers.moments(target, self.signal)?;
+            if tries == 1 && fraction(before.std(), now.std(), step) < LEAST_FRACTION {
+                for (index, value) in &kept {
+                    layers.set(*index, value)?;
+                }
+                layers.run()?;
+                let reason = format!(
+                    "has an output that its weight hardly moves: with the weight × {}, its std went from {} to {}, and \
+                     the rest is its bias or the bound of its activation; the weight is as it was",
+                    digits(step),
+                    digits(before.std()),
+                    digits(now.std())
+                );
+                layers.skip(target, reason);
+                return Ok(None);
+            }
         }
         Ok(Some(Change {
             layer: target.name.clone(),
@@ -138,7 +169,7 @@ impl Lsuv {
             factor,
             std_before: before.std(),
             std_after: now.std(),
-            is_reached: is_reached(&now),
+            is_reached: self.is_reached(target, &now),
         }))
     }
 
@@ -158,6 +189,13 @@ impl Default for Lsuv {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// The fraction of the variance that the weight made, if the rest is a bias that stayed: from
+/// `s² = W + B` to `t² = step² W + B`, it is `W / s² = (t² / s² − 1) / (step² − 1)`. 1 where the step is too small to tell.
+fn fraction(before: f64, after: f64, step: f64) -> f64 {
+    let by = step * step - 1.0;
+    if by.abs() < 0.01 { 1.0 } else { ((after / before).powi(2) - 1.0) / by }
 }
 
 /// Refuses a setting that is not finite and above 0.

@@ -9,8 +9,10 @@
 //!
 //! The first three go through any candle model by [`Trace`](wick_probe::Trace), without a change of the model: they
 //! take the variables by name and a closure that passes one batch forward. They draw nothing, so that the seed of the
-//! start before them is theirs too, and they return a list of what they changed ([`Changes`]). After an error every
-//! variable has the values that it had.
+//! start before them is theirs too, and they return a list of what they changed ([`Changes`]). Every variable that was
+//! passed and is not corrected has the values that it had, as the running statistics of a batch norm that the passes
+//! moved; after an error all have. Of variables that are not passed nothing is known: pass the statistics too, or call
+//! the norm without training.
 
 mod auto_init;
 mod changes;

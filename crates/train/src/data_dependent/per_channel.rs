@@ -53,7 +53,9 @@ impl PerChannel {
         vars: &[(String, Var)],
         forward: impl FnMut() -> Result<Tensor>,
     ) -> std::result::Result<Changes, Error> {
-        Layers::new(vars, forward)?.correct("mean 0 and std 1 of each channel".to_owned(), correct)
+        let method = "mean 0 and std 1 of each channel".to_owned();
+        let is_reached = |layers: &Layers<'_, _>, target: &Target, _: &_| is_reached(layers, target);
+        Layers::new(vars, forward)?.correct(method, Signal::PreActivation, correct, is_reached)
     }
 }
 
@@ -73,7 +75,15 @@ fn correct<F: FnMut() -> Result<Tensor>>(
         return Ok(None);
     };
     let Some([mean, std]) = of_channels(only, weight.rank(), channels)? else {
-        layers.skip(target, "has no output with one row of the weight for each channel");
+        let is_alone =
+            by_channel(&only.output, weight.rank())?.is_some_and(|output| output.dims() == [1, channels]);
+        let reason = if is_alone {
+            "has one number for each channel, as with one sample, and a standard deviation needs several: pass a larger \
+             batch"
+        } else {
+            "has no output with one row of the weight for each channel"
+        };
+        layers.skip(target, reason);
         return Ok(None);
     };
     let stds = std.flatten_all()?.to_vec1::<f64>()?;
@@ -100,14 +110,7 @@ fn correct<F: FnMut() -> Result<Tensor>>(
     layers.run()?;
     let after = layers.moments(target, Signal::PreActivation)?;
     // A square weight that is stored [in, out] has other rows than those of the channels.
-    let is_reached = match layers.calls(target).as_slice() {
-        [only] => match of_channels(only, weight.rank(), channels)? {
-            Some([_, std]) => (std - 1.0)?.abs()?.max_all()?.to_scalar::<f64>()? < TOLERANCE,
-            None => false,
-        },
-        _ => false,
-    };
-    if !is_reached {
+    if !is_reached(layers, target)? {
         layers.set(target.weight, &weight_before)?;
         if let (Some(bias), Some(before)) = (target.bias, bias_before) {
             layers.set(bias, &before)?;
@@ -126,8 +129,22 @@ fn correct<F: FnMut() -> Result<Tensor>>(
         factor: (logs / channels as f64).exp(),
         std_before: before.std(),
         std_after: after.std(),
-        is_reached,
+        is_reached: true,
     }))
+}
+
+/// Whether each channel has the standard deviation 1.
+fn is_reached<F: FnMut() -> Result<Tensor>>(
+    layers: &Layers<'_, F>,
+    target: &Target,
+) -> std::result::Result<bool, Error> {
+    let weight = layers.var(target.weight);
+    let calls = layers.calls(target);
+    let [only] = calls.as_slice() else { return Ok(false) };
+    Ok(match of_channels(only, weight.rank(), weight.dim(0)?)? {
+        Some([_, std]) => (std - 1.0)?.abs()?.max_all()?.to_scalar::<f64>()? < TOLERANCE,
+        None => false,
+    })
 }
 
 /// The mean and the standard deviation of each channel, `[1, channels]`, if there are as many as the weight has rows and

@@ -25,8 +25,8 @@ use crate::Error;
 /// ```
 ///
 /// # Errors
-/// [`Error::Settings`] if the bias has not one element for each count, or one for two, or no label was counted; the
-/// bias then has what it had.
+/// [`Error::Settings`] if the bias has not one element for each count, or one for two, if there is one class only,
+/// or no label was counted; the bias then has what it had.
 pub fn prior_bias(bias: &Var, counts: &[u64]) -> Result<(), Error> {
     let elements = bias.elem_count();
     if bias.rank() != 1 || !(elements == counts.len() || elements == 1 && counts.len() == 2) {
@@ -36,6 +36,10 @@ pub fn prior_bias(bias: &Var, counts: &[u64]) -> Result<(), Error> {
             bias.dims(),
             counts.len()
         )));
+    }
+    if counts.len() < 2 {
+        let message = "one class has no prior: give the counts of two classes or more";
+        return Err(Error::Settings(message.to_owned()));
     }
     if counts.iter().all(|&count| count == 0) {
         return Err(Error::Settings("no label was counted: count those of the training data".to_owned()));
