@@ -380,3 +380,31 @@ fn the_groups_of_a_convolution_take_their_parts_of_an_input() {
         assert!((changes.layers[0].std_after - 1.0).abs() < 0.03, "{changes}");
     }
 }
+
+/// The second weight's size, which is not in the graph, scales the input of the first layer.
+#[test]
+fn layers_are_measured_again_after_the_last_correction() {
+    let [wa, wb] = [("a", 0.5), ("b", 0.05)].map(|(name, std)| {
+        let key = KeyedV1::new(2).key(name);
+        Var::from_tensor(&Initializer::normal(std).tensor(key, (20, 20), DType::F32, &CPU).unwrap()).unwrap()
+    });
+    let xs = batch("xs", (60, 20), 1.0);
+    let first = || -> Result<(Tensor, Tensor)> {
+        let size = wb.as_detached_tensor().sqr()?.mean_all()?.sqrt()?;
+        Ok((xs.broadcast_mul(&size)?.matmul(&wa.t()?)?, size))
+    };
+    let forward = || {
+        let (output, size) = first()?;
+        output.relu()?.broadcast_div(&size)?.matmul(&wb.t()?)
+    };
+    let vars = [("a.weight".to_owned(), wa.clone()), ("b.weight".to_owned(), wb.clone())];
+    let changes = Lsuv::new().run(&vars, forward).unwrap();
+    let names: Vec<&str> = changes.layers.iter().map(|change| change.layer.as_str()).collect();
+    assert_eq!(names, ["a", "b"]);
+    let now = std_of(&first().unwrap().0);
+    assert!((now - 1.0).abs() > 0.05 && (changes.layers[0].std_after - now).abs() < 1e-6, "{now}: {changes}");
+    assert!(
+        !changes.layers[0].is_reached && changes.layers[1].is_reached && !changes.are_reached(),
+        "{changes}"
+    );
+}
