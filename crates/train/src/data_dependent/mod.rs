@@ -23,6 +23,8 @@ mod prior;
 mod signal;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_reasons;
 
 pub use auto_init::AutoInit;
 pub use changes::{Change, Changes, Skipped};
