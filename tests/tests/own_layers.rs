@@ -50,21 +50,26 @@ impl Model {
     }
 }
 
+/// Layers with ReLU between them.
+fn with_relu<M: Module + 'static, const N: usize>(net: [M; N], xs: Tensor) -> Forward {
+    Box::new(move |outputs| {
+        let mut hidden = xs.clone();
+        for layer in &net {
+            let output = layer.forward(&hidden)?;
+            hidden = output.relu()?;
+            outputs.push(output);
+        }
+        Ok(outputs[outputs.len() - 1].clone())
+    })
+}
+
 fn dense(bias: bool) -> Model {
     Model::new(|map| {
         let vb = map.var_builder(DType::F32, &CPU);
         let layer = |inputs, outputs, name| layers::linear_b(inputs, outputs, bias, vb.pp(name)).unwrap();
         let net = [layer(16, 24, "a"), layer(24, 24, "b"), layer(24, 5, "c")];
         let xs = normal(3, "xs", (128, 16), DType::F32);
-        Box::new(move |outputs| {
-            let mut hidden = xs.clone();
-            for layer in &net {
-                let output = layer.forward(&hidden)?;
-                hidden = output.relu()?;
-                outputs.push(output);
-            }
-            Ok(outputs[outputs.len() - 1].clone())
-        })
+        with_relu(net, xs)
     })
 }
 
@@ -77,15 +82,7 @@ fn convolutions(groups: usize) -> Model {
             layers::conv2d(8, 8, 3, config(groups), vb.pp("b")).unwrap(),
         ];
         let xs = normal(3, "xs", (16, 4, 6, 6), DType::F32);
-        Box::new(move |outputs| {
-            let mut hidden = xs.clone();
-            for layer in &net {
-                let output = layer.forward(&hidden)?;
-                hidden = output.relu()?;
-                outputs.push(output);
-            }
-            Ok(outputs[outputs.len() - 1].clone())
-        })
+        with_relu(net, xs)
     })
 }
 
