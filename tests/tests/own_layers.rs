@@ -7,11 +7,13 @@ use std::cell::RefCell;
 use candle_core::{DType, Result, Tensor, Var};
 use candle_nn::Module;
 use wick_init::InitMap;
+use wick_kernels::Named;
 use wick_layers as layers;
 use wick_model::{Activation, Mlp, MlpConfig};
 use wick_probe::{Kind, Trace};
 use wick_tests::{CPU, normal, numbers};
 use wick_train::data_dependent::{AutoInit, Lsuv, PerChannel};
+use wick_train::{CoordinateCheck, Subject};
 
 fn std(xs: &Tensor) -> f64 {
     let xs = numbers(xs);
@@ -155,5 +157,25 @@ fn every_channel_gets_mean_0_and_std_1() {
             let mean = numbers(&channel).iter().sum::<f64>() / channel.elem_count() as f64;
             assert!((std(&channel) - 1.0).abs() < 1e-4 && mean.abs() < 1e-4, "{changes}");
         }
+    }
+}
+
+/// At widths of which one is that of the input, too.
+#[test]
+fn a_coordinate_check_has_every_layer_of_an_mlp() {
+    let (xs, ys) = (normal(3, "xs", (32, 16), DType::F32), normal(3, "ys", (32, 5), DType::F32));
+    let check = CoordinateCheck::new("adamw:lr=0.001".parse().unwrap()).with_steps(1);
+    for bias in [false, true] {
+        let found = check.run(&[16, 32, 64], &[1, 2], |width, seed| {
+            let map = InitMap::new(seed).with_default_init("lecun_normal".parse().unwrap());
+            let config = MlpConfig::new(16, [width, width, 5], Activation::Relu).with_bias(bias);
+            let mlp = Mlp::new(&config, map.var_builder(DType::F32, &CPU))?;
+            let (xs, ys) = (xs.clone(), ys.clone());
+            let vars = map.named_vars().into_iter().map(|(name, var)| Named::new(&name, var)).collect();
+            Ok(Subject { vars, loss: move |_| candle_nn::loss::mse(&mlp.forward(&xs)?, &ys) })
+        });
+        let found = found.unwrap();
+        let names: Vec<&str> = found.layers.iter().map(|layer| layer.layer.as_str()).collect();
+        assert_eq!(names, ["layer_0", "layer_1", "layer_2"], "{found}");
     }
 }
