@@ -2,8 +2,8 @@
 //!
 //! The functions of `f64` are accurate to about two units in the last place unless the result is subnormal;
 //! rounded once, they serve `f32`. Those whose names end in `_for_f32` are accurate to 4·10⁻¹⁰, which rounded once
-//! serves `f32` as well in about half the time, unless something near is subtracted. The polynomials are Chebyshev interpolants of the functions in their
-//! comments, computed with fifty digits. The functions of NaN are NaN.
+//! serves `f32` as well in about half the time, unless something near is subtracted. The polynomials are Chebyshev
+//! interpolants of the functions in their comments, computed with fifty digits. The functions of NaN are NaN.
 
 use std::f64::consts::{FRAC_2_PI, FRAC_2_SQRT_PI, LOG2_E};
 

@@ -117,9 +117,7 @@ impl Trace {
         }
         Ok(None)
     }
-}
 
-impl Trace {
     /// What a use of a weight makes, less the bias if one op adds that too: its last argument is the tensor before it.
     fn without_bias(&self, (node, weight): (usize, usize)) -> Result<Tensor> {
         let (made, before) = (&self.graph.nodes[node].tensor, node.saturating_sub(1));

@@ -60,16 +60,15 @@ fn is_dense(graph: &Graph, entry: &Entry) -> bool {
     let (weight, made) = (&graph.nodes[entry.weight], &graph.nodes[entry.node].tensor);
     let &[outputs, inputs] = weight.tensor.dims() else { return false };
     let arguments = graph.arguments(entry.node);
-    let has_inputs = |&argument: &usize| {
-        let node = &graph.nodes[argument];
-        !node.is_weight() && node.tensor.dims().last() == Some(&inputs)
-    };
+    let mut activations =
+        arguments.iter().map(|index| &graph.nodes[*index]).filter(|node| !node.is_weight()).peekable();
     // The inputs of the first layer have no graph.
-    let others = arguments.iter().filter(|argument| !graph.nodes[**argument].is_weight());
+    let takes_inputs =
+        activations.peek().is_none() || activations.any(|node| node.tensor.dims().last() == Some(&inputs));
     weight.role == Role::Parameter
         && arguments.contains(&entry.weight)
         && made.dims().last() == Some(&outputs)
-        && (others.count() == 0 || arguments.iter().any(has_inputs))
+        && takes_inputs
 }
 
 /// Whether a tensor is a convolution, with this weight, of an activation below it.
